@@ -1,0 +1,14 @@
+"""EventBridge "EC2 Instance State-change Notification", terminated: expire the containers bound to the server."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from longshore import event_bootstrap
+from longshore.events import event_handler
+
+
+@event_handler(metrics_of=lambda result: {"ContainersExpired": result["expired"]})
+def handler(event: dict[str, Any], context: Any) -> Mapping[str, Any]:
+    at = datetime.fromisoformat(event["time"])
+    return {"expired": event_bootstrap.servers().terminated(event["detail"]["instance-id"], at)}

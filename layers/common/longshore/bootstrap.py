@@ -1,0 +1,110 @@
+"""Wires the objects of a function, each once and only when it is first needed."""
+
+import os
+import threading
+from datetime import timedelta
+from functools import cache
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+
+from longshore.access import Access
+from longshore.clock import SystemClock
+from longshore.reader import Reader
+from longshore.settings import Settings
+from longshore.store import Store
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb import DynamoDBClient
+    from types_boto3_ecs import ECSClient
+    from types_boto3_lambda import LambdaClient
+    from types_boto3_ssm import SSMClient
+
+    from longshore.operations import Operations
+
+# A request that takes longer than the read timeout is sent again, so all of it must fit into a function's 29 seconds.
+_CONFIG = Config(
+    connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3}, max_pool_connections=50
+)
+
+
+_lock = threading.RLock()
+"""A session may not make clients for two threads at once."""
+
+
+@cache
+def settings() -> Settings:
+    return Settings.of(os.environ)
+
+
+@cache
+def _session() -> boto3.Session:
+    return boto3.Session()
+
+
+@cache
+def dynamodb() -> "DynamoDBClient":
+    with _lock:
+        return _session().client("dynamodb", config=_CONFIG)
+
+
+@cache
+def ecs() -> "ECSClient":
+    with _lock:
+        return _session().client("ecs", config=_CONFIG)
+
+
+@cache
+def ssm() -> "SSMClient":
+    with _lock:
+        return _session().client("ssm", config=_CONFIG)
+
+
+@cache
+def functions() -> "LambdaClient":
+    with _lock:
+        return _session().client("lambda", config=_CONFIG)
+
+
+@cache
+def store() -> Store:
+    names = settings()
+    return Store(
+        dynamodb(),
+        containers=names.containers_table,
+        status_logs=names.status_logs_table,
+        idempotency=names.idempotency_table,
+        clock=SystemClock(),
+    )
+
+
+@cache
+def access() -> Access:
+    return Access(dynamodb(), settings().access_table)
+
+
+@cache
+def reader() -> Reader:
+    return Reader(store(), access())
+
+
+@cache
+def operations() -> "Operations":
+    # What only operations need is not imported by the functions that read.
+    from longshore.ecs import Ecs
+    from longshore.freezer import Freezer
+    from longshore.operations import Operations
+    from longshore.steps import Steps
+
+    clock = SystemClock()
+    tasks = Ecs(ecs())
+    freezer = Freezer(ssm, tasks, settings().host_command_document, clock)
+    wait = timedelta(seconds=settings().wait_seconds)
+    return Operations(store(), access(), Steps(tasks, freezer, clock), clock, wait)
+
+
+def forget() -> None:
+    """Make everything anew when it is next needed, as a new execution environment would."""
+    for made in (settings, _session, dynamodb, ecs, ssm, functions, store, access, reader, operations):
+        made.cache_clear()

@@ -1,0 +1,244 @@
+"""Tasks on Amazon ECS: run, stop and look at them.
+
+RunTask is safe to repeat: its `clientToken` is the operation's id, and within a day ECS answers a repeat with the task
+that the first one started. StopTask is so by itself. ECS is eventually consistent: a task that was just started may be
+unknown for a moment, and a stopped one is forgotten after an hour.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from longshore.clock import to_milliseconds
+from longshore.errors import ExternalServiceError
+from longshore.lifecycle import LaunchType
+from longshore.models import Runtime
+
+if TYPE_CHECKING:
+    from types_boto3_ecs import ECSClient
+
+T = TypeVar("T")
+
+# What ECS says of a task's end is shown to callers, but for the ARNs in it.
+_ARN = re.compile(r"arn:aws[^\s,;'\")\]]*")
+
+# ECS's words for why it could not place a task, in plain ones.
+_PLACEMENT = {
+    "RESOURCE:CPU": "No instance of the cluster has enough CPU left",
+    "RESOURCE:MEMORY": "No instance of the cluster has enough memory left",
+    "RESOURCE:PORTS": "No instance of the cluster has the task's ports free",
+    "RESOURCE:PORTS_TCP": "No instance of the cluster has the task's ports free",
+    "RESOURCE:PORTS_UDP": "No instance of the cluster has the task's ports free",
+    "RESOURCE:ENI": "No instance of the cluster has a network interface left",
+    "RESOURCE:GPU": "No instance of the cluster has enough GPUs left",
+    "AGENT": "The agent of the instance is not connected",
+    "ATTRIBUTE": "No instance of the cluster has the attributes that the task needs",
+    "MEMBEROF": "No instance of the cluster satisfies the placement constraint",
+    "LOCATION": "No instance of the cluster is in the right availability zone",
+    "CAPACITY": "There is no capacity for the task",
+    "INACTIVE": "The instance is not active",
+}
+
+# The request may have taken effect, or will be let through later.
+_UNCERTAIN = frozenset({"ServerException", "ThrottlingException", "RequestTimeout", "ServiceUnavailable"})
+
+_REASONS = {
+    "AccessDeniedException": "Longshore is not permitted to do this on the cluster",
+    "ClusterNotFoundException": "The cluster does not exist",
+    "ClientException": "ECS refused the request: check the container's task definition",
+    "InvalidParameterException": "ECS refused the request: check the container's cluster, network and task definition",
+    "PlatformUnknownException": "The Fargate platform version does not exist",
+    "ThrottlingException": "ECS is receiving too many requests",
+}
+
+
+class EcsError(ExternalServiceError):
+    """ECS failed after retries. With `no_effect` it refused the request; otherwise what it did is not known."""
+
+    def __init__(self, reason: str, *, no_effect: bool) -> None:
+        super().__init__(reason)
+        self.no_effect = no_effect
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task as ECS describes it. `exit_code` is the first that is not 0, 0 when all are, None when none is known."""
+
+    arn: str
+    last_status: str
+    version: int
+    started_by: str | None
+    started_at: datetime | None
+    stopped_at: datetime | None
+    stop_code: str | None
+    stopped_reason: str | None
+    exit_code: int | None
+    runtime_ids: tuple[str, ...]  # of the containers that have started, as their host knows them
+    containers: int
+    container_instance_arn: str | None  # None on Fargate
+
+    @property
+    def id(self) -> str:
+        return self.arn.rsplit("/", 1)[-1]
+
+    @property
+    def is_running(self) -> bool:
+        return self.last_status == "RUNNING"
+
+    @property
+    def is_stopped(self) -> bool:
+        return self.last_status == "STOPPED"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a row of history says of the task's end."""
+        return {
+            "task_id": self.id,
+            "reason": self.stopped_reason,
+            "stop_code": self.stop_code,
+            "exit_code": self.exit_code,
+        }
+
+    @classmethod
+    def of(cls, described: Any) -> "Task":
+        """From the shape that DescribeTasks, RunTask, StopTask and the task's events share (keys in camel case)."""
+        containers = described.get("containers", [])
+        codes = [container["exitCode"] for container in containers if container.get("exitCode") is not None]
+        reasons = [container["reason"] for container in containers if container.get("reason")]
+        told = [described.get("stoppedReason"), *reasons[:1]]
+        return cls(
+            arn=described["taskArn"],
+            last_status=described["lastStatus"],
+            version=described.get("version", 0),
+            started_by=described.get("startedBy"),
+            started_at=_time(described.get("startedAt")),
+            stopped_at=_time(described.get("stoppedAt")),
+            stop_code=described.get("stopCode"),
+            stopped_reason=_ARN.sub("(an ARN)", ": ".join(filter(None, told))) or None,
+            exit_code=next((code for code in codes if code), 0 if codes else None),
+            runtime_ids=tuple(container["runtimeId"] for container in containers if container.get("runtimeId")),
+            containers=len(containers),
+            container_instance_arn=described.get("containerInstanceArn"),
+        )
+
+
+class Ecs:
+    """The tasks of containers. Every method raises `EcsError`."""
+
+    def __init__(self, client: "ECSClient") -> None:
+        self._client = client
+
+    def run(self, runtime: Runtime, server_instance_id: str | None, started_by: str, client_token: str) -> Task:
+        """Run a task, or with a token that was used before get the task that it ran.
+
+        A task that could not be placed is an `EcsError` with `no_effect`.
+        """
+        constraints = [{"type": "memberOf", "expression": text} for text in runtime.placement_constraints]
+        if server_instance_id is not None:
+            constraints.append({"type": "memberOf", "expression": f"ec2InstanceId == '{server_instance_id}'"})
+        request: dict[str, Any] = {
+            "cluster": runtime.cluster,
+            "taskDefinition": runtime.task_definition,
+            "launchType": runtime.launch_type.value,
+            "startedBy": started_by,
+            "clientToken": client_token,
+            "placementConstraints": constraints,
+            "platformVersion": runtime.platform_version,
+        }
+        if runtime.subnets:
+            request["networkConfiguration"] = {
+                "awsvpcConfiguration": {
+                    "subnets": runtime.subnets,
+                    "securityGroups": runtime.security_groups,
+                    "assignPublicIp": "ENABLED" if runtime.assign_public_ip else "DISABLED",
+                }
+            }
+        answer = self._call(lambda: self._client.run_task(**{k: v for k, v in request.items() if v}))
+        if answer["tasks"]:
+            return Task.of(answer["tasks"][0])
+        failure = answer["failures"][0].get("reason", "") if answer["failures"] else ""
+        raise EcsError(_PLACEMENT.get(failure, "The task could not be placed on the cluster"), no_effect=True)
+
+    def stop(self, runtime: Runtime, task_arn: str, reason: str) -> Task | None:
+        """Ask a task to stop: SIGTERM, and after its grace SIGKILL. None when ECS does not know it."""
+        try:
+            answer = self._client.stop_task(cluster=runtime.cluster, task=task_arn, reason=reason)
+        except ClientError as error:
+            if _is_unknown_task(error):
+                return None
+            raise _ecs_error(error) from error
+        except BotoCoreError as error:
+            raise EcsError("ECS did not answer", no_effect=False) from error
+        return Task.of(answer["task"])
+
+    def describe(self, runtime: Runtime, task_arn: str) -> Task | None:
+        """The task as ECS knows it now. None when it does not (or not yet, or no longer)."""
+        answer = self._call(lambda: self._client.describe_tasks(cluster=runtime.cluster, tasks=[task_arn]))
+        return Task.of(answer["tasks"][0]) if answer["tasks"] else None
+
+    def describe_many(self, cluster: str, task_arns: list[str]) -> dict[str, Task]:
+        """Up to 100 tasks by their ARNs, without those that ECS does not know."""
+        answer = self._call(lambda: self._client.describe_tasks(cluster=cluster, tasks=task_arns))
+        return {described["taskArn"]: Task.of(described) for described in answer["tasks"]}
+
+    def all_running(self, cluster: str) -> Iterator[list[Task]]:
+        """The cluster's tasks that are not stopping, a hundred at a time."""
+        start: dict[str, str] = {}
+        while True:
+            answer = self._call(lambda start=start: self._client.list_tasks(cluster=cluster, **start))  # type: ignore[misc]
+            if answer["taskArns"]:
+                yield list(self.describe_many(cluster, answer["taskArns"]).values())
+            if not answer.get("nextToken"):
+                return
+            start = {"nextToken": answer["nextToken"]}
+
+    def started_by(self, runtime: Runtime, container_id: str) -> list[str]:
+        """The ARNs of the container's tasks that are not stopping."""
+        answer = self._call(lambda: self._client.list_tasks(cluster=runtime.cluster, startedBy=container_id))
+        return answer["taskArns"]
+
+    def host(self, runtime: Runtime, container_instance_arn: str) -> str | None:
+        """The id of the EC2 or managed instance that a container instance is. None when ECS does not know it."""
+        answer = self._call(
+            lambda: self._client.describe_container_instances(
+                cluster=runtime.cluster, containerInstances=[container_instance_arn]
+            )
+        )
+        instances = answer["containerInstances"]
+        return instances[0].get("ec2InstanceId") if instances else None
+
+    def _call(self, call: Callable[[], T]) -> T:
+        try:
+            return call()
+        except ClientError as error:
+            raise _ecs_error(error) from error
+        except BotoCoreError as error:
+            raise EcsError("ECS did not answer", no_effect=False) from error
+
+
+def has_host(launch_type: LaunchType) -> bool:
+    """Whether processes of a task can be reached on a host."""
+    return launch_type is not LaunchType.FARGATE
+
+
+def _ecs_error(error: ClientError) -> EcsError:
+    code = error.response["Error"]["Code"]
+    status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+    no_effect = status < 500 and code not in _UNCERTAIN
+    return EcsError(_REASONS.get(code, "ECS returned an error"), no_effect=no_effect)
+
+
+def _is_unknown_task(error: ClientError) -> bool:
+    # ECS has no code of its own for it.
+    details = error.response["Error"]
+    return details["Code"] == "InvalidParameterException" and "task was not found" in details.get("Message", "")
+
+
+def _time(value: datetime | str | None) -> datetime | None:
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    return to_milliseconds(value) if value else None

@@ -1,0 +1,136 @@
+"""The errors of the API. They know no HTTP: `http.STATUS_CODES` maps each code to its status.
+
+LongshoreError
+|-- AuthenticationError
+|   |-- MissingTokenError
+|   |-- InvalidTokenError
+|   `-- TokenExpiredError
+|-- InvalidIdError
+|-- InvalidInputError
+|-- AccountBannedError
+|-- ContainerNotFoundError
+|-- InsufficientPermissionsError
+|-- ContainerExpiredError
+|-- StateConflictError
+|-- ExternalServiceError
+`-- InternalError
+"""
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Any, ClassVar
+
+
+class ErrorCode(StrEnum):
+    """The contract's error codes, in the order in which their causes are checked."""
+
+    MISSING_TOKEN = "MISSING_TOKEN"
+    INVALID_TOKEN = "INVALID_TOKEN"
+    TOKEN_EXPIRED = "TOKEN_EXPIRED"
+    INVALID_ID_FORMAT = "INVALID_ID_FORMAT"
+    VALIDATION_ERROR = "VALIDATION_ERROR"
+    ACCOUNT_BANNED = "ACCOUNT_BANNED"
+    CONTAINER_NOT_FOUND = "CONTAINER_NOT_FOUND"
+    INSUFFICIENT_PERMISSIONS = "INSUFFICIENT_PERMISSIONS"
+    OPERATION_NOT_PERMITTED_ON_EXPIRED = "OPERATION_NOT_PERMITTED_ON_EXPIRED"
+    OPERATION_STATE_CONFLICT = "OPERATION_STATE_CONFLICT"
+    EXTERNAL_SERVICE_ERROR = "EXTERNAL_SERVICE_ERROR"
+    INTERNAL_SERVER_ERROR = "INTERNAL_SERVER_ERROR"
+    # Only the gateway gives these two.
+    ROUTE_NOT_FOUND = "ROUTE_NOT_FOUND"
+    RATE_LIMITED = "RATE_LIMITED"
+
+
+class LongshoreError(Exception):
+    """An answer other than success. `message` and `data` are for the caller: nothing internal may be in them."""
+
+    code: ClassVar[ErrorCode]
+    default_message: ClassVar[str]
+
+    def __init__(self, message: str | None = None, data: Any = None) -> None:
+        self.message = message or self.default_message
+        self.data = data
+        super().__init__(self.message)
+
+
+class AuthenticationError(LongshoreError):
+    """The caller is not known."""
+
+
+class MissingTokenError(AuthenticationError):
+    code = ErrorCode.MISSING_TOKEN
+    default_message = "Authentication token required"
+
+
+class InvalidTokenError(AuthenticationError):
+    code = ErrorCode.INVALID_TOKEN
+    default_message = "Invalid authentication token"
+
+
+class TokenExpiredError(AuthenticationError):
+    code = ErrorCode.TOKEN_EXPIRED
+    default_message = "Authentication token has expired"
+
+
+class InvalidIdError(LongshoreError):
+    code = ErrorCode.INVALID_ID_FORMAT
+    default_message = "Invalid ID format"
+
+
+class InvalidInputError(LongshoreError):
+    """A parameter is wrong. `faults` lists each: `{"instancePath": "/limit", "message": "must be <= 100"}`."""
+
+    code = ErrorCode.VALIDATION_ERROR
+    default_message = "Invalid input parameters"
+
+    def __init__(self, faults: Sequence[Mapping[str, str]]) -> None:
+        message = "; ".join(f"{fault['instancePath'].lstrip('/')} {fault['message']}" for fault in faults)
+        super().__init__(message, [dict(fault) for fault in faults])
+
+
+class AccountBannedError(LongshoreError):
+    code = ErrorCode.ACCOUNT_BANNED
+    default_message = "Account has been banned"
+
+
+class ContainerNotFoundError(LongshoreError):
+    """It does not exist, or the caller is not a member of its project: a caller must not be able to tell."""
+
+    code = ErrorCode.CONTAINER_NOT_FOUND
+    default_message = "Container not found"
+
+
+class InsufficientPermissionsError(LongshoreError):
+    code = ErrorCode.INSUFFICIENT_PERMISSIONS
+    default_message = "Insufficient permissions"
+
+
+class ContainerExpiredError(LongshoreError):
+    code = ErrorCode.OPERATION_NOT_PERMITTED_ON_EXPIRED
+    default_message = "Operation not permitted on expired container"
+
+
+class StateConflictError(LongshoreError):
+    """The status or a pending operation does not allow it. `data` is the state that caused it, for the caller."""
+
+    code = ErrorCode.OPERATION_STATE_CONFLICT
+    default_message = "Container is not in the correct state"
+
+
+class ExternalServiceError(LongshoreError):
+    """A service that Longshore depends on failed, or could not do what was asked.
+
+    `reason` is for the caller, in plain words: never an exception's text, an ARN or a table's name.
+    """
+
+    code = ErrorCode.EXTERNAL_SERVICE_ERROR
+    default_message = "A required external service is unavailable or returned an error"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(None, {"reason": reason})
+        self.reason = reason
+
+
+class InternalError(LongshoreError):
+    code = ErrorCode.INTERNAL_SERVER_ERROR
+    default_message = "An unexpected error occurred"

@@ -1,0 +1,72 @@
+"""The edge towards EventBridge: one decorator logs, counts, and lets what fails come again.
+
+An event whose handler raises is delivered again by Lambda, twice, and then goes to the dead-letter queue. So a handler
+must be safe to repeat, and must raise whatever it could not do.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
+
+logger = Logger()
+
+Handler = Callable[[dict[str, Any], Any], Mapping[str, Any]]
+
+
+class PartialFailureError(Exception):
+    """Part of the work could not be done. `counts` says what was, `failed` names what was not."""
+
+    def __init__(self, counts: Mapping[str, int], failed: Sequence[str]) -> None:
+        super().__init__(f"{len(failed)} failed: {', '.join(failed[:10])}")
+        self.counts = counts
+        self.failed = failed
+
+
+# What is kept back of a function's time, to end what has begun and to hand on the rest (milliseconds).
+_RESERVE = 8000
+
+
+def event_handler(metrics_of: Callable[[Mapping[str, Any]], Mapping[str, int]]) -> Callable[[Handler], Handler]:
+    """Make a Lambda function of the handler. `metrics_of` gives the counts to publish from its result."""
+
+    def decorate(handler: Handler) -> Handler:
+        @wraps(handler)
+        def lambda_handler(event: dict[str, Any], context: Any) -> Mapping[str, Any]:
+            correlation = str(event.get("id") or context.aws_request_id)
+            logger.thread_safe_append_keys(correlation_id=correlation, function=context.function_name)
+            try:
+                result = handler(event, context)
+                logger.info("handled", result=result)
+                _count(context.function_name, metrics_of(result))
+            except PartialFailureError as failure:
+                logger.exception("failed in part", result=failure.counts, failed=failure.failed)
+                _count(context.function_name, {**metrics_of(failure.counts), "EventFailures": 1})
+                raise
+            except Exception:
+                logger.exception("failed")
+                _count(context.function_name, {"EventFailures": 1})
+                raise
+            finally:
+                logger.thread_safe_clear_keys()
+            return result
+
+        return lambda_handler
+
+    return decorate
+
+
+def enough_time(context: Any) -> Callable[[], bool]:
+    """Whether there is time to begin something more, before the function has to end."""
+    return lambda: context.get_remaining_time_in_millis() > _RESERVE
+
+
+def _count(function: str, counts: Mapping[str, int]) -> None:
+    metrics = EphemeralMetrics()
+    metrics.add_dimension("function", function)
+    for name, value in counts.items():
+        metrics.add_metric(name, MetricUnit.Count, value)
+    if counts:
+        metrics.flush_metrics()

@@ -1,0 +1,254 @@
+"""The data that the API keeps and answers with. Field names are the contract's, or DynamoDB's attributes."""
+
+import hashlib
+import json
+import re
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic_core import PydanticCustomError
+
+from longshore.clock import to_text
+from longshore.lifecycle import LIVE, LaunchType, Operation, Status, Step, allowed_operations
+
+Timestamp = Annotated[datetime, PlainSerializer(to_text)]
+"""A time in UTC to the millisecond; as text, `2025-01-15T10:30:00.000Z`."""
+
+NO_STATUS = "none"
+"""Stands for a null `from_status` where a name is needed: DynamoDB has no null key."""
+
+_LARGEST_INTEGER = 2**53 - 1  # what every JSON reader can hold
+
+
+class Trigger(StrEnum):
+    """Who caused a change of status."""
+
+    USER = "user"
+    SCHEDULE = "schedule"
+    SYSTEM = "system"  # an observed change: the task exited, the server was terminated
+    RECOVERY = "recovery"  # found and repaired by a sweep
+
+
+class Role(StrEnum):
+    """What a member of a project may do: a viewer reads, the others operate too."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    OWNER = "owner"
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Runtime(_Model):
+    """How a container's task is run: the parameters of ECS RunTask that belong to the container."""
+
+    cluster: str
+    task_definition: str
+    launch_type: LaunchType
+    subnets: list[str] = []
+    security_groups: list[str] = []
+    assign_public_ip: bool = False
+    placement_constraints: list[str] = []  # expressions of ECS's cluster query language
+    platform_version: str | None = None
+
+
+class PendingOperation(_Model):
+    """An operation between its claim and its end, as the container's item holds it: all that recovery needs."""
+
+    id: str
+    operation: Operation
+    step: Step
+    started_at: Timestamp
+    since: Timestamp  # when the first of the operations that this one supersedes began, else started_at
+    deadline: Timestamp  # past it, anyone may take the operation over and drive it on
+    attempts: int = 0  # how often it was taken over
+    triggered_by: Trigger
+    actor: str | None = None
+    request_id: str | None = None
+    rule: str | None = None
+    superseded: Operation | None = None
+    task_arn: str | None = None  # of the task that it started, once noted
+    idempotency_id: str | None = None
+    idempotency_expires_at: int | None = None  # seconds since 1970
+    answered: bool = False  # the caller has had a 202, which is the answer that a repeat gets
+
+
+class Container(_Model):
+    """A container's item: its status, how it is run, the pending operation, and the counters of its history."""
+
+    id: str
+    project_id: str
+    name: str
+    server_instance_id: str | None = None
+    status: Status
+    status_since: Timestamp
+    runtime: Runtime
+    task_arn: str | None = None
+    task_version: int = 0
+    generation: int = 0
+    operation: PendingOperation | None = None
+    log_count: int = 0
+    to_counts: dict[str, int] = {}
+    from_counts: dict[str, int] = {}
+    last_transition_time: Timestamp | None = None
+    last_created_at: Timestamp | None = None
+    created_at: Timestamp
+    updated_at: Timestamp
+
+    @property
+    def is_live(self) -> bool:
+        return self.status in LIVE
+
+    @property
+    def pending(self) -> Operation | None:
+        """The name of the pending operation."""
+        return self.operation.operation if self.operation else None
+
+    @property
+    def allowed_operations(self) -> list[Operation]:
+        return allowed_operations(self.status, self.pending, self.runtime.launch_type)
+
+    @property
+    def pending_view(self) -> dict[str, Any] | None:
+        """`pending_operation` as the API shows it."""
+        if self.operation is None:
+            return None
+        return self.operation.model_dump(mode="json", include={"operation", "started_at", "triggered_by"})
+
+
+class ContainerView(_Model):
+    """`data` of GET /containers/{id}."""
+
+    id: str
+    project_id: str
+    name: str
+    status: Status
+    status_since: Timestamp
+    allowed_operations: list[Operation]
+    pending_operation: dict[str, Any] | None
+    created_at: Timestamp
+    updated_at: Timestamp
+
+    @classmethod
+    def of(cls, container: Container) -> "ContainerView":
+        own = {name: getattr(container, name) for name in cls.model_fields if name != "pending_operation"}
+        return cls(**own, pending_operation=container.pending_view)
+
+
+class StatusLog(_Model):
+    """One change of status. Rows are immutable."""
+
+    id: str
+    container_id: str
+    from_status: Status | None  # null in a container's first row
+    to_status: Status
+    transition_time: Timestamp
+    created_at: Timestamp
+    duration_ms: int | None = None  # from the request to the observed effect
+    triggered_by: Trigger
+    metadata: dict[str, Any] | None = None
+
+
+class Change(_Model):
+    """A change of status that was observed, before it has its place in the history."""
+
+    to_status: Status
+    observed_at: Timestamp
+    triggered_by: Trigger
+    duration_ms: int | None = None
+    metadata: dict[str, Any] = {}
+    task_arn: str | None = None  # the task that the container has from now on; None keeps the one it had
+    task_version: int = 0
+
+
+class OperationRequest(_Model):
+    """What is asked for, by whom, and how the history shall tell it."""
+
+    container_id: str
+    operation: Operation
+    actor: str | None
+    request_id: str | None
+    triggered_by: Trigger = Trigger.USER
+    rule: str | None = None
+    idempotency_key: str | None = None
+
+    @property
+    def idempotency_id(self) -> str | None:
+        """The key's name in the table. Keys of different callers never meet."""
+        if self.idempotency_key is None:
+            return None
+        return hashlib.sha256(json.dumps([self.actor, self.idempotency_key]).encode()).hexdigest()
+
+
+class OutcomeKind(StrEnum):
+    """How an operation was answered."""
+
+    COMPLETED = "completed"  # its effect was observed
+    ACCEPTED = "accepted"  # it is under way
+    CONFLICT = "conflict"  # the state did not allow it
+
+
+class Outcome(_Model):
+    """The answer to an operation, as it is given and as an Idempotency-Key keeps it."""
+
+    kind: OutcomeKind
+    operation: Operation
+    container_id: str
+    project_id: str
+    message: str
+    status: Status
+    allowed_operations: list[Operation] | None = None  # conflicts only
+    pending_operation: dict[str, Any] | None = None
+
+
+class IdempotencyRecord(_Model):
+    """What is known of an Idempotency-Key: the request that it was first used for, and its answer once there is one."""
+
+    id: str
+    container_id: str
+    operation: Operation
+    operation_id: str | None = None  # None when the first request was refused and nothing began
+    expires_at: int  # seconds since 1970; the name that the table's time to live goes by
+    answer: Outcome | None = None
+
+
+def _whole_number(value: object) -> int:
+    text = str(value)
+    if not re.fullmatch(r"0|-?[1-9][0-9]*", text):
+        raise PydanticCustomError("whole_number", "must be integer")
+    if len(text) > 16 or abs(int(text)) > _LARGEST_INTEGER:
+        raise PydanticCustomError("whole_number", "must be <= {most}", {"most": _LARGEST_INTEGER})
+    return int(text)
+
+
+WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
+"""An integer in its one usual spelling: no sign but a minus, no leading zero, no fraction, no exponent."""
+
+
+class StatusLogsQuery(_Model):
+    """The query of GET /containers/{id}/status-logs."""
+
+    page: Annotated[WholeNumber, Field(ge=1)] = 1
+    limit: Annotated[WholeNumber, Field(ge=1, le=100)] = 10
+    sort_by: Literal["transition_time", "created_at", "to_status", "from_status"] = "transition_time"
+    sort_order: Literal["asc", "desc"] = "desc"
+
+
+class Pagination(_Model):
+    """Where a page stands. `total` and `totalPages` are exact."""
+
+    total: int
+    page: int
+    limit: int
+    totalPages: int  # noqa: N815  (the contract's name)
+
+
+class StatusLogsPage(_Model):
+    """`data` of GET /containers/{id}/status-logs."""
+
+    logs: list[StatusLog]
+    pagination: Pagination

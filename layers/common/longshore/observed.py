@@ -1,0 +1,140 @@
+"""Changes that nobody asked for: a task that stopped by itself, a server that is gone.
+
+Events come late, twice and out of order. One is believed only about the task that the container has, and only when its
+version is higher than the last that was believed. Whether a pending operation is complete is never taken from an event:
+it is a reason to look.
+"""
+
+import re
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from longshore.clock import Clock
+from longshore.ecs import Ecs, Task
+from longshore.errors import ExternalServiceError
+from longshore.history import append
+from longshore.lifecycle import Status, Step
+from longshore.models import Change, Container, Trigger
+from longshore.operations import Operations, new_id
+from longshore.store import Store, Superseded
+
+_TRIES = 5
+_ID = re.compile(r"[0-9a-f]{24}")
+
+
+class Effect(StrEnum):
+    """What became of an event."""
+
+    FOREIGN = "foreign"  # not about a task of a container
+    STALE = "stale"  # known already, or about a task that the container no longer has
+    SETTLED = "settled"  # the pending operation was looked at
+    RECORDED = "recorded"  # a row was written
+    STRAY_STOPPED = "stray-stopped"  # the task is not its container's, and was told to stop
+
+
+class TaskEvents:
+    """Applies "ECS Task State Change" events. Raises ExternalServiceError: then the event has to come again."""
+
+    def __init__(self, store: Store, operations: Operations, ecs: Ecs) -> None:
+        self._store = store
+        self._operations = operations
+        self._ecs = ecs
+
+    def apply(self, detail: dict[str, Any]) -> Effect:
+        """Apply the event's detail: a task, as DescribeTasks gives it. Fields that are not known are ignored."""
+        return self.look_at(Task.of(detail), str(detail.get("clusterArn", "")))
+
+    def look_at(self, task: Task, cluster: str) -> Effect:
+        """Apply what is known of a task of the cluster (its name or ARN)."""
+        if task.started_by is None or not _ID.fullmatch(task.started_by):
+            return Effect.FOREIGN
+        for _ in range(_TRIES):
+            container = self._store.container(task.started_by)
+            if container is None or container.runtime.cluster.rsplit("/", 1)[-1] != cluster.rsplit("/", 1)[-1]:
+                return Effect.FOREIGN
+            if container.operation is not None:
+                return self._while_pending(container, task)
+            if task.arn != container.task_arn:
+                return self._stop_stray(container, task)
+            if task.version <= container.task_version:
+                return Effect.STALE
+            if task.is_stopped and container.is_live:
+                if not isinstance(self._operations.record_exit(container, task, Trigger.SYSTEM), Superseded):
+                    return Effect.RECORDED
+            elif task.is_running and container.status is Status.FAILED:
+                # Given up, and then it came up after all.
+                if not isinstance(self._operations.record_running(container, task), Superseded):
+                    return Effect.RECORDED
+            else:
+                return Effect.STALE
+            # Something else happened meanwhile: look again.
+        raise ExternalServiceError("The container is receiving too many requests")
+
+    def _while_pending(self, container: Container, task: Task) -> Effect:
+        pending = container.operation
+        assert pending is not None
+        starting = pending.step is Step.START
+        if task.arn == container.task_arn:
+            # The end of the container's task is what a stop waits for, and what a pause has to know of. A start has
+            # done with it.
+            if starting or not task.is_stopped:
+                return Effect.STALE
+            self._operations.settle(container)
+            return Effect.SETTLED
+        if not starting:
+            return self._stop_stray(container, task)
+        if task.is_running or task.is_stopped:
+            # Whether this task is the one that the start has run is for the start to say.
+            self._operations.settle(container)
+        current = self._store.container(container.id)
+        known = {current.task_arn, current.operation.task_arn if current.operation else None} if current else {task.arn}
+        if current and task.arn not in known and (current.operation is None or current.operation.task_arn is not None):
+            return self._stop_stray(current, task)
+        return Effect.SETTLED
+
+    def _stop_stray(self, container: Container, task: Task) -> Effect:
+        """Stop a task that its container does not have: the operation that ran it was superseded meanwhile."""
+        if task.is_stopped:
+            return Effect.STALE
+        self._ecs.stop(container.runtime, task.arn, "Longshore: not the task that its container has")
+        return Effect.STRAY_STOPPED
+
+
+class Servers:
+    """Expires the containers of servers that are gone. Raises ExternalServiceError."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    def terminated(self, server_instance_id: str, at: datetime) -> int:
+        """Expire every container that is bound to the server. Returns how many were; safe to repeat."""
+        bound = self._bound(server_instance_id)
+        return sum(self._expire(container_id, server_instance_id, at) for container_id in bound)
+
+    def _bound(self, server_instance_id: str) -> list[str]:
+        # All of them first: what is read page by page would change under the reading.
+        return list(self._store.bound_to(server_instance_id))
+
+    def _expire(self, container_id: str, server_instance_id: str, at: datetime) -> bool:
+        for _ in range(_TRIES):
+            container = self._store.container(container_id)
+            if container is None or container.status is Status.EXPIRED:
+                return False
+            if container.server_instance_id != server_instance_id:
+                return False
+            change = Change(
+                to_status=Status.EXPIRED,
+                observed_at=at,
+                triggered_by=Trigger.SYSTEM,
+                metadata={
+                    "reason": "The server was terminated",
+                    "server_instance_id": server_instance_id,
+                    "superseded": container.pending,
+                },
+            )
+            after, entry = append(container, change, new_id(), self._clock.now())
+            if not isinstance(self._store.commit_expiry(container, after, entry), Superseded):
+                return True
+        raise ExternalServiceError("The container is receiving too many requests")

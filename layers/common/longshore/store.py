@@ -1,0 +1,507 @@
+"""Containers, their history and the Idempotency-Keys in DynamoDB. The only place that commits a change of status.
+
+Each write is one conditional request that puts a container's item from a snapshot to the next one. Its condition
+proves that nothing has happened since the snapshot:
+
+    claim      nothing pending (or just the operation that force-stop supersedes), generation and row count as read
+    commit     this operation, at this step, in this generation; with it goes the row of history, in one transaction
+    take over  the same, and the deadline as read; raises the generation, so that whoever drove it before cannot commit
+
+A request may take effect and its reply be lost. botocore sends it again: a transaction then carries the same token and
+succeeds; a claim finds its own operation's id in the item and knows that it has won. When the reply stays away,
+`StoreError` says that the outcome is not known; the operation is then pending, or was never claimed.
+"""
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import BotoCoreError, ClientError
+
+from longshore.clock import Clock, to_text
+from longshore.errors import ExternalServiceError
+from longshore.history import Entry, Span
+from longshore.models import Container, IdempotencyRecord, Outcome, PendingOperation, StatusLog
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb import DynamoDBClient
+    from types_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
+
+    Item = dict[str, Any]
+
+T = TypeVar("T")
+
+PENDING_SHARDS = 8
+"""Over how many keys the index of pending operations is spread."""
+
+IDEMPOTENCY_WINDOW = timedelta(hours=24)
+"""How long an Idempotency-Key is remembered."""
+
+_CONFLICT_TRIES = 10
+_CONFLICT_PAUSE = 0.025  # seconds, doubled at each try up to half a second
+
+# What a write may change of a container's item; the rest belongs to whoever registered it.
+_CHANGEABLE = (
+    "status",
+    "status_since",
+    "task_arn",
+    "task_version",
+    "generation",
+    "operation",
+    "log_count",
+    "to_counts",
+    "from_counts",
+    "last_transition_time",
+    "last_created_at",
+    "updated_at",
+    # Keys of the sparse indexes, derived from the rest.
+    "live_project_id",
+    "pending_shard",
+    "pending_deadline",
+)
+
+
+class _Deserializer(TypeDeserializer):
+    def _deserialize_n(self, value: str) -> int:  # every number that is kept is a whole one
+        return int(value)
+
+
+_serialize = TypeSerializer().serialize
+_deserialize = _Deserializer().deserialize
+
+
+class StoreError(ExternalServiceError):
+    """DynamoDB failed after retries. A write may have taken effect or not."""
+
+
+@dataclass(frozen=True)
+class Superseded:
+    """A write was refused: the item is no longer as the snapshot says. `current` is how it is; None, gone."""
+
+    current: Container | None
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """A claim was refused because its Idempotency-Key is in use."""
+
+    record: IdempotencyRecord
+
+
+def container_item(container: Container) -> "Item":
+    """The container as a DynamoDB item, with the keys of the sparse indexes."""
+    item = container.model_dump(mode="json", exclude_none=True)
+    if container.is_live:
+        item["live_project_id"] = container.project_id
+    if container.operation is not None:
+        item["pending_shard"] = str(int(container.id[-4:], 16) % PENDING_SHARDS)
+        item["pending_deadline"] = to_text(container.operation.deadline)
+    return {name: _serialize(value) for name, value in item.items()}
+
+
+def log_item(entry: Entry) -> "Item":
+    """A row of history as a DynamoDB item, with its place in each order."""
+    row = entry.log.model_dump(mode="json", exclude_none=True)
+    row |= {"seq": entry.seq, "to_rank": entry.to_rank, "from_rank": entry.from_rank}
+    return {name: _serialize(value) for name, value in row.items()}
+
+
+class Store:
+    """The three tables that hold state. Every read is consistent."""
+
+    def __init__(
+        self, dynamodb: "DynamoDBClient", *, containers: str, status_logs: str, idempotency: str, clock: Clock
+    ) -> None:
+        self._dynamodb = dynamodb
+        self._containers = containers
+        self._status_logs = status_logs
+        self._idempotency = idempotency
+        self._clock = clock
+
+    # --- reading ---------------------------------------------------------------------------------------------------
+
+    def container(self, container_id: str) -> Container | None:
+        """The container as it is now. One read."""
+        item = self._get(self._containers, container_id)
+        return Container.model_validate(item) if item else None
+
+    def record(self, record_id: str) -> IdempotencyRecord | None:
+        """What is known of an Idempotency-Key within its 24 hours. One read."""
+        return self._live_record(self._get(self._idempotency, record_id))
+
+    def page(self, container: Container, where: Span) -> list[StatusLog]:
+        """The rows of a page, in order. One Query that reads exactly those rows.
+
+        The page belongs to the container as it was read. When rows were added since, a page by status may read some of
+        them too; they are left out, so that `total` and the rows agree.
+        """
+        rows: list[StatusLog] = []
+        start: dict[str, Any] = {}
+        while True:
+            answer = self._call(
+                lambda start=start: self._dynamodb.query(  # type: ignore[misc]  # mypy cannot infer a lambda's default
+                    TableName=self._status_logs,
+                    IndexName=where.index,
+                    KeyConditionExpression="container_id = :container AND #attribute BETWEEN :low AND :high",
+                    ExpressionAttributeNames={"#attribute": where.attribute},
+                    ExpressionAttributeValues={
+                        ":container": {"S": container.id},
+                        ":low": _serialize(where.low),
+                        ":high": _serialize(where.high),
+                    },
+                    ScanIndexForward=where.ascending,
+                    ConsistentRead=True,
+                    **start,
+                )
+            )
+            for item in answer["Items"]:
+                row = _plain(item)
+                if row["seq"] <= container.log_count:
+                    rows.append(_log(row))
+            # Only past 1 MB of rows.
+            if "LastEvaluatedKey" not in answer:
+                return rows
+            start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+
+    def rows_since(self, container_id: str, seq: int) -> list[StatusLog]:
+        """The rows after number `seq`, oldest first (the first 1 MB of them)."""
+        answer = self._call(
+            lambda: self._dynamodb.query(
+                TableName=self._status_logs,
+                IndexName="by-seq",
+                KeyConditionExpression="container_id = :container AND seq > :seq",
+                ExpressionAttributeValues={":container": {"S": container_id}, ":seq": _serialize(seq)},
+                ConsistentRead=True,
+            )
+        )
+        return [_log(_plain(item)) for item in answer["Items"]]
+
+    # The indexes of containers are eventually consistent: what they name has to be read again before anything is done.
+
+    def overdue(self, shard: int, now: datetime, most: int) -> list[str]:
+        """The ids of containers whose pending operation is past its deadline, the longest overdue first."""
+        answer = self._call(
+            lambda: self._dynamodb.query(
+                TableName=self._containers,
+                IndexName="pending-by-deadline",
+                KeyConditionExpression="pending_shard = :shard AND pending_deadline <= :now",
+                ExpressionAttributeValues={":shard": {"S": str(shard)}, ":now": {"S": to_text(now)}},
+                Limit=most,
+            )
+        )
+        return [item["id"]["S"] for item in answer["Items"]]
+
+    def live_in_project(self, project_id: str) -> Iterator[str]:
+        """The ids of the project's containers that are running or paused, read page by page."""
+        return self._ids_of(
+            self._dynamodb.query,
+            IndexName="live-by-project",
+            KeyConditionExpression="live_project_id = :project",
+            ExpressionAttributeValues={":project": {"S": project_id}},
+        )
+
+    def live(self) -> Iterator[str]:
+        """The ids of all containers that are running or paused, read page by page."""
+        return self._ids_of(self._dynamodb.scan, IndexName="live-by-project")
+
+    def bound_to(self, server_instance_id: str) -> Iterator[str]:
+        """The ids of the containers that are bound to the server, read page by page."""
+        return self._ids_of(
+            self._dynamodb.query,
+            IndexName="by-server",
+            KeyConditionExpression="server_instance_id = :server",
+            ExpressionAttributeValues={":server": {"S": server_instance_id}},
+        )
+
+    def _ids_of(self, read: Callable[..., Any], **request: Any) -> "Iterator[str]":
+        while True:
+            answer = self._call(lambda: read(TableName=self._containers, **request))
+            for item in answer["Items"]:
+                yield item["id"]["S"]
+            if "LastEvaluatedKey" not in answer:
+                return
+            request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+    # --- writing ---------------------------------------------------------------------------------------------------
+
+    def claim(
+        self, container: Container, pending: PendingOperation, *, supersedes: bool
+    ) -> Container | Superseded | Replayed:
+        """Begin an operation: nobody else can until it has ended.
+
+            caller A   read ----------- claim ----- act ----- commit
+            caller B        read ------------ claim: refused, and told of A's operation
+
+        With an Idempotency-Key its record is written in the same transaction, so that there is never one without the
+        other. Returns the container with the operation pending.
+        """
+        generation = container.generation + 1 if supersedes else container.generation
+        claimed = container.model_copy(
+            update={"operation": pending, "generation": generation, "updated_at": pending.started_at}
+        )
+        values: dict[str, Any] = {":was_generation": container.generation, ":was_count": container.log_count}
+        as_read = "#generation = :was_generation AND #log_count = :was_count"
+        if supersedes and container.operation is not None:
+            nothing_else_pending = "#operation.id = :was_operation"
+            values[":was_operation"] = container.operation.id
+        else:
+            nothing_else_pending = "attribute_not_exists(#operation)"
+        update = self._update(claimed, f"{as_read} AND {nothing_else_pending}", values)
+        items: list[TransactWriteItemTypeDef] = [{"Update": update}]
+        if pending.idempotency_id is not None:
+            items.append(self._put_record(_record(claimed, None), only_if_new=True))
+        refused = self._write(items)
+        if refused is None:
+            return claimed
+        if len(refused) > 1 and refused[1] is not None:
+            record = self._live_record(refused[1])
+            if record is not None and record.operation_id != pending.id:
+                return Replayed(record)
+        current = Container.model_validate(refused[0]) if refused[0] else None
+        if current is not None and current.operation is not None and current.operation.id == pending.id:
+            return current  # Our own claim, whose reply was lost.
+        return Superseded(current if refused[0] is not None else self.container(container.id))
+
+    def commit(
+        self, before: Container, after: Container, entry: Entry, answer: Outcome | None, *, forget: bool = False
+    ) -> Container | Superseded:
+        """Put the change of status, its row, the counters and the operation's step or end into effect: all, or nothing.
+
+        `before` holds the operation that commits. `after.operation` is None when it ends; then `answer` is kept for its
+        Idempotency-Key, or with `forget` the key is free again.
+        """
+        items: list[TransactWriteItemTypeDef] = [
+            {"Update": self._update_of_operation(before, after)},
+            self._put_log(entry),
+        ]
+        pending = before.operation
+        if pending is not None and pending.idempotency_id is not None and not pending.answered:
+            if forget:
+                items.append(self._delete_record(pending.idempotency_id))
+            elif answer is not None:
+                items.append(self._put_record(_record(before, answer)))
+        return self._commit(items, after)
+
+    def commit_observed(self, before: Container, after: Container, entry: Entry) -> Container | Superseded:
+        """Record a change that nobody asked for, on a container with nothing pending, just as it was read."""
+        nothing_pending = "attribute_not_exists(#operation)"
+        as_read = "#generation = :was_generation AND #log_count = :was_count"
+        values = {":was_generation": before.generation, ":was_count": before.log_count}
+        update = self._update(after, f"{nothing_pending} AND {as_read}", values)
+        return self._commit([{"Update": update}, self._put_log(entry)], after)
+
+    def commit_expiry(self, before: Container, after: Container, entry: Entry) -> Container | Superseded:
+        """Expire a container, whatever is pending on it: the new generation keeps that from ever committing."""
+        after = after.model_copy(update={"generation": before.generation + 1, "operation": None})
+        as_read = "#generation = :was_generation AND #log_count = :was_count"
+        values = {":was_generation": before.generation, ":was_count": before.log_count}
+        return self._commit([{"Update": self._update(after, as_read, values)}, self._put_log(entry)], after)
+
+    def note(self, before: Container, pending: PendingOperation, answer: Outcome | None) -> Container | Superseded:
+        """Change what is known of the pending operation. `answer` (a 202) is kept for its Idempotency-Key."""
+        after = before.model_copy(update={"operation": pending})
+        items: list[TransactWriteItemTypeDef] = [{"Update": self._update_of_operation(before, after)}]
+        if answer is not None and pending.idempotency_id is not None:
+            items.append(self._put_record(_record(before, answer)))
+        return self._commit(items, after)
+
+    def abandon(self, before: Container) -> Container | Superseded:
+        """End the pending operation without a row: it has had no effect. Its Idempotency-Key is free again."""
+        after = before.model_copy(update={"operation": None, "updated_at": self._clock.now()})
+        items: list[TransactWriteItemTypeDef] = [{"Update": self._update_of_operation(before, after)}]
+        if before.operation is not None and before.operation.idempotency_id is not None:
+            items.append(self._delete_record(before.operation.idempotency_id))
+        return self._commit(items, after)
+
+    def take_over(self, before: Container, pending: PendingOperation) -> Container | Superseded:
+        """Become the one who drives the operation on. Whoever drove it before can no longer commit."""
+        assert before.operation is not None
+        after = before.model_copy(update={"operation": pending, "generation": before.generation + 1})
+        update = self._update_of_operation(before, after)
+        update["ConditionExpression"] += " AND #operation.deadline = :was_deadline"
+        update["ExpressionAttributeValues"][":was_deadline"] = {"S": to_text(before.operation.deadline)}
+        return self._commit([{"Update": update}], after)
+
+    def keep_answer(self, record: IdempotencyRecord) -> IdempotencyRecord:
+        """Keep the answer for an Idempotency-Key, unless it has one. Returns what is kept."""
+        put = self._put_record(record)
+        put["Put"] |= {
+            "ConditionExpression": "attribute_not_exists(id) OR expires_at <= :now OR "
+            "(operation_id = :operation AND attribute_not_exists(answer))",
+            "ExpressionAttributeValues": {
+                ":now": _serialize(self._now_seconds()),
+                ":operation": _serialize(record.operation_id),
+            },
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+        refused = self._write([put])
+        if refused is None:
+            return record
+        return (self._live_record(refused[0]) if refused[0] else self.record(record.id)) or record
+
+    # --- parts of writes -------------------------------------------------------------------------------------------
+
+    def _update_of_operation(self, before: Container, after: Container) -> Any:
+        pending = before.operation
+        assert pending is not None
+        this_operation = "#operation.id = :was_operation"
+        this_step = "#operation.step = :was_step"
+        this_generation = "#generation = :was_generation"
+        values = {":was_operation": pending.id, ":was_step": pending.step, ":was_generation": before.generation}
+        return self._update(after, f"{this_operation} AND {this_step} AND {this_generation}", values)
+
+    def _update(self, after: Container, condition: str, values: dict[str, Any]) -> Any:
+        item = container_item(after)
+        there = [name for name in _CHANGEABLE if name in item]
+        gone = [name for name in _CHANGEABLE if name not in item]
+        expression = "SET " + ", ".join(f"#{name} = :{name}" for name in there)
+        expression += " REMOVE " + ", ".join(f"#{name}" for name in gone) if gone else ""
+        return {
+            "TableName": self._containers,
+            "Key": {"id": {"S": after.id}},
+            "UpdateExpression": expression,
+            "ConditionExpression": condition,
+            "ExpressionAttributeNames": {f"#{name}": name for name in _CHANGEABLE},
+            "ExpressionAttributeValues": {
+                **{f":{name}": item[name] for name in there},
+                **{name: _serialize(value) for name, value in values.items()},
+            },
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+
+    def _put_log(self, entry: Entry) -> Any:
+        # Rows are immutable. The container's condition already keeps two rows from the same place.
+        never_overwritten = "attribute_not_exists(container_id)"
+        return {
+            "Put": {
+                "TableName": self._status_logs,
+                "Item": log_item(entry),
+                "ConditionExpression": never_overwritten,
+            }
+        }
+
+    def _put_record(self, record: IdempotencyRecord, *, only_if_new: bool = False) -> Any:
+        item = record.model_dump(mode="json", exclude_none=True)
+        put: dict[str, Any] = {
+            "TableName": self._idempotency,
+            "Item": {name: _serialize(value) for name, value in item.items()},
+        }
+        if only_if_new:
+            # DynamoDB deletes expired items when it comes to it, which may be days later.
+            put["ConditionExpression"] = "attribute_not_exists(id) OR expires_at <= :now"
+            put["ExpressionAttributeValues"] = {":now": _serialize(self._now_seconds())}
+            put["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
+        return {"Put": put}
+
+    def _delete_record(self, record_id: str) -> Any:
+        return {"Delete": {"TableName": self._idempotency, "Key": {"id": {"S": record_id}}}}
+
+    def _live_record(self, item: "Item | None") -> IdempotencyRecord | None:
+        if item is None:
+            return None
+        record = IdempotencyRecord.model_validate(item)
+        return record if record.expires_at > self._now_seconds() else None
+
+    def _now_seconds(self) -> int:
+        return int(self._clock.now().timestamp())
+
+    # --- requests --------------------------------------------------------------------------------------------------
+
+    def _get(self, table: str, key: str) -> "Item | None":
+        answer = self._call(
+            lambda: self._dynamodb.get_item(TableName=table, Key={"id": {"S": key}}, ConsistentRead=True)
+        )
+        return _plain(answer["Item"]) if "Item" in answer else None
+
+    def _commit(self, items: "list[TransactWriteItemTypeDef]", after: Container) -> Container | Superseded:
+        refused = self._write(items)
+        if refused is None:
+            return after
+        return Superseded(Container.model_validate(refused[0]) if refused[0] else self.container(after.id))
+
+    def _write(self, items: "list[TransactWriteItemTypeDef]") -> "list[Item | None] | None":
+        """Write all the items, or none. Returns None when written, else per item what stood in its way.
+
+        A write that meets another one under way on the same item is tried again: that says nothing of its condition.
+        """
+        for attempt in range(_CONFLICT_TRIES):
+            try:
+                if len(items) == 1:
+                    self._write_one(items[0])
+                else:
+                    self._dynamodb.transact_write_items(TransactItems=items)
+            except ClientError as error:
+                code = error.response["Error"]["Code"]
+                if code == "ConditionalCheckFailedException":
+                    return [_old_item(error.response)]
+                if code == "TransactionCanceledException":
+                    reasons: list[Any] = error.response.get("CancellationReasons", [])
+                    if any(reason.get("Code") == "ConditionalCheckFailed" for reason in reasons):
+                        return [_old_item(reason) for reason in reasons]
+                    if any(reason.get("Code") == "ValidationError" for reason in reasons):
+                        raise
+                elif code not in ("TransactionConflictException", "TransactionInProgressException"):
+                    raise _store_error(error) from error
+            except BotoCoreError as error:
+                raise StoreError("The database did not answer") from error
+            else:
+                return None
+            pause = min(_CONFLICT_PAUSE * 2**attempt, 0.5)
+            self._clock.sleep(pause * random.uniform(0.5, 1))
+        raise StoreError("The database is busy with other requests for the same container")
+
+    def _write_one(self, item: "TransactWriteItemTypeDef") -> None:
+        ((kind, request),) = item.items()
+        parameters: Any = request
+        match kind:
+            case "Update":
+                self._dynamodb.update_item(**parameters)
+            case "Put":
+                self._dynamodb.put_item(**parameters)
+            case _:
+                raise AssertionError(f"no write of one {kind}")
+
+    def _call(self, call: Callable[[], T]) -> T:
+        try:
+            return call()
+        except ClientError as error:
+            raise _store_error(error) from error
+        except BotoCoreError as error:
+            raise StoreError("The database did not answer") from error
+
+
+def _store_error(error: ClientError) -> Exception:
+    # A request that DynamoDB does not understand is our fault, not the service's.
+    return error if error.response["Error"]["Code"] == "ValidationException" else StoreError("The database failed")
+
+
+def _record(container: Container, answer: Outcome | None) -> IdempotencyRecord:
+    pending = container.operation
+    assert pending is not None
+    assert pending.idempotency_id is not None
+    assert pending.idempotency_expires_at is not None
+    return IdempotencyRecord(
+        id=pending.idempotency_id,
+        container_id=container.id,
+        operation=pending.operation,
+        operation_id=pending.id,
+        expires_at=pending.idempotency_expires_at,
+        answer=answer,
+    )
+
+
+def _old_item(reason: Any) -> "Item | None":
+    item = reason.get("Item")
+    return _plain(item) if item else None
+
+
+def _plain(item: Any) -> "Item":
+    return {name: _deserialize(value) for name, value in item.items()}
+
+
+def _log(row: "Item") -> StatusLog:
+    row.setdefault("from_status", None)
+    return StatusLog.model_validate(row)
