@@ -1,0 +1,1 @@
+"""The local stack: `template.yaml` served over HTTP without Docker, Java or an account."""

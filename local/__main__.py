@@ -1,0 +1,129 @@
+"""`python -m local serve` runs the stack; `python -m local token` prints a token for it."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from types import FrameType
+
+from local import tokens
+
+USAGE_ERROR = 2
+
+# Of the seed.
+PROJECT = "507f1f77bcf86cd799439033"
+CONTAINER = "507f1f77bcf86cd7994390{:02d}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m local", description="The local stack.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("serve", help="serve the API; PORT, HOST and DYNAMODB (moto, local or a URL) configure it")
+    token = commands.add_parser("token", help="print a token that the local API accepts")
+    token.add_argument("--user", default="operator", help="the user id (default: operator)")
+    token.add_argument("--ttl", type=int, default=86400, help="seconds until it expires (default: a day)")
+    options = parser.parse_args(arguments)
+    if options.command == "token":
+        print(tokens.token(options.user, options.ttl))
+        return 0
+    return serve()
+
+
+def serve() -> int:
+    """Serve until SIGINT or SIGTERM. 0, or 2 for what the caller can mend, with one line that says what."""
+    ended = threading.Event()
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        ended.set()
+
+    signal.signal(signal.SIGINT, end)
+    signal.signal(signal.SIGTERM, end)
+    logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
+    logging.getLogger("local").setLevel(logging.INFO)
+
+    # After the handlers, since this takes a second: a Ctrl-C meanwhile ends it cleanly too.
+    from botocore.exceptions import EndpointConnectionError
+
+    from local.dynamodb_local import DynamoDbLocalUnavailableError
+    from local.provision import ProvisionError
+    from local.runtime import RuntimeConfigurationError
+    from local.server import ListenError
+    from local.stack import LocalStack
+    from local.template import TemplateError
+
+    try:
+        stack = LocalStack(
+            port=int(os.environ.get("PORT") or 3000),
+            host=os.environ.get("HOST") or "127.0.0.1",
+            dynamodb=os.environ.get("DYNAMODB") or "moto",
+        )
+    except ValueError as error:
+        return _fail(str(error))
+    try:
+        stack.start()
+    except (
+        DynamoDbLocalUnavailableError,
+        EndpointConnectionError,
+        ListenError,
+        ProvisionError,
+        RuntimeConfigurationError,
+        TemplateError,
+    ) as error:
+        return _fail(str(error))
+    try:
+        if not ended.is_set():
+            print(_welcome(stack.url, stack.database, tokens.token("operator")), flush=True)
+        ended.wait()
+    finally:
+        stack.stop()
+    return 0
+
+
+def _fail(message: str) -> int:
+    print(f"local: {message}", file=sys.stderr)
+    return USAGE_ERROR
+
+
+def _welcome(url: str, database: str, token: str) -> str:
+    """What to read and paste once the stack serves."""
+    base = f"{url}/api/v1/containers"
+    stopped, running, paused, failed, expired = (CONTAINER.format(number) for number in (11, 12, 13, 14, 15))
+    long_history = CONTAINER.format(17)
+
+    def call(comment: str, target: str, method: str = "") -> str:
+        return f"  # {comment}\n  curl -s {method}-H \"$AUTH\" '{base}/{target}'"
+
+    post = "-X POST "
+    calls = [
+        call("a stopped container", stopped),
+        call("start it", f"{stopped}/start", post),
+        call("its history, newest first", f"{stopped}/status-logs"),
+        call("pause one that runs", f"{running}/pause", post),
+        call("a conflict: it is paused already", f"{paused}/pause", post),
+        call("one that failed starts again by a restart", f"{failed}/restart", post),
+        call("403: an expired one takes no operation", f"{expired}/start", post),
+        call("a deep page of 1,000 rows", f"{long_history}/status-logs?page=40&limit=25&sort_by=to_status"),
+    ]
+    return "\n".join(
+        [
+            f"Longshore serves {url}/api/v1",
+            f"Database: {database}",
+            f"Demo project {PROJECT}; the token below is user operator's and is good for a day.",
+            "",
+            f"  AUTH='Authorization: Bearer {token}'",
+            "",
+            *calls,
+            "",
+            "Ctrl-C ends it.",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

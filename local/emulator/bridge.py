@@ -1,0 +1,171 @@
+"""The only module that reaches into moto: objects read and corrected, one method replaced, state reset."""
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from moto.core.base_backend import BackendDict
+from moto.core.model_instances import reset_model_data
+from moto.core.utils import utcnow
+from moto.ecs.models import ContainerInstance, EC2ContainerServiceBackend, ecs_backends
+from moto.events.models import Rule
+from moto.ssm.models import ssm_backends
+
+from local.emulator.ecs import ACCOUNT, Cluster, Instance, TaskDefinition, TaskSimulation
+
+
+def reset() -> None:
+    """Forget everything: moto's state is one per process."""
+    BackendDict.reset()
+    reset_model_data()
+
+
+def _ecs(region: str) -> EC2ContainerServiceBackend:
+    return ecs_backends[ACCOUNT][region]
+
+
+class MotoCatalog:
+    """The clusters, task definitions and container instances that were created through moto."""
+
+    def cluster(self, reference: str, region: str) -> Cluster | None:
+        found = _ecs(region).clusters.get(reference.rpartition("/")[2])
+        return None if found is None else Cluster(found.name, found.arn)
+
+    def task_definition(self, reference: str, region: str) -> TaskDefinition | None:
+        family, _, revision = reference.rpartition("/")[2].partition(":")
+        revisions = _ecs(region).task_definitions.get(family) or {}
+        if not revision:
+            active = [number for number, found in revisions.items() if found.status == "ACTIVE"]
+            revision = str(max(active, default=0))
+        found = revisions.get(int(revision)) if revision.isdecimal() else None
+        if found is None:
+            return None
+        # moto adds FARGATE to whatever is not EC2 alone, and awsvpc with it; what was asked for decides.
+        wanted = tuple(found.requires_compatibilities or ("EC2",))
+        forced_awsvpc = wanted != ("EC2",) and "FARGATE" not in wanted
+        return TaskDefinition(
+            arn=found.arn,
+            family=found.family,
+            containers=tuple(found.container_definitions),
+            active=found.status == "ACTIVE",
+            network_mode="bridge" if forced_awsvpc else found.network_mode or "bridge",
+            compatibilities=wanted,
+            cpu=int(found.cpu) if found.cpu else None,
+            memory=int(found.memory) if found.memory else None,
+        )
+
+    def instances(self, region: str) -> list[Instance]:
+        backend = _ecs(region)
+        return [
+            Instance(
+                arn=found.container_instance_arn,
+                ec2_instance_id=found.ec2_instance_id,
+                cluster_arn=cluster.arn,
+                cpu=_resource(found.registered_resources, "CPU"),
+                memory=_resource(found.registered_resources, "MEMORY"),
+                status=found.status,
+                agent_connected=found.agent_connected,
+                attributes=dict(found.attributes),
+            )
+            for name, cluster in list(backend.clusters.items())
+            for found in list((backend.container_instances.get(name) or {}).values())
+        ]
+
+    def add_instance(self, instance: Instance, region: str) -> None:
+        backend = _ecs(region)
+        found = _InstanceWithoutEc2(instance, backend)
+        backend.container_instances.setdefault(found.cluster_name, {})[found.id] = found
+        backend.clusters[found.cluster_name].registered_container_instances_count += 1
+
+    def remove_instance(self, instance: Instance, region: str) -> None:
+        backend = _ecs(region)
+        name = instance.cluster_arn.rpartition("/")[2]
+        if backend.container_instances.get(name, {}).pop(instance.arn.rpartition("/")[2], None) is not None:
+            backend.clusters[name].registered_container_instances_count -= 1
+
+
+class _InstanceWithoutEc2(ContainerInstance):  # type: ignore[misc]  # moto is not type-checked
+    """A container instance that moto's EC2 does not know: an external one, or one that a test made up."""
+
+    def __init__(self, instance: Instance, backend: EC2ContainerServiceBackend) -> None:
+        self.ec2_instance_id = instance.ec2_instance_id
+        self.agent_connected = instance.agent_connected
+        self.status = instance.status
+        self.registered_resources = [_amount("CPU", instance.cpu), _amount("MEMORY", instance.memory)]
+        self.remaining_resources = copy.deepcopy(self.registered_resources)
+        self.pending_tasks_count = self.running_tasks_count = 0
+        self.version_info = {"agentVersion": "1.80.0", "agentHash": "00000000", "dockerVersion": "25.0.3"}
+        self.attributes = dict(instance.attributes)
+        self.registered_at = utcnow()
+        self.region_name = backend.region_name
+        self.id = instance.arn.rpartition("/")[2]
+        self.cluster_name = instance.cluster_arn.rpartition("/")[2]
+        self._account_id = backend.account_id
+        self._backend = backend
+
+
+def _amount(name: str, value: int) -> dict[str, Any]:
+    return {"name": name, "type": "INTEGER", "doubleValue": 0.0, "longValue": 0, "integerValue": value}
+
+
+def _resource(resources: list[dict[str, Any]], name: str) -> int:
+    return next((int(resource["integerValue"]) for resource in resources if resource["name"] == name), 0)
+
+
+def show_tasks(tasks: TaskSimulation, region: str) -> None:
+    """Enter the simulated tasks where moto describes clusters and container instances."""
+    backend = _ecs(region)
+    for name, cluster in list(backend.clusters.items()):
+        # moto's DescribeContainerInstances fails on a cluster that never had one.
+        backend.container_instances.setdefault(name, {})
+        mine = [task for task in tasks.live() if task.cluster.arn == cluster.arn]
+        running = sum(1 for task in mine if task.last_status not in ("PROVISIONING", "PENDING"))
+        cluster.running_tasks_count = running
+        cluster.pending_tasks_count = len(mine) - running
+    for instance in tasks.instances(region):
+        name = instance.cluster_arn.rpartition("/")[2]
+        found = backend.container_instances[name].get(instance.arn.rpartition("/")[2])
+        if found is None:
+            continue
+        cpu, memory, found.running_tasks_count, found.pending_tasks_count = tasks.usage(instance)
+        found.agent_connected = instance.agent_connected
+        for resource in found.remaining_resources:
+            if resource["name"] == "CPU":
+                resource["integerValue"] = max(0, instance.cpu - cpu)
+            elif resource["name"] == "MEMORY":
+                resource["integerValue"] = max(0, instance.memory - memory)
+
+
+def document(name: str, region: str) -> dict[str, Any] | None:
+    """The content of a document's default version, by its name or ARN."""
+    backend = ssm_backends[ACCOUNT][region]
+    try:
+        # A private method, but the only look-up that does not convert the content.
+        documents = backend._get_documents(name.rpartition("/")[2])  # noqa: SLF001
+    except Exception:  # moto's own classes of errors: whatever it is, there is no such document
+        return None
+    content = documents.get_default_version().content_json
+    return content if isinstance(content, dict) else None
+
+
+@contextmanager
+def patched() -> Iterator[None]:
+    """Replace, while open, the one method of moto that cannot be mended from outside."""
+    original = Rule.send_to_targets
+
+    def send_to_targets(self: Rule, *args: Any, **kwargs: Any) -> None:
+        # moto raises on a target that it cannot deliver to, a function among them, and PutEvents answers 500.
+        rule = copy.copy(self)
+        rule.targets = [target for target in self.targets if _deliverable(str(target["Arn"]))]
+        original(rule, *args, **kwargs)
+
+    Rule.send_to_targets = send_to_targets
+    try:
+        yield
+    finally:
+        Rule.send_to_targets = original
+
+
+def _deliverable(arn: str) -> bool:
+    return arn.split(":")[2] in ("logs", "events", "sqs")

@@ -1,0 +1,297 @@
+"""The HTTP edge of the emulator, and its threads."""
+
+import logging
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+
+from moto.moto_server.werkzeug_app import (
+    DomainDispatcherApplication,
+    MotoRequestHandler,
+    create_backend_app,
+)
+from werkzeug.serving import ThreadedWSGIServer
+from werkzeug.wrappers import Response
+
+from local.emulator import bridge, wire
+from local.emulator.dynamodb import DynamoDbGuard
+from local.emulator.ecs import TaskSimulation
+from local.emulator.errors import AwsError
+from local.emulator.faults import DROP, Call, Calls, Faults
+from local.emulator.ssm import CommandSimulation
+
+TICK = 0.02
+log = logging.getLogger(__name__)
+
+# https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
+_INVOKE = re.compile(r"/2015-03-31/functions/([^/]+)/invocations/?")
+
+
+@dataclass(frozen=True)
+class InvokeAnswer:
+    """The answer to lambda:Invoke: JSON, empty when nobody waits for it. `failed`: it says how the function failed."""
+
+    payload: str = ""
+    failed: bool = False
+
+
+class _DroppedError(ConnectionError):
+    """The connection was closed on purpose; werkzeug takes it for a client that went away."""
+
+
+class _Server(ThreadedWSGIServer):
+    """A threaded server that leaves neither threads nor sockets behind when it is closed."""
+
+    daemon_threads = False
+    block_on_close = True
+    request_queue_size = 128
+
+    def __init__(self, host: str, port: int, app: Callable[..., Iterable[bytes]]) -> None:
+        self._open: set[socket.socket] = set()
+        self._open_lock = threading.Lock()
+        super().__init__(host, port, app, handler=_Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._open_lock:
+            self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._open_lock:
+            self._open.discard(request)
+        super().shutdown_request(request)
+
+    def server_close(self) -> None:
+        # A client that connected and sent nothing would hold its thread, and the join, for ever.
+        with self._open_lock:
+            waiting = list(self._open)
+        for connection in waiting:
+            try:
+                connection.shutdown(socket.SHUT_RD)
+            except OSError:
+                continue
+        super().server_close()
+
+
+class _Handler(MotoRequestHandler):  # type: ignore[misc]  # moto is not type-checked
+    """moto's handler without a line on stderr for each request."""
+
+    def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002, ARG002
+        log.debug(message, *args)
+
+
+class Emulator:
+    """An emulated AWS on one port, for one process at a time: moto's state is global, and `start` clears it.
+
+    host, port: where to listen; port 0 takes a free one. Listen on 0.0.0.0 to be reached from containers.
+    run_delay, stop_delay, command_delay: seconds until a task runs, exits after SIGTERM, a command ends.
+    on_task_change: called with each "ECS Task State Change" event, in order, from one thread, outside all
+        locks. While it runs, time goes on, but later events wait.
+    on_invoke: answers lambda:Invoke, for moto has no functions here; takes the function's name or ARN, the payload
+        and whether the invocation is asynchronous. Raises AwsError.
+
+    `ecs` and `ssm` hold the controls of a test, `faults` injects errors, `calls` tells what was asked.
+    `start` makes the first two anew and clears the others.
+    """
+
+    ecs: TaskSimulation
+    ssm: CommandSimulation
+
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        run_delay: float = 0.4,
+        stop_delay: float = 0.3,
+        command_delay: float = 0.1,
+        on_task_change: Callable[[dict[str, Any]], object] | None = None,
+        on_invoke: Callable[[str, bytes, bool], InvokeAnswer] | None = None,
+    ) -> None:
+        self._host = host
+        self._port = port
+        self._delays = (run_delay, stop_delay, command_delay)
+        self._on_task_change = on_task_change
+        self._on_invoke = on_invoke
+        self.faults = Faults()
+        self.calls = Calls()
+        self._server: _Server | None = None
+        self._threads: list[threading.Thread] = []
+        self._stopping = threading.Event()
+        self._patches = ExitStack()
+        self._reset()
+
+    def _reset(self) -> None:
+        run_delay, stop_delay, command_delay = self._delays
+        self.ecs = TaskSimulation(bridge.MotoCatalog(), _utcnow, run_delay, stop_delay)
+        self.ssm = CommandSimulation(self.ecs, bridge.document, _utcnow, command_delay)
+        self.faults.clear()
+        self.calls.clear()
+        self._dynamodb = DynamoDbGuard(_utcnow)
+        self._moto = DomainDispatcherApplication(create_backend_app)
+
+    # ── life ──
+
+    def start(self) -> Self:
+        """Clear all state and listen. Raises RuntimeError when started already, OSError for a port in use."""
+        if self._server is not None:
+            raise RuntimeError("the emulator is started already")
+        bridge.reset()
+        self._reset()
+        self._stopping.clear()
+        self._server = _Server(self._host, self._port, self._respond)
+        self._patches.enter_context(bridge.patched())
+        self._threads = [
+            threading.Thread(target=self._server.serve_forever, args=(0.05,), name="emulator-http"),
+            threading.Thread(target=self._tick, name="emulator-clock"),
+            threading.Thread(target=self._deliver, name="emulator-events"),
+        ]
+        for thread in self._threads:
+            thread.daemon = True
+            thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Stop listening and end all threads. A second stop does nothing."""
+        if self._server is None:
+            return
+        # The clock and the deliveries first: a delivery may still be calling the emulator.
+        self._stopping.set()
+        for thread in self._threads[1:]:
+            if thread is not threading.current_thread():
+                thread.join()
+        self._server.shutdown()
+        self._threads[0].join()
+        self._server.server_close()
+        self._server = None
+        self._threads = []
+        self._patches.close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on. Raises RuntimeError before `start`."""
+        if self._server is None:
+            raise RuntimeError("the emulator is not started")
+        return int(self._server.server_address[1])
+
+    @property
+    def url(self) -> str:
+        """Where this machine reaches it, for AWS_ENDPOINT_URL."""
+        host = "127.0.0.1" if self._host in ("0.0.0.0", "") else self._host
+        return f"http://{host}:{self.port}"
+
+    def _tick(self) -> None:
+        while not self._stopping.wait(TICK):
+            now = _utcnow()
+            self.ssm.advance(now)
+            self.ecs.advance(now)
+
+    def _deliver(self) -> None:
+        while not self._stopping.wait(TICK):
+            for event in self.ecs.drain_events():
+                if self._on_task_change is None or self._stopping.is_set():
+                    continue
+                try:
+                    self._on_task_change(event)
+                except Exception:
+                    log.exception("the receiver of an ECS event failed")
+
+    # ── a request ──
+
+    def _respond(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        request = _invocation(wire.parse(environ), environ)
+        if str(environ.get("PATH_INFO", "")).startswith("/moto-api"):
+            # moto's own control plane would change state behind the simulation's back.
+            return Response("not available", 404)(environ, start_response)
+        self.calls.record(request.call)
+        fault = self.faults.take(request.call)
+        if fault is None:
+            return self._answer(request, environ)(environ, start_response)
+        if fault.delay and not fault.after_effect:
+            time.sleep(fault.delay)
+        if fault.error is None or fault.after_effect:
+            response = self._answer(request, environ)
+            if fault.delay and fault.after_effect:
+                time.sleep(fault.delay)
+            if fault.error is None:
+                return response(environ, start_response)
+        if fault.error == DROP:
+            _close(environ)
+            raise _DroppedError("an injected fault")
+        error = AwsError(fault.error, fault.message, fault.status, **fault.extra)
+        return wire.failure(request, error)(environ, start_response)
+
+    def _answer(self, request: wire.Request, environ: dict[str, Any]) -> Response:
+        call = request.call
+        try:
+            if call.service == "ecs" and call.operation in TaskSimulation.OPERATIONS:
+                return wire.success(request, self.ecs.handle(call.operation, call.parameters, request.region))
+            if call.service == "ssm" and call.operation in CommandSimulation.OPERATIONS:
+                return wire.success(request, self.ssm.handle(call.operation, call.parameters, request.region))
+            if call.service == "ecs":
+                bridge.show_tasks(self.ecs, request.region)
+            if call.service == "lambda" and call.operation == "Invoke":
+                return self._invoke(call, environ)
+            if call.service == "dynamodb":
+                return self._dynamodb.handle(request, lambda: self._forward(environ))
+            return self._forward(environ)
+        except AwsError as error:
+            return wire.failure(request, error)
+        except Exception:
+            log.exception("the emulator failed on %s %s", call.service, call.operation)
+            return wire.failure(request, AwsError("InternalFailure", "The emulator failed.", 500))
+
+    def _invoke(self, call: Call, environ: dict[str, Any]) -> Response:
+        if self._on_invoke is None:
+            raise AwsError("ResourceNotFoundException", "There are no functions.", 404)
+        name, kind = call.parameters["FunctionName"], call.parameters["InvocationType"]
+        if kind not in ("Event", "RequestResponse"):
+            raise AwsError("InvalidParameterValueException", f"The invocation type {kind} is not emulated.")
+        answer = self._on_invoke(name, environ["wsgi.input"].read(), kind == "Event")
+        headers = {"X-Amz-Executed-Version": "$LATEST"}
+        if answer.failed:
+            headers["X-Amz-Function-Error"] = "Unhandled"
+        return Response(answer.payload, 202 if kind == "Event" else 200, headers, content_type="application/json")
+
+    def _forward(self, environ: dict[str, Any]) -> Response:
+        return Response.from_app(self._moto, environ, buffered=True)
+
+
+def _invocation(request: wire.Request, environ: dict[str, Any]) -> wire.Request:
+    """The request with the operation's name and parameters, when it is lambda:Invoke, whose path holds them."""
+    match = _INVOKE.fullmatch(str(environ.get("PATH_INFO", "")))
+    if request.call.service != "lambda" or match is None:
+        return request
+    parameters = {
+        "FunctionName": match[1],
+        "InvocationType": environ.get("HTTP_X_AMZ_INVOCATION_TYPE", "RequestResponse"),
+        "Payload": request.call.parameters,
+    }
+    return replace(request, call=Call("lambda", "Invoke", parameters))
+
+
+def _close(environ: dict[str, Any]) -> None:
+    connection = environ.get("werkzeug.socket")
+    if connection is not None:
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+def _utcnow() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,105 @@
+"""Creates in the emulated AWS what the template declares and the functions use.
+
+A table that exists already stays as it is, with its data, so that a database can outlive the stack.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from local.template import Stack
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb import DynamoDBClient
+    from types_boto3_ecs import ECSClient
+    from types_boto3_secretsmanager import SecretsManagerClient
+    from types_boto3_ssm import SSMClient
+
+# What CreateTable takes as CloudFormation has it. Backups, encryption, tags and deletion protection are left out.
+_TABLE_PROPERTIES = (
+    "AttributeDefinitions",
+    "KeySchema",
+    "BillingMode",
+    "ProvisionedThroughput",
+    "GlobalSecondaryIndexes",
+    "LocalSecondaryIndexes",
+)
+
+
+class ProvisionError(Exception):
+    """Something exists already and is not what the template declares; the message says what."""
+
+
+def provision(
+    stack: Stack,
+    *,
+    dynamodb: DynamoDBClient,
+    secretsmanager: SecretsManagerClient,
+    ssm: SSMClient,
+    ecs: ECSClient,
+    token_key: str,
+) -> None:
+    """Create tables, secrets (their value is `token_key`), documents and the cluster. ProvisionError."""
+    for logical_id, properties in stack.tables.items():
+        _create_table(dynamodb, stack.physical_name(logical_id), properties)
+    for logical_id in stack.of_type("AWS::SecretsManager::Secret"):
+        _create_secret(secretsmanager, stack.physical_name(logical_id), token_key)
+    for logical_id, properties in stack.of_type("AWS::SSM::Document").items():
+        _create_document(ssm, stack.physical_name(logical_id), properties)
+    if cluster := stack.parameters.get("ClusterName"):
+        # Creating a cluster that exists changes nothing.
+        ecs.create_cluster(clusterName=cluster)
+
+
+def _create_table(dynamodb: DynamoDBClient, name: str, properties: Mapping[str, Any]) -> None:
+    wanted: dict[str, Any] = {key: properties[key] for key in _TABLE_PROPERTIES if key in properties}
+    if "StreamSpecification" in properties:
+        wanted["StreamSpecification"] = {"StreamEnabled": True, **properties["StreamSpecification"]}
+    try:
+        dynamodb.create_table(TableName=name, **wanted)
+    except dynamodb.exceptions.ResourceInUseException:
+        description = dynamodb.describe_table(TableName=name)["Table"]
+        if _keys(description) != _keys(wanted):
+            raise ProvisionError(
+                f"table {name} exists with other keys or indexes than the template's; delete it first"
+            ) from None
+    dynamodb.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
+    ttl = properties.get("TimeToLiveSpecification")
+    if ttl is None:
+        return
+    present = dynamodb.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
+    if present.get("TimeToLiveStatus") not in {"ENABLED", "ENABLING"}:
+        dynamodb.update_time_to_live(TableName=name, TimeToLiveSpecification=ttl)
+
+
+def _keys(table: Mapping[str, Any]) -> dict[str, list[tuple[str, str]]]:
+    """The key schema of a table and of each index, in a form that can be compared."""
+
+    def schema(holder: Mapping[str, Any]) -> list[tuple[str, str]]:
+        return sorted((key["AttributeName"], key["KeyType"]) for key in holder["KeySchema"])
+
+    keys = {"": schema(table)}
+    for kind in ("GlobalSecondaryIndexes", "LocalSecondaryIndexes"):
+        for index in table.get(kind) or []:
+            keys[index["IndexName"]] = schema(index)
+    return keys
+
+
+def _create_secret(secretsmanager: SecretsManagerClient, name: str, value: str) -> None:
+    try:
+        secretsmanager.create_secret(Name=name, SecretString=value)
+    except secretsmanager.exceptions.ResourceExistsException:
+        secretsmanager.put_secret_value(SecretId=name, SecretString=value)
+
+
+def _create_document(ssm: SSMClient, name: str, properties: Mapping[str, Any]) -> None:
+    content = properties["Content"]
+    request: dict[str, Any] = {
+        key: properties[key] for key in ("DocumentType", "DocumentFormat", "TargetType") if key in properties
+    }
+    # The emulated AWS is made anew with each stack, so one that exists can only be this very document.
+    with suppress(ssm.exceptions.DocumentAlreadyExists):
+        ssm.create_document(Name=name, Content=content if isinstance(content, str) else json.dumps(content), **request)

@@ -1,0 +1,251 @@
+"""A demo project: seven containers in every status, five users, and a history of a thousand rows.
+
+`Seeder.add` makes further containers as the tests need them, each with the task, the rows and the counters that its
+status implies.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from boto3.dynamodb.types import TypeSerializer
+
+
+if TYPE_CHECKING:
+    from local.stack import LocalStack
+    from longshore.lifecycle import Status
+    from longshore.models import Container
+
+PROJECT = "507f1f77bcf86cd799439033"
+ROLES = {"owner": "owner", "operator": "operator", "viewer": "viewer", "banned": "operator"}
+INSTANCE = "i-0a1b2c3d4e5f60718"
+GONE_INSTANCE = "i-0ffffffffffffffff"
+
+WEB = "web"
+WEB_FARGATE = "web-fargate"
+
+_ROWS_OF_HISTORY = 1000
+_serialize = TypeSerializer().serialize
+
+
+def container_id(number: int) -> str:
+    """The id of a demo container: 11 stopped, 12 running, 13 paused, 14 failed, 15 expired, 16 on Fargate, 17 long."""
+    return f"507f1f77bcf86cd7994390{number}"
+
+
+def seed(stack: LocalStack) -> None:
+    """Put the demo project into the stack's tables and cluster. What they hold of it already is replaced."""
+    seeder = Seeder(stack)
+    seeder.cluster()
+    seeder.members()
+    seeder.add(container_id(11), ["stopped", "running", "stopped"], name="orders")
+    seeder.add(container_id(12), ["stopped", "running"], name="payments")
+    seeder.add(container_id(13), ["stopped", "running", "paused"], name="search")
+    seeder.add(container_id(14), ["stopped", "running", "failed"], name="reports")
+    seeder.add(container_id(15), ["stopped", "running", "expired"], name="legacy", server=GONE_INSTANCE)
+    seeder.add(container_id(16), ["stopped", "running"], name="mailer", launch_type="FARGATE")
+    seeder.add(container_id(17), long_history(_ROWS_OF_HISTORY), name="builds")
+
+
+def long_history(rows: int) -> list[str]:
+    """So many statuses, each one that may follow the one before, the last of them `stopped`. Always the same."""
+    choose = random.Random(rows)
+    follows = {"stopped": ["running"], "failed": ["running", "stopped"], "paused": ["running", "stopped"]}
+    statuses = ["stopped"]
+    while len(statuses) < rows - 1:
+        statuses.append(choose.choice(follows.get(statuses[-1], ["stopped", "paused", "failed"])))
+    if statuses[-1] == "stopped":
+        statuses[-1] = "running"
+        # What came before a stop may also come before a run, but for a run itself.
+        if statuses[-2] == "running":
+            statuses[-1] = "paused"
+    return [*statuses, "stopped"]
+
+
+class Seeder:
+    """Puts containers, users and tasks into a stack."""
+
+    def __init__(self, stack: LocalStack) -> None:
+        self._stack = stack
+        self._dynamodb = stack.client("dynamodb")
+        self._cluster = str(stack.parameters["ClusterName"])
+
+    def cluster(self) -> None:
+        """One instance with plenty of room, and the demo's task definitions."""
+        self._stack.emulator.ecs.add_instance(self._cluster, INSTANCE, cpu=1 << 20, memory=1 << 20)
+        self.task_definition(WEB)
+        self.task_definition(WEB_FARGATE, launch_type="FARGATE")
+
+    def task_definition(
+        self, family: str, *, launch_type: str = "EC2", labels: dict[str, str] | None = None, **settings: Any
+    ) -> None:
+        """Register a task definition of one container. `labels` choose how the simulated process behaves."""
+        fargate = {"networkMode": "awsvpc", "requiresCompatibilities": ["FARGATE"], "cpu": "256", "memory": "512"}
+        self._stack.client("ecs").register_task_definition(
+            family=family,
+            containerDefinitions=[
+                {
+                    "name": "app",
+                    "image": "busybox:local",
+                    "memory": 128,
+                    "essential": True,
+                    "stopTimeout": 10,
+                    "dockerLabels": labels or {},
+                    **settings,
+                }
+            ],
+            **(fargate if launch_type == "FARGATE" else {}),
+        )
+
+    def members(self, project: str = PROJECT) -> None:
+        """The demo's users, each with its role in the project. `stranger` has none."""
+        for user, role in ROLES.items():
+            self.grant(user, project, role)
+        self.ban("banned")
+
+    def ban(self, user: str) -> None:
+        """Ban a user, whatever roles it has."""
+        self._put("AccessTable", {"user_id": user, "scope": "account", "banned": True})
+
+    def grant(self, user: str, project: str, role: str) -> None:
+        """Give a user a role in a project."""
+        self._put("AccessTable", {"user_id": user, "scope": f"project#{project}", "role": role})
+
+    def add(
+        self,
+        identity: str,
+        statuses: Sequence[str],
+        *,
+        name: str = "demo",
+        project: str = PROJECT,
+        launch_type: str = "EC2",
+        server: str | None = None,
+        task_definition: str | None = None,
+    ) -> Container:
+        """Add a container that has had these statuses, a minute or so apart. A live one has its task."""
+        from longshore.history import append
+        from longshore.lifecycle import LaunchType, Status
+        from longshore.models import Change, Container, Runtime, Trigger
+        from longshore.store import log_item
+
+        fargate = launch_type == "FARGATE"
+        moment = datetime.now(UTC) - timedelta(minutes=len(statuses))
+        container = Container(
+            id=identity,
+            project_id=project,
+            name=name,
+            server_instance_id=server,
+            status=Status(statuses[0]),
+            status_since=moment,
+            runtime=Runtime(
+                cluster=self._cluster,
+                task_definition=task_definition or (WEB_FARGATE if fargate else WEB),
+                launch_type=LaunchType(launch_type),
+                subnets=["subnet-0a1b2c3d"] if fargate else [],
+            ),
+            created_at=moment,
+            updated_at=moment,
+        )
+        chance = random.Random(identity)
+        items = []
+        for position, status in enumerate(statuses):
+            change = Change(
+                to_status=Status(status),
+                observed_at=moment,
+                triggered_by=Trigger.USER if position and status not in ("failed", "expired") else Trigger.SYSTEM,
+                duration_ms=chance.randint(300, 9000) if position else None,
+                metadata=_metadata(statuses, position),
+            )
+            row_id = f"{chance.getrandbits(96):024x}"
+            container, entry = append(container, change, row_id, moment + timedelta(milliseconds=12))
+            items.append(log_item(entry))
+            moment += timedelta(seconds=50 + chance.random() * 10)
+        if container.is_live:
+            container = container.model_copy(update={"task_arn": self._task(container)})
+        self._clear(identity)
+        self._write(items)
+        self._put_container(container)
+        return container
+
+    def make_overdue(self, identity: str) -> None:
+        """Set the deadline of the container's pending operation back, so that recovery finds it."""
+        self._dynamodb.update_item(
+            TableName=self._stack.table_name("ContainersTable"),
+            Key={"id": {"S": identity}},
+            UpdateExpression="SET #operation.deadline = :past, pending_deadline = :past",
+            ConditionExpression="attribute_exists(#operation)",
+            ExpressionAttributeNames={"#operation": "operation"},
+            ExpressionAttributeValues={":past": {"S": "2020-01-01T00:00:00.000Z"}},
+        )
+
+    def _task(self, container: Container) -> str:
+        ecs = self._stack.emulator.ecs
+        task = ecs.adopt_running(
+            self._cluster,
+            container.runtime.task_definition,
+            started_by=container.id,
+            launch_type=container.runtime.launch_type.value,
+        )
+        if container.status == "paused":
+            for simulated in task.containers:
+                simulated.paused = True
+        return task.arn
+
+    def _clear(self, identity: str) -> None:
+        """Take away the rows that a database which outlives the stack may hold."""
+        table = self._stack.table_name("StatusLogsTable")
+        pages = self._dynamodb.get_paginator("query").paginate(
+            TableName=table,
+            KeyConditionExpression="container_id = :id",
+            ExpressionAttributeValues={":id": {"S": identity}},
+            ProjectionExpression="container_id, transition_time",
+        )
+        keys = [item for page in pages for item in page["Items"]]
+        self._batch(table, [{"DeleteRequest": {"Key": key}} for key in keys])
+
+    def _write(self, items: Sequence[dict[str, Any]]) -> None:
+        self._batch(self._stack.table_name("StatusLogsTable"), [{"PutRequest": {"Item": item}} for item in items])
+
+    def _batch(self, table: str, requests: Sequence[dict[str, Any]]) -> None:
+        waiting = list(requests)
+        while waiting:
+            answer = self._dynamodb.batch_write_item(RequestItems={table: waiting[:25]})
+            waiting = waiting[25:] + answer.get("UnprocessedItems", {}).get(table, [])
+
+    def _put_container(self, container: Container) -> None:
+        from longshore.store import container_item
+
+        self._dynamodb.put_item(TableName=self._stack.table_name("ContainersTable"), Item=container_item(container))
+
+    def _put(self, table: str, item: dict[str, Any]) -> None:
+        self._dynamodb.put_item(
+            TableName=self._stack.table_name(table),
+            Item={name: _serialize(value) for name, value in item.items()},
+        )
+
+
+def _metadata(statuses: Sequence[str], position: int) -> dict[str, Any]:
+    """What the row would say of such a change."""
+    before, status = statuses[position - 1] if position else None, statuses[position]
+    match before, status:
+        case None, _:
+            return {"reason": "Registered"}
+        case _, "failed":
+            return {"reason": "Essential container in task exited", "exit_code": 1}
+        case _, "expired":
+            return {"reason": "The server was terminated"}
+        case "paused", "running":
+            return {"command": "resume", "actor": "operator"}
+        case "failed", "running":
+            return {"command": "restart", "actor": "operator"}
+        case "failed", "stopped":
+            return {"command": "force-stop", "actor": "operator"}
+        case _:
+            command = {"running": "start", "paused": "pause", "stopped": "stop"}[status]
+            return {"command": command, "actor": "operator"}
+
+
+__all__ = ["PROJECT", "Seeder", "container_id", "long_history", "seed"]

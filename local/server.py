@@ -1,0 +1,229 @@
+"""HTTP in front of the gateway: werkzeug's threaded server, given the request as it was on the wire.
+
+Every connection serves one request: werkzeug's server closes it afterwards.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlsplit
+
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler, select_address_family
+from werkzeug.wsgi import get_input_stream
+
+from local.gateway import BODY_LIMIT, Gateway, Request, Response
+
+LOG = logging.getLogger("local.server")
+ACCESS_LOG = logging.getLogger("local.access")
+
+# A static page: what to answer to a GET of its path.
+Page = Callable[[], Response]
+
+_BACKLOG = 512
+# How long `stop()` waits for requests that are being served, in seconds.
+_GRACE_SECONDS = 5.0
+_HEADERS = "longshore.headers"
+_TARGET = "longshore.target"
+
+
+class ListenError(Exception):
+    """The port is in use, or the host is not this machine; the message says which."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes a free one. ListenError."""
+    listener = socket.socket(select_address_family(host, port), socket.SOCK_STREAM)
+    try:
+        # So that a server that has just ended does not keep its port from the next one.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        in_use = error.errno == errno.EADDRINUSE
+        why = "it is in use by another program" if in_use else error.strerror
+        raise ListenError(f"cannot listen on port {port} of {host}: {why}") from error
+    return listener
+
+
+class Server:
+    """Serves a gateway, and static pages, on a socket that listens already, in threads of its own."""
+
+    def __init__(self, gateway: Gateway, listener: socket.socket, pages: Mapping[str, Page] | None = None) -> None:
+        """Takes the listener over. `pages` are looked up for a GET, by exact path, before the gateway's routes."""
+        self._gateway = gateway
+        self._pages = dict(pages or {})
+        host, port = listener.getsockname()[:2]
+        self.host: str = host
+        self.port: int = port
+        self._server = _Server(host, port, self._app, handler=_Handler, fd=listener.fileno())
+        self._server.gateway = gateway
+        # The server has a duplicate.
+        listener.close()
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="local-http", daemon=True)
+
+    @property
+    def url(self) -> str:
+        """The base URL, without a slash at its end."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+    def start(self) -> None:
+        """Begin to serve, and return."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Take no more connections, let the requests in progress end, and close."""
+        if self._thread.is_alive():
+            self._server.shutdown()
+            self._thread.join()
+        self._server.drain(_GRACE_SECONDS)
+        self._server.server_close()
+
+    def _app(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        started = time.monotonic()
+        path, query = _split_target(environ[_TARGET])
+        request = Request(
+            method=environ["REQUEST_METHOD"],
+            raw_path=path,
+            raw_query=query,
+            headers=environ[_HEADERS],
+            source_ip=environ["REMOTE_ADDR"],
+            protocol=environ["SERVER_PROTOCOL"],
+        )
+        response = self._answer(request, environ)
+        _log_access(request, response, started)
+        headers = [(name, _as_latin_1(value)) for name, value in response.headers]
+        headers.append(("Content-Length", str(len(response.body))))
+        start_response(f"{response.status} {_reason(response.status)}", headers)
+        return [b"" if request.method == "HEAD" else response.body]
+
+    def _answer(self, request: Request, environ: dict[str, Any]) -> Response:
+        page = self._pages.get(request.raw_path) if request.method in {"GET", "HEAD"} else None
+        if page is not None:
+            return page()
+        try:
+            body = get_input_stream(environ, max_content_length=BODY_LIMIT).read()
+        except RequestEntityTooLarge:
+            return self._gateway.refuse(request, "REQUEST_TOO_LARGE")
+        except (HTTPException, OSError):
+            return self._gateway.refuse(request, "BAD_REQUEST_BODY")
+        try:
+            return self._gateway.handle(replace(request, body=body))
+        except Exception:
+            LOG.exception("the local gateway failed")
+            return self._gateway.refuse(request, "DEFAULT_5XX", 500)
+
+
+class _Server(ThreadedWSGIServer):
+    """Counts the requests in progress: its threads are daemons, which nothing else waits for."""
+
+    gateway: Gateway
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._in_progress = 0
+        self._idle = threading.Condition()
+        super().__init__(*arguments, **options)
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """While a request is served, as against a connection that says nothing."""
+        with self._idle:
+            self._in_progress += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._in_progress -= 1
+                self._idle.notify_all()
+
+    def drain(self, seconds: float) -> None:
+        with self._idle:
+            self._idle.wait_for(lambda: self._in_progress == 0, seconds)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
+        LOG.debug("a connection failed: %r", sys.exc_info()[1])
+
+
+class _Handler(WSGIRequestHandler):
+    server: _Server
+    # So that a client that connects and says nothing does not hold a thread for ever.
+    timeout = 60
+
+    def make_environ(self) -> dict[str, Any]:
+        environ = super().make_environ()
+        # WSGI joins repeated headers and decodes the path, and http.server merges slashes at its start.
+        environ[_HEADERS] = list(self.headers.items())
+        environ[_TARGET] = self.requestline.split()[1]
+        return environ
+
+    def run_wsgi(self) -> None:
+        with self.server.busy():
+            super().run_wsgi()
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
+        """Refuse what is not HTTP, or is too long to be read, as the gateway would: in its own form."""
+        request = Request(method=self.command or "GET", raw_path="/", source_ip=self.client_address[0])
+        response = self.server.gateway.refuse(request, "DEFAULT_4XX", code if 400 <= code < 500 else 400)
+        _log_access(request, response, time.monotonic())
+        self.close_connection = True
+        lines = [f"HTTP/1.1 {response.status} {_reason(response.status)}"]
+        lines += [f"{name}: {_as_latin_1(value)}" for name, value in response.headers]
+        lines += [f"Content-Length: {len(response.body)}", "Connection: close", "", ""]
+        self.wfile.write("\r\n".join(lines).encode("latin-1") + response.body)
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Nothing: the access log has its line already, without the query."""
+
+    def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002, ARG002
+        LOG.debug(message, *args)
+
+
+def _split_target(target: str) -> tuple[str, str]:
+    """The raw path and query of a request's target, which may be a whole URL."""
+    if not target.startswith("/") and "://" in target:
+        parts = urlsplit(target)
+        return parts.path or "/", parts.query
+    path, _, query = target.partition("?")
+    return path, query
+
+
+def _log_access(request: Request, response: Response, started: float) -> None:
+    """One line: no header, since Authorization is one, and no query."""
+    path = request.raw_path.encode("unicode_escape").decode("ascii")
+    ACCESS_LOG.info(
+        "%s %s %s %d ms user=%s request_id=%s",
+        request.method,
+        path,
+        response.status,
+        round((time.monotonic() - started) * 1000),
+        response.context.get("authorizer.principalId", "-"),
+        response.context.get("requestId", "-"),
+    )
+
+
+def _reason(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Unknown"
+
+
+def _as_latin_1(value: str) -> str:
+    """A header's value such that HTTP's one-byte encoding of it is UTF-8 where Latin-1 cannot hold it."""
+    try:
+        value.encode("latin-1")
+    except UnicodeEncodeError:
+        return value.encode("utf-8").decode("latin-1")
+    return value
