@@ -1,0 +1,82 @@
+"""What the tests share: the local stack, a client of it, and containers to use up.
+
+A module that asks for `stack` gets one of its own, on moto. With `pytestmark = databases("moto", "dynamodb-local")` its
+tests run on each of these. DynamoDB Local needs Java and npm: without them its tests skip, except in CI.
+"""
+
+import os
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+import pytest
+from api_client import Api
+
+from local.dynamodb_local import DynamoDbLocalUnavailableError
+from local.seed import Seeder
+from local.stack import LocalStack
+
+# No test can see real credentials.
+for _name in [name for name in os.environ if name.startswith("AWS_")]:
+    del os.environ[_name]
+os.environ |= {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
+
+PARAMETERS = {"WaitSeconds": "8", "ThrottleRate": "100000", "ThrottleBurst": "100000"}
+QUICK = {"run_delay": 0.05, "stop_delay": 0.05, "command_delay": 0.03}
+
+_ids = count(1)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "stack" in metafunc.fixturenames:
+        marker = metafunc.definition.get_closest_marker("databases")
+        metafunc.parametrize("stack", marker.args if marker else ["moto"], indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
+def stack(request: pytest.FixtureRequest) -> Iterator[LocalStack]:
+    """The local stack on a free port, with the seed. Waits are short, and nothing is throttled."""
+    database = "local" if request.param == "dynamodb-local" else request.param
+    local = LocalStack(port=0, dynamodb=database, parameters=PARAMETERS, emulator_options=QUICK)
+    try:
+        local.start()
+    except DynamoDbLocalUnavailableError as missing:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(missing))
+    yield local
+    local.stop()
+
+
+@pytest.fixture
+def emulator(stack: LocalStack) -> Iterator[Any]:
+    """The emulated AWS, free of faults before and after."""
+    stack.emulator.faults.clear()
+    yield stack.emulator
+    stack.emulator.faults.clear()
+
+
+@pytest.fixture
+def seeder(stack: LocalStack) -> Seeder:
+    """Adds containers, users and task definitions."""
+    return Seeder(stack)
+
+
+@pytest.fixture
+def fresh_id() -> str:
+    """An id of a container that no other test uses."""
+    return f"{next(_ids):024x}"
+
+
+@pytest.fixture(scope="module")
+def api(stack: LocalStack) -> Iterator[Api]:
+    client = Api(stack.url)
+    yield client
+    client.close()

@@ -1,0 +1,309 @@
+"""The cluster is not as the container says, or AWS fails: an error with a reason, or the truth in the history."""
+
+import time
+from typing import Any
+
+import pytest
+from api_client import Api
+from invariants import all_rows, check
+
+from local.emulator import Emulator
+from local.seed import INSTANCE, Seeder
+from local.stack import LocalStack
+
+RUNNING = ["stopped", "running"]
+PAUSED = ["stopped", "running", "paused"]
+
+
+def external_error(reason: str) -> dict[str, Any]:
+    return {
+        "statusCode": 500,
+        "error": "Internal Server Error",
+        "code": "EXTERNAL_SERVICE_ERROR",
+        "message": "A required external service is unavailable or returned an error",
+        "data": {"reason": reason},
+    }
+
+
+def task_of(emulator: Emulator, container_id: str) -> Any:
+    (task,) = emulator.ecs.live(started_by=container_id)
+    return task
+
+
+def last_row(stack: LocalStack, container_id: str) -> dict[str, Any]:
+    return all_rows(stack, container_id)[-1]
+
+
+def test_no_capacity(stack: LocalStack, api: Api, seeder: Seeder, emulator: Emulator, fresh_id: str) -> None:
+    seeder.add(fresh_id, ["stopped"])
+    emulator.ecs.set_capacity(INSTANCE, memory=0)
+    try:
+        response = api.post(fresh_id, "start")
+    finally:
+        emulator.ecs.set_capacity(INSTANCE)
+    assert response.json() == external_error("No instance of the cluster has enough memory left")
+    container = check(stack, fresh_id)
+    assert (container["status"], container["log_count"]) == ("stopped", 1)
+    assert "operation" not in container
+    assert api.post(fresh_id, "start").status_code == 200
+
+
+def test_an_image_that_cannot_be_pulled(
+    stack: LocalStack, api: Api, seeder: Seeder, emulator: Emulator, fresh_id: str
+) -> None:
+    seeder.task_definition("no-image", labels={"simulate.start": "fail"})
+    seeder.add(fresh_id, ["stopped"], task_definition="no-image")
+    response = api.post(fresh_id, "start")
+    assert response.status_code == 500
+    assert "CannotPullContainerError" in response.json()["data"]["reason"]
+    assert check(stack, fresh_id)["status"] == "failed"
+    row = last_row(stack, fresh_id)
+    assert row["metadata"]["reason"] == response.json()["data"]["reason"]
+    assert (row["from_status"], row["triggered_by"]) == ("stopped", "user")
+
+
+def test_a_task_that_is_done_at_once(
+    stack: LocalStack, api: Api, seeder: Seeder, quiet_emulator: Emulator, fresh_id: str
+) -> None:
+    """It ran, and its end is a row of its own."""
+    labels = {"simulate.exit-after": "0", "simulate.exit-code": "0"}
+    seeder.task_definition("short-job", labels=labels)
+    seeder.add(fresh_id, ["stopped"], task_definition="short-job")
+    response = api.post(fresh_id, "start")
+    assert (response.status_code, response.json()["data"]["message"]) == (200, "Container started successfully")
+    assert response.json()["data"]["status"] == "stopped"
+    changes = [(row["to_status"], row["triggered_by"]) for row in all_rows(stack, fresh_id)[1:]]
+    assert changes == [("running", "user"), ("stopped", "system")]
+    check(stack, fresh_id)
+
+
+@pytest.mark.parametrize("operation", ["stop", "pause"])
+@pytest.mark.parametrize(("exit_code", "status"), [(0, "stopped"), (137, "failed")])
+def test_the_task_had_ended_by_itself(
+    stack: LocalStack,
+    api: Api,
+    seeder: Seeder,
+    quiet_emulator: Emulator,
+    fresh_id: str,
+    operation: str,
+    exit_code: int,
+    status: str,
+) -> None:
+    seeder.add(fresh_id, RUNNING)
+    task = task_of(quiet_emulator, fresh_id)
+    quiet_emulator.ecs.exit(task.arn, exit_code)
+    until_stopped(quiet_emulator, task.arn)
+    response = api.post(fresh_id, operation)
+    assert response.status_code == 400
+    assert response.json()["data"]["status"] == status
+    assert check(stack, fresh_id)["status"] == status
+    row = last_row(stack, fresh_id)
+    assert (row["triggered_by"], row["metadata"]["exit_code"]) == ("system", exit_code)
+    assert row["metadata"]["reason"].startswith("Essential container in task exited")
+
+
+def test_a_restart_of_a_task_that_had_ended(
+    stack: LocalStack, api: Api, seeder: Seeder, quiet_emulator: Emulator, fresh_id: str
+) -> None:
+    seeder.add(fresh_id, RUNNING)
+    task = task_of(quiet_emulator, fresh_id)
+    quiet_emulator.ecs.exit(task.arn, 1)
+    until_stopped(quiet_emulator, task.arn)
+    assert api.post(fresh_id, "restart").status_code == 200
+    changes = [(row["to_status"], row["triggered_by"]) for row in all_rows(stack, fresh_id)[2:]]
+    assert changes == [("failed", "system"), ("running", "user")]
+    check(stack, fresh_id)
+
+
+def test_force_stop_of_a_task_that_is_gone(
+    stack: LocalStack, api: Api, seeder: Seeder, emulator: Emulator, fresh_id: str
+) -> None:
+    seeder.add(fresh_id, RUNNING)
+    emulator.ecs.forget(task_of(emulator, fresh_id).arn)
+    assert api.post(fresh_id, "force-stop").status_code == 200
+    rows = all_rows(stack, fresh_id)[2:]
+    assert [(row["to_status"], row["triggered_by"]) for row in rows] == [("failed", "system"), ("stopped", "user")]
+    assert rows[0]["metadata"]["reason"] == "The task is no longer known to ECS"
+    check(stack, fresh_id)
+
+
+@pytest.mark.parametrize("operation", ["stop", "pause", "restart"])
+def test_a_task_that_is_gone(
+    stack: LocalStack, api: Api, seeder: Seeder, emulator: Emulator, fresh_id: str, operation: str
+) -> None:
+    seeder.add(fresh_id, RUNNING)
+    emulator.ecs.forget(task_of(emulator, fresh_id).arn)
+    response = api.post(fresh_id, operation)
+    if operation == "restart":
+        assert (response.status_code, response.json()["data"]["status"]) == (200, "running")
+    else:
+        assert (response.status_code, response.json()["data"]["status"]) == (400, "failed")
+    assert all_rows(stack, fresh_id)[2]["triggered_by"] == "system"
+    check(stack, fresh_id)
+
+
+CALLS = [
+    ("ecs", "RunTask", "start", ["stopped"]),
+    ("ecs", "StopTask", "stop", RUNNING),
+    ("ecs", "DescribeTasks", "pause", RUNNING),
+    ("ecs", "DescribeContainerInstances", "pause", RUNNING),
+    ("ssm", "SendCommand", "pause", RUNNING),
+    ("ssm", "SendCommand", "resume", PAUSED),
+    ("ssm", "SendCommand", "stop", PAUSED),
+]
+
+
+@pytest.mark.parametrize(("service", "call", "operation", "statuses"), CALLS)
+@pytest.mark.parametrize("times", [1, None], ids=["once", "always"])
+def test_a_call_that_is_refused(
+    stack: LocalStack,
+    api: Api,
+    seeder: Seeder,
+    emulator: Emulator,
+    fresh_id: str,
+    service: str,
+    call: str,
+    operation: str,
+    statuses: list[str],
+    times: int | None,
+) -> None:
+    """Nothing has changed and nothing is pending."""
+    seeder.add(fresh_id, statuses)
+    emulator.faults.add(service, call, error="AccessDeniedException", status=400, times=times)
+    response = api.post(fresh_id, operation)
+    emulator.faults.clear()
+    body = response.json()
+    assert body == external_error(body["data"]["reason"])
+    container = check(stack, fresh_id)
+    assert (container["status"], container["log_count"]) == (statuses[-1], len(statuses))
+    assert "operation" not in container
+
+
+@pytest.mark.parametrize(("service", "call", "operation", "statuses"), CALLS)
+@pytest.mark.parametrize("after_effect", [False, True], ids=["no-effect", "lost-reply"])
+def test_a_service_that_fails_for_a_while(
+    stack: LocalStack,
+    api: Api,
+    seeder: Seeder,
+    emulator: Emulator,
+    fresh_id: str,
+    service: str,
+    call: str,
+    operation: str,
+    statuses: list[str],
+    after_effect: bool,
+) -> None:
+    """botocore's retries get over it, or what is safe to repeat is repeated: one effect, one answer."""
+    seeder.add(fresh_id, statuses)
+    emulator.faults.add(service, call, error="InternalServerError", status=500, times=2, after_effect=after_effect)
+    response = api.post(fresh_id, operation)
+    assert response.status_code == 200, response.text
+    container = check(stack, fresh_id)
+    assert container["log_count"] == len(statuses) + 1
+
+
+@pytest.mark.parametrize(("service", "call", "operation", "statuses"), CALLS)
+def test_a_service_that_is_down(
+    stack: LocalStack,
+    api: Api,
+    seeder: Seeder,
+    emulator: Emulator,
+    fresh_id: str,
+    service: str,
+    call: str,
+    operation: str,
+    statuses: list[str],
+) -> None:
+    """An error with a reason; the operation is pending or undone, and settles when the service is back."""
+    seeder.add(fresh_id, statuses)
+    emulator.faults.add(service, call, error="InternalServerError", status=500, times=None)
+    response = api.post(fresh_id, operation)
+    emulator.faults.clear()
+    body = response.json()
+    assert body == external_error(body["data"]["reason"])
+    container = check(stack, fresh_id)
+    assert (container["status"], container["log_count"]) == (statuses[-1], len(statuses))
+    settled = recovered(stack, fresh_id)
+    assert settled["log_count"] - len(statuses) == (1 if "operation" in container else 0)
+
+
+@pytest.mark.parametrize("status", ["Failed", "Undeliverable"])
+def test_a_host_command_that_fails(
+    stack: LocalStack, api: Api, seeder: Seeder, emulator: Emulator, fresh_id: str, status: str
+) -> None:
+    seeder.add(fresh_id, RUNNING)
+    emulator.ssm.fail_next(status=status)
+    response = api.post(fresh_id, "pause")
+    assert response.json()["code"] == "EXTERNAL_SERVICE_ERROR"
+    assert response.json()["data"]["reason"]
+    container = check(stack, fresh_id)
+    assert (container["status"], container["log_count"]) == ("running", 2)
+    assert "operation" not in container
+    assert api.post(fresh_id, "pause").status_code == 200
+
+
+def test_a_host_that_cannot_be_reached(
+    stack: LocalStack, api: Api, seeder: Seeder, quiet_emulator: Emulator, fresh_id: str
+) -> None:
+    """No pause without it; a force-stop does without, since ECS can still stop the task."""
+    emulator = quiet_emulator
+    seeder.add(fresh_id, RUNNING)
+    emulator.ssm.disconnect(INSTANCE)
+    try:
+        paused = api.post(fresh_id, "pause")
+        stopped = api.post(fresh_id, "force-stop")
+    finally:
+        emulator.ssm.connect(INSTANCE)
+    assert paused.json() == external_error("The instance is not reachable through Systems Manager")
+    assert stopped.status_code == 200
+    assert last_row(stack, fresh_id)["metadata"]["kill_refused"].startswith("The instance is not reachable")
+    check(stack, fresh_id)
+
+
+@pytest.mark.parametrize("call", ["GetItem", "Query", "UpdateItem", "TransactWriteItems"])
+def test_the_database_is_down(
+    stack: LocalStack, api: Api, seeder: Seeder, emulator: Emulator, fresh_id: str, call: str
+) -> None:
+    seeder.add(fresh_id, ["stopped"])
+    emulator.faults.add("dynamodb", call, error="InternalServerError", status=500, times=None)
+    response = api.post(fresh_id, "start")
+    emulator.faults.clear()
+    body = response.json()
+    assert body == external_error(body["data"]["reason"])
+    container = check(stack, fresh_id)
+    assert (container["status"], container["log_count"]) == ("stopped", 1)
+    # The task may run already: the operation is then pending, and recovery completes it.
+    if "operation" in container:
+        seeder.make_overdue(fresh_id)
+        assert recovered(stack, fresh_id)["status"] == "running"
+
+
+@pytest.mark.parametrize("call", ["UpdateItem", "TransactWriteItems"])
+def test_the_reply_of_a_write_is_lost(
+    stack: LocalStack, api: Api, seeder: Seeder, emulator: Emulator, fresh_id: str, call: str
+) -> None:
+    """The claim took effect, or the commit did, and nobody was told: the repeat knows its own."""
+    seeder.add(fresh_id, ["stopped"])
+    emulator.faults.add("dynamodb", call, error="drop", after_effect=True)
+    assert api.post(fresh_id, "start").status_code == 200
+    assert check(stack, fresh_id)["log_count"] == 2
+
+
+@pytest.fixture
+def quiet_emulator(stack: LocalStack, emulator: Emulator) -> Any:
+    """ECS tells of no change: what ends is for the operation to find out."""
+    with stack.eventbridge.losing_events():
+        yield emulator
+
+
+def recovered(stack: LocalStack, container_id: str) -> dict[str, Any]:
+    """The container when nothing is pending any more: after a sweep, and what events complete."""
+    stack.invoke("RecoverFunction", {})
+    while "operation" in (container := check(stack, container_id)):
+        time.sleep(0.05)
+    return container
+
+
+def until_stopped(emulator: Emulator, task_arn: str) -> None:
+    while emulator.ecs.task(task_arn).live:
+        pass

@@ -1,0 +1,90 @@
+"""Idempotency-Key: the first answer again, and no second effect."""
+
+import pytest
+from api_client import Api
+from invariants import check
+
+from local.emulator import Emulator
+from local.seed import Seeder
+from local.stack import LocalStack
+
+
+@pytest.fixture
+def key(fresh_id: str) -> dict[str, str]:
+    return {"Idempotency-Key": f"key-{fresh_id}"}
+
+
+def test_a_repeat_gets_the_first_answer(
+    stack: LocalStack, api: Api, seeder: Seeder, fresh_id: str, key: dict[str, str]
+) -> None:
+    seeder.add(fresh_id, ["stopped"])
+    first = api.post(fresh_id, "start", headers=key)
+    api.post(fresh_id, "stop")
+    second = api.post(fresh_id, "start", headers=key)
+    assert first.status_code == second.status_code == 200
+    assert first.content == second.content
+    assert check(stack, fresh_id)["log_count"] == 3
+
+
+def test_the_key_of_another_operation(
+    stack: LocalStack, api: Api, seeder: Seeder, fresh_id: str, key: dict[str, str]
+) -> None:
+    seeder.add(fresh_id, ["stopped", "running"])
+    api.post(fresh_id, "pause", headers=key)
+    response = api.post(fresh_id, "stop", headers=key)
+    fault = "was used for another container or operation in the last 24 hours"
+    assert response.json() == {
+        "statusCode": 400,
+        "error": "Bad Request",
+        "code": "VALIDATION_ERROR",
+        "message": f"Idempotency-Key {fault}",
+        "data": [{"instancePath": "/Idempotency-Key", "message": fault}],
+    }
+    assert check(stack, fresh_id)["status"] == "paused"
+
+
+def test_keys_of_two_callers_do_not_meet(
+    stack: LocalStack, api: Api, seeder: Seeder, fresh_id: str, key: dict[str, str]
+) -> None:
+    seeder.add(fresh_id, ["stopped"])
+    assert api.post(fresh_id, "start", "operator", headers=key).status_code == 200
+    assert api.post(fresh_id, "stop", "owner", headers=key).status_code == 200
+    assert check(stack, fresh_id)["status"] == "stopped"
+
+
+def test_a_ban_takes_effect_on_repeats(
+    stack: LocalStack, api: Api, seeder: Seeder, fresh_id: str, key: dict[str, str]
+) -> None:
+    seeder.add(fresh_id, ["stopped"])
+    user = f"user-{fresh_id}"
+    seeder.grant(user, "507f1f77bcf86cd799439033", "operator")
+    assert api.post(fresh_id, "start", user, headers=key).status_code == 200
+    seeder.ban(user)
+    assert api.post(fresh_id, "start", user, headers=key).json()["code"] == "ACCOUNT_BANNED"
+
+
+def test_an_error_is_not_kept(
+    stack: LocalStack, api: Api, seeder: Seeder, emulator: Emulator, fresh_id: str, key: dict[str, str]
+) -> None:
+    """Refused by ECS: nothing has happened, and the repeat tries again."""
+    seeder.add(fresh_id, ["stopped"])
+    emulator.faults.add("ecs", "RunTask", error="AccessDeniedException", status=400)
+    assert api.post(fresh_id, "start", headers=key).json()["code"] == "EXTERNAL_SERVICE_ERROR"
+    assert api.get(fresh_id).json()["data"]["pending_operation"] is None
+    assert api.post(fresh_id, "start", headers=key).status_code == 200
+    assert check(stack, fresh_id)["log_count"] == 2
+
+
+def test_a_repeat_drives_on_what_was_left_pending(
+    stack: LocalStack, api: Api, seeder: Seeder, emulator: Emulator, fresh_id: str, key: dict[str, str]
+) -> None:
+    """The task was run and the reply was lost, again and again: pending. The repeat finds the task and completes it."""
+    seeder.add(fresh_id, ["stopped"])
+    emulator.faults.add("ecs", "RunTask", error="ServerException", after_effect=True, times=None)
+    first = api.post(fresh_id, "start", headers=key)
+    assert first.json()["code"] == "EXTERNAL_SERVICE_ERROR"
+    emulator.faults.clear()
+    second = api.post(fresh_id, "start", headers=key)
+    assert (second.status_code, second.json()["data"]["status"]) == (200, "running")
+    assert len([task for task in emulator.ecs.tasks() if task.started_by == fresh_id]) == 1
+    assert check(stack, fresh_id)["log_count"] == 2

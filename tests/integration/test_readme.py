@@ -1,0 +1,57 @@
+"""The README's worked example, run against the local stack: what it prints is what one gets."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+from api_client import Api
+
+README = Path(__file__).parents[2] / "README.md"
+
+# What differs from one run to the next; its shape has to be the README's.
+VOLATILE = {"id", "transition_time", "created_at", "duration_ms", "request_id", "operation_id", "task_id"}
+
+
+def examples() -> list[tuple[str, Any]]:
+    """The commands of the README's console blocks that call the API, each with the JSON that is printed below it."""
+    blocks = re.findall(r"```console\n(.*?)```", README.read_text(), re.DOTALL)
+    parts = [block.split("\n", 1) for block in blocks if block.startswith("$ curl")]
+    return [(command.removeprefix("$ "), json.loads(printed)) for command, printed in parts]
+
+
+def call(api: Api, command: str) -> Any:
+    """Make the call that a curl command of the README makes."""
+    words = shlex.split(command)
+    method = words[words.index("-X") + 1] if "-X" in words else "GET"
+    (target,) = [word for word in words if word.startswith("$BASE/")]
+    return api.call(method, f"/containers/{target.removeprefix('$BASE/')}").json()
+
+
+def shape(value: Any, key: str = "") -> Any:
+    """The value with what is volatile replaced by the pattern of it."""
+    if isinstance(value, dict):
+        return {name: shape(member, name) for name, member in value.items()}
+    if isinstance(value, list):
+        return [shape(member) for member in value]
+    if key not in VOLATILE:
+        return value
+    return re.sub(r"[0-9a-f]+", "x", value) if isinstance(value, str) else type(value).__name__
+
+
+def test_the_worked_example(api: Api) -> None:
+    told = examples()
+    assert len(told) == 5
+    for command, printed in told:
+        answer = call(api, command)
+        if "status-logs" not in command:
+            assert answer == printed, command
+        else:
+            assert shape(answer) == shape(printed), command
+
+
+@pytest.mark.parametrize("target", ["up", "token", "test", "check", "lint"])
+def test_the_targets_that_the_texts_name_exist(target: str) -> None:
+    assert re.search(rf"^{target}:.*## ", (README.parent / "Makefile").read_text(), re.MULTILINE)

@@ -1,0 +1,138 @@
+"""What `template.yaml` must be, whatever the functions do: deployable, tight, and true to the API's contract."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
+from typing import Any
+
+import pytest
+from cfnlint.api import lint
+from cfnlint.config import ManualArgs
+
+from local import template
+
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-response-types.html
+GATEWAY_RESPONSE_TYPES = {
+    "ACCESS_DENIED",
+    "API_CONFIGURATION_ERROR",
+    "AUTHORIZER_CONFIGURATION_ERROR",
+    "AUTHORIZER_FAILURE",
+    "BAD_REQUEST_BODY",
+    "BAD_REQUEST_PARAMETERS",
+    "DEFAULT_4XX",
+    "DEFAULT_5XX",
+    "EXPIRED_TOKEN",
+    "INTEGRATION_FAILURE",
+    "INTEGRATION_TIMEOUT",
+    "INVALID_API_KEY",
+    "INVALID_SIGNATURE",
+    "MISSING_AUTHENTICATION_TOKEN",
+    "QUOTA_EXCEEDED",
+    "REQUEST_TOO_LARGE",
+    "RESOURCE_NOT_FOUND",
+    "THROTTLED",
+    "UNAUTHORIZED",
+    "UNSUPPORTED_MEDIA_TYPE",
+    "WAF_FILTERED",
+}
+
+# What cfn-lint finds and may find: (rule, a part of its message).
+EXPECTED_FINDINGS = [
+    # The translation puts a parameter's value where the SAM template refers to it. Deployed, the same is done with
+    # the values of that deployment.
+    ("W2001", "Parameter AuthorizerCacheSeconds not used"),
+    # Its default is empty, and then the condition around it takes the other branch.
+    ("W1030", "{'Ref': 'TokenSecretArn'}"),
+]
+
+ENVELOPE = {"statusCode", "error", "code", "message"}
+
+
+@pytest.fixture(scope="module")
+def resolved() -> template.Stack:
+    return template.load()
+
+
+def gateway_responses(resolved: template.Stack) -> Mapping[str, Mapping[str, Any]]:
+    assert resolved.api is not None
+    responses: Mapping[str, Mapping[str, Any]] = resolved.api.body["x-amazon-apigateway-gateway-responses"]
+    return responses
+
+
+def test_cloudformation_has_nothing_to_find_fault_with(resolved: template.Stack) -> None:
+    matches = lint(json.dumps(resolved.translated), config=ManualArgs(regions=[template.REGION]))
+    unexpected = [
+        f"{match.rule.id} {match.message}"
+        for match in matches
+        if not any(match.rule.id == rule and part in match.message for rule, part in EXPECTED_FINDINGS)
+    ]
+    assert unexpected == []
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"TokenAlgorithm": "ES256", "JwksUrl": "https://issuer.example.com/jwks.json"},
+        {"TokenSecretArn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:mine-AbCdEf"},
+        {"AuthorizerCacheSeconds": "0", "ManageApiGatewayAccount": "false"},
+        {"TaskRoleArns": "arn:aws:iam::123456789012:role/a,arn:aws:iam::123456789012:role/b"},
+    ],
+)
+def test_it_resolves_with_other_parameters(parameters: dict[str, str]) -> None:
+    resolved = template.load(parameters=parameters)
+    uses_own_secret = not parameters.keys() & {"TokenAlgorithm", "TokenSecretArn"}
+    assert ("TokenSecret" in resolved.resources) is uses_own_secret
+
+
+def test_every_gateway_response_is_one_that_aws_has(resolved: template.Stack) -> None:
+    responses = gateway_responses(resolved)
+    assert responses.keys() <= GATEWAY_RESPONSE_TYPES
+    # Nothing falls back to what is not of the contract's form.
+    assert {"DEFAULT_4XX", "DEFAULT_5XX"} <= responses.keys()
+
+
+def test_every_gateway_response_has_the_envelope_of_an_error(resolved: template.Stack) -> None:
+    for name, response in gateway_responses(resolved).items():
+        assert list(response["responseTemplates"]) == ["application/json"], name
+        filled = re.sub(r"\$context\.[\w.]+", "x", response["responseTemplates"]["application/json"])
+        body = json.loads(filled)
+        assert body.keys() == ENVELOPE, name
+        assert body["statusCode"] == int(response["statusCode"]), name
+        assert body["error"] == HTTPStatus(body["statusCode"]).phrase, name
+        headers = response["responseParameters"]
+        assert headers["gatewayresponse.header.X-Request-Id"] == "context.requestId", name
+        assert "gatewayresponse.header.Access-Control-Allow-Origin" in headers, name
+
+
+def test_every_function_has_its_code(resolved: template.Stack) -> None:
+    missing = [
+        f"{function.logical_id}: {function.code_path.name}"
+        for function in resolved.functions.values()
+        if not function.code_path.is_dir()
+    ]
+    assert missing == []
+
+
+def test_no_function_may_do_everything(resolved: template.Stack) -> None:
+    for where, statement in statements(resolved):
+        if statement["Effect"] == "Allow":
+            actions = statement["Action"]
+            for action in [actions] if isinstance(actions, str) else actions:
+                assert "*" not in action, f"{where} allows {action}"
+            assert "NotAction" not in statement, where
+
+
+def statements(resolved: template.Stack) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every statement of every policy that a function's role can have."""
+    for logical_id, resource in resolved.resources.items():
+        properties = resource["Properties"]
+        documents = [policy["PolicyDocument"] for policy in properties.get("Policies", [])]
+        if "PolicyDocument" in properties:
+            documents.append(properties["PolicyDocument"])
+        if resource["Type"].startswith("AWS::IAM::"):
+            for document in documents:
+                for statement in document["Statement"]:
+                    yield logical_id, statement

@@ -1,0 +1,239 @@
+"""Where a row stands in each order and where a page lies, against sorting the whole history."""
+
+import random
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from longshore.clock import MILLISECOND, to_text
+from longshore.history import Entry, Span, append, rank_key, span
+from longshore.lifecycle import LaunchType, Status
+from longshore.models import Change, Container, Runtime, StatusLogsQuery, Trigger
+
+START = datetime(2025, 1, 15, 10, 30, tzinfo=UTC)
+SORTS = ["transition_time", "created_at", "to_status", "from_status"]
+LIMITS = [1, 3, 7, 10, 100]
+# Pairs of a seed and a number of rows.
+HISTORIES = [(1, 1), (2, 2), (3, 7), (4, 10), (5, 41), (6, 100), (7, 101), (8, 230)]
+
+
+def empty(status: Status = Status.STOPPED) -> Container:
+    return Container(
+        id="507f1f77bcf86cd799439011",
+        project_id="507f1f77bcf86cd799439033",
+        name="demo",
+        status=status,
+        status_since=START,
+        runtime=Runtime(cluster="default", task_definition="web", launch_type=LaunchType.EC2),
+        created_at=START,
+        updated_at=START,
+    )
+
+
+def change(status: Status, at: datetime, **more: Any) -> Change:
+    return Change(to_status=status, observed_at=at, triggered_by=Trigger.USER, **more)
+
+
+def history(seed: int, rows: int) -> tuple[Container, list[Entry], list[datetime]]:
+    """A container of so many changes, its rows, and when each was observed. Clocks jump, also back."""
+    choose = random.Random(seed)
+    container = empty(choose.choice(list(Status)))
+    entries: list[Entry] = []
+    observed: list[datetime] = []
+    moment = START
+    for number in range(rows):
+        moment += timedelta(milliseconds=choose.choice([-5000, -1, 0, 0, 1, 2, 900, 60_000]))
+        now = moment + timedelta(milliseconds=choose.choice([-3000, 0, 0, 12, 400]))
+        container, entry = append(container, change(choose.choice(list(Status)), moment), f"{number:024x}", now)
+        entries.append(entry)
+        observed.append(moment)
+    return container, entries, observed
+
+
+def ascending(entries: list[Entry], sort_by: str) -> list[Entry]:
+    """Sorted by looking at all of them: null first, equal values by time."""
+
+    def key(entry: Entry) -> tuple[Any, datetime]:
+        value = getattr(entry.log, sort_by)
+        return ("" if value is None else value, entry.log.transition_time)
+
+    return sorted(entries, key=key)
+
+
+def within(entries: list[Entry], where: Span) -> list[Entry]:
+    """What a Query of the span's interval reads, in its order."""
+    found = [entry for entry in entries if where.low <= getattr(entry, where.attribute) <= where.high]
+    return sorted(found, key=lambda entry: getattr(entry, where.attribute), reverse=not where.ascending)
+
+
+@pytest.mark.parametrize(("seed", "rows"), HISTORIES)
+@pytest.mark.parametrize("sort_by", SORTS)
+@pytest.mark.parametrize("sort_order", ["asc", "desc"])
+@pytest.mark.parametrize("limit", LIMITS)
+def test_every_page_is_a_slice_of_the_sorted_whole(
+    seed: int, rows: int, sort_by: str, sort_order: str, limit: int
+) -> None:
+    container, entries, _ = history(seed, rows)
+    whole = ascending(entries, sort_by)
+    if sort_order == "desc":
+        whole.reverse()
+    pages = -(-rows // limit)
+    joined: list[Entry] = []
+    for page in range(1, pages + 1):
+        where = span(container, query(page, limit, sort_by, sort_order))
+        assert where is not None
+        joined += within(entries, where)
+        assert joined == whole[: page * limit]
+    assert joined == whole
+    assert span(container, query(pages + 1, limit, sort_by, sort_order)) is None
+    assert span(container, query(2**53 - 1, limit, sort_by, sort_order)) is None
+
+
+def query(page: int, limit: int, sort_by: str, sort_order: str) -> StatusLogsQuery:
+    given = {"page": str(page), "limit": str(limit), "sort_by": sort_by, "sort_order": sort_order}
+    return StatusLogsQuery.model_validate(given)
+
+
+@pytest.mark.parametrize(
+    ("sort_by", "index", "attribute"),
+    [
+        ("transition_time", "by-seq", "seq"),
+        ("created_at", "by-seq", "seq"),
+        ("to_status", "by-to-status", "to_rank"),
+        ("from_status", "by-from-status", "from_rank"),
+    ],
+)
+@pytest.mark.parametrize("sort_order", ["asc", "desc"])
+def test_the_index_of_an_order(sort_by: str, index: str, attribute: str, sort_order: str) -> None:
+    container, _, _ = history(1, 5)
+    where = span(container, query(1, 2, sort_by, sort_order))
+    assert where is not None
+    assert (where.index, where.attribute, where.ascending) == (index, attribute, sort_order == "asc")
+
+
+@pytest.mark.parametrize("sort_by", SORTS)
+def test_no_rows_are_no_page(sort_by: str) -> None:
+    assert span(empty(), query(1, 10, sort_by, "asc")) is None
+
+
+def test_a_page_that_straddles_statuses_is_one_interval() -> None:
+    container = empty().model_copy(update={"log_count": 9, "to_counts": {"stopped": 4, "failed": 2, "running": 3}})
+    page = span(container, query(2, 4, "to_status", "asc"))
+    assert page == Span("by-to-status", "to_rank", "running#0000000003", "stopped#0000000003", ascending=True)
+
+
+def test_counters_that_do_not_add_up_are_not_passed_over() -> None:
+    container = empty().model_copy(update={"log_count": 3, "to_counts": {"stopped": 2}})
+    with pytest.raises(ValueError, match="have no row 2"):
+        span(container, query(1, 3, "to_status", "asc"))
+
+
+@pytest.mark.parametrize(("seed", "rows"), HISTORIES)
+def test_what_holds_of_every_history(seed: int, rows: int) -> None:
+    container, entries, observed = history(seed, rows)
+    to_seen: dict[str, int] = {}
+    from_seen: dict[str, int] = {}
+    before: Entry | None = None
+    for number, (entry, at) in enumerate(zip(entries, observed, strict=True), start=1):
+        log = entry.log
+        assert entry.seq == number
+        assert log.from_status == (before.log.to_status if before else None)
+        to_seen[log.to_status] = to_seen.get(log.to_status, 0) + 1
+        assert entry.to_rank == f"{log.to_status}#{to_seen[log.to_status]:010d}"
+        name = log.from_status or ""
+        from_seen[name] = from_seen.get(name, 0) + 1
+        assert entry.from_rank == f"{name}#{from_seen[name]:010d}"
+        if before is not None and at <= before.log.transition_time:
+            assert log.transition_time == before.log.transition_time + MILLISECOND
+            assert log.metadata == {"observed_at": to_text(at)}
+        else:
+            assert log.transition_time == at
+            assert log.metadata is None
+        assert log.created_at >= log.transition_time
+        if before is not None:
+            assert log.transition_time > before.log.transition_time
+            assert log.created_at >= before.log.created_at
+        before = entry
+    assert before is not None
+    assert container.log_count == rows
+    assert container.to_counts == to_seen
+    assert container.from_counts == {name or "none": count for name, count in from_seen.items()}
+    assert container.status == before.log.to_status
+    assert container.status_since == container.last_transition_time == before.log.transition_time
+    assert container.updated_at == container.last_created_at == before.log.created_at
+
+
+def test_the_histories_hold_what_they_are_to_test() -> None:
+    """Times that were moved, rows that were created at the same time, and every status."""
+    _, entries, _ = history(8, 230)
+    assert any(entry.log.metadata for entry in entries)
+    assert any(not entry.log.metadata for entry in entries)
+    assert len({entry.log.created_at for entry in entries}) < len(entries)
+    assert {entry.log.to_status for entry in entries} == set(Status)
+
+
+@pytest.mark.parametrize("back", [timedelta(0), MILLISECOND, timedelta(hours=1)])
+def test_a_change_observed_before_the_last_row_follows_it(back: timedelta) -> None:
+    container, _ = append(empty(), change(Status.STOPPED, START), "a" * 24, START)
+    late = change(Status.RUNNING, START - back, metadata={"command": "start"})
+    after, entry = append(container, late, "b" * 24, START - back)
+    assert entry.log.transition_time == after.status_since == START + MILLISECOND
+    assert entry.log.metadata == {"command": "start", "observed_at": to_text(START - back)}
+    # Not before the change that it tells of, whatever the clock says.
+    assert entry.log.created_at == START + MILLISECOND
+
+
+def test_created_at_does_not_go_back_with_the_clock() -> None:
+    container, first = append(empty(), change(Status.STOPPED, START), "a" * 24, START + timedelta(hours=1))
+    assert first.log.created_at == START + timedelta(hours=1)
+    at = START + timedelta(minutes=1)
+    _, second = append(container, change(Status.RUNNING, at), "b" * 24, at)
+    assert second.log.transition_time == at
+    assert second.log.created_at == START + timedelta(hours=1)
+
+
+def test_a_row_says_what_the_change_says() -> None:
+    container, _ = append(empty(), change(Status.STOPPED, START), "a" * 24, START)
+    told = change(
+        Status.RUNNING,
+        START + timedelta(seconds=5),
+        duration_ms=3500,
+        metadata={"command": "start", "rule": None, "exit_code": 0, "reason": ""},
+        task_arn="arn:task",
+        task_version=4,
+    )
+    after, entry = append(container, told, "b" * 24, START + timedelta(seconds=6))
+    assert entry.log.model_dump(mode="json") == {
+        "id": "b" * 24,
+        "container_id": container.id,
+        "from_status": "stopped",
+        "to_status": "running",
+        "transition_time": "2025-01-15T10:30:05.000Z",
+        "created_at": "2025-01-15T10:30:06.000Z",
+        "duration_ms": 3500,
+        "triggered_by": "user",
+        # Only what is not known is left out.
+        "metadata": {"command": "start", "exit_code": 0, "reason": ""},
+    }
+    assert (after.task_arn, after.task_version) == ("arn:task", 4)
+
+
+def test_a_change_without_a_task_keeps_the_container_s() -> None:
+    container = empty().model_copy(update={"task_arn": "arn:mine", "task_version": 7})
+    after, _ = append(container, change(Status.STOPPED, START), "a" * 24, START)
+    assert (after.task_arn, after.task_version) == ("arn:mine", 7)
+
+
+def test_append_changes_nothing_of_the_container_before() -> None:
+    container, _, _ = history(3, 7)
+    kept = container.model_dump()
+    append(container, change(Status.RUNNING, START), "a" * 24, START)
+    assert container.model_dump() == kept
+
+
+@pytest.mark.parametrize(
+    ("status", "rank", "key"),
+    [("running", 1203, "running#0000001203"), (None, 1, "#0000000001"), ("failed", 9_999_999_999, "failed#9999999999")],
+)
+def test_rank_key(status: str | None, rank: int, key: str) -> None:
+    assert rank_key(status, rank) == key

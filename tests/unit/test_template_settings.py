@@ -1,0 +1,97 @@
+"""The functions are told by `template.yaml` exactly what they read."""
+
+import re
+from collections.abc import Iterator, Mapping
+
+import pytest
+from longshore.settings import Settings, TokenSettings
+
+from local import template
+
+AUTHORIZER = "AuthorizerFunction"
+RECOVER = "RecoverFunction"
+# What is read from the process's environment itself: by the edge, by the sweep of a cluster, and by Powertools.
+ORIGIN = "ALLOWED_ORIGIN"
+CLUSTER = "CLUSTER_NAME"
+POWERTOOLS = {"POWERTOOLS_SERVICE_NAME", "POWERTOOLS_METRICS_NAMESPACE", "POWERTOOLS_LOG_LEVEL"}
+FUNCTIONS = template.load().functions
+
+
+class Recording(Mapping[str, str]):
+    """An environment that keeps which of its variables were read."""
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = values
+        self.read: set[str] = set()
+
+    def __getitem__(self, name: str) -> str:
+        self.read.add(name)
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        raise AssertionError("an environment is read by name")
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
+@pytest.mark.parametrize("function", sorted(FUNCTIONS))
+def test_a_function_is_told_what_it_reads_and_nothing_else(function: str) -> None:
+    environment = Recording(FUNCTIONS[function].environment)
+    Settings.of(environment)
+    if function == AUTHORIZER:
+        TokenSettings.of(environment)
+    of_its_own = {CLUSTER} if function == RECOVER else set()
+    assert environment.read | POWERTOOLS | {ORIGIN} | of_its_own == FUNCTIONS[function].environment.keys()
+
+
+def test_nothing_else_is_read() -> None:
+    sources = [*template.ROOT.glob("layers/common/longshore/*.py"), *template.ROOT.glob("functions/*/*.py")]
+    text = "".join(path.read_text(encoding="utf-8") for path in sources)
+    assert set(re.findall(r"(?:environ|getenv)\W*(?:get\W*)?[\"'](\w+)", text)) == {ORIGIN, CLUSTER}
+
+
+def test_the_settings_are_the_template_s() -> None:
+    stack = template.load(parameters={"WaitSeconds": "12", "AllowedOrigin": "https://console.example.com"})
+    environment = stack.functions["StartFunction"].environment
+    assert Settings.of(environment) == Settings(
+        containers_table=stack.physical_name("ContainersTable"),
+        status_logs_table=stack.physical_name("StatusLogsTable"),
+        access_table=stack.physical_name("AccessTable"),
+        idempotency_table=stack.physical_name("IdempotencyTable"),
+        host_command_document=stack.physical_name("HostCommandDocument"),
+        wait_seconds=12,
+    )
+    assert environment["ALLOWED_ORIGIN"] == "https://console.example.com"
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])
+def test_tokens_by_a_key_set_have_no_secret(algorithm: str) -> None:
+    url = "https://issuer.example.com/jwks.json"
+    given = {
+        "TokenAlgorithm": algorithm,
+        "JwksUrl": url,
+        "TokenIssuer": "https://issuer.example.com/",
+        "TokenAudience": "longshore",
+        "TokenLeewaySeconds": "30",
+    }
+    environment = template.load(parameters=given).functions[AUTHORIZER].environment
+    assert TokenSettings.of(environment) == TokenSettings(
+        algorithm=algorithm,
+        secret_arn="",
+        jwks_url=url,
+        issuer="https://issuer.example.com/",
+        audience="longshore",
+        leeway_seconds=30,
+    )
+
+
+@pytest.mark.parametrize("given", ["", "arn:aws:secretsmanager:us-east-1:123456789012:secret:mine-AbCdEf"])
+def test_tokens_by_a_secret(given: str) -> None:
+    stack = template.load(parameters={"TokenSecretArn": given})
+    settings = TokenSettings.of(stack.functions[AUTHORIZER].environment)
+    assert (settings.algorithm, settings.jwks_url, settings.leeway_seconds) == ("HS256", "", 0)
+    if given:
+        assert settings.secret_arn == given
+    else:
+        assert settings.secret_arn.startswith("arn:aws:secretsmanager:")
