@@ -1,0 +1,53 @@
+# `make` lists what there is to do. `make up` and `make test` set everything up by themselves.
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PYTHONPATH := layers/common:.
+export SAM_CLI_TELEMETRY := 0
+
+# The local stack
+PORT ?= 3000
+DYNAMODB ?= moto
+# A token: USER counts only when it is given to make, since every shell has one
+TTL ?= 86400
+
+.DEFAULT_GOAL := help
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+up: $(VENV)/ready ## Serve the API on localhost, seeded (PORT=3000, DYNAMODB=moto|local|URL)
+	@PORT=$(PORT) DYNAMODB=$(DYNAMODB) exec $(BIN)/python -m local serve
+
+token: $(VENV)/ready ## Print a token for the local API (USER=operator, TTL=86400)
+	@$(BIN)/python -m local token --user $(if $(filter command,$(origin USER)),$(USER),operator) --ttl $(TTL)
+
+test: $(VENV)/ready ## Run the tests (what needs Java or Docker skips without it)
+	$(BIN)/pytest
+
+lint: $(VENV)/ready ## Check style, types and layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy layers/common/longshore local tests/*.py tests/*/*.py
+	@for app in functions/*/app.py; do $(BIN)/mypy $$app || exit 1; done
+	$(BIN)/lint-imports --no-logo
+
+format: $(VENV)/ready ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+check: lint test ## All that a pull request has to pass
+
+clean: ## Remove what was installed and fetched
+	rm -rf $(VENV) .local .mypy_cache .ruff_cache .pytest_cache .aws-sam .import_linter_cache
+
+# Also remade when the requirements change. pip needs no network for what is installed already.
+$(VENV)/ready: requirements.txt layers/common/requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.13 $(MAKECMDGOALS)" >&2; exit 2; }
+	@echo "Installing into $(VENV) (once; about half a minute)" >&2
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.txt >&2
+	@touch $@
+
+.PHONY: help up token test lint format check clean
