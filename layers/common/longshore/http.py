@@ -162,21 +162,29 @@ def unknown_operation() -> InvalidInputError:
 
 def _answer(
     handler: Callable[[Request], Answer], event: dict[str, Any], request_id: str
-) -> tuple[str, HTTPStatus, dict[str, Any]]:
+) -> tuple[str, HTTPStatus, str]:
+    """The code, the status and the body as JSON text. Never raises."""
     try:
         answer = handler(_request(event, request_id))
+        data = answer.data.model_dump(mode="json") if isinstance(answer.data, BaseModel) else answer.data
+        return "OK", answer.status, _text({"statusCode": answer.status.value, "message": answer.message, "data": data})
     except LongshoreError as error:
-        status = STATUS_CODES[error.code]
-        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        if STATUS_CODES[error.code] >= HTTPStatus.INTERNAL_SERVER_ERROR:
             logger.exception("failed", code=error.code)
-        return error.code, status, _error_body(error, status)
+        return _error_answer(error)
     except Exception:
         logger.exception("failed", code=ErrorCode.INTERNAL_SERVER_ERROR)
-        unexpected = InternalError()
-        status = STATUS_CODES[unexpected.code]
-        return unexpected.code, status, _error_body(unexpected, status)
-    data = answer.data.model_dump(mode="json") if isinstance(answer.data, BaseModel) else answer.data
-    return "OK", answer.status, {"statusCode": answer.status.value, "message": answer.message, "data": data}
+        return _error_answer(InternalError())
+
+
+def _error_answer(error: LongshoreError) -> tuple[str, HTTPStatus, str]:
+    status = STATUS_CODES[error.code]
+    body = {"statusCode": status.value, "error": status.phrase, "code": error.code.value, "message": error.message}
+    return error.code, status, _text(body if error.data is None else {**body, "data": error.data})
+
+
+def _text(body: dict[str, Any]) -> str:
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
 
 
 def _request(event: Mapping[str, Any], request_id: str) -> Request:
@@ -211,12 +219,7 @@ def _fault(fault: Any) -> str:
             return str(fault["msg"])
 
 
-def _error_body(error: LongshoreError, status: HTTPStatus) -> dict[str, Any]:
-    body = {"statusCode": status.value, "error": status.phrase, "code": error.code.value, "message": error.message}
-    return body if error.data is None else {**body, "data": error.data}
-
-
-def _response(status: HTTPStatus, body: dict[str, Any], request_id: str) -> dict[str, Any]:
+def _response(status: HTTPStatus, body: str, request_id: str) -> dict[str, Any]:
     return {
         "statusCode": status.value,
         "headers": {
@@ -226,7 +229,7 @@ def _response(status: HTTPStatus, body: dict[str, Any], request_id: str) -> dict
             "Access-Control-Allow-Origin": os.environ.get("ALLOWED_ORIGIN", ""),
             "Access-Control-Expose-Headers": "X-Request-Id,Retry-After",
         },
-        "body": json.dumps(body, ensure_ascii=False, separators=(",", ":")),
+        "body": body,
         "isBase64Encoded": False,
     }
 

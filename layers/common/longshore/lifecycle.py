@@ -186,6 +186,19 @@ def next_step(operation: Operation, step: Step) -> Step | None:
     return None
 
 
+def final_status(operation: Operation) -> Status:
+    """The status that a container has when the operation is complete."""
+    match operation:
+        case Operation.START | Operation.RESTART | Operation.RESUME:
+            return Status.RUNNING
+        case Operation.STOP | Operation.FORCE_STOP:
+            return Status.STOPPED
+        case Operation.PAUSE:
+            return Status.PAUSED
+        case _:
+            assert_never(operation)
+
+
 def status_after_exit(exit_code: int | None) -> Status:
     """The status of a container whose task ended by itself: `stopped` only for exit code 0.
 

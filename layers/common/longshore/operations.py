@@ -13,6 +13,7 @@ an error nothing has changed, or the operation is pending and will be settled.
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import assert_never
 
@@ -35,6 +36,7 @@ from longshore.lifecycle import (
     Status,
     Step,
     decide,
+    final_status,
     next_step,
 )
 from longshore.models import (
@@ -65,6 +67,17 @@ def new_id() -> str:
     return os.urandom(12).hex()
 
 
+@dataclass(frozen=True)
+class _Patience:
+    """How long to wait for effects, and whether the outcome answers the request.
+
+    An answer is kept for an Idempotency-Key, be it a 202; and its caller would rather wait on than be told of one.
+    """
+
+    until: datetime
+    for_caller: bool
+
+
 class Operations:
     """Performs operations. Each method is safe to run at the same time as any other, for the same container too."""
 
@@ -82,7 +95,8 @@ class Operations:
         launch type that cannot), StateConflictError, and ExternalServiceError.
 
         At most four DynamoDB requests depend on each other: container, grants and key are read together, then the
-        claim, then a commit (two for a restart), or the note that goes with a 202.
+        claim, then a commit (two for a restart), or the note that goes with a 202. Two more when another process has
+        finished the operation in the meantime, and one for a user of more than a hundred projects.
         """
         assert request.actor is not None
         record_id = request.idempotency_id
@@ -123,7 +137,7 @@ class Operations:
             )
             match claimed:
                 case Container():
-                    return given(self._drive(claimed, until, for_caller=True))
+                    return given(self._drive(claimed, _Patience(until, for_caller=True)))
                 case Replayed():
                     record = claimed.record
                 case Superseded():
@@ -143,7 +157,7 @@ class Operations:
             update={"deadline": self._clock.now() + DEADLINE, "attempts": pending.attempts + 1}
         )
         taken = self._store.take_over(container, renewed)
-        return None if isinstance(taken, Superseded) else self._drive(taken, until, for_caller=for_caller)
+        return None if isinstance(taken, Superseded) else self._drive(taken, _Patience(until, for_caller))
 
     def settle(self, container: Container) -> Outcome:
         """Look once, without waiting, whether the pending operation has reached its end, and commit it if so.
@@ -151,7 +165,7 @@ class Operations:
         For who has reason to think so, as from an event; whoever drives the operation is not disturbed. Raises
         ExternalServiceError.
         """
-        return self._drive(container, self._clock.now(), for_caller=False)
+        return self._drive(container, _Patience(self._clock.now(), for_caller=False))
 
     def record_exit(self, container: Container, task: Task | None, triggered_by: Trigger) -> Container | Superseded:
         """Write the row of a task that ended by itself while nothing was pending, unless it is written already.
@@ -282,39 +296,37 @@ class Operations:
 
     # --- after the claim -------------------------------------------------------------------------------------------
 
-    def _drive(self, container: Container, until: datetime, *, for_caller: bool) -> Outcome:
-        """Run the pending operation from its step to its end, or as far as the wait allows. Raises on failure.
-
-        `for_caller` when the outcome answers the request: an Idempotency-Key then keeps it, be it a 202.
-        """
+    def _drive(self, container: Container, patience: _Patience) -> Outcome:
+        """Run the pending operation from its step to its end, or as far as patience goes. Raises on failure."""
         while True:
             pending = container.operation
             assert pending is not None
-            seen = self._steps.run(container, pending, until)
-            settled = self._settle(container, pending, seen, for_caller=for_caller)
+            seen = self._steps.run(container, pending, patience.until)
+            settled = self._settle(container, pending, seen, patience)
             if isinstance(settled, Outcome):
                 return settled
             container = settled
 
     def _settle(
-        self, container: Container, pending: PendingOperation, seen: Observation, *, for_caller: bool
+        self, container: Container, pending: PendingOperation, seen: Observation, patience: _Patience
     ) -> Container | Outcome:
         """Commit what was observed of a step. Returns the answer, or the container to run the next step on."""
         match seen:
             case Unobserved() | Uncertain() if pending.attempts >= LAST_ATTEMPT:
-                return self._give_up(container, pending, seen)
+                return self._give_up(container, pending, seen, patience)
             case Reached():
-                return self._reached(container, pending, seen)
+                return self._reached(container, pending, seen, patience)
             case Ended():
-                return self._ended(container, pending, seen)
+                return self._ended(container, pending, seen, patience)
             case Broken():
                 facts = seen.task.facts | {"reason": seen.reason}
-                return self._fail(container, change_by(pending, Status.FAILED, seen.at, facts, seen.task), seen.task)
+                change = change_by(pending, Status.FAILED, seen.at, facts, seen.task)
+                return self._fail(container, change, seen.task, patience)
             case Unobserved():
-                return self._accept(container, pending, seen, for_caller=for_caller)
+                return self._accept(container, pending, seen, patience)
             case NoEffect():
                 if isinstance(self._store.abandon(container), Superseded):
-                    return self._overtaken(container, None)
+                    return self._overtaken(container, None, patience)
                 raise ExternalServiceError(seen.reason)
             case Uncertain():
                 # Nobody drives it from here on: the sweep, or a repeat of the request, may do so at once.
@@ -323,17 +335,21 @@ class Operations:
             case _:
                 assert_never(seen)
 
-    def _reached(self, container: Container, pending: PendingOperation, seen: Reached) -> Container | Outcome:
+    def _reached(
+        self, container: Container, pending: PendingOperation, seen: Reached, patience: _Patience
+    ) -> Container | Outcome:
         goal = GOAL[pending.step]
         step = next_step(pending.operation, pending.step)
         outcome = completed(container, pending, goal)
         change = change_by(pending, goal, seen.at, seen.facts, seen.task)
         result = self._commit(container, change, step, None if step else outcome)
         if isinstance(result, Superseded):
-            return self._overtaken(container, seen.task)
+            return self._overtaken(container, seen.task, patience)
         return result if step else self._seen_to_end(result, seen.task, outcome)
 
-    def _ended(self, container: Container, pending: PendingOperation, seen: Ended) -> Container | Outcome:
+    def _ended(
+        self, container: Container, pending: PendingOperation, seen: Ended, patience: _Patience
+    ) -> Container | Outcome:
         """The task ended by itself: a row that says so. The operation goes on if it still can, else it conflicts."""
         change = change_by_exit(seen.at, seen.task)
         verdict = decide(change.to_status, pending.operation, None, container.runtime.launch_type)
@@ -344,16 +360,20 @@ class Operations:
             answer = conflict(ended, pending.operation, verdict.message)
         result = self._commit(container, change, step, answer)
         if isinstance(result, Superseded):
-            return self._overtaken(container, None)
+            return self._overtaken(container, None, patience)
         return answer or result
 
-    def _fail(self, container: Container, change: Change, task: Task | None) -> Outcome:
+    def _fail(
+        self, container: Container, change: Change, task: Task | None, patience: _Patience
+    ) -> Container | Outcome:
         """End the operation with the container `failed`: an error for the caller, which no Idempotency-Key keeps."""
         if isinstance(self._commit(container, change, None, None, forget=True), Superseded):
-            return self._overtaken(container, task)
+            return self._overtaken(container, task, patience)
         raise ExternalServiceError(str(change.metadata["reason"]))
 
-    def _give_up(self, container: Container, pending: PendingOperation, seen: Unobserved | Uncertain) -> Outcome:
+    def _give_up(
+        self, container: Container, pending: PendingOperation, seen: Unobserved | Uncertain, patience: _Patience
+    ) -> Container | Outcome:
         """The last try has failed too: nothing stays pending for ever. A task that may still come up is stopped.
 
         The container keeps its task's ARN: force-stop and restart make sure that it is gone.
@@ -363,7 +383,8 @@ class Operations:
             self._steps.stop_stray(container, task.arn)
         reason = f"Gave up after {pending.attempts} tries: {seen.reason}"
         facts = (task.facts if task else {}) | {"reason": reason}
-        return self._fail(container, change_by(pending, Status.FAILED, self._clock.now(), facts, task), None)
+        change = change_by(pending, Status.FAILED, self._clock.now(), facts, task)
+        return self._fail(container, change, None, patience)
 
     def _commit(
         self,
@@ -394,36 +415,36 @@ class Operations:
         return outcome.model_copy(update={"status": current.status}) if current else outcome
 
     def _accept(
-        self, container: Container, pending: PendingOperation, seen: Unobserved, *, for_caller: bool
-    ) -> Outcome:
+        self, container: Container, pending: PendingOperation, seen: Unobserved, patience: _Patience
+    ) -> Container | Outcome:
         """Answer 202. What a sweep or an event needs to know of the task is noted with it."""
         outcome = accepted(container, pending)
-        keeps = for_caller and pending.idempotency_id is not None and not pending.answered
+        keeps = patience.for_caller and pending.idempotency_id is not None and not pending.answered
         task_arn = seen.task.arn if seen.task else pending.task_arn
         if not keeps and task_arn == pending.task_arn:
             return outcome
         noted = pending.model_copy(update={"task_arn": task_arn, "answered": pending.answered or keeps})
         result = self._store.note(container, noted, outcome if keeps else None)
-        return self._overtaken(container, seen.task) if isinstance(result, Superseded) else outcome
+        return self._overtaken(container, seen.task, patience) if isinstance(result, Superseded) else outcome
 
-    def _overtaken(self, container: Container, task: Task | None) -> Outcome:
-        """The answer of one whose commit was refused: what the history says of its operation.
+    def _overtaken(self, container: Container, task: Task | None, patience: _Patience) -> Container | Outcome:
+        """What to do for one whose commit was refused: go on with the operation as it now stands, or answer.
 
-        Another process may have finished the very same operation, or force-stop has taken its place. In the latter
-        case a task that this process has started must not live.
+        Another process may have carried the very same operation on, or ended it: then its rows tell the answer. Or
+        force-stop has taken its place: then a task that this process has started must not live.
         """
         pending = container.operation
         assert pending is not None
         current = self._existing(self._store.container(container.id))
         if current.operation is not None and current.operation.id == pending.id:
-            return accepted(current, current.operation)
+            waits = patience.for_caller and self._clock.now() < patience.until
+            return current if waits else accepted(current, current.operation)
         if task is not None and not task.is_stopped and current.task_arn != task.arn:
             self._steps.stop_stray(container, task.arn)
         rows = self._store.rows_since(container.id, container.log_count)
         own = [row for row in rows if (row.metadata or {}).get("operation_id") == pending.id]
-        if own and next_step(pending.operation, pending.step) is None:
-            last = own[-1]
-            if last.to_status is GOAL[pending.step]:
-                return completed(current, pending, current.status)
-            raise ExternalServiceError(str((last.metadata or {}).get("reason") or "The operation failed"))
+        if own and own[-1].to_status is final_status(pending.operation):
+            return completed(current, pending, current.status)
+        if own and own[-1].to_status is Status.FAILED:
+            raise ExternalServiceError(str((own[-1].metadata or {}).get("reason") or "The operation failed"))
         return superseded(current, pending.operation)

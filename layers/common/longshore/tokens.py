@@ -18,6 +18,8 @@ from longshore.settings import TokenSettings
 
 _SECRET_SECONDS = 300  # how long a secret is kept before it is read again
 _JWKS_TIMEOUT = 3  # seconds
+_REFRESH_SECONDS = 30  # how long an unknown `kid` fetches no more after one did
+_LAST_SECOND = 253402300799  # of the year 9999
 _LONGEST = 8192  # characters of a token
 _LONGEST_USER_ID = 256  # characters
 
@@ -41,6 +43,7 @@ class Verifier:
         self._now = now
         self._secret_read: tuple[float, str] | None = None
         self._jwks: jwt.PyJWKClient | None = None
+        self._refreshed = -math.inf
 
     def verify(self, authorization: str | None) -> Caller:
         """The caller, from the value of an Authorization header.
@@ -56,14 +59,20 @@ class Verifier:
         if len(token) > _LONGEST:
             raise InvalidTokenError
         try:
-            claims = self._claims(token)
-        except jwt.PyJWKClientConnectionError:
-            raise
+            header = jwt.get_unverified_header(token)
+        except jwt.PyJWTError as error:
+            raise InvalidTokenError from error
+        if header.get("alg") != self._settings.algorithm:
+            raise InvalidTokenError
+        # Outside of any `try`: a key that cannot be had says nothing of the token.
+        key = self._key(header.get("kid"))
+        try:
+            claims = self._claims(token, key)
         except jwt.PyJWTError as error:
             raise InvalidTokenError from error
         user_id, expires_at = claims["sub"], claims["exp"]
         # PyJWT takes "1700000000" and true for numbers.
-        if type(expires_at) not in (int, float) or not math.isfinite(expires_at):
+        if type(expires_at) not in (int, float) or not abs(expires_at) <= _LAST_SECOND:
             raise InvalidTokenError
         if not isinstance(user_id, str) or not 0 < len(user_id) <= _LONGEST_USER_ID:
             raise InvalidTokenError
@@ -72,17 +81,13 @@ class Verifier:
             raise TokenExpiredError
         return Caller(user_id, accepted_until)
 
-    def _claims(self, token: str) -> dict[str, Any]:
+    def _claims(self, token: str, key: Any) -> dict[str, Any]:
         settings = self._settings
-        # Raises for an algorithm that is not the configured one before any key is looked up.
-        header = jwt.get_unverified_header(token)
-        if header.get("alg") != settings.algorithm:
-            raise InvalidTokenError
         configured = {"iss": settings.issuer, "aud": settings.audience}
         required = ["exp", "sub", *(name for name, value in configured.items() if value)]
         claims: dict[str, Any] = jwt.decode(
             token,
-            self._key(header.get("kid")),
+            key,
             algorithms=[settings.algorithm],
             issuer=settings.issuer or None,
             audience=settings.audience or None,
@@ -103,8 +108,15 @@ class Verifier:
         if not isinstance(kid, str):
             raise InvalidTokenError
         if self._jwks is None:
+            # It would not refresh for a key that is new right after a fetch; and must not for whatever anybody sends.
             self._jwks = jwt.PyJWKClient(self._settings.jwks_url, timeout=_JWKS_TIMEOUT)
-        return self._jwks.get_signing_key(kid)
+        key = self._jwks.match_kid(self._jwks.get_signing_keys(), kid)
+        if key is None and time.monotonic() - self._refreshed > _REFRESH_SECONDS:
+            self._refreshed = time.monotonic()
+            key = self._jwks.match_kid(self._jwks.get_signing_keys(refresh=True), kid)
+        if key is None:
+            raise InvalidTokenError
+        return key
 
     def _read_secret(self) -> str:
         now = time.monotonic()

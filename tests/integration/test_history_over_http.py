@@ -1,0 +1,253 @@
+"""Every page of every order of a thousand rows, against sorting them all; and what a page costs the database."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from api_client import Api
+from invariants import all_rows, check
+
+from local.seed import Seeder, container_id, long_history
+from local.stack import LocalStack
+
+pytestmark = pytest.mark.databases("moto", "dynamodb-local")
+
+LONG = container_id(17)
+ROWS = 1000
+LIMITS = [1, 7, 10, 100]
+ORDERS = [
+    (sort_by, sort_order)
+    for sort_by in ("transition_time", "created_at", "to_status", "from_status")
+    for sort_order in ("asc", "desc")
+]
+COLUMNS = (
+    "id",
+    "container_id",
+    "from_status",
+    "to_status",
+    "transition_time",
+    "created_at",
+    "duration_ms",
+    "triggered_by",
+    "metadata",
+)
+
+
+@pytest.fixture(scope="module")
+def rows(stack: LocalStack) -> list[dict[str, Any]]:
+    """The long container's rows as the API shows them, oldest first."""
+    return shown(stack, LONG)
+
+
+def shown(stack: LocalStack, identity: str) -> list[dict[str, Any]]:
+    return [{column: row.get(column) for column in COLUMNS} for row in all_rows(stack, identity)]
+
+
+def in_order(rows: list[dict[str, Any]], sort_by: str, sort_order: str) -> list[dict[str, Any]]:
+    """Sorted by looking at all of them: null first, equal values by time, and desc the reverse of asc."""
+    return sorted(rows, key=lambda row: (row[sort_by] or "", row["transition_time"]), reverse=sort_order == "desc")
+
+
+def pages_of(limit: int, total: int = ROWS) -> int:
+    return -(-total // limit)
+
+
+def read(page: int, limit: int, sort_by: str, sort_order: str, identity: str = LONG) -> Any:
+    """A page's data by the same objects that the function uses, without HTTP."""
+    from longshore import bootstrap
+    from longshore.models import StatusLogsQuery
+
+    given = {"page": str(page), "limit": str(limit), "sort_by": sort_by, "sort_order": sort_order}
+    query = StatusLogsQuery.model_validate(given)
+    return bootstrap.reader().status_logs("viewer", identity, query).model_dump(mode="json")
+
+
+def pagination(page: int, limit: int, total: int = ROWS) -> dict[str, int]:
+    return {"total": total, "page": page, "limit": limit, "totalPages": pages_of(limit, total)}
+
+
+@contextmanager
+def recorded_queries(stack: LocalStack) -> Iterator[list[tuple[dict[str, Any], dict[str, Any]]]]:
+    """The functions' queries of the history: each its parameters and its answer."""
+    from longshore import bootstrap
+
+    calls: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    asked: list[dict[str, Any]] = []
+
+    def before(params: dict[str, Any], **_: Any) -> None:
+        # Consumed capacity is not asked for in operation.
+        params["ReturnConsumedCapacity"] = "INDEXES"
+        if params["TableName"] == stack.table_name("StatusLogsTable"):
+            asked.append(params)
+
+    def after(parsed: dict[str, Any], **_: Any) -> None:
+        if parsed.get("ConsumedCapacity", {}).get("TableName") == stack.table_name("StatusLogsTable"):
+            calls.append((asked[len(calls)], parsed))
+
+    events = bootstrap.dynamodb().meta.events
+    events.register("provide-client-params.dynamodb.Query", before)
+    events.register("after-call.dynamodb.Query", after)
+    try:
+        yield calls
+    finally:
+        events.unregister("provide-client-params.dynamodb.Query", before)
+        events.unregister("after-call.dynamodb.Query", after)
+
+
+def test_the_history_is_what_these_tests_need(rows: list[dict[str, Any]]) -> None:
+    assert len(rows) == ROWS
+    assert rows[0]["from_status"] is None
+    assert {row["to_status"] for row in rows} == {"stopped", "running", "paused", "failed"}
+    assert all(row["transition_time"] > before["transition_time"] for before, row in pairwise(rows))
+
+
+@pytest.mark.parametrize(("sort_by", "sort_order"), ORDERS)
+def test_all_pages_over_http(api: Api, rows: list[dict[str, Any]], sort_by: str, sort_order: str) -> None:
+    joined: list[dict[str, Any]] = []
+    for page in range(1, pages_of(100) + 1):
+        response = api.logs(LONG, "viewer", sort_by=sort_by, sort_order=sort_order, limit=100, page=page)
+        body = response.json()
+        assert response.status_code == 200
+        assert (body["statusCode"], body["message"]) == (200, "Container status logs retrieved successfully")
+        assert body["data"].keys() == {"logs", "pagination"}
+        assert body["data"]["pagination"] == pagination(page, 100)
+        joined += body["data"]["logs"]
+    assert joined == in_order(rows, sort_by, sort_order)
+    assert [list(row) for row in joined[:1]] == [list(COLUMNS)]
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+@pytest.mark.parametrize(("sort_by", "sort_order"), ORDERS)
+def test_all_pages(stack: LocalStack, rows: list[dict[str, Any]], sort_by: str, sort_order: str, limit: int) -> None:
+    """Joined, the pages are the sorted rows: none twice, none missing. On moto, which is slow, a few of the pages."""
+    whole = in_order(rows, sort_by, sort_order)
+    last = pages_of(limit)
+    some = sorted({1, 2, last, random.Random(f"{sort_by} {sort_order} {limit}").randint(3, last)})
+    for page in some:
+        data = read(page, limit, sort_by, sort_order)
+        assert data["logs"] == whole[(page - 1) * limit : page * limit]
+        assert data["pagination"] == pagination(page, limit)
+    if "moto" not in stack.database:
+        assert joined(limit, sort_by, sort_order) == whole
+
+
+def joined(limit: int, sort_by: str, sort_order: str) -> list[dict[str, Any]]:
+    """All pages of the container as it was read first."""
+    from longshore import bootstrap
+    from longshore.history import span
+    from longshore.models import StatusLogsQuery
+
+    store = bootstrap.store()
+    container = store.container(LONG)
+    assert container is not None
+    found = []
+    for page in range(1, pages_of(limit) + 1):
+        given = {"page": str(page), "limit": str(limit), "sort_by": sort_by, "sort_order": sort_order}
+        where = span(container, StatusLogsQuery.model_validate(given))
+        assert where is not None
+        found += [log.model_dump(mode="json") for log in store.page(container, where)]
+    return found
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+@pytest.mark.parametrize(("sort_by", "sort_order"), ORDERS)
+def test_all_pages_of_a_short_history(
+    stack: LocalStack, seeder: Seeder, sort_by: str, sort_order: str, limit: int
+) -> None:
+    """Every page on every database."""
+    identity, count = "5" * 24, 24
+    if not all_rows(stack, identity):
+        seeder.add(identity, long_history(count))
+    whole = in_order(shown(stack, identity), sort_by, sort_order)
+    assert len(whole) == count
+    joined: list[dict[str, Any]] = []
+    for page in range(1, pages_of(limit, count) + 1):
+        data = read(page, limit, sort_by, sort_order, identity)
+        assert data["pagination"] == pagination(page, limit, count)
+        joined += data["logs"]
+    assert joined == whole
+
+
+@pytest.mark.parametrize(("sort_by", "sort_order"), ORDERS)
+def test_a_page_past_the_end(api: Api, sort_by: str, sort_order: str) -> None:
+    for page, limit in [(11, 100), (1001, 1), (2**53 - 1, 100)]:
+        response = api.logs(LONG, sort_by=sort_by, sort_order=sort_order, page=page, limit=limit)
+        assert response.status_code == 200
+        assert response.json()["data"] == {"logs": [], "pagination": pagination(page, limit)}
+
+
+@pytest.mark.parametrize(("page", "limit", "found"), [(1, 7, 7), (143, 7, 6), (10, 100, 100), (334, 3, 1)])
+def test_the_last_page_is_as_long_as_what_is_left(api: Api, page: int, limit: int, found: int) -> None:
+    assert len(api.logs(LONG, page=page, limit=limit).json()["data"]["logs"]) == found
+
+
+def test_the_defaults_are_the_newest_ten(api: Api, rows: list[dict[str, Any]]) -> None:
+    data = api.logs(LONG).json()["data"]
+    assert data["logs"] == rows[:-11:-1]
+    assert data["pagination"] == pagination(1, 10)
+
+
+@pytest.mark.parametrize(("page", "limit"), [(1, 10), (50, 10), (1000, 1), (143, 7)])
+@pytest.mark.parametrize(("sort_by", "sort_order"), ORDERS)
+def test_a_page_is_one_query_of_exactly_its_rows(
+    stack: LocalStack, sort_by: str, sort_order: str, page: int, limit: int
+) -> None:
+    with recorded_queries(stack) as queries:
+        data = read(page, limit, sort_by, sort_order)
+    ((asked, answered),) = queries
+    expected = min(limit, ROWS - (page - 1) * limit)
+    assert len(data["logs"]) == answered["Count"] == answered["ScannedCount"] == expected
+    assert "LastEvaluatedKey" not in answered
+    assert asked["ConsistentRead"] is True
+    assert "FilterExpression" not in asked
+
+
+@pytest.mark.parametrize(("sort_by", "sort_order"), ORDERS)
+def test_a_page_past_the_end_is_no_query(stack: LocalStack, sort_by: str, sort_order: str) -> None:
+    with recorded_queries(stack) as queries:
+        read(11, 100, sort_by, sort_order)
+        assert queries == []
+        # What would be recorded, is.
+        read(10, 100, sort_by, sort_order)
+    assert len(queries) == 1
+
+
+@pytest.mark.parametrize(("sort_by", "sort_order"), ORDERS)
+def test_rows_that_are_added_since_the_container_was_read_are_not_of_the_page(
+    stack: LocalStack, seeder: Seeder, fresh_id: str, sort_by: str, sort_order: str
+) -> None:
+    """`total` and the rows are of one moment, though they come from two reads."""
+    from longshore import bootstrap
+    from longshore.history import span
+    from longshore.models import StatusLogsQuery
+
+    statuses = long_history(40)
+    seeder.add(fresh_id, statuses[:20])
+    store = bootstrap.store()
+    container = store.container(fresh_id)
+    assert container is not None
+    before = in_order(shown(stack, fresh_id), sort_by, sort_order)
+    seeder.add(fresh_id, statuses)
+    joined = []
+    for page in range(1, 4):
+        given = {"page": str(page), "limit": "7", "sort_by": sort_by, "sort_order": sort_order}
+        where = span(container, StatusLogsQuery.model_validate(given))
+        assert where is not None
+        joined += [log.id for log in store.page(container, where)]
+    assert joined == [row["id"] for row in before]
+
+
+def test_a_row_is_readable_at_once(stack: LocalStack, api: Api, seeder: Seeder, fresh_id: str) -> None:
+    seeder.add(fresh_id, ["stopped"])
+    for operation, total in [("start", 2), ("pause", 3), ("resume", 4), ("stop", 5)]:
+        answer = api.post(fresh_id, operation)
+        assert answer.status_code == 200
+        for sort_by in ("transition_time", "created_at"):
+            data = api.logs(fresh_id, sort_by=sort_by, limit=1).json()["data"]
+            assert data["pagination"]["total"] == total
+            assert data["logs"][0]["to_status"] == answer.json()["data"]["status"]
+            assert data["logs"][0]["metadata"]["command"] == operation
+    check(stack, fresh_id)

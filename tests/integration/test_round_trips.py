@@ -1,0 +1,207 @@
+"""How many of a request's calls to DynamoDB depend on each other: what decides how long a request takes."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from api_client import Api
+from invariants import check
+
+from local.seed import Seeder, container_id
+from local.stack import LocalStack
+
+# How long each call is made to take at least. Calls that do not wait for each other overlap.
+LEAST = 0.05
+HISTORIES = {
+    "stopped": ["stopped"],
+    "running": ["stopped", "running"],
+    "paused": ["stopped", "running", "paused"],
+    "failed": ["stopped", "running", "failed"],
+}
+# Operation, status that it finds, and the longest chain of calls: the reads, the claim, and a commit for each row.
+OPERATIONS = [
+    ("start", "stopped", 3),
+    ("stop", "running", 3),
+    ("stop", "paused", 3),
+    ("force-stop", "running", 3),
+    ("force-stop", "paused", 3),
+    ("force-stop", "failed", 3),
+    ("restart", "stopped", 3),
+    ("restart", "failed", 3),
+    ("restart", "running", 4),
+    ("restart", "paused", 4),
+    ("pause", "running", 3),
+    ("resume", "paused", 3),
+]
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[LocalStack]:
+    """Without events and sweeps: their calls are not the request's."""
+    quick = {"run_delay": 0.05, "stop_delay": 0.05, "command_delay": 0.03}
+    with LocalStack(port=0, parameters={"WaitSeconds": "8"}, emulator_options=quick, events=False) as local:
+        yield local
+
+
+@dataclass
+class Call:
+    operation: str
+    thread: int
+    began: float
+    ended: float = 0
+
+
+@dataclass
+class Recorder:
+    calls: list[Call] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def depth(self) -> int:
+        """The longest chain of calls of which each began after the one before had ended."""
+        depth, ended = 0, 0.0
+        for call in sorted(self.calls, key=lambda call: call.ended):
+            if call.began >= ended:
+                depth, ended = depth + 1, call.ended
+        return depth
+
+    @property
+    def operations(self) -> list[str]:
+        return [call.operation for call in sorted(self.calls, key=lambda call: call.began)]
+
+
+@contextmanager
+def recorded(stack: LocalStack) -> Iterator[Recorder]:
+    """The functions' calls to DynamoDB. All of them: the emulator must have seen as many."""
+    from longshore import bootstrap
+
+    recorder = Recorder()
+    under_way = threading.local()
+
+    def before(model: Any, **_: Any) -> None:
+        under_way.call = Call(model.name, threading.get_ident(), time.monotonic())
+        time.sleep(LEAST)
+
+    def after(**_: Any) -> None:
+        under_way.call.ended = time.monotonic()
+        with recorder.lock:
+            recorder.calls.append(under_way.call)
+
+    events = bootstrap.dynamodb().meta.events
+    hooks: dict[str, Callable[..., None]] = {
+        "before-call.dynamodb": before,
+        "after-call.dynamodb": after,
+        "after-call-error.dynamodb": after,
+    }
+    seen = stack.emulator.calls.count("dynamodb")
+    for name, hook in hooks.items():
+        events.register(name, hook)
+    try:
+        yield recorder
+    finally:
+        for name, hook in hooks.items():
+            events.unregister(name, hook)
+    assert stack.emulator.calls.count("dynamodb") - seen == len(recorder.calls)
+
+
+@pytest.mark.parametrize("keyed", [False, True], ids=["no key", "Idempotency-Key"])
+@pytest.mark.parametrize(("operation", "status", "depth"), OPERATIONS)
+def test_an_operation(
+    stack: LocalStack,
+    api: Api,
+    seeder: Seeder,
+    fresh_id: str,
+    operation: str,
+    status: str,
+    depth: int,
+    keyed: bool,
+) -> None:
+    seeder.add(fresh_id, HISTORIES[status])
+    headers = {"Idempotency-Key": f"trips-{fresh_id}"} if keyed else {}
+    with recorded(stack) as recorder:
+        response = api.post(fresh_id, operation, headers=headers)
+    assert response.status_code == 200
+    assert recorder.depth <= depth, recorder.operations
+    # What was read at the same time was no less: container, grants, and the key.
+    assert recorder.operations.count("GetItem") == (2 if keyed else 1)
+    assert recorder.operations.count("Query") == 1
+    check(stack, fresh_id)
+
+
+@pytest.mark.parametrize("keyed", [False, True], ids=["no key", "Idempotency-Key"])
+@pytest.mark.parametrize(
+    ("operation", "status", "code", "depth"),
+    [
+        ("start", "running", "OPERATION_STATE_CONFLICT", 1),
+        ("stop", "failed", "OPERATION_STATE_CONFLICT", 1),
+        ("resume", "stopped", "OPERATION_STATE_CONFLICT", 1),
+    ],
+)
+def test_a_conflict(
+    stack: LocalStack,
+    api: Api,
+    seeder: Seeder,
+    fresh_id: str,
+    operation: str,
+    status: str,
+    code: str,
+    depth: int,
+    keyed: bool,
+) -> None:
+    seeder.add(fresh_id, HISTORIES[status])
+    headers = {"Idempotency-Key": f"trips-{fresh_id}"} if keyed else {}
+    with recorded(stack) as recorder:
+        assert api.post(fresh_id, operation, headers=headers).json()["code"] == code
+    # With a key its answer is kept.
+    assert recorder.depth <= depth + keyed, recorder.operations
+
+
+def test_a_repeat_with_the_same_key(stack: LocalStack, api: Api, seeder: Seeder, fresh_id: str) -> None:
+    seeder.add(fresh_id, ["stopped"])
+    headers = {"Idempotency-Key": f"trips-{fresh_id}"}
+    first = api.post(fresh_id, "start", headers=headers)
+    with recorded(stack) as recorder:
+        again = api.post(fresh_id, "start", headers=headers)
+    assert again.json() == first.json()
+    assert recorder.depth == 1, recorder.operations
+
+
+@pytest.mark.parametrize("user", ["banned", "viewer", "stranger"])
+def test_a_refusal(stack: LocalStack, api: Api, user: str) -> None:
+    with recorded(stack) as recorder:
+        assert api.post(container_id(11), "start", user).status_code in (403, 404)
+    assert recorder.depth == 1, recorder.operations
+
+
+def test_a_container(stack: LocalStack, api: Api) -> None:
+    with recorded(stack) as recorder:
+        assert api.get(container_id(11)).status_code == 200
+    assert recorder.depth == 1
+    assert sorted(recorder.operations) == ["GetItem", "Query"]
+
+
+@pytest.mark.parametrize("sort_by", ["transition_time", "created_at", "to_status", "from_status"])
+@pytest.mark.parametrize("page", [1, 10])
+def test_a_page_of_history(stack: LocalStack, api: Api, sort_by: str, page: int) -> None:
+    with recorded(stack) as recorder:
+        assert api.logs(container_id(17), sort_by=sort_by, page=page, limit=100).status_code == 200
+    assert recorder.depth == 2
+    assert sorted(recorder.operations) == ["GetItem", "Query", "Query"]
+
+
+def test_what_is_recorded_is_what_was_called(stack: LocalStack) -> None:
+    """One after the other is two, and at the same time is one."""
+    from longshore import bootstrap
+    from longshore.concurrency import together
+
+    store = bootstrap.store()
+    with recorded(stack) as recorder:
+        store.container(container_id(11))
+        together(lambda: store.container(container_id(11)), lambda: store.container(container_id(12)))
+    assert recorder.operations == ["GetItem"] * 3
+    assert recorder.depth == 2
+    assert len({call.thread for call in recorder.calls}) == 2
