@@ -5,11 +5,12 @@ from typing import Any
 
 from longshore import event_bootstrap
 from longshore.events import enough_time, event_handler
+from longshore.metrics import Metric
 
 
-@event_handler(metrics_of=lambda result: {f"Recovery{name.title().replace('-', '')}": n for name, n in result.items()})
+@event_handler(Metric.RECOVERY, counts_of=lambda result: result)
 def handler(event: dict[str, Any], context: Any) -> Mapping[str, Any]:
     """`{"sweep": "drift"}` compares; anything else drives on."""
     if event.get("sweep") == "drift":
         return event_bootstrap.drift(enough_time(context)).sweep(event_bootstrap.cluster())
-    return event_bootstrap.recovery(enough_time(context)).sweep()
+    return event_bootstrap.recovery(context.function_name, enough_time(context)).sweep()

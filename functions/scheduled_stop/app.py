@@ -5,10 +5,11 @@ from typing import Any
 
 from longshore import event_bootstrap
 from longshore.events import PartialFailureError, enough_time, event_handler
+from longshore.metrics import Metric
 from longshore.schedules import StopInput
 
 
-@event_handler(metrics_of=lambda result: {f"ScheduledStops{name.title()}": count for name, count in result.items()})
+@event_handler(Metric.SCHEDULED_STOPS, counts_of=lambda result: result)
 def handler(event: dict[str, Any], context: Any) -> Mapping[str, Any]:
     """Raises when a container could not be stopped: the repeat, a minute later, skips those that could."""
     wanted = StopInput.model_validate(event)

@@ -6,9 +6,10 @@ from typing import Any
 
 from longshore import event_bootstrap
 from longshore.events import event_handler
+from longshore.metrics import Metric
 
 
-@event_handler(metrics_of=lambda result: {"ContainersExpired": result["expired"]})
+@event_handler(Metric.CONTAINERS_EXPIRED, counts_of=lambda result: result)
 def handler(event: dict[str, Any], context: Any) -> Mapping[str, Any]:
     at = datetime.fromisoformat(event["time"])
     return {"expired": event_bootstrap.servers().terminated(event["detail"]["instance-id"], at)}

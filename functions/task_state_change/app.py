@@ -5,8 +5,9 @@ from typing import Any
 
 from longshore import event_bootstrap
 from longshore.events import event_handler
+from longshore.metrics import Metric
 
 
-@event_handler(metrics_of=lambda result: {f"TaskEvents{result['effect'].title().replace('-', '')}": 1})
+@event_handler(Metric.TASK_EVENTS, counts_of=lambda result: {result["effect"]: 1})
 def handler(event: dict[str, Any], context: Any) -> Mapping[str, Any]:
     return {"effect": event_bootstrap.task_events().apply(event["detail"]).value}

@@ -52,10 +52,14 @@ def continuation(function_arn: str) -> "Continuation":
     return Continuation(bootstrap.functions(), function_arn)
 
 
-def recovery(enough_time: Callable[[], bool]) -> "Recovery":
+def recovery(function: str, enough_time: Callable[[], bool]) -> "Recovery":
+    from longshore.metrics import Metric, publish
     from longshore.sweeps import Recovery
 
-    return Recovery(bootstrap.store(), bootstrap.operations(), SystemClock(), _spread, enough_time)
+    def on_stuck(count: int) -> None:
+        publish(function, {Metric.STUCK_OPERATIONS: count})
+
+    return Recovery(bootstrap.store(), bootstrap.operations(), SystemClock(), _spread, enough_time, on_stuck)
 
 
 def drift(enough_time: Callable[[], bool]) -> "Drift":

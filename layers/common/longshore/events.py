@@ -9,10 +9,12 @@ from functools import wraps
 from typing import Any
 
 from aws_lambda_powertools import Logger
-from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
+
+from longshore.metrics import Metric, publish
 
 logger = Logger()
 
+Counts = Callable[[Mapping[str, Any]], Mapping[str, int]]
 Handler = Callable[[dict[str, Any], Any], Mapping[str, Any]]
 
 
@@ -29,25 +31,24 @@ class PartialFailureError(Exception):
 _RESERVE = 8000
 
 
-def event_handler(metrics_of: Callable[[Mapping[str, Any]], Mapping[str, int]]) -> Callable[[Handler], Handler]:
-    """Make a Lambda function of the handler. `metrics_of` gives the counts to publish from its result."""
+def event_handler(metric: Metric, counts_of: Counts) -> Callable[[Handler], Handler]:
+    """Make a Lambda function of the handler. `counts_of` gives the counts to publish, by effect, from its result."""
 
     def decorate(handler: Handler) -> Handler:
         @wraps(handler)
         def lambda_handler(event: dict[str, Any], context: Any) -> Mapping[str, Any]:
+            function = context.function_name
             correlation = str(event.get("id") or context.aws_request_id)
-            logger.thread_safe_append_keys(correlation_id=correlation, function=context.function_name)
+            logger.thread_safe_append_keys(correlation_id=correlation, function=function)
             try:
                 result = handler(event, context)
                 logger.info("handled", result=result)
-                _count(context.function_name, metrics_of(result))
-            except PartialFailureError as failure:
-                logger.exception("failed in part", result=failure.counts, failed=failure.failed)
-                _count(context.function_name, {**metrics_of(failure.counts), "EventFailures": 1})
-                raise
-            except Exception:
+                _publish(function, metric, counts_of(result))
+            except Exception as error:
                 logger.exception("failed")
-                _count(context.function_name, {"EventFailures": 1})
+                publish(function, {Metric.EVENT_FAILURES: 1})
+                if isinstance(error, PartialFailureError):
+                    _publish(function, metric, error.counts)
                 raise
             finally:
                 logger.thread_safe_clear_keys()
@@ -63,10 +64,6 @@ def enough_time(context: Any) -> Callable[[], bool]:
     return lambda: context.get_remaining_time_in_millis() > _RESERVE
 
 
-def _count(function: str, counts: Mapping[str, int]) -> None:
-    metrics = EphemeralMetrics()
-    metrics.add_dimension("function", function)
-    for name, value in counts.items():
-        metrics.add_metric(name, MetricUnit.Count, value)
-    if counts:
-        metrics.flush_metrics()
+def _publish(function: str, metric: Metric, counts: Mapping[str, int]) -> None:
+    for effect, count in counts.items():
+        publish(function, {metric: count}, effect=effect)

@@ -15,7 +15,6 @@ from http import HTTPStatus
 from typing import Any
 
 from aws_lambda_powertools import Logger
-from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 from pydantic import BaseModel, ValidationError
 
 from longshore.errors import (
@@ -28,6 +27,7 @@ from longshore.errors import (
     TokenExpiredError,
 )
 from longshore.lifecycle import Operation
+from longshore.metrics import Metric, publish
 from longshore.models import OperationRequest, Outcome, OutcomeKind, StatusLogsQuery
 
 STATUS_CODES: dict[ErrorCode, HTTPStatus] = {
@@ -235,17 +235,13 @@ def _response(status: HTTPStatus, body: str, request_id: str) -> dict[str, Any]:
 
 
 def _count(function: str, code: str, status: HTTPStatus, seconds: float) -> None:
-    # Not the shared Metrics: functions may run in threads of one process, each with its own numbers.
-    metrics = EphemeralMetrics()
-    metrics.add_dimension("function", function)
-    metrics.add_metric("Requests", MetricUnit.Count, 1)
-    metrics.add_metric("Duration", MetricUnit.Milliseconds, seconds * 1000)
+    values: dict[Metric, float] = {Metric.REQUESTS: 1, Metric.DURATION: seconds * 1000}
     if status is HTTPStatus.ACCEPTED:
-        metrics.add_metric("Accepted", MetricUnit.Count, 1)
+        values[Metric.ACCEPTED] = 1
     elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        metrics.add_metric("Faults", MetricUnit.Count, 1)
+        values[Metric.FAULTS] = 1
     elif status >= HTTPStatus.BAD_REQUEST:
-        metrics.add_metric("Refusals", MetricUnit.Count, 1)
-        if code == ErrorCode.OPERATION_STATE_CONFLICT:
-            metrics.add_metric("Conflicts", MetricUnit.Count, 1)
-    metrics.flush_metrics()
+        values[Metric.REFUSALS] = 1
+    if code == ErrorCode.OPERATION_STATE_CONFLICT:
+        values[Metric.CONFLICTS] = 1
+    publish(function, values)

@@ -25,6 +25,7 @@ Spread = Callable[[Callable[[str], str], Iterable[str]], Iterable[str]]
 _BATCH = 100  # what DescribeTasks takes
 _OVERDUE_BATCH = 100  # containers of one shard in one sweep
 _WAIT = timedelta(seconds=5)  # for each container: what a host's command takes; a task is left to its events
+_STUCK = 3  # sweeps
 _GRACE = timedelta(minutes=2)  # how young a change is left to the events
 
 
@@ -32,25 +33,37 @@ class Recovery:
     """Drives on what was left behind. `enough_time` says whether another container may be begun."""
 
     def __init__(
-        self, store: Store, operations: Operations, clock: Clock, spread: Spread, enough_time: Callable[[], bool]
+        self,
+        store: Store,
+        operations: Operations,
+        clock: Clock,
+        spread: Spread,
+        enough_time: Callable[[], bool],
+        on_stuck: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._store = store
         self._operations = operations
         self._clock = clock
         self._spread = spread
         self._enough_time = enough_time
+        self._on_stuck = on_stuck
+        self._stuck = 0
 
     def sweep(self) -> dict[str, int]:
         """Drive on every operation that is past its deadline, from its step. Returns how many, by what became of them.
 
         An operation that is still under way gets a new deadline; one that fails now is tried again by a later sweep.
+        `on_stuck` is told how many have had several sweeps already.
         """
         overdue = [
             container_id
             for shard in range(PENDING_SHARDS)
             for container_id in self._store.overdue(shard, self._clock.now(), _OVERDUE_BATCH)
         ]
-        return counted(self._spread(self._recover, overdue))
+        self._stuck = 0
+        counts = counted(self._spread(self._recover, overdue))
+        self._on_stuck(self._stuck)
+        return counts
 
     def _recover(self, container_id: str) -> str:
         if not self._enough_time():
@@ -59,6 +72,7 @@ class Recovery:
             container = self._store.container(container_id)
             if container is None or container.operation is None:
                 return "settled"
+            self._stuck += container.operation.attempts >= _STUCK
             outcome = self._operations.resume(container, self._clock.now() + _WAIT)
         except LongshoreError:
             # An operation that has ended with an error has settled too. Its row tells which.

@@ -1,0 +1,66 @@
+"""What the alarms and the dashboard show is what the functions count."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from longshore.metrics import Metric, publish
+
+from local import template
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def stack() -> template.Stack:
+    return template.load()
+
+
+def test_alarms_and_dashboard_name_metrics_that_are_counted(stack: template.Stack) -> None:
+    alarms = stack.of_type("AWS::CloudWatch::Alarm").values()
+    own = {alarm["MetricName"] for alarm in alarms if alarm.get("Namespace") == "Longshore"}
+    (dashboard,) = stack.of_type("AWS::CloudWatch::Dashboard").values()
+    body = dashboard["DashboardBody"]
+    json.loads(body)
+    shown = set(re.findall(r'MetricName=\\"(\w+)\\"', body)) | set(re.findall(r'"Longshore", "(\w+)"', body))
+    assert own | shown <= set(Metric)
+    assert shown == set(Metric), "the dashboard leaves something out"
+
+
+@pytest.mark.parametrize("metric", Metric)
+def test_every_metric_is_counted_somewhere(metric: Metric) -> None:
+    sources = [*ROOT.glob("layers/common/longshore/*.py"), *ROOT.glob("functions/*/app.py")]
+    users = [path for path in sources if f"Metric.{metric.name}" in path.read_text() and path.name != "metrics.py"]
+    assert users
+
+
+@pytest.mark.parametrize("dimensions", [{}, {"effect": "recorded"}])
+def test_the_dimensions_that_alarms_and_dashboard_use(
+    stack: template.Stack,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    dimensions: dict[str, str],
+) -> None:
+    monkeypatch.delenv("POWERTOOLS_METRICS_DISABLED", raising=False)
+    for name, value in stack.functions["RecoverFunction"].environment.items():
+        monkeypatch.setenv(name, value)
+    publish("recover", {Metric.RECOVERY: 2}, **dimensions)
+    written = json.loads(capsys.readouterr().out)
+    (described,) = written["_aws"]["CloudWatchMetrics"]
+    assert described["Namespace"] == "Longshore"
+    (names,) = described["Dimensions"]
+    assert sorted(names) == sorted(["service", "function", *dimensions])
+    assert (written["service"], written["function"], written["Recovery"]) == ("longshore", "recover", [2.0])
+    searched = "{Longshore," + ",".join(sorted(names)) + "}"
+    (dashboard,) = stack.of_type("AWS::CloudWatch::Dashboard").values()
+    assert searched in dashboard["DashboardBody"]
+
+
+def test_every_alarm_has_its_page() -> None:
+    pages = re.findall(r"^## (.+)$", (ROOT / "docs" / "operate.md").read_text(), re.MULTILINE)
+    alarms: dict[str, Any] = template.load().of_type("AWS::CloudWatch::Alarm")
+    named = [re.findall(r'"([^"]+)"', alarm["AlarmDescription"])[-1] for alarm in alarms.values()]
+    assert len(named) == len(alarms) > 0
+    assert set(named) <= set(pages)
