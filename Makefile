@@ -29,8 +29,7 @@ test: $(VENV)/ready ## Run the tests (what needs Java or Docker skips without it
 lint: $(VENV)/ready ## Check style, types and layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy layers/common/longshore local tests/*.py tests/*/*.py
-	@for app in functions/*/app.py; do $(BIN)/mypy $$app || exit 1; done
+	$(BIN)/mypy layers/common/longshore functions/*/app.py local tests/*.py tests/*/*.py
 	$(BIN)/lint-imports --no-logo
 
 format: $(VENV)/ready ## Format the code
