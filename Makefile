@@ -9,6 +9,7 @@ export SAM_CLI_TELEMETRY := 0
 # The local stack
 PORT ?= 3000
 DYNAMODB ?= moto
+DOCKER ?=
 # A token: USER counts only when it is given to make, since every shell has one
 TTL ?= 86400
 
@@ -17,8 +18,8 @@ TTL ?= 86400
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-up: $(VENV)/ready ## Serve the API on localhost, seeded (PORT=3000, DYNAMODB=moto|local|URL)
-	@PORT=$(PORT) DYNAMODB=$(DYNAMODB) exec $(BIN)/python -m local serve
+up: $(VENV)/ready ## Serve the API on localhost, seeded (PORT=3000, DYNAMODB=moto|local|URL, DOCKER=1 for real containers)
+	@PORT=$(PORT) DYNAMODB=$(DYNAMODB) DOCKER=$(DOCKER) exec $(BIN)/python -m local serve
 
 token: $(VENV)/ready ## Print a token for the local API (USER=operator, TTL=86400)
 	@$(BIN)/python -m local token --user $(if $(filter command,$(origin USER)),$(USER),operator) --ttl $(TTL)

@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m local", description="The local stack.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("serve", help="serve the API; PORT, HOST and DYNAMODB (moto, local or a URL) configure it")
+    commands.add_parser("serve", help="serve the API; PORT, HOST, DYNAMODB and DOCKER configure it")
     token = commands.add_parser("token", help="print a token that the local API accepts")
     token.add_argument("--user", default="operator", help="the user id (default: operator)")
     token.add_argument("--ttl", type=int, default=86400, help="seconds until it expires (default: a day)")
@@ -51,6 +51,7 @@ def serve() -> int:
     from botocore.exceptions import EndpointConnectionError
 
     from local.dynamodb_local import DynamoDbLocalUnavailableError
+    from local.emulator.docker import DockerUnavailableError
     from local.provision import ProvisionError
     from local.runtime import RuntimeConfigurationError
     from local.server import ListenError
@@ -62,12 +63,14 @@ def serve() -> int:
             port=int(os.environ.get("PORT") or 3000),
             host=os.environ.get("HOST") or "127.0.0.1",
             dynamodb=os.environ.get("DYNAMODB") or "moto",
+            docker=bool(os.environ.get("DOCKER")),
         )
     except ValueError as error:
         return _fail(str(error))
     try:
         stack.start()
     except (
+        DockerUnavailableError,
         DynamoDbLocalUnavailableError,
         EndpointConnectionError,
         ListenError,

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeSerializer
 
-
 if TYPE_CHECKING:
-    from local.stack import LocalStack
-    from longshore.lifecycle import Status
     from longshore.models import Container
+
+    from local.stack import LocalStack
 
 PROJECT = "507f1f77bcf86cd799439033"
 ROLES = {"owner": "owner", "operator": "operator", "viewer": "viewer", "banned": "operator"}
@@ -26,6 +25,9 @@ GONE_INSTANCE = "i-0ffffffffffffffff"
 
 WEB = "web"
 WEB_FARGATE = "web-fargate"
+BUSYBOX = "busybox:local"
+# What the demo's containers do when they are real: a line a second, until SIGTERM.
+SERVE = "trap 'exit 0' TERM; while :; do date; sleep 1 & wait $!; done"
 
 _ROWS_OF_HISTORY = 1000
 _serialize = TypeSerializer().serialize
@@ -82,14 +84,15 @@ class Seeder:
     def task_definition(
         self, family: str, *, launch_type: str = "EC2", labels: dict[str, str] | None = None, **settings: Any
     ) -> None:
-        """Register a task definition of one container. `labels` choose how the simulated process behaves."""
+        """Register a task definition of one container. `labels` choose how a simulated process behaves."""
         fargate = {"networkMode": "awsvpc", "requiresCompatibilities": ["FARGATE"], "cpu": "256", "memory": "512"}
         self._stack.client("ecs").register_task_definition(
             family=family,
             containerDefinitions=[
                 {
                     "name": "app",
-                    "image": "busybox:local",
+                    "image": BUSYBOX,
+                    "command": ["sh", "-c", SERVE],
                     "memory": 128,
                     "essential": True,
                     "stopTimeout": 10,
@@ -188,10 +191,8 @@ class Seeder:
             container.runtime.task_definition,
             started_by=container.id,
             launch_type=container.runtime.launch_type.value,
+            paused=container.status == "paused",
         )
-        if container.status == "paused":
-            for simulated in task.containers:
-                simulated.paused = True
         return task.arn
 
     def _clear(self, identity: str) -> None:

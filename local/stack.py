@@ -23,6 +23,7 @@ from local.server import Page, Server, listen
 
 if TYPE_CHECKING:
     from local.emulator import Emulator
+    from local.emulator.docker import DockerEngine
     from local.eventbridge import DeadLetter, EventBridge
 
 _T = TypeVar("_T")
@@ -45,7 +46,8 @@ class LocalStack:
     `port` 0 takes a free one. `dynamodb` is "moto", "local" (DynamoDB Local, fetched when it is missing; needs Java)
     or the URL of a running database. `parameters` are the template's, over its defaults. `emulator_options` go to
     `Emulator`. `timeouts` (seconds) take the place of the functions' own, by logical id. Without `events` neither ECS
-    nor the schedules invoke anything by themselves. Moto's state and the environment are the process's, so only one
+    nor the schedules invoke anything by themselves. With `docker`, tasks are Docker containers on this machine, and
+    commands' scripts run on it. Moto's state and the environment are the process's, so only one
     stack runs at a time.
     """
 
@@ -57,6 +59,7 @@ class LocalStack:
         parameters: Mapping[str, str] | None = None,
         seed: bool = True,
         *,
+        docker: bool = False,
         emulator_options: Mapping[str, Any] | None = None,
         timeouts: Mapping[str, int] | None = None,
         events: bool = True,
@@ -70,6 +73,7 @@ class LocalStack:
         self._dynamodb = dynamodb
         self._parameters = dict(parameters or {})
         self._seed = seed
+        self._docker = docker
         self._emulator_options = dict(emulator_options or {})
         self._timeouts = dict(timeouts or {})
         self._events = events
@@ -88,7 +92,8 @@ class LocalStack:
     def start(self) -> Self:
         """Start everything; on return, requests are served.
 
-        ListenError, TemplateError, RuntimeConfigurationError, ProvisionError, DynamoDbLocalUnavailableError.
+        ListenError, TemplateError, RuntimeConfigurationError, ProvisionError, DynamoDbLocalUnavailableError,
+        DockerUnavailableError.
         """
         with ExitStack() as cleanup:
             # First what fails soonest. Connections wait on it until all is ready.
@@ -109,7 +114,11 @@ class LocalStack:
             from local.eventbridge import EventBridge
 
             eventbridge = self._eventbridge = EventBridge(stack, runtime.invoke)
-            own = {"on_task_change": self._on_task_change, "on_invoke": eventbridge.answer_invoke}
+            own: dict[str, Any] = {
+                "on_task_change": self._on_task_change,
+                "on_invoke": eventbridge.answer_invoke,
+                "docker": self._start_docker(),
+            }
             self._emulator = Emulator(**{**self._emulator_options, **own})
             self._emulator.start()
             cleanup.callback(self._emulator.stop)
@@ -231,6 +240,16 @@ class LocalStack:
             also(event)
         if self._events and self._eventbridge is not None:
             self._eventbridge.put(event)
+
+    def _start_docker(self) -> DockerEngine | None:
+        if not self._docker:
+            return None
+        from local.emulator.docker import DockerEngine, check, provide_busybox
+
+        check()
+        if self._seed:
+            provide_busybox()
+        return DockerEngine()
 
     def _start_dynamodb(self, cleanup: ExitStack, emulator_url: str) -> str:
         if self._dynamodb == "moto":

@@ -7,6 +7,7 @@ Everything that stands between a request and moto is in this package:
     faults    faults to order (errors, delays, lost replies, dropped connections), and the record of calls
     ecs       tasks: a state machine on an injected clock
     ssm       Run Command: the same, acting on those tasks
+    docker    the engine that runs those tasks as real containers, and the commands' scripts on this machine
     dynamodb  the lock and the idempotency token that moto's DynamoDB lacks
     bridge    the only module that reaches into moto's objects
 """

@@ -14,6 +14,9 @@ What the simulated process does is told by `dockerLabels` of its container defin
     simulate.ignore-sigterm  true: a stop lasts the whole stopTimeout (default 30 s), then exit code 137
     simulate.exit-after      seconds from its start to its own exit
     simulate.exit-code       the code of that exit, default 0
+
+With an `Engine` the processes are real, and these labels mean nothing: the engine starts and stops them, and tells
+when they start and end. The states and their order stay this module's.
 """
 
 import heapq
@@ -209,6 +212,8 @@ class SimulatedContainer:
     exit_left: timedelta | None = None
     terminates_at: datetime | None = None
     killed_at: datetime | None = None
+    # Told by an engine before it told that the task runs: the exit code, and a reason if there is one.
+    early_exit: tuple[int, str | None] | None = None
 
     @property
     def running(self) -> bool:
@@ -343,6 +348,37 @@ class _Token:
     failures: list[dict[str, str]]
 
 
+# ── What runs containers for real ────────────────────────────────────────────────────────────────────────
+
+
+class NotStartedError(Exception):
+    """A container of a task could not be started; the message is Docker's reason, as ECS words it."""
+
+    def __init__(self, container: str, reason: str) -> None:
+        super().__init__(reason)
+        self.container = container
+
+
+class Engine(Protocol):
+    """Runs the containers of tasks for real.
+
+    Called with the simulation locked, so only `launch` waits. What comes of the others is told to the simulation, from
+    any thread: `started` or `not_started`, then `exited` for each container.
+    """
+
+    def start(self, task: SimulatedTask) -> None:
+        """Create and start the task's containers."""
+
+    def launch(self, task: SimulatedTask, paused: bool) -> dict[str, str]:
+        """The same, but wait, and then pause them if asked; their Docker ids by name. Raises NotStartedError."""
+
+    def stop(self, task: SimulatedTask, container: SimulatedContainer) -> None:
+        """Send a container SIGTERM, and SIGKILL after its stopTimeout."""
+
+    def remove(self, task: SimulatedTask) -> None:
+        """Kill what still runs of the task, and remove its containers. Nothing is told of it any more."""
+
+
 # ── The simulation ───────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -351,6 +387,7 @@ class TaskSimulation:
 
     run_delay: seconds from RunTask to RUNNING; stop_delay: seconds from SIGTERM to the exit.
     rng: the source of ids; seed it for a reproducible simulation.
+    engine: runs the tasks' containers for real, in its own time instead of these delays.
     """
 
     OPERATIONS = frozenset({"RunTask", "StopTask", "DescribeTasks", "ListTasks", "ListContainerInstances"})
@@ -363,9 +400,11 @@ class TaskSimulation:
         stop_delay: float = 0.3,
         rng: random.Random | None = None,
         account: str = ACCOUNT,
+        engine: Engine | None = None,
     ) -> None:
         self._catalog = catalog
         self._now = now
+        self._engine = engine
         self._run_delay = timedelta(seconds=run_delay)
         self._stop_delay = timedelta(seconds=stop_delay)
         self._rng = rng or random.Random()
@@ -466,6 +505,7 @@ class TaskSimulation:
             task.capacity_provider = provider
             tasks.append(task)
             self._changed(task, now)
+            self._start_for_real(task)
         if token is not None:
             self._tokens[(cluster.arn, str(token))] = _Token(
                 now, _fingerprint(parameters), [task.arn for task in tasks], failures
@@ -709,7 +749,7 @@ class TaskSimulation:
         )
         if not fargate:
             task.pull_started_at = task.connectivity_at = now
-            self._hold_never(task)
+            self._hold(task)
         self._tasks[task.arn] = task
         return task
 
@@ -729,10 +769,14 @@ class TaskSimulation:
             }
         ]
 
-    @staticmethod
-    def _hold_never(task: SimulatedTask) -> None:
-        if any(container.start == "never" for container in task.containers):
+    def _hold(self, task: SimulatedTask) -> None:
+        """Keep a task PENDING that never starts, or of which an engine is to say when it has."""
+        if self._engine is not None or any(container.start == "never" for container in task.containers):
             task.step_at = None
+
+    def _start_for_real(self, task: SimulatedTask) -> None:
+        if self._engine is not None and task.last_status == "PENDING":
+            self._engine.start(task)
 
     def _step(self, task: SimulatedTask, at: datetime) -> None:
         """Carry out the one change of a task that is due at `at`."""
@@ -758,8 +802,9 @@ class TaskSimulation:
             task.last_status = "PENDING"
             task.pull_started_at = task.connectivity_at = at
             task.step_at = at + self._run_delay / 2
-            self._hold_never(task)
+            self._hold(task)
             self._changed(task, at)
+            self._start_for_real(task)
         elif failed := [container for container in task.containers if container.start == "fail"]:
             reason = (
                 "CannotPullContainerError: Error response from daemon: "
@@ -774,16 +819,18 @@ class TaskSimulation:
             self._running(task, at)
             self._changed(task, at)
 
-    def _running(self, task: SimulatedTask, at: datetime) -> None:
+    def _running(self, task: SimulatedTask, at: datetime, docker_ids: dict[str, str] | None = None) -> None:
+        """The task runs. docker_ids: of its containers by name, when they are real."""
         task.last_status = "RUNNING"
         task.pull_stopped_at = task.started_at = at
         for container in task.containers:
             container.last_status = "RUNNING"
             # Fargate's containers are not Docker's: their ids differ.
-            container.runtime_id = (
-                f"{task.id}-{self._rng.randrange(10**9, 10**10)}" if task.launch_type == "FARGATE" else self._hex(64)
-            )
-            if container.exit_after is not None:
+            if task.launch_type == "FARGATE":
+                container.runtime_id = f"{task.id}-{self._rng.randrange(10**9, 10**10)}"
+            else:
+                container.runtime_id = docker_ids[container.name] if docker_ids else self._hex(64)
+            if container.exit_after is not None and docker_ids is None:
                 container.exits_at = at + container.exit_after
 
     def _begin_stop(self, task: SimulatedTask, code: str, reason: str, at: datetime) -> None:
@@ -798,13 +845,17 @@ class TaskSimulation:
             self._terminate_containers(task, at)
         else:
             task.step_at = None
-            task.stopped_unstarted_at = at + self._stop_delay
+            # A start under way can't be taken back: the engine tells how it went, and that ends the task.
+            if self._engine is None or task.last_status == "PROVISIONING":
+                task.stopped_unstarted_at = at + self._stop_delay
         self._changed(task, at)
 
     def _terminate_containers(self, task: SimulatedTask, at: datetime) -> None:
         """Send SIGTERM to what still runs, and SIGKILL after the stopTimeout."""
         for container in task.containers:
-            if container.running:
+            if container.running and self._engine is not None:
+                self._engine.stop(task, container)
+            elif container.running:
                 container.killed_at = at + container.stop_timeout
                 # A frozen process does not see the signal before it is thawed.
                 if not container.ignores_sigterm and not container.paused:
@@ -841,6 +892,11 @@ class TaskSimulation:
 
     def _forget(self, task: SimulatedTask) -> None:
         del self._tasks[task.arn]
+        self._remove_for_real(task)
+
+    def _remove_for_real(self, task: SimulatedTask) -> None:
+        if self._engine is not None:
+            self._engine.remove(task)
 
     def _changed(self, task: SimulatedTask, at: datetime) -> None:
         """Raise the version, and put the event in the outbox."""
@@ -860,6 +916,65 @@ class TaskSimulation:
                 "detail": detail,
             }
         )
+
+    # ── what an engine tells ──
+
+    def started(self, task_arn: str, docker_ids: dict[str, str]) -> bool:
+        """All containers of the task were started; their Docker ids by name. False: they are not wanted any more."""
+        with self._lock:
+            now = self._tick()
+            task = self._tasks.get(task_arn)
+            if task is None or not task.live:
+                return False
+            if task.desired_status == "STOPPED":
+                # It was asked to stop before it ran.
+                self._stopped(task, now)
+                return False
+            self._running(task, now, docker_ids)
+            self._changed(task, now)
+            for container in task.containers:
+                if container.early_exit is not None:
+                    self.exited(task_arn, container.name, *container.early_exit)
+            return True
+
+    def not_started(self, task_arn: str, container: str, reason: str) -> None:
+        """A container of the task could not be started, and none of them runs."""
+        with self._lock:
+            now = self._tick()
+            task = self._tasks.get(task_arn)
+            if task is None or not task.live:
+                return
+            if task.desired_status == "RUNNING":
+                task.desired_status = "STOPPED"
+                task.stop_code, task.stopped_reason = "TaskFailedToStart", "Task failed to start"
+                task.stopping_at = now
+            self._named(task, container).reason = reason
+            self._stopped(task, now)
+
+    def exited(self, task_arn: str, container: str, exit_code: int, reason: str | None = None) -> None:
+        """The process of a container has ended."""
+        with self._lock:
+            now = self._tick()
+            task = self._tasks.get(task_arn)
+            if task is None or not task.live:
+                return
+            found = self._named(task, container)
+            if found.running:
+                found.reason = reason
+                self._end(task, found, exit_code, now)
+            elif task.started_at is None:
+                found.early_exit = (exit_code, reason)
+
+    def frozen(self, task_arn: str, container: str, paused: bool) -> None:
+        """A container was paused or unpaused."""
+        with self._lock:
+            task = self._tasks.get(task_arn)
+            if task is not None:
+                self._named(task, container).paused = paused
+
+    @staticmethod
+    def _named(task: SimulatedTask, name: str) -> SimulatedContainer:
+        return next(container for container in task.containers if container.name == name)
 
     # ── what a command on the host does ──
 
@@ -1005,6 +1120,7 @@ class TaskSimulation:
                     task.stopped_reason = f"Host EC2 (instance {ec2_instance_id}) terminated."
                     task.stopping_at = task.stopping_at or now
                     self._stopped(task, now)
+                    self._remove_for_real(task)
 
     def adopt_running(
         self,
@@ -1016,9 +1132,11 @@ class TaskSimulation:
         region: str = REGION,
         task_id: str | None = None,
         tags: list[dict[str, str]] | None = None,
+        paused: bool = False,
     ) -> SimulatedTask:
-        """Create a task that is RUNNING at once, without events: one that was there before. Raises AwsError.
+        """Create a task that is RUNNING at once, without events: one that was there before.
 
+        Raises AwsError; with an engine, which is waited for, NotStartedError.
         ec2_instance_id: its host; by default the first one of the cluster, whatever room it has.
         """
         with self._lock:
@@ -1039,7 +1157,14 @@ class TaskSimulation:
             task = self._create(found, definition, launch_type, instance, parameters, region, now, task_id)
             task.step_at = None
             task.pull_started_at = task.connectivity_at = now
-            self._running(task, now)
+            try:
+                docker_ids = self._engine.launch(task, paused) if self._engine else None
+            except NotStartedError:
+                del self._tasks[task.arn]
+                raise
+            self._running(task, now, docker_ids)
+            for container in task.containers:
+                container.paused = paused
             # As many changes as a task sees on its way to RUNNING.
             task.version = 3 if launch_type == "FARGATE" else 2
             self._schedule(task)

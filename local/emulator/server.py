@@ -21,6 +21,7 @@ from werkzeug.serving import ThreadedWSGIServer
 from werkzeug.wrappers import Response
 
 from local.emulator import bridge, wire
+from local.emulator.docker import DockerEngine
 from local.emulator.dynamodb import DynamoDbGuard
 from local.emulator.ecs import TaskSimulation
 from local.emulator.errors import AwsError
@@ -96,6 +97,7 @@ class Emulator:
         locks. While it runs, time goes on, but later events wait.
     on_invoke: answers lambda:Invoke, for moto has no functions here; takes the function's name or ARN, the payload
         and whether the invocation is asynchronous. Raises AwsError.
+    docker: runs the tasks as containers and the commands' scripts on this machine; without it both are simulated.
 
     `ecs` and `ssm` hold the controls of a test, `faults` injects errors, `calls` tells what was asked.
     `start` makes the first two anew and clears the others.
@@ -113,12 +115,14 @@ class Emulator:
         command_delay: float = 0.1,
         on_task_change: Callable[[dict[str, Any]], object] | None = None,
         on_invoke: Callable[[str, bytes, bool], InvokeAnswer] | None = None,
+        docker: DockerEngine | None = None,
     ) -> None:
         self._host = host
         self._port = port
         self._delays = (run_delay, stop_delay, command_delay)
         self._on_task_change = on_task_change
         self._on_invoke = on_invoke
+        self._docker = docker
         self.faults = Faults()
         self.calls = Calls()
         self._server: _Server | None = None
@@ -129,8 +133,8 @@ class Emulator:
 
     def _reset(self) -> None:
         run_delay, stop_delay, command_delay = self._delays
-        self.ecs = TaskSimulation(bridge.MotoCatalog(), _utcnow, run_delay, stop_delay)
-        self.ssm = CommandSimulation(self.ecs, bridge.document, _utcnow, command_delay)
+        self.ecs = TaskSimulation(bridge.MotoCatalog(), _utcnow, run_delay, stop_delay, engine=self._docker)
+        self.ssm = CommandSimulation(self.ecs, bridge.document, _utcnow, command_delay, host=self._docker)
         self.faults.clear()
         self.calls.clear()
         self._dynamodb = DynamoDbGuard(_utcnow)
@@ -139,14 +143,22 @@ class Emulator:
     # ── life ──
 
     def start(self) -> Self:
-        """Clear all state and listen. Raises RuntimeError when started already, OSError for a port in use."""
+        """Clear all state and listen.
+
+        Raises RuntimeError when started already, OSError for a port in use, DockerUnavailableError.
+        """
         if self._server is not None:
             raise RuntimeError("the emulator is started already")
         bridge.reset()
         self._reset()
         self._stopping.clear()
-        self._server = _Server(self._host, self._port, self._respond)
-        self._patches.enter_context(bridge.patched())
+        with ExitStack() as patches:
+            if self._docker is not None:
+                self._docker.open(self.ecs)
+                patches.callback(self._docker.close)
+            patches.enter_context(bridge.patched())
+            self._server = _Server(self._host, self._port, self._respond)
+            self._patches = patches.pop_all()
         self._threads = [
             threading.Thread(target=self._server.serve_forever, args=(0.05,), name="emulator-http"),
             threading.Thread(target=self._tick, name="emulator-clock"),

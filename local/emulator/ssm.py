@@ -5,16 +5,18 @@
                     └─ the document, the parameters and the instance are checked before
 
 The document's parameters are `action` (pause, unpause or kill) and `runtimeIds` (container ids). What its
-script does on a host is done to the tasks of that host when the command ends.
+script does on a host is done to the tasks of that host when the command ends. With a `Host` the script itself is run.
 """
 
+import json
 import random
 import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 from local.emulator.ecs import REGION, TaskSimulation
 from local.emulator.errors import AwsError
@@ -27,6 +29,34 @@ OUTCOMES = {
     "DeliveryTimedOut": ("TimedOut", "DeliveryTimedOut"),
     "Undeliverable": ("Failed", "Undeliverable"),
 }
+
+# What GetCommandInvocation gives of a script's output, in characters.
+MAX_OUTPUT = 24_000
+MAX_ERROR_OUTPUT = 8_000
+
+
+@dataclass(frozen=True)
+class Script:
+    """What a document runs on a host: POSIX shell, and the seconds that it may take."""
+
+    text: str
+    timeout: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a script. `exit_code` None: it took too long and was killed."""
+
+    exit_code: int | None
+    output: str = ""
+    error_output: str = ""
+
+
+class Host(Protocol):
+    """A machine that runs the scripts of commands. Every instance is this one."""
+
+    def run(self, script: Script, done: Callable[[Outcome], None]) -> None:
+        """Run the script without waiting for it; `done` is called from any thread."""
 
 
 @dataclass
@@ -43,14 +73,20 @@ class Invocation:
     starts_at: datetime
     ends_at: datetime
     forced: tuple[str, int, bool] | None = None
+    script: Script | None = None
+    on_host: bool = False  # a host runs the script, and says when it is done
     status: str = "Pending"
     details: str = "Pending"
     response_code: int = -1
     output: str = ""
     error_output: str = ""
 
+    @property
+    def ended(self) -> bool:
+        return self.status not in ("Pending", "InProgress")
+
     def next_due(self) -> datetime | None:
-        return {"Pending": self.starts_at, "InProgress": self.ends_at}.get(self.status)
+        return None if self.on_host else {"Pending": self.starts_at, "InProgress": self.ends_at}.get(self.status)
 
 
 @dataclass
@@ -103,11 +139,33 @@ def _check_parameter(name: str, rule: dict[str, Any], values: list[str]) -> None
             raise refuse("has a value of a length that is not allowed")
 
 
+def render(content: dict[str, Any], values: dict[str, list[str]]) -> Script:
+    """The script of a document's first step, with the parameters put in as SSM Agent does.
+
+    A String is put in as it is, and a StringList as JSON. Source: amazon-ssm-agent, docparser/parameters.
+    """
+    inputs = content["mainSteps"][0]["inputs"]
+    text = "\n".join(inputs["runCommand"])
+    for name, rule in content["parameters"].items():
+        value = _as_json(values[name]) if rule["type"] == "StringList" else values[name][0]
+        text = re.sub(r"{{\s*" + re.escape(name) + r"\s*}}", lambda _, value=value: value, text)  # type: ignore[misc]
+    return Script(text, float(inputs.get("timeoutSeconds", 3600)))
+
+
+def _as_json(values: list[str]) -> str:
+    """JSON as Go writes it."""
+    text = json.dumps(values, separators=(",", ":"), ensure_ascii=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
 class CommandSimulation:
     """SendCommand, GetCommandInvocation and ListCommandInvocations, and the controls of a test.
 
     document: gives the content of a document by name and region, None when there is none.
     command_delay: seconds from SendCommand to the end of the command.
+    host: runs the documents' scripts, instead of what they do being done to the simulated tasks.
     """
 
     OPERATIONS = frozenset({"SendCommand", "GetCommandInvocation", "ListCommandInvocations"})
@@ -119,8 +177,10 @@ class CommandSimulation:
         now: Callable[[], datetime],
         command_delay: float = 0.1,
         rng: random.Random | None = None,
+        host: Host | None = None,
     ) -> None:
         self._tasks = tasks
+        self._host = host
         self._document = document
         self._now = now
         self._delay = timedelta(seconds=command_delay)
@@ -145,7 +205,7 @@ class CommandSimulation:
                     return
                 due, invocation = min(waiting, key=lambda pair: pair[0])
                 if invocation.status == "Pending":
-                    invocation.status = invocation.details = "InProgress"
+                    self._begin(invocation)
                 else:
                     self._finish(invocation, due)
 
@@ -155,6 +215,20 @@ class CommandSimulation:
             dues = [invocation.next_due() for invocation in self._invocations.values()]
             return min((due for due in dues if due is not None), default=None)
 
+    def _begin(self, invocation: Invocation) -> None:
+        invocation.status = invocation.details = "InProgress"
+        script = invocation.script
+        if self._host is not None and script is not None and (invocation.forced is None or invocation.forced[2]):
+            invocation.on_host = True
+            self._host.run(script, partial(self._ran, invocation))
+
+    def _ran(self, invocation: Invocation, outcome: Outcome) -> None:
+        """A host has run the script."""
+        with self._lock:
+            invocation.on_host = False
+            invocation.ends_at = self._now()
+            self._end(invocation, outcome)
+
     def _finish(self, invocation: Invocation, at: datetime) -> None:
         error = None
         if invocation.forced is None or invocation.forced[2]:
@@ -162,19 +236,25 @@ class CommandSimulation:
             action = next(iter(parameters.get("action", [])), "")
             ids = parameters.get("runtimeIds", [])
             error = self._tasks.host_command(invocation.instance_id, action, ids, at)
+        self._end(invocation, Outcome(0) if error is None else Outcome(1, error_output=error))
+
+    @staticmethod
+    def _end(invocation: Invocation, outcome: Outcome) -> None:
+        """Give the invocation its last status: what a test ordered, or what became of the script."""
         if invocation.forced is not None:
-            outcome, code, _ = invocation.forced
-            invocation.status, invocation.details = OUTCOMES[outcome]
-            invocation.response_code = code if outcome == "Failed" else -1
-            if outcome == "Failed":
+            ordered, code, _ = invocation.forced
+            invocation.status, invocation.details = OUTCOMES[ordered]
+            invocation.response_code = code if ordered == "Failed" else -1
+            if ordered == "Failed":
                 invocation.error_output = "failed to run commands: an injected fault"
-        elif error is not None:
-            invocation.status = invocation.details = "Failed"
-            invocation.response_code = 1
-            invocation.error_output = error
+            return
+        invocation.output = outcome.output[:MAX_OUTPUT]
+        invocation.error_output = outcome.error_output[:MAX_ERROR_OUTPUT]
+        if outcome.exit_code is None:
+            invocation.status, invocation.details = OUTCOMES["TimedOut"]
         else:
-            invocation.status = invocation.details = "Success"
-            invocation.response_code = 0
+            invocation.status = invocation.details = "Failed" if outcome.exit_code else "Success"
+            invocation.response_code = outcome.exit_code
 
     # ── requests ──
 
@@ -207,6 +287,7 @@ class CommandSimulation:
         if unknown or not instance_ids:
             raise AwsError("InvalidInstanceId", f"Instances [{', '.join(unknown)}] not in a valid state.")
         command_id = self._uuid()
+        script = None if self._host is None else render(content, values)
         forced = self._forced.pop(0) if self._forced else None
         for instance_id in instance_ids:
             self._invocations[(command_id, instance_id)] = Invocation(
@@ -220,6 +301,7 @@ class CommandSimulation:
                 starts_at=now + self._delay / 2,
                 ends_at=now + self._delay,
                 forced=None if forced is None else (forced.status, forced.response_code, forced.after_effect),
+                script=script,
             )
         return {
             "Command": {
@@ -256,7 +338,7 @@ class CommandSimulation:
             "PluginName": "aws:runShellScript",
             "ResponseCode": invocation.response_code,
             "ExecutionStartDateTime": _stamp(invocation.starts_at) if started else "",
-            "ExecutionEndDateTime": _stamp(invocation.ends_at) if invocation.next_due() is None else "",
+            "ExecutionEndDateTime": _stamp(invocation.ends_at) if invocation.ended else "",
             "Status": invocation.status,
             "StatusDetails": invocation.details,
             "StandardOutputContent": invocation.output,

@@ -1,0 +1,207 @@
+"""Tasks whose containers an engine runs: the states are the simulation's, what happens is the engine's."""
+
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from local.emulator import StaticCatalog, TaskSimulation
+from local.emulator.ecs import NotStartedError, SimulatedContainer, SimulatedTask
+
+IDS = {"app": "a" * 64, "side": "b" * 64}
+
+
+class Engine:
+    """Notes what it is asked for, and does nothing."""
+
+    FAMILIES = ("web", "web-fargate")
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, ...]] = []
+        self.fails = False
+
+    def start(self, task: SimulatedTask) -> None:
+        self._note(task, "start")
+
+    def launch(self, task: SimulatedTask, paused: bool) -> dict[str, str]:
+        if self.fails:
+            raise NotStartedError("app", "CannotStartContainerError: no")
+        self._note(task, "launch", "paused" if paused else "running")
+        return IDS
+
+    def stop(self, task: SimulatedTask, container: SimulatedContainer) -> None:
+        self._note(task, "stop", container.name)
+
+    def remove(self, task: SimulatedTask) -> None:
+        self._note(task, "remove")
+
+    def _note(self, task: SimulatedTask, *what: str) -> None:
+        assert task.definition.family in self.FAMILIES
+        self.asked.append(what)
+
+
+class World:
+    def __init__(self) -> None:
+        self.time = datetime(2026, 1, 1, tzinfo=UTC)
+        self.engine = Engine()
+        catalog = StaticCatalog()
+        catalog.add_cluster("main")
+        app = {"name": "app", "image": "app:1", "memory": 64, "dockerLabels": {"simulate.exit-after": "1"}}
+        side = {"name": "side", "image": "side:1", "memory": 64, "essential": False}
+        catalog.add_task_definition("web", [app, side])
+        catalog.add_task_definition("web-fargate", [app, side], compatibilities=["FARGATE"])
+        self.tasks = TaskSimulation(catalog, lambda: self.time, rng=random.Random(1), engine=self.engine)
+        self.instance = self.tasks.add_instance("main")
+
+    def passes(self, seconds: float = 3600 * 0.9) -> None:
+        self.time += timedelta(seconds=seconds)
+        self.tasks.advance(self.time)
+
+    def run(self, launch_type: str = "EC2") -> SimulatedTask:
+        family = "web-fargate" if launch_type == "FARGATE" else "web"
+        parameters = {"cluster": "main", "taskDefinition": family, "launchType": launch_type}
+        answer = self.tasks.handle("RunTask", parameters)
+        return self.tasks.task(answer["tasks"][0]["taskArn"])
+
+    def running(self) -> SimulatedTask:
+        task = self.run()
+        assert self.tasks.started(task.arn, IDS)
+        return task
+
+    def stop(self, task: SimulatedTask) -> None:
+        self.tasks.handle("StopTask", {"cluster": "main", "task": task.arn})
+
+    def events(self) -> list[str]:
+        return [event["detail"]["lastStatus"] for event in self.tasks.drain_events()]
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def codes(task: SimulatedTask) -> list[Any]:
+    return [container.exit_code for container in task.containers]
+
+
+def test_a_task_runs_when_the_engine_says_so(world: World) -> None:
+    task = world.run()
+    world.passes()
+    assert (task.last_status, world.engine.asked) == ("PENDING", [("start",)])
+    assert world.tasks.started(task.arn, IDS)
+    world.passes()
+    assert task.last_status == "RUNNING", "the labels of a simulated process mean nothing"
+    assert [container.runtime_id for container in task.containers] == list(IDS.values())
+    assert world.events() == ["PENDING", "RUNNING"]
+
+
+def test_fargate_is_asked_for_when_it_is_provisioned(world: World) -> None:
+    task = world.run("FARGATE")
+    assert world.engine.asked == []
+    world.passes()
+    assert world.engine.asked == [("start",)]
+    world.tasks.started(task.arn, IDS)
+    assert all(str(container.runtime_id).startswith(task.id) for container in task.containers)
+
+
+def test_a_stop_ends_when_the_last_container_has(world: World) -> None:
+    task = world.running()
+    world.stop(task)
+    world.passes()
+    assert task.last_status == "STOPPING"
+    assert world.engine.asked == [("start",), ("stop", "app"), ("stop", "side")]
+    world.tasks.exited(task.arn, "app", 0)
+    assert task.last_status == "STOPPING"
+    world.tasks.exited(task.arn, "side", 137, "OutOfMemoryError: Container killed due to memory usage")
+    assert (task.last_status, task.stop_code, codes(task)) == ("STOPPED", "UserInitiated", [0, 137])
+    assert task.to_api()["containers"][1]["reason"].startswith("OutOfMemoryError")
+    assert world.events() == ["PENDING", "RUNNING", "RUNNING", "STOPPING", "STOPPING", "STOPPED"]
+
+
+def test_the_end_of_an_essential_container_stops_the_others(world: World) -> None:
+    task = world.running()
+    world.tasks.exited(task.arn, "app", 3)
+    assert world.engine.asked == [("start",), ("stop", "side")]
+    world.tasks.exited(task.arn, "side", 0)
+    assert (task.last_status, task.stop_code, codes(task)) == ("STOPPED", "EssentialContainerExited", [3, 0])
+
+
+def test_an_end_that_is_told_before_the_start(world: World) -> None:
+    task = world.run()
+    world.tasks.exited(task.arn, "app", 3)
+    world.tasks.exited(task.arn, "side", 0)
+    assert task.last_status == "PENDING"
+    assert world.tasks.started(task.arn, IDS)
+    assert (task.last_status, codes(task)) == ("STOPPED", [3, 0])
+    assert world.events() == ["PENDING", "RUNNING", "RUNNING", "STOPPED"]
+
+
+def test_what_cannot_start_stops_with_a_reason(world: World) -> None:
+    task = world.run()
+    world.tasks.not_started(task.arn, "side", "CannotPullContainerError: no")
+    assert (task.last_status, task.stop_code, task.stopped_reason) == (
+        "STOPPED",
+        "TaskFailedToStart",
+        "Task failed to start",
+    )
+    assert task.to_api()["containers"][1]["reason"] == "CannotPullContainerError: no"
+    assert task.started_at is None
+
+
+@pytest.mark.parametrize("starts", [True, False])
+def test_a_stop_while_it_starts_waits_for_the_engine(world: World, starts: bool) -> None:
+    task = world.run()
+    world.stop(task)
+    world.passes()
+    assert task.last_status == "PENDING", "a container may run already"
+    if starts:
+        assert not world.tasks.started(task.arn, IDS), "it is not wanted any more"
+    else:
+        world.tasks.not_started(task.arn, "app", "CannotPullContainerError: no")
+    assert (task.last_status, task.stop_code, task.started_at) == ("STOPPED", "UserInitiated", None)
+    assert codes(task) == [None, None]
+
+
+def ends(world: World, task: SimulatedTask) -> None:
+    world.tasks.exited(task.arn, "app", 0)
+    world.tasks.exited(task.arn, "side", 0)
+    world.passes(3601)
+
+
+@pytest.mark.parametrize(
+    "goes",
+    [
+        lambda world, _task: world.tasks.terminate_instance(world.instance),
+        lambda world, task: world.tasks.forget(task.arn),
+        ends,
+    ],
+    ids=["its host is terminated", "ECS forgets it alive", "ECS forgets it an hour after its end"],
+)
+def test_containers_are_removed_with_their_task(world: World, goes: Callable[[World, SimulatedTask], None]) -> None:
+    task = world.running()
+    goes(world, task)
+    assert world.engine.asked.count(("remove",)) == 1
+    # What is told late changes nothing.
+    world.tasks.exited(task.arn, "app", 1)
+    world.tasks.not_started(task.arn, "app", "no")
+    world.tasks.frozen(task.arn, "app", True)
+    assert not world.tasks.started(task.arn, IDS)
+
+
+def test_a_task_that_was_there_before(world: World) -> None:
+    task = world.tasks.adopt_running("main", "web", paused=True)
+    assert (task.last_status, world.events(), world.engine.asked) == ("RUNNING", [], [("launch", "paused")])
+    assert [(container.runtime_id, container.paused) for container in task.containers] == [
+        (identity, True) for identity in IDS.values()
+    ]
+    world.tasks.frozen(task.arn, "app", False)
+    assert [container.paused for container in task.containers] == [False, True]
+
+
+def test_a_task_that_cannot_have_been_there_before(world: World) -> None:
+    world.engine.fails = True
+    with pytest.raises(NotStartedError, match="CannotStartContainerError"):
+        world.tasks.adopt_running("main", "web")
+    assert world.tasks.tasks() == []
