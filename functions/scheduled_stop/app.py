@@ -11,10 +11,15 @@ from longshore.schedules import StopInput
 
 @event_handler(Metric.SCHEDULED_STOPS, counts_of=lambda result: result)
 def handler(event: dict[str, Any], context: Any) -> Mapping[str, Any]:
-    """Raises when a container could not be stopped: the repeat, a minute later, skips those that could."""
+    """What failed is tried again with what is left, by the next invocation; the last one raises for it.
+
+    Lambda then repeats the event, which skips what has been stopped. Were it to raise with something left, each repeat
+    would hand that on once more.
+    """
     wanted = StopInput.model_validate(event)
     result = event_bootstrap.scheduled_stops().run(wanted, context.aws_request_id, enough_time(context))
-    event_bootstrap.continuation(context.invoked_function_arn).hand_on(result.left, wanted.rule)
-    if result.failed:
+    if result.left:
+        event_bootstrap.continuation(context.invoked_function_arn).hand_on([*result.left, *result.failed], wanted.rule)
+    elif result.failed:
         raise PartialFailureError(result.counts, result.failed)
     return result.counts

@@ -71,7 +71,7 @@ def test_a_task_that_is_done_at_once(
     seeder.add(fresh_id, ["stopped"], task_definition="short-job")
     response = api.post(fresh_id, "start")
     assert (response.status_code, response.json()["data"]["message"]) == (200, "Container started successfully")
-    assert response.json()["data"]["status"] == "stopped"
+    assert response.json()["data"]["status"] == "running"
     changes = [(row["to_status"], row["triggered_by"]) for row in all_rows(stack, fresh_id)[1:]]
     assert changes == [("running", "user"), ("stopped", "system")]
     check(stack, fresh_id)

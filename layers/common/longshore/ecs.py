@@ -64,6 +64,13 @@ class EcsError(ExternalServiceError):
         self.no_effect = no_effect
 
 
+class PlacementError(EcsError):
+    """ECS could not place the task. Whatever was asked before with the same client token, there is no task of it."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, no_effect=True)
+
+
 @dataclass(frozen=True)
 class Task:
     """A task as ECS describes it. `exit_code` is the first that is not 0, 0 when all are, None when none is known."""
@@ -135,7 +142,7 @@ class Ecs:
     def run(self, runtime: Runtime, server_instance_id: str | None, started_by: str, client_token: str) -> Task:
         """Run a task, or with a token that was used before get the task that it ran.
 
-        A task that could not be placed is an `EcsError` with `no_effect`.
+        Raises PlacementError too.
         """
         constraints = [{"type": "memberOf", "expression": text} for text in runtime.placement_constraints]
         if server_instance_id is not None:
@@ -161,7 +168,7 @@ class Ecs:
         if answer["tasks"]:
             return Task.of(answer["tasks"][0])
         failure = answer["failures"][0].get("reason", "") if answer["failures"] else ""
-        raise EcsError(_PLACEMENT.get(failure, "The task could not be placed on the cluster"), no_effect=True)
+        raise PlacementError(_PLACEMENT.get(failure, "The task could not be placed on the cluster"))
 
     def stop(self, runtime: Runtime, task_arn: str, reason: str) -> Task | None:
         """Ask a task to stop: SIGTERM, and after its grace SIGKILL. None when ECS does not know it."""
@@ -227,8 +234,9 @@ def has_host(launch_type: LaunchType) -> bool:
 
 def _ecs_error(error: ClientError) -> EcsError:
     code = error.response["Error"]["Code"]
-    status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-    no_effect = status < 500 and code not in _UNCERTAIN
+    answer = error.response["ResponseMetadata"]
+    # A refusal of a repeat says nothing of the attempt before it.
+    no_effect = answer["HTTPStatusCode"] < 500 and code not in _UNCERTAIN and not answer.get("RetryAttempts")
     return EcsError(_REASONS.get(code, "ECS returned an error"), no_effect=no_effect)
 
 

@@ -85,11 +85,13 @@ class Freezer:
                 Comment=f"Longshore container {container.id}",
             )
         except ClientError as error:
+            metadata = error.response["ResponseMetadata"]
+            # A refusal of a repeat says nothing of the attempt before it.
+            if metadata["HTTPStatusCode"] >= 500 or metadata.get("RetryAttempts"):
+                return Answer(Result.UNCERTAIN, "Systems Manager returned an error")
             if error.response["Error"]["Code"] == "InvalidInstanceId":
                 return Answer(Result.NO_EFFECT, "The instance is not reachable through Systems Manager")
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] < 500:
-                return Answer(Result.NO_EFFECT, "Systems Manager refused the command")
-            return Answer(Result.UNCERTAIN, "Systems Manager returned an error")
+            return Answer(Result.NO_EFFECT, "Systems Manager refused the command")
         except BotoCoreError:
             return Answer(Result.UNCERTAIN, "Systems Manager did not answer")
         return host, answer["Command"]["CommandId"]

@@ -106,6 +106,7 @@ def append(container: Container, change: Change, log_id: str, now: datetime) -> 
             "status_since": at,
             "task_arn": change.task_arn or container.task_arn,
             "task_version": change.task_version if change.task_arn else container.task_version,
+            "may_come_up": change.may_come_up,
             "log_count": container.log_count + 1,
             "to_counts": to_counts,
             "from_counts": from_counts,

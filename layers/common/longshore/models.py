@@ -65,12 +65,14 @@ class PendingOperation(_Model):
     started_at: Timestamp
     since: Timestamp  # when the first of the operations that this one supersedes began, else started_at
     deadline: Timestamp  # past it, anyone may take the operation over and drive it on
-    attempts: int = 0  # how often it was taken over
+    attempts: int = 0  # how often this step was taken over
+    has_row: bool = False  # a step before this one has changed the status
     triggered_by: Trigger
     actor: str | None = None
     request_id: str | None = None
     rule: str | None = None
     superseded: Operation | None = None
+    superseded_start: str | None = None  # the id of the superseded operation, if it may have run a task
     task_arn: str | None = None  # of the task that it started, once noted
     idempotency_id: str | None = None
     idempotency_expires_at: int | None = None  # seconds since 1970
@@ -89,6 +91,7 @@ class Container(_Model):
     runtime: Runtime
     task_arn: str | None = None
     task_version: int = 0
+    may_come_up: bool = False  # its start was given up, and its task has not been seen to end
     generation: int = 0
     operation: PendingOperation | None = None
     log_count: int = 0
@@ -163,6 +166,7 @@ class Change(_Model):
     metadata: dict[str, Any] = {}
     task_arn: str | None = None  # the task that the container has from now on; None keeps the one it had
     task_version: int = 0
+    may_come_up: bool = False
 
 
 class OperationRequest(_Model):

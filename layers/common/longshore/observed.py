@@ -55,21 +55,30 @@ class TaskEvents:
                 return Effect.FOREIGN
             if container.operation is not None:
                 return self._while_pending(container, task)
-            if task.arn != container.task_arn:
-                return self._stop_stray(container, task)
-            if task.version <= container.task_version:
-                return Effect.STALE
-            if task.is_stopped and container.is_live:
-                if not isinstance(self._operations.record_exit(container, task, Trigger.SYSTEM), Superseded):
-                    return Effect.RECORDED
-            elif task.is_running and container.status is Status.FAILED:
-                # Given up, and then it came up after all.
-                if not isinstance(self._operations.record_running(container, task), Superseded):
-                    return Effect.RECORDED
-            else:
-                return Effect.STALE
+            effect = self._while_idle(container, task)
+            if effect is not None:
+                return effect
             # Something else happened meanwhile: look again.
         raise ExternalServiceError("The container is receiving too many requests")
+
+    def _while_idle(self, container: Container, task: Task) -> Effect | None:
+        """Record what the event tells, as long as the container is as it was read; None when it no longer is."""
+        if task.arn != container.task_arn:
+            return self._stop_stray(container, task)
+        if task.version <= container.task_version:
+            return Effect.STALE
+        if task.is_stopped and container.is_live:
+            result = self._operations.record_exit(container, task, Trigger.SYSTEM)
+        elif task.is_running and container.may_come_up:
+            # Given up, and then it came up after all.
+            result = self._operations.record_running(container, task)
+        elif task.is_stopped and container.may_come_up:
+            # It will not: an older event that says otherwise may still be on its way.
+            ended = container.model_copy(update={"task_version": task.version, "may_come_up": False})
+            result = self._store.note_task(container, ended)
+        else:
+            return Effect.STALE
+        return None if isinstance(result, Superseded) else Effect.RECORDED
 
     def _while_pending(self, container: Container, task: Task) -> Effect:
         pending = container.operation

@@ -221,6 +221,7 @@ class Operations:
             request_id=request.request_id,
             rule=request.rule,
             superseded=superseded.operation if superseded else None,
+            superseded_start=superseded.id if superseded and superseded.step is Step.START else None,
             task_arn=superseded.task_arn if superseded else None,
             idempotency_id=record_id,
             idempotency_expires_at=int((now + IDEMPOTENCY_WINDOW).timestamp()) if record_id else None,
@@ -281,7 +282,10 @@ class Operations:
             pending = container.operation
             if pending is not None and pending.id == record.operation_id:
                 if self._clock.now() >= until:
-                    return accepted(container, pending)
+                    patience = _Patience(until, for_caller=True)
+                    settled = self._accept(container, pending, Unobserved("Nothing was seen yet"), patience)
+                    if isinstance(settled, Outcome):
+                        return settled
                 outcome = self.resume(container, until, for_caller=True)
                 if outcome is not None:
                     return outcome
@@ -322,13 +326,13 @@ class Operations:
                 facts = seen.task.facts | {"reason": seen.reason}
                 change = change_by(pending, Status.FAILED, seen.at, facts, seen.task)
                 return self._fail(container, change, seen.task, patience)
+            case NoEffect() if self._nothing_done(pending, seen, patience):
+                return self._undo(container, pending, seen, patience)
+            case Unobserved() | Uncertain() | NoEffect() if pending.attempts >= LAST_ATTEMPT:
+                return self._give_up(container, pending, seen, patience)
             case Unobserved():
                 return self._accept(container, pending, seen, patience)
-            case NoEffect():
-                if isinstance(self._store.abandon(container), Superseded):
-                    return self._overtaken(container, None, patience)
-                raise ExternalServiceError(seen.reason)
-            case Uncertain():
+            case NoEffect() | Uncertain():
                 # Nobody drives it from here on: the sweep, or a repeat of the request, may do so at once.
                 self._store.note(container, pending.model_copy(update={"deadline": self._clock.now()}), None)
                 raise ExternalServiceError(seen.reason)
@@ -345,7 +349,12 @@ class Operations:
         result = self._commit(container, change, step, None if step else outcome)
         if isinstance(result, Superseded):
             return self._overtaken(container, seen.task, patience)
-        return result if step else self._seen_to_end(result, seen.task, outcome)
+        if step is not None:
+            return result
+        if seen.task is not None and seen.task.is_stopped:
+            # It ran, and ended before anyone looked: that is a row too.
+            self.record_exit(result, seen.task, Trigger.SYSTEM)
+        return self._first_answer(pending, outcome, patience)
 
     def _ended(
         self, container: Container, pending: PendingOperation, seen: Ended, patience: _Patience
@@ -361,7 +370,7 @@ class Operations:
         result = self._commit(container, change, step, answer)
         if isinstance(result, Superseded):
             return self._overtaken(container, None, patience)
-        return answer or result
+        return self._first_answer(pending, answer, patience) if answer else result
 
     def _fail(
         self, container: Container, change: Change, task: Task | None, patience: _Patience
@@ -371,8 +380,32 @@ class Operations:
             return self._overtaken(container, task, patience)
         raise ExternalServiceError(str(change.metadata["reason"]))
 
+    @staticmethod
+    def _nothing_done(pending: PendingOperation, seen: NoEffect, patience: _Patience) -> bool:
+        """Whether a refusal means that the operation has done nothing: no try before it, and nothing that it replaced.
+
+        Else somebody may have done something, and what a refusal leaves open has to be tried again.
+        """
+        first_try = patience.for_caller and pending.attempts == 0
+        return (seen.certain or first_try) and pending.superseded is None
+
+    def _undo(
+        self, container: Container, pending: PendingOperation, seen: NoEffect, patience: _Patience
+    ) -> Container | Outcome:
+        """End an operation that cannot be done: as if it had never begun, unless a row says that it has."""
+        if pending.has_row:
+            change = change_by(pending, Status.FAILED, self._clock.now(), {"reason": seen.reason}, None)
+            return self._fail(container, change, None, patience)
+        if isinstance(self._store.abandon(container), Superseded):
+            return self._overtaken(container, None, patience)
+        raise ExternalServiceError(seen.reason)
+
     def _give_up(
-        self, container: Container, pending: PendingOperation, seen: Unobserved | Uncertain, patience: _Patience
+        self,
+        container: Container,
+        pending: PendingOperation,
+        seen: Unobserved | Uncertain | NoEffect,
+        patience: _Patience,
     ) -> Container | Outcome:
         """The last try has failed too: nothing stays pending for ever. A task that may still come up is stopped.
 
@@ -384,7 +417,8 @@ class Operations:
         reason = f"Gave up after {pending.attempts} tries: {seen.reason}"
         facts = (task.facts if task else {}) | {"reason": reason}
         change = change_by(pending, Status.FAILED, self._clock.now(), facts, task)
-        return self._fail(container, change, None, patience)
+        may_come_up = pending.step is Step.START
+        return self._fail(container, change.model_copy(update={"may_come_up": may_come_up}), None, patience)
 
     def _commit(
         self,
@@ -402,17 +436,18 @@ class Operations:
         after, entry = append(container, change, new_id(), now)
         going_on = None
         if step is not None:
-            going_on = pending.model_copy(update={"step": step, "deadline": now + DEADLINE, "attempts": 0})
+            going_on = pending.model_copy(
+                update={"step": step, "deadline": now + DEADLINE, "attempts": 0, "has_row": True}
+            )
         after = after.model_copy(update={"operation": going_on})
         return self._store.commit(container, after, entry, answer, forget=forget)
 
-    def _seen_to_end(self, container: Container, task: Task | None, outcome: Outcome) -> Outcome:
-        """For a task that ran and ended before anyone looked: its end is a row too, and the answer's status is true."""
-        if task is None or not task.is_stopped:
+    def _first_answer(self, pending: PendingOperation, outcome: Outcome, patience: _Patience) -> Outcome:
+        """The outcome, unless another answer has been given for the Idempotency-Key while it was reached."""
+        if not (patience.for_caller and pending.answered and pending.idempotency_id):
             return outcome
-        result = self.record_exit(container, task, Trigger.SYSTEM)
-        current = result.current if isinstance(result, Superseded) else result
-        return outcome.model_copy(update={"status": current.status}) if current else outcome
+        record = self._store.record(pending.idempotency_id)
+        return record.answer if record and record.answer else outcome
 
     def _accept(
         self, container: Container, pending: PendingOperation, seen: Unobserved, patience: _Patience
@@ -436,15 +471,40 @@ class Operations:
         pending = container.operation
         assert pending is not None
         current = self._existing(self._store.container(container.id))
-        if current.operation is not None and current.operation.id == pending.id:
-            waits = patience.for_caller and self._clock.now() < patience.until
-            return current if waits else accepted(current, current.operation)
+        now = current.operation
+        if now is not None and now.id == pending.id:
+            # Carried on, or merely noted upon. A driver whom nobody waits for leaves it to the one who carried it on.
+            same_place = (current.log_count, current.generation) == (container.log_count, container.generation)
+            if same_place or (patience.for_caller and self._clock.now() < patience.until):
+                return current
+            return self._accept(current, now, Unobserved("Another process carries it on"), patience)
         if task is not None and not task.is_stopped and current.task_arn != task.arn:
             self._steps.stop_stray(container, task.arn)
+        return self._keep_last(pending, container.id, self._told_by_history(container, current))
+
+    def _told_by_history(self, container: Container, current: Container) -> Outcome:
+        """How the operation ended, for one who has not ended it. `container` is as the operation was last seen."""
+        pending = container.operation
+        assert pending is not None
         rows = self._store.rows_since(container.id, container.log_count)
         own = [row for row in rows if (row.metadata or {}).get("operation_id") == pending.id]
-        if own and own[-1].to_status is final_status(pending.operation):
-            return completed(current, pending, current.status)
+        final = final_status(pending.operation)
+        if own and own[-1].to_status is final:
+            return completed(current, pending, final)
         if own and own[-1].to_status is Status.FAILED:
             raise ExternalServiceError(str((own[-1].metadata or {}).get("reason") or "The operation failed"))
         return superseded(current, pending.operation)
+
+    def _keep_last(self, pending: PendingOperation, container_id: str, outcome: Outcome) -> Outcome:
+        """Keep the answer for the Idempotency-Key, unless it has one: then that is the answer."""
+        if pending.idempotency_id is None or pending.idempotency_expires_at is None:
+            return outcome
+        record = IdempotencyRecord(
+            id=pending.idempotency_id,
+            container_id=container_id,
+            operation=pending.operation,
+            operation_id=pending.id,
+            expires_at=pending.idempotency_expires_at,
+            answer=outcome,
+        )
+        return self._store.keep_answer(record).answer or outcome

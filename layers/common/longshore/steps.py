@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, TypeVar, assert_never
 
 from longshore.clock import Clock
-from longshore.ecs import Ecs, EcsError, Task, has_host
+from longshore.ecs import Ecs, EcsError, PlacementError, Task, has_host
 from longshore.freezer import Action, Answer, Freezer, Result
 from longshore.lifecycle import Status, Step
 from longshore.models import Container, PendingOperation
@@ -57,9 +57,10 @@ class Unobserved:
 
 @dataclass(frozen=True)
 class NoEffect:
-    """What was asked was refused, and nothing has changed."""
+    """What was asked was refused, and this try has changed nothing."""
 
     reason: str
+    certain: bool = False  # nor has any try before
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,8 @@ class Steps:
                     return self._freeze(Action.UNPAUSE, container, until)
                 case _:
                     assert_never(pending.step)
+        except PlacementError as error:
+            return NoEffect(error.reason, certain=True)
         except EcsError as error:
             return NoEffect(error.reason) if error.no_effect else Uncertain(error.reason)
 
@@ -116,9 +119,7 @@ class Steps:
         leftover = [container.task_arn] if container.status is Status.FAILED and container.task_arn else []
         if self._stop_all(container, leftover, until) is None:
             return Unobserved("The task before has not stopped")
-        task = self._noted(container, pending) or self._insist(
-            lambda: self._ecs.run(container.runtime, container.server_instance_id, container.id, pending.id), until
-        )
+        task = self._noted(container, pending) or self._insist(lambda: self._run(container, pending.id), until)
         task = self._watch(container, task, until, lambda seen: seen.is_running or seen.is_stopped)
         now = self._clock.now()
         if task.is_running:
@@ -167,8 +168,7 @@ class Steps:
         return Ended(task.stopped_at or now, task) if by_itself else Reached(now, task.facts)
 
     def _kill(self, container: Container, pending: PendingOperation, until: datetime) -> Observation:
-        found = [self._ecs.describe(container.runtime, arn) for arn in self._candidates(container, pending)]
-        tasks = [task for task in found if task is not None]
+        tasks = self._found(container, pending, until)
         own = next((task for task in tasks if task.arn == container.task_arn), None)
         if container.is_live and (own is None or (own.is_stopped and _before(own.stopped_at, pending.since))):
             return Ended((own.stopped_at if own else None) or self._clock.now(), own)
@@ -215,12 +215,34 @@ class Steps:
     def _noted(self, container: Container, pending: PendingOperation) -> Task | None:
         return self._ecs.describe(container.runtime, pending.task_arn) if pending.task_arn else None
 
-    def _candidates(self, container: Container, pending: PendingOperation) -> list[str]:
-        """The tasks that the container may have: its own, and those that a superseded start may have run."""
+    def _found(self, container: Container, pending: PendingOperation, until: datetime) -> list[Task]:
+        """The tasks that the container may have: its own, and the one of a superseded start.
+
+        What a superseded start has run, or is just about to run, only its client token tells for certain, since ECS
+        lists new tasks late. So the token is used once more: whoever uses it after that gets the same task, which is
+        stopped here.
+
+            start        claim ------------------------------ RunTask(token): the task that was stopped
+            force-stop           claim -- RunTask(token) -- StopTask -- commit
+        """
         arns = [container.task_arn, pending.task_arn]
-        if pending.superseded is not None:
-            arns += self._ecs.started_by(container.runtime, container.id)
-        return list(dict.fromkeys(arn for arn in arns if arn))
+        tasks = []
+        if pending.superseded_start is not None:
+            token = pending.superseded_start
+            try:
+                tasks.append(self._insist(lambda: self._run(container, token), until))
+            except EcsError as error:
+                if not error.no_effect:
+                    raise
+                arns += self._ecs.started_by(container.runtime, container.id)
+        for arn in dict.fromkeys(arn for arn in arns if arn and arn not in {task.arn for task in tasks}):
+            task = self._ecs.describe(container.runtime, arn)
+            if task is not None:
+                tasks.append(task)
+        return tasks
+
+    def _run(self, container: Container, token: str) -> Task:
+        return self._ecs.run(container.runtime, container.server_instance_id, container.id, token)
 
     def _stop_all(self, container: Container, arns: list[str], until: datetime) -> list[Task] | None:
         """Stop the tasks. Returns those that ECS still knows when all were seen stopped in time, else None."""
@@ -247,12 +269,19 @@ class Steps:
     def _insist(self, call: Callable[[], T], until: datetime) -> T:
         """Repeat a call that is safe to repeat while ECS fails without refusing it, until it is time."""
         pause = _FIRST_POLL
+        uncertain = False
         while True:
             try:
                 return call()
+            except PlacementError:
+                raise
             except EcsError as error:
+                # A refusal says nothing of the tries before it.
+                if error.no_effect and uncertain:
+                    raise EcsError(error.reason, no_effect=False) from error
                 if error.no_effect or self._clock.now() >= until:
                     raise
+                uncertain = True
             self._clock.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_POLL)
 

@@ -49,6 +49,7 @@ _CHANGEABLE = (
     "status_since",
     "task_arn",
     "task_version",
+    "may_come_up",
     "generation",
     "operation",
     "log_count",
@@ -293,6 +294,12 @@ class Store:
         update = self._update(after, f"{nothing_pending} AND {as_read}", values)
         return self._commit([{"Update": update}, self._put_log(entry)], after)
 
+    def note_task(self, before: Container, after: Container) -> Container | Superseded:
+        """Change what is known of the task of a container with nothing pending, without a row."""
+        values = {":was_generation": before.generation, ":was_count": before.log_count}
+        condition = "attribute_not_exists(#operation) AND #generation = :was_generation AND #log_count = :was_count"
+        return self._commit([{"Update": self._update(after, condition, values)}], after)
+
     def commit_expiry(self, before: Container, after: Container, entry: Entry) -> Container | Superseded:
         """Expire a container, whatever is pending on it: the new generation keeps that from ever committing."""
         after = after.model_copy(update={"generation": before.generation + 1, "operation": None})
@@ -348,10 +355,19 @@ class Store:
         pending = before.operation
         assert pending is not None
         this_operation = "#operation.id = :was_operation"
-        this_step = "#operation.step = :was_step"
+        # A step that follows another comes with a row.
+        this_step = "#log_count = :was_count"
         this_generation = "#generation = :was_generation"
-        values = {":was_operation": pending.id, ":was_step": pending.step, ":was_generation": before.generation}
-        return self._update(after, f"{this_operation} AND {this_step} AND {this_generation}", values)
+        # A 202 that was given meanwhile is what an Idempotency-Key keeps.
+        answered_as_known = "#operation.answered = :was_answered"
+        values = {
+            ":was_operation": pending.id,
+            ":was_count": before.log_count,
+            ":was_generation": before.generation,
+            ":was_answered": pending.answered,
+        }
+        condition = f"{this_operation} AND {this_step} AND {this_generation} AND {answered_as_known}"
+        return self._update(after, condition, values)
 
     def _update(self, after: Container, condition: str, values: dict[str, Any]) -> Any:
         item = container_item(after)

@@ -1,0 +1,135 @@
+"""Processes that are killed in the midst of operations, on DynamoDB Local: what they leave behind settles.
+
+A process performs operations on a few containers, from several threads, and is killed at a random moment; then the next
+one goes on with the same containers. LONGSHORE_SCALE=full kills 100, otherwise it is 20.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+
+import killed_child
+import pytest
+from conftest import QUICK
+from invariants import all_rows, check
+from killed_child import CONTAINERS
+from settling import PATIENCE, eventually, make_overdue, pending, recover_all
+
+from local.dynamodb_local import DynamoDbLocalUnavailableError
+from local.seed import Seeder
+from local.stack import LocalStack
+
+KILLS = 100 if os.environ.get("LONGSHORE_SCALE") == "full" else 20
+SEED = 20250115
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[LocalStack]:
+    local = LocalStack(port=0, dynamodb="local", parameters={"WaitSeconds": "2"}, emulator_options=QUICK)
+    try:
+        local.start()
+    except DynamoDbLocalUnavailableError as missing:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(missing))
+    yield local
+    local.stop()
+
+
+class Child:
+    """Begins processes that work until they are killed."""
+
+    def __init__(self, library: Path) -> None:
+        # The stack's environment is this process's: the child finds the tables and the emulated AWS by it.
+        self._process = subprocess.Popen(
+            [sys.executable, killed_child.__file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(library)},
+        )
+
+    def begin(self, seed: int) -> int:
+        """Begin one and return its pid, when it is at work."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{seed}\n")
+        self._process.stdin.flush()
+        return int(self._line())
+
+    def kill(self, pid: int) -> None:
+        """Kill it, and return when it is gone."""
+        os.kill(pid, signal.SIGKILL)
+        assert self._line() == "gone"
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait(PATIENCE)
+        self._process.stdout.close()
+
+    def _line(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
+
+def test_what_killed_processes_leave_behind_settles(stack: LocalStack) -> None:
+    assert stack.template is not None
+    for identity in CONTAINERS:
+        Seeder(stack).add(identity, ["stopped"])
+    chance = random.Random(SEED)
+    left: Counter[str] = Counter()
+    child = Child(stack.template.layers[0])
+    try:
+        for number in range(KILLS):
+            # At times no event tells of what it does: then only the sweeps see to that.
+            with stack.eventbridge.losing_events() if chance.random() < 0.3 else nullcontext():
+                pid = child.begin(SEED + number)
+                time.sleep(chance.uniform(0.02, 0.8))
+                child.kill(pid)
+            for item in pending(stack):
+                left[_pending(stack, item["id"]["S"])] += 1
+                # Some are recovered by the sweeps of the next process, and some are in its way.
+                if chance.random() < 0.5:
+                    make_overdue(stack, item["id"]["S"])
+    finally:
+        child.close()
+
+    sweeps = recover_all(stack, patience=300)
+    # A request of a killed process may take effect after its operation was superseded, and no event tell of it.
+    stack.invoke("RecoverFunction", {"sweep": "drift"})
+    assert stack.eventbridge.invocations.wait_idle(PATIENCE)
+    sweeps += recover_all(stack, patience=300)
+    eventually(lambda: [task.id for task in stack.emulator.ecs.live() if task.desired_status == "STOPPED"], _nothing)
+
+    rows = [row for identity in CONTAINERS for row in all_rows(stack, identity)]
+    left.pop("", None)
+    print(
+        f"{KILLS} kills left {left.total()} operations pending {dict(left)}; {sweeps} sweeps; {len(rows)} rows "
+        f"{dict(Counter(row['to_status'] for row in rows))}; {len(stack.dead_letters)} dead letters"
+    )
+    assert left.total() > 0
+    for identity in CONTAINERS:
+        check(stack, identity)
+
+
+def _nothing(found: list[str]) -> bool:
+    return not found
+
+
+def _pending(stack: LocalStack, identity: str) -> str:
+    """The pending operation and its step, or nothing."""
+    item = stack.client("dynamodb").get_item(
+        TableName=stack.table_name("ContainersTable"), Key={"id": {"S": identity}}, ConsistentRead=True
+    )["Item"]
+    operation = item.get("operation", {}).get("M")
+    return f"{operation['operation']['S']}/{operation['step']['S']}" if operation else ""

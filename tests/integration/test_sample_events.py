@@ -1,0 +1,163 @@
+"""`events/`: every function has a sample event, by the name of its folder, and answers it as it should."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from invariants import all_rows, check
+
+from local import template, tokens
+from local.seed import INSTANCE, PROJECT, Seeder, container_id
+from local.stack import LocalStack
+
+EVENTS = template.ROOT / "events"
+# The containers of the seed that samples change.
+DEMO = {
+    11: ["stopped", "running", "stopped"],
+    12: ["stopped", "running"],
+    13: ["stopped", "running", "paused"],
+    14: ["stopped", "running", "failed"],
+    16: ["stopped", "running"],
+}
+FOLDERS = {function.code_path.name: logical_id for logical_id, function in template.load().functions.items()}
+
+
+def sample(folder: str) -> Any:
+    return json.loads(Path(EVENTS / f"{folder}.json").read_text(encoding="utf-8"))
+
+
+def test_every_function_has_a_sample_and_every_sample_a_function() -> None:
+    assert sorted(file.stem for file in EVENTS.iterdir()) == sorted(FOLDERS)
+    assert FOLDERS.keys() == CHECKS.keys()
+
+
+@pytest.mark.parametrize("folder", sorted(FOLDERS))
+def test_sample(stack: LocalStack, folder: str) -> None:
+    # What the samples before have changed is put back.
+    for number, statuses in DEMO.items():
+        Seeder(stack).add(container_id(number), statuses, launch_type="FARGATE" if number == 16 else "EC2")
+    CHECKS[folder](stack, sample(folder))
+
+
+def answer(stack: LocalStack, folder: str, event: Any) -> Any:
+    return stack.invoke(FOLDERS[folder], event)
+
+
+def body_of(stack: LocalStack, folder: str, event: Any, status: int = 200) -> Any:
+    """The body of the API's answer, once it is sure that it is the event's."""
+    response = answer(stack, folder, event)
+    assert response["statusCode"] == status, response["body"]
+    assert response["headers"]["X-Request-Id"] == event["requestContext"]["requestId"]
+    return json.loads(response["body"])
+
+
+def authorizer(stack: LocalStack, event: Any) -> None:
+    refused = answer(stack, "authorizer", event)
+    assert refused["policyDocument"]["Statement"][0]["Effect"] == "Deny"
+    assert refused["context"] == {"code": "INVALID_TOKEN", "message": "Invalid authentication token"}
+
+    token = tokens.token("operator")
+    event["multiValueHeaders"]["Authorization"] = [event["headers"]["Authorization"].replace("TOKEN", token)]
+    admitted = answer(stack, "authorizer", event)
+    assert admitted["principalId"] == admitted["context"]["user_id"] == "operator"
+    (statement,) = admitted["policyDocument"]["Statement"]
+    assert statement == {
+        "Effect": "Allow",
+        "Action": "execute-api:Invoke",
+        "Resource": "arn:aws:execute-api:us-east-1:123456789012:local/live/*",
+    }
+
+
+def status_logs(stack: LocalStack, event: Any) -> None:
+    body = body_of(stack, "status_logs", event)
+    assert body["message"] == "Container status logs retrieved successfully"
+    assert body["data"]["pagination"] == {"total": 1000, "page": 2, "limit": 2, "totalPages": 500}
+    newest_first = all_rows(stack, container_id(17))[::-1]
+    assert [row["id"] for row in body["data"]["logs"]] == [row["id"] for row in newest_first[2:4]]
+
+
+def get_container(stack: LocalStack, event: Any) -> None:
+    data = body_of(stack, "get_container", event)["data"]
+    assert (data["id"], data["project_id"], data["status"]) == (container_id(12), PROJECT, "running")
+    assert data["allowed_operations"] == ["stop", "force-stop", "restart", "pause"]
+
+
+def operation(folder: str, number: int, done: str, statuses: list[str]) -> Callable[[LocalStack, Any], None]:
+    """The check of an operation that completes: what it answers, and the rows that it adds."""
+
+    def checked(stack: LocalStack, event: Any) -> None:
+        before = all_rows(stack, container_id(number))
+        assert body_of(stack, folder, event)["data"] == {
+            "error": False,
+            "operation": folder.replace("_", "-"),
+            "container_id": container_id(number),
+            "project_id": PROJECT,
+            "message": f"Container {done} successfully",
+            "status": statuses[-1],
+        }
+        added = all_rows(stack, container_id(number))[len(before) :]
+        assert [row["to_status"] for row in added] == statuses
+        assert {row["metadata"]["request_id"] for row in added} == {event["requestContext"]["requestId"]}
+
+    return checked
+
+
+def unknown_operation(stack: LocalStack, event: Any) -> None:
+    body = body_of(stack, "unknown_operation", event, 400)
+    assert body["code"] == "VALIDATION_ERROR"
+    assert "force-stop" in body["data"][0]["message"]
+
+
+def task_state_change(stack: LocalStack, event: Any) -> None:
+    """The sample is about a task of its own, which the container is given first."""
+    stack.client("dynamodb").update_item(
+        TableName=stack.table_name("ContainersTable"),
+        Key={"id": {"S": container_id(12)}},
+        UpdateExpression="SET task_arn = :arn",
+        ExpressionAttributeValues={":arn": {"S": event["detail"]["taskArn"]}},
+    )
+    assert answer(stack, "task_state_change", event) == {"effect": "recorded"}
+    row = all_rows(stack, container_id(12))[-1]
+    assert (row["from_status"], row["to_status"], row["triggered_by"]) == ("running", "failed", "system")
+    facts = row["metadata"]
+    assert (facts["exit_code"], facts["stop_code"]) == (137, "EssentialContainerExited")
+    assert answer(stack, "task_state_change", event) == {"effect": "stale"}
+
+
+def server_terminated(stack: LocalStack, event: Any) -> None:
+    bound = "5a" * 12
+    Seeder(stack).add(bound, ["stopped"], server=INSTANCE)
+    assert answer(stack, "server_terminated", event) == {"expired": 1}
+    assert check(stack, bound)["status"] == "expired"
+    assert answer(stack, "server_terminated", event) == {"expired": 0}
+
+
+def scheduled_stop(stack: LocalStack, event: Any) -> None:
+    """Three of the demo's containers are running or paused."""
+    assert answer(stack, "scheduled_stop", event) == {"stopped": 3, "skipped": 0, "failed": 0, "continued": 0}
+
+
+def recover(stack: LocalStack, event: Any) -> None:
+    assert answer(stack, "recover", event) == {}
+
+
+CHECKS: dict[str, Callable[[LocalStack, Any], None]] = {
+    "authorizer": authorizer,
+    "status_logs": status_logs,
+    "get_container": get_container,
+    "start": operation("start", 11, "started", ["running"]),
+    "stop": operation("stop", 12, "stopped", ["stopped"]),
+    "force_stop": operation("force_stop", 14, "force-stopped", ["stopped"]),
+    "restart": operation("restart", 16, "restarted", ["stopped", "running"]),
+    "pause": operation("pause", 12, "paused", ["paused"]),
+    "resume": operation("resume", 13, "resumed", ["running"]),
+    "unknown_operation": unknown_operation,
+    "task_state_change": task_state_change,
+    "server_terminated": server_terminated,
+    "scheduled_stop": scheduled_stop,
+    "recover": recover,
+}

@@ -1,0 +1,75 @@
+"""The program that test_killed_processes.py kills. It forks one process for each line on stdin, the seed of its work.
+
+Forked, because a process that has to import everything first is not often killed at work.
+"""
+
+import os
+import random
+import sys
+import threading
+import traceback
+from typing import TextIO
+
+import longshore.operations
+import longshore.steps
+import longshore.sweeps  # noqa: F401
+from longshore import bootstrap, event_bootstrap
+from longshore.errors import LongshoreError
+from longshore.lifecycle import Operation
+from longshore.models import OperationRequest
+
+CONTAINERS = [f"{number:024x}" for number in range(0xA1, 0xA7)]
+THREADS = 4
+
+
+def fork_for_each_line() -> None:
+    """Each process prints its pid when it begins; when it is gone, `gone` is printed."""
+    # What the library prints must not get between the lines that the test reads.
+    to_test = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    for line in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            work(int(line), to_test)
+            os._exit(0)
+        os.waitpid(pid, 0)
+        print("gone", file=to_test, flush=True)
+
+
+def work(seed: int, to_test: TextIO) -> None:
+    """Perform operations, and now and then a sweep, from several threads for ever."""
+    # Made only now: clients have sockets, which are not to be shared.
+    bootstrap.operations()
+    print(os.getpid(), file=to_test, flush=True)
+    workers = [threading.Thread(target=operate, args=(seed * THREADS + number,)) for number in range(THREADS)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+
+
+def operate(seed: int) -> None:
+    chance = random.Random(seed)
+    while True:
+        request = OperationRequest(
+            container_id=chance.choice(CONTAINERS),
+            operation=chance.choice(list(Operation)),
+            actor="operator",
+            request_id=None,
+            idempotency_key=f"key-{chance.random()}" if chance.random() < 0.5 else None,
+        )
+        try:
+            if chance.random() < 0.1:
+                event_bootstrap.recovery("recover", lambda: True).sweep()
+            else:
+                bootstrap.operations().perform(request)
+        except LongshoreError:
+            continue
+        except BaseException:
+            # What must not happen ends the process before it is killed, which the test notices.
+            traceback.print_exc()
+            os._exit(1)
+
+
+if __name__ == "__main__":
+    fork_for_each_line()
