@@ -12,11 +12,15 @@ DYNAMODB ?= moto
 DOCKER ?=
 # A token: USER counts only when it is given to make, since every shell has one
 TTL ?= 86400
+# The simulation
+N ?= 1000
+SEED ?= 1
+JOBS ?= 2
 
 .DEFAULT_GOAL := help
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
 
 up: $(VENV)/ready ## Serve the API on localhost, seeded (PORT=3000, DYNAMODB=moto|local|URL, DOCKER=1 for real containers)
 	@PORT=$(PORT) DYNAMODB=$(DYNAMODB) DOCKER=$(DOCKER) exec $(BIN)/python -m local serve
@@ -26,6 +30,12 @@ token: $(VENV)/ready ## Print a token for the local API (USER=operator, TTL=8640
 
 test: $(VENV)/ready ## Run the tests (what needs Java or Docker skips without it)
 	$(BIN)/pytest
+
+simulate: $(VENV)/ready ## Run callers, events and sweeps against faults on a virtual clock (N=1000, SEED=1)
+	cd tests && $(abspath $(BIN))/python -m simulation --runs $(N) --seed $(SEED) --jobs $(JOBS)
+
+simulate-mutants: $(VENV)/ready ## Take out what keeps the invariants, one by one: the simulation has to notice
+	cd tests && $(abspath $(BIN))/python -m simulation.mutants --jobs $(JOBS)
 
 lint: $(VENV)/ready ## Check style, types and layers
 	$(BIN)/ruff check .
@@ -50,4 +60,4 @@ $(VENV)/ready: requirements.txt layers/common/requirements.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.txt >&2
 	@touch $@
 
-.PHONY: help up token test lint format check clean
+.PHONY: help up token test simulate simulate-mutants lint format check clean

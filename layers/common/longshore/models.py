@@ -19,6 +19,9 @@ Timestamp = Annotated[datetime, PlainSerializer(to_text)]
 NO_STATUS = "none"
 """Stands for a null `from_status` where a name is needed: DynamoDB has no null key."""
 
+NO_NEWER = 2**53
+"""The version of a task about which no event is believed any more."""
+
 _LARGEST_INTEGER = 2**53 - 1  # what every JSON reader can hold
 
 
@@ -90,8 +93,7 @@ class Container(_Model):
     status_since: Timestamp
     runtime: Runtime
     task_arn: str | None = None
-    task_version: int = 0
-    may_come_up: bool = False  # its start was given up, and its task has not been seen to end
+    task_version: int = 0  # the newest that is known of the task; an event that is no newer tells nothing
     generation: int = 0
     operation: PendingOperation | None = None
     log_count: int = 0
@@ -165,8 +167,7 @@ class Change(_Model):
     duration_ms: int | None = None
     metadata: dict[str, Any] = {}
     task_arn: str | None = None  # the task that the container has from now on; None keeps the one it had
-    task_version: int = 0
-    may_come_up: bool = False
+    task_version: int | None = None  # likewise
 
 
 class OperationRequest(_Model):

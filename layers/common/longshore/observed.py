@@ -69,12 +69,12 @@ class TaskEvents:
             return Effect.STALE
         if task.is_stopped and container.is_live:
             result = self._operations.record_exit(container, task, Trigger.SYSTEM)
-        elif task.is_running and container.may_come_up:
+        elif task.is_running and container.status is Status.FAILED:
             # Given up, and then it came up after all.
             result = self._operations.record_running(container, task)
-        elif task.is_stopped and container.may_come_up:
+        elif task.is_stopped and container.status is Status.FAILED:
             # It will not: an older event that says otherwise may still be on its way.
-            ended = container.model_copy(update={"task_version": task.version, "may_come_up": False})
+            ended = container.model_copy(update={"task_version": task.version})
             result = self._store.note_task(container, ended)
         else:
             return Effect.STALE

@@ -40,6 +40,7 @@ from longshore.lifecycle import (
     next_step,
 )
 from longshore.models import (
+    NO_NEWER,
     Change,
     Container,
     IdempotencyRecord,
@@ -351,7 +352,7 @@ class Operations:
             return self._overtaken(container, seen.task, patience)
         if step is not None:
             return result
-        if seen.task is not None and seen.task.is_stopped:
+        if pending.step is Step.START and seen.task is not None and seen.task.is_stopped:
             # It ran, and ended before anyone looked: that is a row too.
             self.record_exit(result, seen.task, Trigger.SYSTEM)
         return self._first_answer(pending, outcome, patience)
@@ -417,8 +418,10 @@ class Operations:
         reason = f"Gave up after {pending.attempts} tries: {seen.reason}"
         facts = (task.facts if task else {}) | {"reason": reason}
         change = change_by(pending, Status.FAILED, self._clock.now(), facts, task)
-        may_come_up = pending.step is Step.START
-        return self._fail(container, change.model_copy(update={"may_come_up": may_come_up}), None, patience)
+        if pending.step is not Step.START:
+            # That its task runs, as events may go on to tell, does not say what the step has done to it.
+            change = change.model_copy(update={"task_version": NO_NEWER})
+        return self._fail(container, change, None, patience)
 
     def _commit(
         self,
@@ -474,7 +477,7 @@ class Operations:
         now = current.operation
         if now is not None and now.id == pending.id:
             # Carried on, or merely noted upon. A driver whom nobody waits for leaves it to the one who carried it on.
-            same_place = (current.log_count, current.generation) == (container.log_count, container.generation)
+            same_place = (current.log_count, now.attempts) == (container.log_count, pending.attempts)
             if same_place or (patience.for_caller and self._clock.now() < patience.until):
                 return current
             return self._accept(current, now, Unobserved("Another process carries it on"), patience)

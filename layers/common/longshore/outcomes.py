@@ -6,13 +6,13 @@ from typing import Any
 from longshore.ecs import Task
 from longshore.errors import ContainerExpiredError, StateConflictError
 from longshore.lifecycle import Operation, Refused, Status, decide, done, in_progress, status_after_exit
-from longshore.models import Change, Container, Outcome, OutcomeKind, PendingOperation, Trigger
+from longshore.models import NO_NEWER, Change, Container, Outcome, OutcomeKind, PendingOperation, Trigger
 
 
 def change_by(
     pending: PendingOperation, to_status: Status, at: datetime, facts: dict[str, Any], task: Task | None
 ) -> Change:
-    """The row of an operation's step. A start's task is the container's from now on."""
+    """The row of an operation's step. The task, if one was observed, is the container's from now on."""
     return Change(
         to_status=to_status,
         observed_at=at,
@@ -28,7 +28,7 @@ def change_by(
             **facts,
         },
         task_arn=task.arn if task else None,
-        task_version=task.version if task else 0,
+        task_version=task.version if task else None,
     )
 
 
@@ -40,6 +40,7 @@ def change_by_exit(at: datetime, task: Task | None, triggered_by: Trigger = Trig
             observed_at=at,
             triggered_by=triggered_by,
             metadata={"reason": "The task is no longer known to ECS"},
+            task_version=NO_NEWER,
         )
     return Change(
         to_status=status_after_exit(task.exit_code),

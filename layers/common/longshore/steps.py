@@ -27,7 +27,7 @@ class Reached:
 
     at: datetime
     facts: dict[str, Any] = field(default_factory=dict)
-    task: Task | None = None  # for a start, the task that runs (or ran, and has ended already)
+    task: Task | None = None  # as it was observed; a start's may have ended already
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ class Steps:
         if task is None:
             return Ended(now, None)
         by_itself = task.stop_code not in (None, "UserInitiated") or _before(task.stopped_at, pending.since)
-        return Ended(task.stopped_at or now, task) if by_itself else Reached(now, task.facts)
+        return Ended(task.stopped_at or now, task) if by_itself else Reached(now, task.facts, task)
 
     def _kill(self, container: Container, pending: PendingOperation, until: datetime) -> Observation:
         tasks = self._found(container, pending, until)
@@ -183,7 +183,7 @@ class Steps:
         if stopped is None:
             return Unobserved("The task has not stopped")
         own = next((task for task in stopped if task.arn == container.task_arn), own)
-        return Reached(self._clock.now(), facts | (own.facts if own else {}))
+        return Reached(self._clock.now(), facts | (own.facts if own else {}), own)
 
     def _freeze(self, action: Action, container: Container, until: datetime) -> Observation:
         task = self._current(container)

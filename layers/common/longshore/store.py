@@ -49,7 +49,6 @@ _CHANGEABLE = (
     "status_since",
     "task_arn",
     "task_version",
-    "may_come_up",
     "generation",
     "operation",
     "log_count",
@@ -308,8 +307,12 @@ class Store:
         return self._commit([{"Update": self._update(after, as_read, values)}, self._put_log(entry)], after)
 
     def note(self, before: Container, pending: PendingOperation, answer: Outcome | None) -> Container | Superseded:
-        """Change what is known of the pending operation. `answer` (a 202) is kept for its Idempotency-Key."""
-        after = before.model_copy(update={"operation": pending})
+        """Change what is known of the pending operation. `answer` (a 202) is kept for its Idempotency-Key.
+
+        An answer raises the generation: nobody who does not know of it may end the operation with another one.
+        """
+        generation = before.generation + 1 if answer is not None else before.generation
+        after = before.model_copy(update={"operation": pending, "generation": generation})
         items: list[TransactWriteItemTypeDef] = [{"Update": self._update_of_operation(before, after)}]
         if answer is not None and pending.idempotency_id is not None:
             items.append(self._put_record(_record(before, answer)))
@@ -358,15 +361,12 @@ class Store:
         # A step that follows another comes with a row.
         this_step = "#log_count = :was_count"
         this_generation = "#generation = :was_generation"
-        # A 202 that was given meanwhile is what an Idempotency-Key keeps.
-        answered_as_known = "#operation.answered = :was_answered"
         values = {
             ":was_operation": pending.id,
             ":was_count": before.log_count,
             ":was_generation": before.generation,
-            ":was_answered": pending.answered,
         }
-        condition = f"{this_operation} AND {this_step} AND {this_generation} AND {answered_as_known}"
+        condition = f"{this_operation} AND {this_step} AND {this_generation}"
         return self._update(after, condition, values)
 
     def _update(self, after: Container, condition: str, values: dict[str, Any]) -> Any:
