@@ -49,6 +49,8 @@ format: $(VENV)/ready ## Format the code
 
 check: lint test ## All that a pull request has to pass
 
+checkov: $(VENV)/checkov/ready ## Install checkov, for the test that runs it
+
 clean: ## Remove what was installed and fetched
 	rm -rf $(VENV) .local .mypy_cache .ruff_cache .pytest_cache .aws-sam .import_linter_cache
 
@@ -60,4 +62,10 @@ $(VENV)/ready: requirements.txt layers/common/requirements.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.txt >&2
 	@touch $@
 
-.PHONY: help up token test simulate simulate-mutants lint format check clean
+# Its pins are not the project's.
+$(VENV)/checkov/ready: tests/template/requirements-checkov.txt
+	@$(PYTHON) -m venv $(VENV)/checkov
+	@$(VENV)/checkov/bin/pip install --quiet --disable-pip-version-check --requirement $< >&2
+	@touch $@
+
+.PHONY: help up token test simulate simulate-mutants lint format check checkov clean

@@ -350,7 +350,7 @@ class Store:
         refused = self._write([put])
         if refused is None:
             return record
-        return (self._live_record(refused[0]) if refused[0] else self.record(record.id)) or record
+        return self._live_record(refused[0]) or record
 
     # --- parts of writes -------------------------------------------------------------------------------------------
 

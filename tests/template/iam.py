@@ -1,0 +1,283 @@
+"""A small model of IAM: what a function's role allows, what a recorded call needs, and whether the two agree.
+
+It covers the identity policies of this template and no more. Whatever it does not know (an element of a statement, an
+operator of a condition, a managed policy, an AWS operation) is an UnsupportedError, never a guess.
+
+What a call needs is from https://docs.aws.amazon.com/service-authorization/latest/reference/, with three things that
+are easily missed: a transaction is authorised by its items; a Query of an index by the index's ARN alone; and RunTask
+passes every role of the task definition.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from local.emulator import Call
+from local.template import ACCOUNT_ID, PARTITION, REGION, Function, Stack
+
+# SAM adds these by itself: logs for every function, traces where tracing is on. They are AWS's own and not looked into.
+AWS_MANAGED = {
+    f"arn:{PARTITION}:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole",
+    f"arn:{PARTITION}:iam::aws:policy/AWSXrayWriteOnlyAccess",
+}
+
+# Actions whose calls here name no resource, so that a policy has to say `*`. ListTasks over a whole cluster is
+# authorised for `*`, whatever its ARN in the reference: https://github.com/cdklabs/construct-hub/pull/1207
+WITHOUT_RESOURCE = {"ecs:ListTasks", "ssm:GetCommandInvocation"}
+
+_TRANSACTION_ITEMS = {
+    "Update": "dynamodb:UpdateItem",
+    "Put": "dynamodb:PutItem",
+    "Delete": "dynamodb:DeleteItem",
+    "ConditionCheck": "dynamodb:ConditionCheckItem",
+}
+_OF_ONE_ITEM = {"GetItem", "PutItem", "UpdateItem", "DeleteItem"}
+_OF_MANY_ITEMS = {"Query", "Scan"}
+
+Roles = Callable[[str], Iterable[str]]
+"""Gives the ARNs of the roles that a task definition names (its reference as RunTask was sent it)."""
+
+
+class UnsupportedError(Exception):
+    """The model does not know this, so it cannot say whether it is allowed."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One question that AWS asks IAM. `context` are condition keys with their values."""
+
+    action: str
+    resource: str
+    context: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.action} on {self.resource}"
+
+
+@dataclass(frozen=True)
+class Grant:
+    """One action on one resource, as a statement allows it. `conditions` are (operator, key, values)."""
+
+    policy: str
+    action: str
+    resource: str
+    conditions: tuple[tuple[str, str, tuple[str, ...]], ...] = ()
+
+    def allows(self, request: Request) -> bool:
+        context = dict(request.context)
+        return (
+            _matches(self.action.lower(), request.action.lower())
+            and _arn_matches(self.resource, request.resource)
+            # A key that the request lacks does not match, and all of them have to.
+            and all(
+                key in context and any(_OPERATORS[operator](value, context[key]) for value in values)
+                for operator, key, values in self.conditions
+            )
+        )
+
+    def __str__(self) -> str:
+        return f"{self.action} on {self.resource} ({self.policy})"
+
+
+def missing(grants: Iterable[Grant], used: Iterable[Request]) -> list[Request]:
+    """The requests that none of the grants allows."""
+    return [request for request in used if not any(grant.allows(request) for grant in grants)]
+
+
+def unused(grants: Iterable[Grant], used: Iterable[Request]) -> list[Grant]:
+    """The grants that none of the requests needs."""
+    return [grant for grant in grants if not any(grant.allows(request) for request in used)]
+
+
+# --- What is allowed --------------------------------------------------------------------------------------------------
+
+
+def grants(stack: Stack, function: Function) -> list[Grant]:
+    """What the policies of a function's role allow: those in it, those it names, and those attached from elsewhere."""
+    return [grant for name, document in _policies(stack, function) for grant in statements(name, document)]
+
+
+def statements(policy: str, document: Mapping[str, Any]) -> Iterator[Grant]:
+    """The grants of a policy document."""
+    if unknown := document.keys() - {"Version", "Statement"}:
+        raise UnsupportedError(f"{policy}: {', '.join(sorted(unknown))}")
+    for statement in _list(document["Statement"]):
+        if unknown := statement.keys() - {"Sid", "Effect", "Action", "Resource", "Condition"}:
+            raise UnsupportedError(f"{policy}: {', '.join(sorted(unknown))} in a statement")
+        if statement["Effect"] != "Allow":
+            raise UnsupportedError(f"{policy}: Effect {statement['Effect']}")
+        conditions = tuple(_conditions(policy, statement.get("Condition", {})))
+        for action in _list(statement["Action"]):
+            for resource in _list(statement["Resource"]):
+                yield Grant(policy, action, resource, conditions)
+
+
+def role_of(stack: Stack, function: Function) -> tuple[str, Mapping[str, Any]]:
+    """The name and the properties of a function's role."""
+    arn = stack.resources[function.logical_id]["Properties"]["Role"]
+    for logical_id, properties in stack.of_type("AWS::IAM::Role").items():
+        name = stack.physical_name(logical_id)
+        if arn == f"arn:{PARTITION}:iam::{ACCOUNT_ID}:role/{name}":
+            return name, properties
+    raise UnsupportedError(f"{function.logical_id}: its role is not of this template")
+
+
+def _policies(stack: Stack, function: Function) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    role_name, role = role_of(stack, function)
+    if "PermissionsBoundary" in role:
+        raise UnsupportedError(f"{role_name}: PermissionsBoundary")
+    for policy in role.get("Policies", []):
+        yield f"{role_name} {policy['PolicyName']}", policy["PolicyDocument"]
+    managed = {
+        f"arn:{PARTITION}:iam::{ACCOUNT_ID}:policy/{stack.physical_name(logical_id)}": (logical_id, properties)
+        for logical_id, properties in stack.of_type("AWS::IAM::ManagedPolicy").items()
+    }
+    for arn in role.get("ManagedPolicyArns", []):
+        if arn not in managed and arn not in AWS_MANAGED:
+            raise UnsupportedError(f"{role_name}: {arn}")
+    for arn, (logical_id, properties) in managed.items():
+        if arn in role.get("ManagedPolicyArns", []) or role_name in properties.get("Roles", []):
+            yield logical_id, properties["PolicyDocument"]
+    for kind in ("AWS::IAM::Policy", "AWS::IAM::RolePolicy"):
+        if stack.of_type(kind):
+            raise UnsupportedError(kind)
+
+
+def _conditions(policy: str, condition: Mapping[str, Any]) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    for operator, keys in condition.items():
+        if operator not in _OPERATORS:
+            raise UnsupportedError(f"{policy}: operator {operator}")
+        for key, values in keys.items():
+            yield operator, key, tuple(_list(values))
+
+
+def _matches(pattern: str, text: str) -> bool:
+    """Whether the text matches a pattern with `*` and `?`."""
+    regex = "".join({"*": ".*", "?": "."}.get(character, re.escape(character)) for character in pattern)
+    return re.fullmatch(regex, text, re.DOTALL) is not None
+
+
+def _arn_matches(pattern: str, arn: str) -> bool:
+    """Each of an ARN's parts is matched by itself: no wildcard of one reaches into the next."""
+    if pattern == "*":
+        return True
+    parts, others = pattern.split(":", 5), arn.split(":", 5)
+    return len(parts) == len(others) == 6 and all(map(_matches, parts, others))
+
+
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html
+_OPERATORS: Mapping[str, Callable[[str, str], bool]] = {
+    "StringEquals": str.__eq__,
+    "StringLike": _matches,
+    "ArnEquals": _arn_matches,  # the same as ArnLike
+    "ArnLike": _arn_matches,
+}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+# --- What is needed ---------------------------------------------------------------------------------------------------
+
+
+def requests(call: Call, roles: Roles) -> Iterator[Request]:
+    """What IAM is asked when a function makes the call."""
+    match call.service:
+        case "dynamodb":
+            yield from _of_dynamodb(call)
+        case "ecs":
+            yield from _of_ecs(call, roles)
+        case "ssm":
+            yield from _of_ssm(call)
+        case "secretsmanager" if call.operation == "GetSecretValue":
+            yield Request("secretsmanager:GetSecretValue", call.parameters["SecretId"])
+        case "lambda" if call.operation == "Invoke":
+            yield Request("lambda:InvokeFunction", _arn("lambda", "function", call.parameters["FunctionName"], ":"))
+        case _:
+            raise _unknown(call)
+
+
+def requests_of_lambda(stack: Stack, function: Function) -> Iterator[Request]:
+    """What Lambda itself does as the function's role: it sends what failed for good to its destination."""
+    for config in stack.of_type("AWS::Lambda::EventInvokeConfig").values():
+        if config["FunctionName"] != function.name:
+            continue
+        for destination in config.get("DestinationConfig", {}).values():
+            target = destination["Destination"]
+            if ":sqs:" not in target:
+                raise UnsupportedError(f"{function.logical_id}: the destination {target}")
+            yield Request("sqs:SendMessage", target)
+
+
+def _of_dynamodb(call: Call) -> Iterator[Request]:
+    parameters = call.parameters
+    if call.operation == "TransactWriteItems":
+        for item in parameters["TransactItems"]:
+            ((kind, request),) = item.items()
+            yield Request(_TRANSACTION_ITEMS[kind], _arn("dynamodb", "table", request["TableName"]))
+        return
+    table = _arn("dynamodb", "table", parameters.get("TableName", ""))
+    if call.operation in _OF_MANY_ITEMS and "IndexName" in parameters:
+        yield Request(f"dynamodb:{call.operation}", f"{table}/index/{parameters['IndexName']}")
+    elif call.operation in _OF_MANY_ITEMS | _OF_ONE_ITEM:
+        yield Request(f"dynamodb:{call.operation}", table)
+    else:
+        raise _unknown(call)
+
+
+def _of_ecs(call: Call, roles: Roles) -> Iterator[Request]:
+    parameters = call.parameters
+    cluster = _arn("ecs", "cluster", parameters["cluster"])
+    context = (("ecs:cluster", cluster),)
+    action = f"ecs:{call.operation}"
+
+    def within(kind: str, reference: str) -> Request:
+        return Request(action, _arn("ecs", f"{kind}/{cluster.rpartition('/')[2]}", reference), context)
+
+    match call.operation:
+        case "RunTask":
+            # Without a revision the family's ARN has none either.
+            yield Request(action, _arn("ecs", "task-definition", parameters["taskDefinition"]), context)
+            for role in roles(parameters["taskDefinition"]):
+                yield Request("iam:PassRole", role, (("iam:PassedToService", "ecs-tasks.amazonaws.com"),))
+        case "StopTask":
+            yield within("task", parameters["task"])
+        case "DescribeTasks":
+            for task in parameters["tasks"]:
+                yield within("task", task)
+        case "DescribeContainerInstances":
+            for instance in parameters["containerInstances"]:
+                yield within("container-instance", instance)
+        case "ListTasks" if "containerInstance" not in parameters:
+            yield Request(action, "*", context)
+        case _:
+            raise _unknown(call)
+
+
+def _of_ssm(call: Call) -> Iterator[Request]:
+    match call.operation:
+        case "SendCommand" if "Targets" not in call.parameters:
+            # All of them: the document, and each instance.
+            yield Request("ssm:SendCommand", _arn("ssm", "document", call.parameters["DocumentName"]))
+            for instance in call.parameters["InstanceIds"]:
+                kind = ("ssm", "managed-instance") if instance.startswith("mi-") else ("ec2", "instance")
+                yield Request("ssm:SendCommand", _arn(*kind, instance))
+        case "GetCommandInvocation":
+            yield Request("ssm:GetCommandInvocation", "*")
+        case _:
+            raise _unknown(call)
+
+
+def _arn(service: str, kind: str, reference: str, separator: str = "/") -> str:
+    """The ARN of what is given by its ARN or its name."""
+    if reference.startswith("arn:"):
+        return reference
+    return f"arn:{PARTITION}:{service}:{REGION}:{ACCOUNT_ID}:{kind}{separator}{reference}"
+
+
+def _unknown(call: Call) -> UnsupportedError:
+    return UnsupportedError(f"{call.service} {call.operation} with {', '.join(sorted(call.parameters))}")
