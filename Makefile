@@ -28,8 +28,11 @@ up: $(VENV)/ready ## Serve the API on localhost, seeded (PORT=3000, DYNAMODB=mot
 token: $(VENV)/ready ## Print a token for the local API (USER=operator, TTL=86400)
 	@$(BIN)/python -m local token --user $(if $(filter command,$(origin USER)),$(USER),operator) --ttl $(TTL)
 
-test: $(VENV)/ready ## Run the tests (what needs Java or Docker skips without it)
-	$(BIN)/pytest
+test: $(VENV)/ready ## Run the tests (what needs Java skips without it)
+	$(BIN)/pytest --ignore tests/e2e
+
+e2e: $(VENV)/ready ## Run the end-to-end tests: SAM CLI, real Lambda containers, real Docker tasks
+	tests/e2e/run.sh
 
 simulate: $(VENV)/ready ## Run callers, events and sweeps against faults on a virtual clock (N=1000, SEED=1)
 	cd tests && $(abspath $(BIN))/python -m simulation --runs $(N) --seed $(SEED) --jobs $(JOBS)
@@ -68,4 +71,4 @@ $(VENV)/checkov/ready: tests/template/requirements-checkov.txt
 	@$(VENV)/checkov/bin/pip install --quiet --disable-pip-version-check --requirement $< >&2
 	@touch $@
 
-.PHONY: help up token test simulate simulate-mutants lint format check checkov clean
+.PHONY: help up token test e2e simulate simulate-mutants lint format check checkov clean

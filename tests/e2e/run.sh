@@ -1,0 +1,114 @@
+#!/usr/bin/env bash
+# Runs the end-to-end tests, `make e2e`. First sets up what they need: SAM CLI in .venv/sam, a Docker that runs, and the
+# image of the Lambda runtime. As root on Debian it also installs what is missing; a Docker daemon that it started, it
+# ends. What cannot be set up is said, and then the tests that need it are skipped, or fail in CI.
+#
+#   tests/e2e/run.sh [more arguments for pytest, such as -k story]
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+export PATH="$PATH:/usr/sbin:/sbin" SAM_CLI_TELEMETRY=0
+# make's, for the local stack. SAM CLI's Python must not see it.
+unset PYTHONPATH
+image=public.ecr.aws/lambda/python:3.13-x86_64
+state=.local/e2e
+mkdir -p "$state"
+
+install() { # packages
+  [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null || return 1
+  echo "Installing $*" >&2
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >"$state/apt.log" 2>&1 || {
+    tail -20 "$state/apt.log" >&2
+    return 1
+  }
+}
+
+python_of_the_functions() { # `sam build` runs pip with the Python that the functions run on
+  local candidate
+  for candidate in python3.13 /usr/bin/python3.13; do
+    if "$candidate" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info[:2] != (3, 13))' 2>/dev/null; then
+      echo "$candidate"
+      return
+    fi
+  done
+  return 1
+}
+
+set_up_sam() {
+  local made=.venv/sam/ready requirements=tests/e2e/requirements.txt interpreter
+  [ "$made" -nt "$requirements" ] && return
+  interpreter=$(python_of_the_functions) || {
+    install python3 python3-venv
+    interpreter=$(python_of_the_functions)
+  } || {
+    echo "Python 3.13 with venv is missing: SAM CLI builds the functions with it" >&2
+    return 1
+  }
+  echo "Installing SAM CLI into .venv/sam (once; about half a minute)" >&2
+  "$interpreter" -m venv --clear .venv/sam &&
+    .venv/sam/bin/pip install --quiet --disable-pip-version-check --requirement "$requirements" >&2 &&
+    touch "$made"
+}
+
+dockerd_pid=
+end_docker() {
+  [ -n "$dockerd_pid" ] || return 0
+  kill "$dockerd_pid" 2>/dev/null || true
+  wait "$dockerd_pid" 2>/dev/null || true
+}
+
+set_up_docker() {
+  local missing=()
+  command -v docker >/dev/null || missing+=(docker-cli)
+  # Only where Docker has to be started here is a daemon needed.
+  if ! docker version >/dev/null 2>&1; then
+    command -v dockerd >/dev/null || missing+=(docker.io)
+  fi
+  if [ "${#missing[@]}" -gt 0 ]; then
+    install "${missing[@]}" || {
+      echo "Docker is missing" >&2
+      return 1
+    }
+  fi
+  docker version >/dev/null 2>&1 && return
+  if [ "$(id -u)" -ne 0 ] || ! command -v dockerd >/dev/null; then
+    echo "Docker does not answer" >&2
+    return 1
+  fi
+  # In a session of its own: an interrupt ends the tests first, and then the daemon.
+  setsid dockerd >"$state/dockerd.log" 2>&1 </dev/null &
+  dockerd_pid=$!
+  for _ in $(seq 120); do
+    docker version >/dev/null 2>&1 && return
+    kill -0 "$dockerd_pid" 2>/dev/null || break
+    sleep 0.5
+  done
+  echo "dockerd does not start:" >&2
+  tail -20 "$state/dockerd.log" >&2
+  return 1
+}
+
+set_up_images() {
+  # What the tests' own tasks run. Where it is missing, the tests have an image pulled.
+  command -v busybox >/dev/null || install busybox-static || true
+  docker image inspect "$image" >/dev/null 2>&1 && return
+  echo "Fetching $image" >&2
+  timeout 600 docker pull --quiet --platform linux/amd64 "$image" >/dev/null 2>&1 && return
+  command -v debootstrap >/dev/null || install debootstrap
+  if [ "$(id -u)" -ne 0 ] || [ "$(uname -m)" != x86_64 ] || ! command -v debootstrap >/dev/null; then
+    echo "$image cannot be fetched, and building one like it takes root, debootstrap and an x86_64 machine" >&2
+    return 1
+  fi
+  echo "It cannot be fetched: building one like it (a minute or so)" >&2
+  tests/e2e/runtime_image.sh "$image" .venv/sam/bin/python
+}
+
+trap end_docker EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# Without errexit: a condition switches it off, so every step of the three says itself when it fails.
+if ! { set_up_sam && set_up_docker && set_up_images; } && [ -n "${CI:-}" ]; then
+  exit 1
+fi
+.venv/bin/pytest tests/e2e "$@"

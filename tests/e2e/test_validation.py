@@ -1,0 +1,104 @@
+"""The template is one that SAM builds and takes, and our checks of it catch what would only fail when it is deployed.
+
+`sam validate` overlooks much, so the checks in `tests/template` are tried as well: each mutation of the template has to
+be caught by one of them or by `sam validate`, and it is said by which.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from e2e import sam
+from template import test_template as checks
+
+from local import template
+
+SOURCE = template.ROOT / "template.yaml"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _sam(built: Path) -> None:
+    """Skips where there is no SAM CLI."""
+
+
+def test_it_builds(built: Path) -> None:
+    """Each function has its handler, and the layer the library and what it needs."""
+    stack = template.load(built / "template.yaml")
+    for function in stack.functions.values():
+        assert function.code_path.is_relative_to(built), function.logical_id
+        assert (function.code_path / "app.py").is_file(), function.logical_id
+    (layer,) = stack.layers
+    present = {entry.name for entry in (layer / "python").iterdir()}
+    assert {"longshore", "boto3", "jwt", "pydantic", "aws_lambda_powertools"} <= present
+
+
+def test_sam_validates_it(tmp_path: Path) -> None:
+    # Beside the template, samconfig.toml would add --lint to every run.
+    copy = shutil.copy(SOURCE, tmp_path / "template.yaml")
+    for options in ([], ["--lint"]):
+        ran = sam.sam("validate", *options, "--template", copy, cwd=tmp_path)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def loads(path: Path) -> None:
+    template.load(path)
+
+
+def cfn_lint(path: Path) -> None:
+    checks.test_cloudformation_has_nothing_to_find_fault_with(template.load(path))
+
+
+def gateway_responses(path: Path) -> None:
+    checks.test_every_gateway_response_is_one_that_aws_has(template.load(path))
+
+
+def sam_validate(path: Path) -> None:
+    ran = sam.sam("validate", "--template", path, cwd=path.parent)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+MUTATIONS: dict[str, tuple[str, str, Callable[[Path], None], str]] = {
+    "a Ref in Globals to nothing": (
+        "CONTAINERS_TABLE: !Ref ContainersTable",
+        "CONTAINERS_TABLE: !Ref ContainerTable",
+        loads,
+        "ContainerTable",
+    ),
+    "a layer that is not there": ("Layers: [!Ref CommonLayer]", "Layers: [!Ref CommonLayers]", loads, "CommonLayers"),
+    "an attribute that the resource lacks": (
+        "FunctionArn: !GetAtt AuthorizerFunction.Arn",
+        "FunctionArn: !GetAtt AuthorizerFunction.Uri",
+        loads,
+        "AuthorizerFunction.Uri",
+    ),
+    "a runtime that does not exist": ("Runtime: python3.13", "Runtime: python3.99", cfn_lint, "python3.99"),
+    "a rate in the wrong number": ("rate(15 minutes)", "rate(15 minute)", cfn_lint, "E3027"),
+    "a misspelled gateway response": ("        THROTTLED:", "        THROTLED:", gateway_responses, "THROTLED"),
+    "an authorizer that is not there": (
+        "DefaultAuthorizer: TokenAuthorizer",
+        "DefaultAuthorizer: TokensAuthorizer",
+        sam_validate,
+        "TokensAuthorizer",
+    ),
+    "an event without its method": (
+        'Method: get, Path: "/api/v1/containers/{id}"}',
+        'Path: "/x"}',
+        sam_validate,
+        "Method",
+    ),
+}
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS)
+def test_a_mutation_is_caught(tmp_path: Path, mutation: str) -> None:
+    before, after, caught_by, told = MUTATIONS[mutation]
+    source = SOURCE.read_text(encoding="utf-8")
+    assert source.count(before) == 1
+    path = tmp_path / "template.yaml"
+    path.write_text(source.replace(before, after), encoding="utf-8")
+    with pytest.raises((AssertionError, template.TemplateError)) as caught:
+        caught_by(path)
+    assert told in str(caught.value)
