@@ -12,6 +12,11 @@ DYNAMODB ?= moto
 DOCKER ?=
 # A token: USER counts only when it is given to make, since every shell has one
 TTL ?= 86400
+# Deployment
+ENV ?= default
+# `sam build` wants the functions' Python on the path, and must not see our PYTHONPATH.
+PYTHON_OF_FUNCTIONS ?= $(firstword $(wildcard /usr/bin/python3.13) $(shell command -v python3.13))
+SAM = env -u PYTHONPATH PATH="$(dir $(PYTHON_OF_FUNCTIONS)):$$PATH" $(VENV)/sam/bin/sam
 # The simulation
 N ?= 1000
 SEED ?= 1
@@ -20,7 +25,7 @@ JOBS ?= 2
 .DEFAULT_GOAL := help
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
 
 up: $(VENV)/ready ## Serve the API on localhost, seeded (PORT=3000, DYNAMODB=moto|local|URL, DOCKER=1 for real containers)
 	@PORT=$(PORT) DYNAMODB=$(DYNAMODB) DOCKER=$(DOCKER) exec $(BIN)/python -m local serve
@@ -39,6 +44,17 @@ simulate: $(VENV)/ready ## Run callers, events and sweeps against faults on a vi
 
 simulate-mutants: $(VENV)/ready ## Take out what keeps the invariants, one by one: the simulation has to notice
 	cd tests && $(abspath $(BIN))/python -m simulation.mutants --jobs $(JOBS)
+
+build: $(VENV)/sam/ready ## Build the functions and the layer
+	$(SAM) build
+
+validate: $(VENV)/ready $(VENV)/sam/ready ## Validate the template, by SAM CLI and by cfn-lint on what it translates to
+	$(SAM) validate --lint
+	$(SAM) validate
+	$(BIN)/pytest -q tests/template/test_template.py
+
+deploy: build ## Deploy to AWS (ENV=default, dev or prod of samconfig.toml)
+	$(SAM) deploy --config-env $(ENV)
 
 lint: $(VENV)/ready ## Check style, types and layers
 	$(BIN)/ruff check .
@@ -65,10 +81,16 @@ $(VENV)/ready: requirements.txt layers/common/requirements.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.txt >&2
 	@touch $@
 
-# Its pins are not the project's.
+# These have pins that are not the project's.
+$(VENV)/sam/ready: tests/e2e/requirements.txt
+	@test -n "$(PYTHON_OF_FUNCTIONS)" || { echo "Python 3.13 is needed: the functions run on it" >&2; exit 2; }
+	@$(PYTHON_OF_FUNCTIONS) -m venv $(VENV)/sam
+	@$(VENV)/sam/bin/pip install --quiet --disable-pip-version-check --requirement $< >&2
+	@touch $@
+
 $(VENV)/checkov/ready: tests/template/requirements-checkov.txt
 	@$(PYTHON) -m venv $(VENV)/checkov
 	@$(VENV)/checkov/bin/pip install --quiet --disable-pip-version-check --requirement $< >&2
 	@touch $@
 
-.PHONY: help up token test e2e simulate simulate-mutants lint format check checkov clean
+.PHONY: help up token test e2e build validate deploy simulate simulate-mutants lint format check checkov clean

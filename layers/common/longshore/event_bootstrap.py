@@ -27,9 +27,10 @@ def cluster() -> str:
 @cache
 def task_events() -> "TaskEvents":
     from longshore.ecs import Ecs
+    from longshore.events import log_pending
     from longshore.observed import TaskEvents
 
-    return TaskEvents(bootstrap.store(), bootstrap.operations(), Ecs(bootstrap.ecs()))
+    return TaskEvents(bootstrap.store(), bootstrap.operations(), Ecs(bootstrap.ecs()), log_pending)
 
 
 @cache
@@ -53,13 +54,20 @@ def continuation(function_arn: str) -> "Continuation":
 
 
 def recovery(function: str, enough_time: Callable[[], bool]) -> "Recovery":
+    from longshore.events import log_pending
     from longshore.metrics import Metric, publish
+    from longshore.models import Container
     from longshore.sweeps import Recovery
 
     def on_stuck(count: int) -> None:
         publish(function, {Metric.STUCK_OPERATIONS: count})
 
-    return Recovery(bootstrap.store(), bootstrap.operations(), SystemClock(), _spread, enough_time, on_stuck)
+    def on_pending(container: Container) -> None:
+        if container.operation is not None:
+            log_pending(container.operation, container.id)
+
+    store, operations = bootstrap.store(), bootstrap.operations()
+    return Recovery(store, operations, SystemClock(), _spread, enough_time, on_stuck, on_pending)
 
 
 def drift(enough_time: Callable[[], bool]) -> "Drift":

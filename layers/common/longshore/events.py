@@ -11,6 +11,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 
 from longshore.metrics import Metric, publish
+from longshore.models import PendingOperation
 
 logger = Logger()
 
@@ -57,6 +58,19 @@ def event_handler(metric: Metric, counts_of: Counts) -> Callable[[Handler], Hand
         return lambda_handler
 
     return decorate
+
+
+def log_pending(pending: PendingOperation, container_id: str | None = None) -> None:
+    """Log whose operation is driven on, so that a request's id leads to what became of it."""
+    logger.info(
+        "drives on",
+        request_id=pending.request_id,
+        operation_id=pending.id,
+        operation=pending.operation.value,
+        step=pending.step.value,
+        attempts=pending.attempts,
+        container_id=container_id,
+    )
 
 
 def enough_time(context: Any) -> Callable[[], bool]:

@@ -6,6 +6,7 @@ it is a reason to look.
 """
 
 import re
+from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -15,7 +16,7 @@ from longshore.ecs import Ecs, Task
 from longshore.errors import ExternalServiceError
 from longshore.history import append
 from longshore.lifecycle import Status, Step
-from longshore.models import Change, Container, Trigger
+from longshore.models import Change, Container, PendingOperation, Trigger
 from longshore.operations import Operations, new_id
 from longshore.store import Store, Superseded
 
@@ -34,12 +35,22 @@ class Effect(StrEnum):
 
 
 class TaskEvents:
-    """Applies "ECS Task State Change" events. Raises ExternalServiceError: then the event has to come again."""
+    """Applies "ECS Task State Change" events. Raises ExternalServiceError: then the event has to come again.
 
-    def __init__(self, store: Store, operations: Operations, ecs: Ecs) -> None:
+    `on_pending` is told of the pending operation that an event is for: its request's id joins their logs.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        operations: Operations,
+        ecs: Ecs,
+        on_pending: Callable[[PendingOperation], None] = lambda _: None,
+    ) -> None:
         self._store = store
         self._operations = operations
         self._ecs = ecs
+        self._on_pending = on_pending
 
     def apply(self, detail: dict[str, Any]) -> Effect:
         """Apply the event's detail: a task, as DescribeTasks gives it. Fields that are not known are ignored."""
@@ -83,6 +94,7 @@ class TaskEvents:
     def _while_pending(self, container: Container, task: Task) -> Effect:
         pending = container.operation
         assert pending is not None
+        self._on_pending(pending)
         starting = pending.step is Step.START
         if task.arn == container.task_arn:
             # The end of the container's task is what a stop waits for, and what a pause has to know of. A start has

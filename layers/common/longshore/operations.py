@@ -317,8 +317,6 @@ class Operations:
     ) -> Container | Outcome:
         """Commit what was observed of a step. Returns the answer, or the container to run the next step on."""
         match seen:
-            case Unobserved() | Uncertain() if pending.attempts >= LAST_ATTEMPT:
-                return self._give_up(container, pending, seen, patience)
             case Reached():
                 return self._reached(container, pending, seen, patience)
             case Ended():

@@ -40,6 +40,7 @@ class Recovery:
         spread: Spread,
         enough_time: Callable[[], bool],
         on_stuck: Callable[[int], None] = lambda _: None,
+        on_pending: Callable[[Container], None] = lambda _: None,
     ) -> None:
         self._store = store
         self._operations = operations
@@ -47,13 +48,14 @@ class Recovery:
         self._spread = spread
         self._enough_time = enough_time
         self._on_stuck = on_stuck
+        self._on_pending = on_pending
         self._stuck = 0
 
     def sweep(self) -> dict[str, int]:
         """Drive on every operation that is past its deadline, from its step. Returns how many, by what became of them.
 
         An operation that is still under way gets a new deadline; one that fails now is tried again by a later sweep.
-        `on_stuck` is told how many have had several sweeps already.
+        `on_pending` is told of each, and `on_stuck` how many have had several sweeps already.
         """
         overdue = [
             container_id
@@ -72,6 +74,7 @@ class Recovery:
             container = self._store.container(container_id)
             if container is None or container.operation is None:
                 return "settled"
+            self._on_pending(container)
             self._stuck += container.operation.attempts >= _STUCK
             outcome = self._operations.resume(container, self._clock.now() + _WAIT)
         except LongshoreError:
