@@ -306,7 +306,7 @@ class Operations:
         while True:
             pending = container.operation
             assert pending is not None
-            seen = self._steps.run(container, pending, patience.until)
+            seen = self._steps.run(container, pending, patience.until, look_first=not patience.for_caller)
             settled = self._settle(container, pending, seen, patience)
             if isinstance(settled, Outcome):
                 return settled

@@ -81,14 +81,19 @@ class Steps:
         self._freezer = freezer
         self._clock = clock
 
-    def run(self, container: Container, pending: PendingOperation, until: datetime) -> Observation:
-        """Act, and look for the effect until the given time."""
+    def run(
+        self, container: Container, pending: PendingOperation, until: datetime, *, look_first: bool = False
+    ) -> Observation:
+        """Act, and look for the effect until the given time.
+
+        With `look_first` a task is not told to stop when it has stopped already, as one who comes later may expect.
+        """
         try:
             match pending.step:
                 case Step.START:
                     return self._start(container, pending, until)
                 case Step.STOP:
-                    return self._stop(container, pending, until)
+                    return self._stop(container, pending, until, look_first)
                 case Step.KILL:
                     return self._kill(container, pending, until)
                 case Step.PAUSE:
@@ -134,18 +139,19 @@ class Steps:
             return Reached(task.started_at, {"task_id": task.id}, task)
         return Broken(now, task.stopped_reason or "The task stopped before it ran", task)
 
-    def _stop(self, container: Container, pending: PendingOperation, until: datetime) -> Observation:
+    def _stop(self, container: Container, pending: PendingOperation, until: datetime, look_first: bool) -> Observation:
         if container.task_arn is None:
             return Ended(self._clock.now(), None)
         thawed = container.status is Status.PAUSED
-        if thawed:
+        if thawed or look_first:
             task = self._current(container)
             if task is None or task.is_stopped:
                 return self._stopped(pending, task)
-            # A frozen process gets no SIGTERM.
-            answer = self._freezer.act(Action.UNPAUSE, container, task, until)
-            if answer.result is not Result.DONE:
-                return self._not_done(container, answer)
+            if thawed:
+                # A frozen process gets no SIGTERM.
+                answer = self._freezer.act(Action.UNPAUSE, container, task, until)
+                if answer.result is not Result.DONE:
+                    return self._not_done(container, answer)
         arn, reason = container.task_arn, f"Longshore operation {pending.id}"
         try:
             task = self._insist(lambda: self._ecs.stop(container.runtime, arn, reason), until)
