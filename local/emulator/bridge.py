@@ -1,4 +1,4 @@
-"""The only module that reaches into moto: objects read and corrected, one method replaced, state reset."""
+"""Where the emulator reaches into moto: objects read and corrected, methods replaced, state reset."""
 
 import copy
 from collections.abc import Iterator
@@ -6,12 +6,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from moto.core.base_backend import BackendDict
+from moto.core.common_models import BaseModel
 from moto.core.model_instances import reset_model_data
 from moto.core.utils import utcnow
 from moto.ecs.models import ContainerInstance, EC2ContainerServiceBackend, ecs_backends
 from moto.events.models import Rule
 from moto.ssm.models import ssm_backends
 
+from local.emulator import moto_tables
 from local.emulator.ecs import ACCOUNT, Cluster, Instance, TaskDefinition, TaskSimulation
 
 
@@ -151,8 +153,12 @@ def document(name: str, region: str) -> dict[str, Any] | None:
 
 @contextmanager
 def patched() -> Iterator[None]:
-    """Replace, while open, the one method of moto that cannot be mended from outside."""
-    original = Rule.send_to_targets
+    """Replace, while open, what of moto cannot be mended from outside."""
+    original, remembering = Rule.send_to_targets, BaseModel.__new__
+
+    def forgetting(cls: type[BaseModel], *_: Any, **__: Any) -> BaseModel:
+        # moto keeps every object for its dashboard, copies of rows too, until it is reset.
+        return object.__new__(cls)
 
     def send_to_targets(self: Rule, *args: Any, **kwargs: Any) -> None:
         # moto raises on a target that it cannot deliver to, a function among them, and PutEvents answers 500.
@@ -161,10 +167,13 @@ def patched() -> Iterator[None]:
         original(rule, *args, **kwargs)
 
     Rule.send_to_targets = send_to_targets
+    BaseModel.__new__ = forgetting
     try:
-        yield
+        with moto_tables.patched():
+            yield
     finally:
         Rule.send_to_targets = original
+        BaseModel.__new__ = remembering
 
 
 def _deliverable(arn: str) -> bool:

@@ -1,0 +1,153 @@
+"""moto's DynamoDB tables without what makes them slow when they hold a history of a thousand rows.
+
+A query of moto's sorts and measures every row of its table, and a transaction first copies them all. Here a query
+sees only the rows that its key condition selects, and the copy shares the rows, which are replaced, never changed.
+For each attribute of an answer moto looks for a value of each of DynamoDB's ten types; here the one it has is taken.
+"""
+
+import base64
+import copy
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from botocore.model import StructureShape
+from moto.core.serialize import BaseJSONSerializer
+from moto.dynamodb.comparisons import get_comparison_func
+from moto.dynamodb.models import DynamoDBBackend
+from moto.dynamodb.models.dynamo_type import DynamoType, Item
+from moto.dynamodb.models.table import Table
+
+_HashConditions = list[tuple[str, DynamoType]]
+_RangeConditions = list[tuple[str, str, list[DynamoType]]]
+
+_query = Table.query
+_update_item = DynamoDBBackend.update_item
+_structure = BaseJSONSerializer._serialize_type_structure  # noqa: SLF001
+
+
+@contextmanager
+def patched() -> Iterator[None]:
+    """Make moto's tables so while open. Nothing but one request at a time may be running in them."""
+    Table.query = _query_of_selected
+    Table.__deepcopy__ = _copy_that_shares_rows
+    DynamoDBBackend.update_item = _update_of_a_copy
+    BaseJSONSerializer._serialize_type_structure = _structure_or_attribute  # noqa: SLF001
+    try:
+        yield
+    finally:
+        Table.query = _query
+        del Table.__deepcopy__
+        DynamoDBBackend.update_item = _update_item
+        BaseJSONSerializer._serialize_type_structure = _structure  # noqa: SLF001
+
+
+def _query_of_selected(
+    self: Table,
+    *args: Any,
+    hash_key_conditions: _HashConditions | None = None,
+    range_key_conditions: _RangeConditions | None = None,
+    **options: Any,
+) -> Any:
+    table = self
+    if hash_key_conditions:
+        table = _shallow(self)
+        table.items = _arranged(self, _selected(self, hash_key_conditions, range_key_conditions or []))
+    return _query(
+        table,
+        *args,
+        hash_key_conditions=hash_key_conditions,
+        range_key_conditions=range_key_conditions,
+        **options,
+    )
+
+
+def _selected(table: Table, equal: _HashConditions, ranges: _RangeConditions) -> Iterator[Item]:
+    """The rows that satisfy the key condition, in any order."""
+    keys = dict(equal)
+    partition = keys.pop(table.hash_key_attr, None)
+    tests = [
+        (name, get_comparison_func(comparison), [value.cast_value for value in values])
+        for name, comparison, values in [*((name, "=", [value]) for name, value in keys.items()), *ranges]
+    ]
+    for item in _rows(table, partition):
+        if all(
+            (attribute := item.attrs.get(name)) is not None and compare(attribute.cast_value, *values)
+            for name, compare, values in tests
+        ):
+            yield item
+
+
+def _rows(table: Table, partition: DynamoType | None) -> Iterator[Item]:
+    """The rows of one partition, or of all."""
+    found = table.items.values() if partition is None else [table.items[partition]] if partition in table.items else []
+    for entry in found:
+        if table.has_range_key:
+            yield from entry.values()
+        else:
+            yield entry
+
+
+def _arranged(table: Table, rows: Iterator[Item]) -> dict[DynamoType, Any]:
+    """Rows as a table holds them."""
+    if not table.has_range_key:
+        return {row.hash_key: row for row in rows}
+    items: dict[DynamoType, Any] = defaultdict(dict)
+    for row in rows:
+        items[row.hash_key][row.range_key] = row
+    return items
+
+
+def _copy_that_shares_rows(self: Table, memo: dict[int, Any]) -> Table:
+    other = _shallow(self)
+    memo[id(self)] = other
+    for name, value in vars(self).items():
+        if name != "items":
+            setattr(other, name, copy.deepcopy(value, memo))
+    other.items = defaultdict(dict)
+    for key, entry in self.items.items():
+        other.items[key] = dict(entry) if self.has_range_key else entry
+    return other
+
+
+def _update_of_a_copy(self: DynamoDBBackend, table_name: str, key: dict[str, Any], *args: Any, **options: Any) -> Item:
+    table = self.get_table(table_name)
+    if set(table.table_key_attrs) <= key.keys():
+        hash_key, range_key = self.get_keys_value(table, key)
+        item = copy.deepcopy(table.get_item(hash_key, range_key))
+        if item is not None:
+            (table.items[hash_key] if table.has_range_key else table.items)[range_key or hash_key] = item
+    return _update_item(self, table_name, key, *args, **options)
+
+
+def _structure_or_attribute(
+    self: BaseJSONSerializer, serialized: dict[str, Any], value: Any, shape: StructureShape, key: str
+) -> None:
+    if shape.name == "AttributeValue" and isinstance(value, dict):
+        serialized[key] = _on_the_wire(value)
+    else:
+        _structure(self, serialized, value, shape, key)
+
+
+def _on_the_wire(value: dict[str, Any]) -> dict[str, Any]:
+    """An attribute's value in DynamoDB's JSON; moto holds what is binary as bytes."""
+    ((kind, content),) = value.items()
+    match kind:
+        case "M":
+            return {kind: {name: _on_the_wire(member) for name, member in content.items()}}
+        case "L":
+            return {kind: [_on_the_wire(member) for member in content]}
+        case "B":
+            return {kind: base64.b64encode(content).decode()}
+        case "BS":
+            return {kind: [base64.b64encode(member).decode() for member in content]}
+        case _:
+            return value
+
+
+def _shallow(table: Table) -> Table:
+    """Another table of the same parts. Not by `copy`, for which moto would remember each."""
+    other = object.__new__(Table)
+    vars(other).update(vars(table))
+    return other
