@@ -17,6 +17,8 @@ ENV ?= default
 # `sam build` wants the functions' Python on the path, and must not see our PYTHONPATH.
 PYTHON_OF_FUNCTIONS ?= $(firstword $(wildcard /usr/bin/python3.13) $(shell command -v python3.13))
 SAM = env -u PYTHONPATH PATH="$(dir $(PYTHON_OF_FUNCTIONS)):$$PATH" $(VENV)/sam/bin/sam
+# Processes that run the tests
+WORKERS ?= auto
 # The simulation
 N ?= 1000
 SEED ?= 1
@@ -34,7 +36,7 @@ token: $(VENV)/ready ## Print a token for the local API (USER=operator, TTL=8640
 	@$(BIN)/python -m local token --user $(if $(filter command,$(origin USER)),$(USER),operator) --ttl $(TTL)
 
 test: $(VENV)/ready ## Run the tests (what needs Java skips without it)
-	$(BIN)/pytest --ignore tests/e2e
+	$(BIN)/pytest --ignore tests/e2e --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 e2e: $(VENV)/ready ## Run the end-to-end tests: SAM CLI, real Lambda containers, real Docker tasks
 	tests/e2e/run.sh

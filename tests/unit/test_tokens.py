@@ -348,14 +348,14 @@ def test_the_audience_may_be_one_of_many(audience: Any) -> None:
     [
         ...,
         None,
-        str(LATER),
+        pytest.param(str(LATER), id="text"),
         True,
         False,
         math.nan,
         math.inf,
         -math.inf,
         10**400,
-        [LATER],
+        pytest.param([LATER], id="list"),
         {},
         "",
     ],
@@ -387,7 +387,7 @@ def test_not_before() -> None:
 # --- expired ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("exp", [NOW, NOW - 1, NOW - 86400, 0, -1])
+@pytest.mark.parametrize("exp", [NOW, NOW - 1, NOW - 86400, 0, -1], ids=["now", "1 s ago", "1 day ago", "0", "-1"])
 def test_expired(exp: int) -> None:
     assert refused(shared(), sign(exp=exp)) is TokenExpiredError
 
