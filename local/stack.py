@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -220,15 +221,18 @@ class LocalStack:
         """A boto3 client of the emulated AWS; made once, and safe to share between threads."""
         with self._clients_lock:
             if service not in self._clients:
-                session = boto3.session.Session(
-                    aws_access_key_id=_CREDENTIALS["AWS_ACCESS_KEY_ID"],
-                    aws_secret_access_key=_CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
-                    region_name=template.REGION,
-                )
                 url = self._dynamodb_url if service == "dynamodb" else self.emulator.url
-                make: Callable[..., Any] = session.client
+                make: Callable[..., Any] = self._session.client
                 self._clients[service] = make(service, endpoint_url=url)
             return self._clients[service]
+
+    @cached_property
+    def _session(self) -> boto3.session.Session:
+        return boto3.session.Session(
+            aws_access_key_id=_CREDENTIALS["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=_CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+            region_name=template.REGION,
+        )
 
     def table_name(self, logical_id: str) -> str:
         """The name of a table, by its logical id in the template. KeyError."""

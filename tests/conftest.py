@@ -1,7 +1,7 @@
 """What the tests share: the local stack, a client of it, and containers to use up.
 
 A module that asks for `stack` gets one of its own, on moto. With `pytestmark = databases("moto", "dynamodb-local")` its
-tests run on each of these. DynamoDB Local needs Java and npm: without them its tests skip, except in CI.
+tests run on each of these. DynamoDB Local needs Java and npm: without them its tests skip.
 
 `make test` runs them in several processes. The tests of a module that run on the same database stay together, in order.
 """

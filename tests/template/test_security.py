@@ -1,8 +1,8 @@
 """What keeps the deployed stack safe: encryption, transport, logs, limits, and no secret where it does not belong.
 
 checkov finds what is commonly forgotten. It needs a virtual environment of its own (`make checkov`): without it the one
-test that runs it skips, except in CI. An exception is told in the template, in the Metadata of its resource, and has to
-be one that checkov would else find: what is fixed has to go from there too.
+test that runs it skips. An exception is told in the template, in the Metadata of its resource, and has to be one that
+checkov would else find: what is fixed has to go from there too.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def findings(translated: Mapping[str, Any], folder: Path) -> Iterator[tuple[str,
         yield check["resource"].rpartition(".")[2], check["check_id"]
 
 
-@pytest.mark.skipif(not CHECKOV.exists() and not os.environ.get("CI"), reason="checkov is not there: make checkov")
+@pytest.mark.skipif(not CHECKOV.exists(), reason="checkov is not there: make checkov")
 def test_checkov_finds_only_what_is_explained(stack: template.Stack, tmp_path: Path) -> None:
     explained = exceptions(source())
     unexplained = []
