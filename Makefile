@@ -14,9 +14,9 @@ DOCKER ?=
 TTL ?= 86400
 # Deployment
 ENV ?= default
-# `sam build` wants the functions' Python on the path, and must not see our PYTHONPATH.
+# `sam build` wants the functions' Python on the path, with pip, and must not see our PYTHONPATH.
 PYTHON_OF_FUNCTIONS ?= $(firstword $(wildcard /usr/bin/python3.13) $(shell command -v python3.13))
-SAM = env -u PYTHONPATH PATH="$(dir $(PYTHON_OF_FUNCTIONS)):$$PATH" $(VENV)/sam/bin/sam
+SAM = env -u PYTHONPATH PATH="$(abspath $(VENV))/sam/bin:$$PATH" $(VENV)/sam/bin/sam
 # Processes that run the tests
 WORKERS ?= auto
 # The simulation
@@ -61,7 +61,7 @@ deploy: build ## Deploy to AWS (ENV=default, dev or prod of samconfig.toml)
 lint: $(VENV)/ready ## Check style, types and layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy layers/common/longshore functions/*/app.py local tests/*.py tests/*/*.py
+	$(BIN)/mypy layers/common/longshore layers/common/build.py functions/*/app.py local tests/*.py tests/*/*.py
 	$(BIN)/lint-imports --no-logo
 
 format: $(VENV)/ready ## Format the code

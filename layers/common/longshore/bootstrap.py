@@ -4,9 +4,9 @@ import os
 import threading
 from datetime import timedelta
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import boto3
+import botocore.session
 from botocore.config import Config
 
 from longshore.access import Access
@@ -39,32 +39,37 @@ def settings() -> Settings:
 
 
 @cache
-def _session() -> boto3.Session:
-    return boto3.Session()
+def _session() -> botocore.session.Session:
+    return botocore.session.get_session()
+
+
+def _client(service: str) -> Any:
+    with _lock:
+        return _session().create_client(service, config=_CONFIG)
 
 
 @cache
 def dynamodb() -> "DynamoDBClient":
-    with _lock:
-        return _session().client("dynamodb", config=_CONFIG)
+    client: DynamoDBClient = _client("dynamodb")
+    return client
 
 
 @cache
 def ecs() -> "ECSClient":
-    with _lock:
-        return _session().client("ecs", config=_CONFIG)
+    client: ECSClient = _client("ecs")
+    return client
 
 
 @cache
 def ssm() -> "SSMClient":
-    with _lock:
-        return _session().client("ssm", config=_CONFIG)
+    client: SSMClient = _client("ssm")
+    return client
 
 
 @cache
 def functions() -> "LambdaClient":
-    with _lock:
-        return _session().client("lambda", config=_CONFIG)
+    client: LambdaClient = _client("lambda")
+    return client
 
 
 @cache

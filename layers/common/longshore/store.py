@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import BotoCoreError, ClientError
 
+from longshore.attributes import deserialize_item, serialize, serialize_item
 from longshore.clock import Clock, to_text
 from longshore.errors import ExternalServiceError
 from longshore.history import Entry, Span
@@ -64,15 +64,6 @@ _CHANGEABLE = (
 )
 
 
-class _Deserializer(TypeDeserializer):
-    def _deserialize_n(self, value: str) -> int:  # every number that is kept is a whole one
-        return int(value)
-
-
-_serialize = TypeSerializer().serialize
-_deserialize = _Deserializer().deserialize
-
-
 class StoreError(ExternalServiceError):
     """DynamoDB failed after retries. A write may have taken effect or not."""
 
@@ -99,14 +90,14 @@ def container_item(container: Container) -> "Item":
     if container.operation is not None:
         item["pending_shard"] = str(int(container.id[-4:], 16) % PENDING_SHARDS)
         item["pending_deadline"] = to_text(container.operation.deadline)
-    return {name: _serialize(value) for name, value in item.items()}
+    return serialize_item(item)
 
 
 def log_item(entry: Entry) -> "Item":
     """A row of history as a DynamoDB item, with its place in each order."""
     row = entry.log.model_dump(mode="json", exclude_none=True)
     row |= {"seq": entry.seq, "to_rank": entry.to_rank, "from_rank": entry.from_rank}
-    return {name: _serialize(value) for name, value in row.items()}
+    return serialize_item(row)
 
 
 class Store:
@@ -149,8 +140,8 @@ class Store:
                     ExpressionAttributeNames={"#attribute": where.attribute},
                     ExpressionAttributeValues={
                         ":container": {"S": container.id},
-                        ":low": _serialize(where.low),
-                        ":high": _serialize(where.high),
+                        ":low": serialize(where.low),
+                        ":high": serialize(where.high),
                     },
                     ScanIndexForward=where.ascending,
                     ConsistentRead=True,
@@ -158,7 +149,7 @@ class Store:
                 )
             )
             for item in answer["Items"]:
-                row = _plain(item)
+                row = deserialize_item(item)
                 if row["seq"] <= container.log_count:
                     rows.append(_log(row))
             # Only past 1 MB of rows.
@@ -173,11 +164,11 @@ class Store:
                 TableName=self._status_logs,
                 IndexName="by-seq",
                 KeyConditionExpression="container_id = :container AND seq > :seq",
-                ExpressionAttributeValues={":container": {"S": container_id}, ":seq": _serialize(seq)},
+                ExpressionAttributeValues={":container": {"S": container_id}, ":seq": serialize(seq)},
                 ConsistentRead=True,
             )
         )
-        return [_log(_plain(item)) for item in answer["Items"]]
+        return [_log(deserialize_item(item)) for item in answer["Items"]]
 
     # The indexes of containers are eventually consistent: what they name has to be read again before anything is done.
 
@@ -342,8 +333,8 @@ class Store:
             "ConditionExpression": "attribute_not_exists(id) OR expires_at <= :now OR "
             "(operation_id = :operation AND attribute_not_exists(answer))",
             "ExpressionAttributeValues": {
-                ":now": _serialize(self._now_seconds()),
-                ":operation": _serialize(record.operation_id),
+                ":now": serialize(self._now_seconds()),
+                ":operation": serialize(record.operation_id),
             },
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
@@ -383,7 +374,7 @@ class Store:
             "ExpressionAttributeNames": {f"#{name}": name for name in _CHANGEABLE},
             "ExpressionAttributeValues": {
                 **{f":{name}": item[name] for name in there},
-                **{name: _serialize(value) for name, value in values.items()},
+                **{name: serialize(value) for name, value in values.items()},
             },
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
@@ -403,12 +394,12 @@ class Store:
         item = record.model_dump(mode="json", exclude_none=True)
         put: dict[str, Any] = {
             "TableName": self._idempotency,
-            "Item": {name: _serialize(value) for name, value in item.items()},
+            "Item": serialize_item(item),
         }
         if only_if_new:
             # DynamoDB deletes expired items when it comes to it, which may be days later.
             put["ConditionExpression"] = "attribute_not_exists(id) OR expires_at <= :now"
-            put["ExpressionAttributeValues"] = {":now": _serialize(self._now_seconds())}
+            put["ExpressionAttributeValues"] = {":now": serialize(self._now_seconds())}
             put["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
         return {"Put": put}
 
@@ -430,7 +421,7 @@ class Store:
         answer = self._call(
             lambda: self._dynamodb.get_item(TableName=table, Key={"id": {"S": key}}, ConsistentRead=True)
         )
-        return _plain(answer["Item"]) if "Item" in answer else None
+        return deserialize_item(answer["Item"]) if "Item" in answer else None
 
     def _commit(self, items: "list[TransactWriteItemTypeDef]", after: Container) -> Container | Superseded:
         refused = self._write(items)
@@ -511,11 +502,7 @@ def _record(container: Container, answer: Outcome | None) -> IdempotencyRecord:
 
 def _old_item(reason: Any) -> "Item | None":
     item = reason.get("Item")
-    return _plain(item) if item else None
-
-
-def _plain(item: Any) -> "Item":
-    return {name: _deserialize(value) for name, value in item.items()}
+    return deserialize_item(item) if item else None
 
 
 def _log(row: "Item") -> StatusLog:

@@ -1,0 +1,223 @@
+"""What `layers/common/build.py` does to the packages of the layer. A real build is checked in `tests/e2e`."""
+
+import importlib.util
+import json
+import marshal
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import botocore
+import botocore.loaders
+import botocore.session
+import build
+import pytest
+
+from local import template
+
+DATA = Path(botocore.__file__).parent / "data"
+LIBRARY = template.ROOT / "layers" / "common" / "longshore"
+REGIONS = ["us-east-1", "eu-central-1", "cn-north-1", "us-gov-west-1", "ap-southeast-7"]
+
+
+# --- which operations -------------------------------------------------------------------------------------------------
+
+
+def library() -> list[Path]:
+    return [*LIBRARY.rglob("*.py")]
+
+
+def test_the_operations_are_those_that_the_library_calls() -> None:
+    build.check_operations(library(), DATA)
+
+
+def test_a_call_that_is_new_is_noticed(tmp_path: Path) -> None:
+    new = tmp_path / "new.py"
+    new.write_text("client.batch_get_item(RequestItems={})\n")
+    with pytest.raises(build.BuildError, match="calls dynamodb BatchGetItem: add it"):
+        build.check_operations([*library(), new], DATA)
+
+
+def test_a_call_that_is_gone_is_noticed() -> None:
+    sources = [path for path in library() if path.name != "freezer.py"]
+    with pytest.raises(build.BuildError, match="calls no ssm GetCommandInvocation, SendCommand: take"):
+        build.check_operations(sources, DATA)
+
+
+@pytest.mark.parametrize(
+    ("operations", "message"),
+    [
+        ({"ssm": frozenset({"SendCommands"})}, "botocore has no ssm operation SendCommands"),
+        ({"sssm": frozenset({"SendCommand"})}, "botocore has no service sssm"),
+    ],
+)
+def test_what_botocore_does_not_know(
+    monkeypatch: pytest.MonkeyPatch, operations: Mapping[str, frozenset[str]], message: str
+) -> None:
+    monkeypatch.setattr(build, "OPERATIONS", operations)
+    with pytest.raises(build.BuildError, match=message):
+        build.check_operations(library(), DATA)
+
+
+# --- what is left of botocore -----------------------------------------------------------------------------------------
+
+
+def session(data: Path) -> botocore.session.Session:
+    made = botocore.session.Session()
+    loader = botocore.loaders.Loader(extra_search_paths=[str(data)], include_default_search_paths=False)
+    made.register_component("data_loader", loader)
+    return made
+
+
+@pytest.fixture(scope="module")
+def cut(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """botocore's data, cut."""
+    data = tmp_path_factory.mktemp("layer") / "data"
+    data.mkdir()
+    for name in (*build.OPERATIONS, "s3"):
+        shutil.copytree(DATA / name, data / name)
+    for path in DATA.glob("*.json*"):
+        shutil.copy(path, data)
+    build.cut(data)
+    return data
+
+
+def described(shape: Any, seen: frozenset[str] = frozenset()) -> Any:
+    """A shape with all that it is made of."""
+    if shape is None or shape.name in seen:
+        return shape and shape.name
+    seen |= {shape.name}
+    parts: dict[str, Any] = {name: described(member, seen) for name, member in getattr(shape, "members", {}).items()}
+    for part in ("member", "key", "value"):
+        if hasattr(shape, part):
+            parts[part] = described(getattr(shape, part), seen)
+    return [shape.name, shape.type_name, shape.metadata, shape.serialization, parts]
+
+
+@pytest.mark.parametrize("service", sorted(build.OPERATIONS))
+def test_the_operations_are_as_they_were(cut: Path, service: str) -> None:
+    before = session(DATA).get_service_model(service)
+    after = session(cut).get_service_model(service)
+    assert set(after.operation_names) == build.OPERATIONS[service]
+    assert after.metadata == before.metadata
+    for name in after.operation_names:
+        was, now = before.operation_model(name), after.operation_model(name)
+        assert described(now.input_shape) == described(was.input_shape)
+        assert described(now.output_shape) == described(was.output_shape)
+        assert [described(shape) for shape in now.error_shapes] == [described(shape) for shape in was.error_shapes]
+        assert (now.http, now.idempotent_members) == (was.http, was.idempotent_members)
+
+
+@pytest.mark.parametrize("region", REGIONS)
+@pytest.mark.parametrize("service", sorted(build.OPERATIONS))
+def test_the_endpoints_are_as_they_were(cut: Path, service: str, region: str) -> None:
+    urls = [session(data).create_client(service, region_name=region).meta.endpoint_url for data in (DATA, cut)]
+    assert urls[0] == urls[1]
+    assert region in urls[0]
+
+
+def test_nothing_else_is_left(cut: Path) -> None:
+    assert session(cut).get_available_services() == sorted(build.OPERATIONS)
+    assert sum(path.stat().st_size for path in cut.rglob("*") if path.is_file()) < 200_000
+    assert '"documentation":"' not in "".join(path.read_text() for path in cut.rglob("*.json"))
+
+
+def test_a_member_that_is_called_documentation_stays() -> None:
+    model = {
+        "metadata": {},
+        "operations": {"Get": {"input": {"shape": "In"}, "documentation": "text"}, "Put": {"input": {"shape": "Out"}}},
+        "shapes": {
+            "In": {"type": "structure", "members": {"shape": {"shape": "Text"}, "documentation": {"shape": "Text"}}},
+            "Out": {"type": "structure"},
+            "Text": {"type": "string"},
+        },
+    }
+    after = build.cut_model(model, frozenset({"Get"}))
+    assert after["operations"].keys() == {"Get"}
+    assert after["shapes"].keys() == {"In", "Text"}
+    assert after["shapes"]["In"] == model["shapes"]["In"]
+
+
+# --- what is left of the packages -------------------------------------------------------------------------------------
+
+
+def tree(root: Path, files: Mapping[str, str]) -> Path:
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return root
+
+
+def files_of(root: Path) -> set[str]:
+    return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
+
+
+def test_a_pattern_that_matches_nothing_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "UNUSED", ("left", "gone"))
+    with pytest.raises(build.BuildError, match="no gone any more"):
+        build.prune(tree(tmp_path, {"left/x.py": ""}))
+
+
+def test_what_describes_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "UNUSED", ())
+    kept = {"METADATA", "licenses/LICENSE", "LICENSE.txt"}
+    every = {*kept, "RECORD", "WHEEL", "entry_points.txt", "sboms/it.json"}
+    build.prune(tree(tmp_path, {f"it-1.0.dist-info/{name}": "x" for name in every}))
+    assert files_of(tmp_path / "it-1.0.dist-info") == kept
+
+
+def test_modules_are_compiled_for_where_they_will_be(tmp_path: Path) -> None:
+    source = "def f():\n    return 1\n"
+    root = tree(tmp_path, {f"python/{name}": source for name in ("longshore/a.py", "it/__init__.py", "single.py")})
+    build.compile_all(root)
+    tag = sys.implementation.cache_tag
+    library = f"python/longshore/__pycache__/a.{tag}.pyc"
+    assert files_of(root) == {"python/longshore/a.py", library, "python/it/__init__.pyc", "python/single.pyc"}
+    for path, name in ((library, "longshore/a.py"), ("python/it/__init__.pyc", "it/__init__.py")):
+        compiled = (root / path).read_bytes()
+        assert compiled[:4] == importlib.util.MAGIC_NUMBER
+        # PEP 552: by a hash of the source, which is not to be checked.
+        assert int.from_bytes(compiled[4:8], "little") == 0b01
+        assert marshal.loads(compiled[16:]).co_filename == f"/opt/python/{name}"
+
+
+def test_an_extension_module_without_its_symbols_still_loads(tmp_path: Path) -> None:
+    spec = importlib.util.find_spec("_cffi_backend")
+    assert spec is not None
+    assert spec.origin is not None
+    module = Path(spec.origin)
+    copy = Path(shutil.copy(module, tmp_path))
+    build.drop_symbols(tmp_path)
+    image = copy.read_bytes()
+    assert (image[0x28:0x30], image[0x3A:0x40]) == (bytes(8), bytes(6)), "the table of sections is gone"
+    assert 0 < len(image) < module.stat().st_size
+    load = (
+        "import importlib.util\n"
+        f"spec = importlib.util.spec_from_file_location('_cffi_backend', {str(copy)!r})\n"
+        "module = importlib.util.module_from_spec(spec)\n"
+        "print(module.__file__, module.sizeof(module.new_primitive_type('int')))\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", load], capture_output=True, text=True)
+    assert (ran.stdout, ran.stderr) == (f"{copy} 4\n", "")
+
+
+def test_what_is_no_extension_module_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(build.BuildError, match=re.escape("it.so is no 64-bit ELF")):
+        build.drop_symbols(tree(tmp_path, {"it.so": "MZ"}))
+
+
+def test_every_package_is_pinned() -> None:
+    lines = (LIBRARY.parent / "requirements.txt").read_text().splitlines()
+    requirements = [line for line in lines if line and not line.startswith("#")]
+    assert requirements
+    assert [line for line in requirements if not re.fullmatch(r"[\w-]+(\[\w+\])?==[\w.]+", line)] == []
+
+
+def test_cut_data_is_json_without_spaces(cut: Path) -> None:
+    text = (cut / "partitions.json").read_text()
+    assert text == json.dumps(json.loads(text), separators=(",", ":"))
