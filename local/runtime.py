@@ -6,6 +6,7 @@ answered for, but cannot be killed, and goes on; and a function is its one modul
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import itertools
 import json
@@ -104,6 +105,8 @@ class Runtime:
         importlib.invalidate_caches()
         try:
             self._handlers = {name: _load(function) for name, function in self._functions.items()}
+            # A function takes all there is for its own, for ever. Here it is many functions', and whoever runs them.
+            gc.unfreeze()
         except BaseException:
             self.stop()
             raise

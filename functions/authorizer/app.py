@@ -2,12 +2,11 @@
 
 from typing import Any
 
-from aws_lambda_powertools import Logger
+import longshore.coldstart
 from longshore import token_bootstrap
 from longshore.errors import AuthenticationError
+from longshore.logs import logger
 from longshore.policy import allow, authorization_of, deny
-
-logger = Logger()
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
@@ -20,3 +19,6 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         return deny(event["methodArn"], error)
     logger.info("admitted", user_id=caller.user_id, correlation_id=request_id)
     return allow(event["methodArn"], caller.user_id, caller.expires_at)
+
+
+longshore.coldstart.ready(token_bootstrap.verifier)

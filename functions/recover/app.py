@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from longshore import event_bootstrap
+import longshore.coldstart
+from longshore import bootstrap, event_bootstrap
 from longshore.events import enough_time, event_handler
 from longshore.metrics import Metric
 
@@ -14,3 +15,6 @@ def handler(event: dict[str, Any], context: Any) -> Mapping[str, Any]:
     if event.get("sweep") == "drift":
         return event_bootstrap.drift(enough_time(context)).sweep(event_bootstrap.cluster())
     return event_bootstrap.recovery(context.function_name, enough_time(context)).sweep()
+
+
+longshore.coldstart.ready(event_bootstrap.task_events, bootstrap.ssm)

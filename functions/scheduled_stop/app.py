@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from longshore import event_bootstrap
+import longshore.coldstart
+from longshore import bootstrap, event_bootstrap
 from longshore.events import PartialFailureError, enough_time, event_handler
 from longshore.metrics import Metric
 from longshore.schedules import StopInput
@@ -23,3 +24,6 @@ def handler(event: dict[str, Any], context: Any) -> Mapping[str, Any]:
     elif result.failed:
         raise PartialFailureError(result.counts, result.failed)
     return result.counts
+
+
+longshore.coldstart.ready(event_bootstrap.scheduled_stops, bootstrap.ssm)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+import longshore.coldstart
 from longshore import event_bootstrap
 from longshore.events import event_handler
 from longshore.metrics import Metric
@@ -13,3 +14,6 @@ from longshore.metrics import Metric
 def handler(event: dict[str, Any], context: Any) -> Mapping[str, Any]:
     at = datetime.fromisoformat(event["time"])
     return {"expired": event_bootstrap.servers().terminated(event["detail"]["instance-id"], at)}
+
+
+longshore.coldstart.ready(event_bootstrap.servers)

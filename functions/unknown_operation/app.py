@@ -1,8 +1,12 @@
 """POST /api/v1/containers/{id}/{operation}, for an operation that does not exist: say which do."""
 
+import longshore.coldstart
 from longshore.http import Answer, Request, endpoint, unknown_operation
 
 
 @endpoint
 def handler(request: Request) -> Answer:
     raise unknown_operation()
+
+
+longshore.coldstart.ready()

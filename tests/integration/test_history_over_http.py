@@ -62,7 +62,7 @@ def read(page: int, limit: int, sort_by: str, sort_order: str, identity: str = L
 
     given = {"page": str(page), "limit": str(limit), "sort_by": sort_by, "sort_order": sort_order}
     query = StatusLogsQuery.model_validate(given)
-    return bootstrap.reader().status_logs("viewer", identity, query).model_dump(mode="json")
+    return bootstrap.reader().status_logs("viewer", identity, query)
 
 
 def pagination(page: int, limit: int, total: int = ROWS) -> dict[str, int]:
@@ -148,7 +148,7 @@ def joined(limit: int, sort_by: str, sort_order: str) -> list[dict[str, Any]]:
         given = {"page": str(page), "limit": str(limit), "sort_by": sort_by, "sort_order": sort_order}
         where = span(container, StatusLogsQuery.model_validate(given))
         assert where is not None
-        found += [log.model_dump(mode="json") for log in store.page(container, where)]
+        found += store.page(container, where)
     return found
 
 
@@ -236,7 +236,7 @@ def test_rows_that_are_added_since_the_container_was_read_are_not_of_the_page(
         given = {"page": str(page), "limit": "7", "sort_by": sort_by, "sort_order": sort_order}
         where = span(container, StatusLogsQuery.model_validate(given))
         assert where is not None
-        joined += [log.id for log in store.page(container, where)]
+        joined += [row["id"] for row in store.page(container, where)]
     assert joined == [row["id"] for row in before]
 
 

@@ -24,10 +24,10 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from longshore.attributes import deserialize_item
 from longshore.errors import ErrorCode, LongshoreError, StateConflictError
 from longshore.lifecycle import Operation, Status
 from longshore.models import OperationRequest, Outcome, OutcomeKind, StatusLogsPage, StatusLogsQuery
-from longshore.store import _plain
 
 from local.emulator.ecs import SimulatedTask
 from simulation.dynamodb import Item
@@ -109,7 +109,7 @@ class Ledger:
     @staticmethod
     def plain(item: Item) -> dict[str, Any]:
         """An item as Python has it."""
-        return _plain(item)
+        return deserialize_item(item)
 
     # --- what happens ----------------------------------------------------------------------------------------------
 
@@ -135,7 +135,7 @@ class Ledger:
             assert after is not None
             if before is not None:
                 raise Violation("a row of history was overwritten")
-            row = _plain(after)
+            row = deserialize_item(after)
             self.rows.setdefault(row["container_id"], []).append(row)
             self._dirty.add(row["container_id"])
         elif table == "idempotency":
@@ -143,7 +143,7 @@ class Ledger:
         elif table == "containers":
             assert after is not None
             self.changes += 1
-            old, new = self.containers.get(after["id"]["S"], {}), _plain(after)
+            old, new = self.containers.get(after["id"]["S"], {}), deserialize_item(after)
             self.containers[new["id"]] = new
             self._dirty.add(new["id"])
             self._follow(old, new)
@@ -158,8 +158,8 @@ class Ledger:
             self.world.remark("a kept answer was deleted")
         elif after.get("answer") != kept:
             was, now = (
-                _plain({"answer": kept})["answer"],
-                _plain({"answer": after.get("answer", {"NULL": True})})["answer"],
+                deserialize_item({"answer": kept})["answer"],
+                deserialize_item({"answer": after.get("answer", {"NULL": True})})["answer"],
             )
             raise Violation(f"the kept answer {_told(was)} was replaced by {_told(now)}")
 
@@ -254,7 +254,7 @@ class Ledger:
 
     def _stored_rows(self, container_id: str) -> list[dict[str, Any]]:
         items = self.world.dynamodb.tables["status-logs"].items
-        return [_plain(item) for key, item in sorted(items.items()) if key[0] == container_id]
+        return [deserialize_item(item) for key, item in sorted(items.items()) if key[0] == container_id]
 
     def _check_tasks(self, container_id: str, container: dict[str, Any]) -> None:
         live = [task for task in self.world.ecs._tasks.values() if task.live and task.started_by == container_id]

@@ -129,11 +129,15 @@ class DynamoDb:
     # --- reading ---------------------------------------------------------------------------------------------------
 
     def _get_item(self, request: dict[str, Any]) -> dict[str, Any]:
-        _known(request, "TableName", "Key", "ConsistentRead")
+        _known(request, "TableName", "Key", "ConsistentRead", "ProjectionExpression")
         if not request.get("ConsistentRead"):
             raise Unsupported("a GetItem that is not consistent")
         table = self._table(request)
         item = table.items.get(table.key_of(request["Key"]))
+        if item is not None and "ProjectionExpression" in request:
+            item = {
+                name: item[name] for name in _paths(request["ProjectionExpression"], _Used(request)) if name in item
+            }
         return {} if item is None else {"Item": item}
 
     def _batch_get_item(self, request: dict[str, Any]) -> dict[str, Any]:

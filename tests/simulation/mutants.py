@@ -4,7 +4,6 @@ A simulation that does not notice it is worth nothing: each mutant has to be fou
 """
 
 import argparse
-import dataclasses
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -94,7 +93,7 @@ def _event_version() -> Iterator[None]:
     original = TaskEvents.look_at
 
     def look_at(self: TaskEvents, task: Any, cluster: str) -> Any:
-        return original(self, dataclasses.replace(task, version=_Newest(task.version)), cluster)
+        return original(self, task._replace(version=_Newest(task.version)), cluster)
 
     with mock.patch.object(TaskEvents, "look_at", look_at):
         yield
@@ -110,7 +109,7 @@ def _event_task() -> Iterator[None]:
     def look_at(self: TaskEvents, task: Any, cluster: str) -> Any:
         container = self._store.container(task.started_by)
         if container is not None and container.task_arn is not None:
-            task = dataclasses.replace(task, arn=container.task_arn)
+            task = task._replace(arn=container.task_arn)
         return original(self, task, cluster)
 
     with mock.patch.object(TaskEvents, "look_at", look_at):

@@ -111,7 +111,8 @@ def _request(rng: random.Random) -> tuple[str, dict[str, Any]]:
     key = {"id": {"S": f"c{rng.randrange(3)}"}}
     match kind:
         case "get":
-            return "GetItem", {"TableName": "containers", "Key": key, "ConsistentRead": True}
+            some = {"ProjectionExpression": "generation, live_project_id"} if rng.random() < 0.3 else {}
+            return "GetItem", {"TableName": "containers", "Key": key, "ConsistentRead": True, **some}
         case "put":
             return "PutItem", _conditional(rng, {"TableName": "containers", "Item": _item(rng, key)})
         case "update":

@@ -228,8 +228,8 @@ class Workload:
         user, container_id = rng.choice(USERS), rng.choice(self.containers)
 
         def ended(_: Actor, page: Any) -> None:
-            if isinstance(page, StatusLogsPage):
-                check_page(query, page)
+            if isinstance(page, dict):
+                check_page(query, StatusLogsPage.model_validate(page))
                 self.world.stats["pages read"] += 1
 
         read = self.world.reader.status_logs

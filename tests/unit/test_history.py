@@ -108,7 +108,7 @@ def test_the_index_of_an_order(sort_by: str, index: str, attribute: str, sort_or
     container, _, _ = history(1, 5)
     where = span(container, query(1, 2, sort_by, sort_order))
     assert where is not None
-    assert (where.index, where.attribute, where.ascending) == (index, attribute, sort_order == "asc")
+    assert (where.index_name, where.attribute, where.ascending) == (index, attribute, sort_order == "asc")
 
 
 @pytest.mark.parametrize("sort_by", SORTS)

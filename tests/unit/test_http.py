@@ -7,12 +7,14 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from longshore import http
+from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
+from longshore import http, logs, metrics
 from longshore.errors import (
     AccountBannedError,
     ContainerExpiredError,
@@ -31,6 +33,7 @@ from longshore.errors import (
 )
 from longshore.http import STATUS_CODES, Answer, Request, endpoint, operation_answer, unknown_operation
 from longshore.lifecycle import Operation, Status
+from longshore.logs import logger
 from longshore.models import Outcome, OutcomeKind, Pagination, StatusLogsPage
 
 ID = "507f1f77bcf86cd799439011"
@@ -82,6 +85,7 @@ UNEXPECTED = {
 def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALLOWED_ORIGIN", ORIGIN)
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "Longshore")
+    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "longshore")
     monkeypatch.delenv("POWERTOOLS_METRICS_DISABLED", raising=False)
 
 
@@ -102,7 +106,7 @@ class Log:
 
 @pytest.fixture
 def log() -> Iterator[Log]:
-    handler = http.logger.registered_handler
+    handler = logger.registered_handler
     assert isinstance(handler, logging.StreamHandler)
     stream = io.StringIO()
     before = handler.setStream(stream)
@@ -237,8 +241,7 @@ def test_what_is_unexpected_stays_inside(error: Exception, log: Log) -> None:
 
 
 def test_an_answer_that_is_no_json_is_unexpected_too(log: Log) -> None:
-    """A history's metadata is whatever the table holds."""
-    assert body_of(call(lambda _: Answer("Fine", {"metadata": b"hidden"}))) == UNEXPECTED
+    assert body_of(call(lambda _: Answer("Fine", {"metadata": object()}))) == UNEXPECTED
     assert [line["level"] for line in log.lines] == ["ERROR", "INFO"]
 
 
@@ -247,7 +250,7 @@ def test_one_request_s_log_says_nothing_of_another(log: Log) -> None:
     other = event(requestContext={**event()["requestContext"], "requestId": "request-2"})
     call(fine, other)
     assert [line["correlation_id"] for line in log.lines] == ["request-1", "request-2"]
-    http.logger.info("later")
+    logger.info("later")
     assert "correlation_id" not in log.lines[-1]
 
 
@@ -441,10 +444,63 @@ def test_what_is_counted(
     handler: Callable[[Request], Answer], counted: set[str], log: Log, capsys: pytest.CaptureFixture[str]
 ) -> None:
     call(handler)
-    (line,) = capsys.readouterr().out.splitlines()
-    metrics = json.loads(line)
-    (directive,) = metrics["_aws"]["CloudWatchMetrics"]
+    line = log.lines[-1]
+    (directive,) = line["_aws"]["CloudWatchMetrics"]
     assert directive["Namespace"] == "Longshore"
     assert {metric["Name"] for metric in directive["Metrics"]} == {"Requests", "Duration"} | counted
-    assert metrics["function"] == "longshore-Start"
-    assert all(metrics[name] == [1.0] for name in counted)
+    assert directive["Dimensions"] == [["function", "service"]]
+    assert (line["function"], line["message"]) == ("longshore-Start", "answered")
+    assert all(line[name] == 1.0 for name in counted)
+    assert abs(line["_aws"]["Timestamp"] / 1000 - time.time()) < 60
+    # It is the only line that holds metrics.
+    assert "_aws" not in "".join(log.text.splitlines()[:-1]) + capsys.readouterr().out
+
+
+def test_requests_are_counted_whatever_is_logged(
+    log: Log, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logger._logger, "level", logging.ERROR)
+    call(fine)
+    assert log.lines == []
+    (line,) = capsys.readouterr().out.splitlines()
+    published = json.loads(line)
+    (directive,) = published["_aws"]["CloudWatchMetrics"]
+    assert (published["function"], published["Requests"]) == ("longshore-Start", [1.0])
+    assert directive["Namespace"] == "Longshore"
+
+
+def test_metrics_can_be_switched_off(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POWERTOOLS_METRICS_DISABLED", "true")
+    metrics._described.cache_clear()
+    try:
+        call(fine)
+    finally:
+        metrics._described.cache_clear()
+    assert log.lines[-1]["status"] == 200
+    assert "_aws" not in log.text
+
+
+# --- the log ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_line_is_as_powertools_would_write_it(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for the order of its fields, and for its time."""
+    monkeypatch.setenv("_X_AMZN_TRACE_ID", "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=x;Sampled=1")
+    logger.thread_safe_append_keys(correlation_id="request-1")
+    for number in range(2):
+        with monkeypatch.context() as patch:
+            if number:
+                patch.setattr(logs.Lines, "format", LambdaPowertoolsFormatter.format)
+            logger.info("said", number=7, nothing=None, text="é\n", more={"a": [1, None]}, operation=Operation.STOP)
+    logger.thread_safe_clear_keys()
+    ours, theirs = log.lines
+    for line in (ours, theirs):
+        assert datetime.fromisoformat(line.pop("timestamp")).utcoffset() == timedelta(0)
+    assert ours == theirs
+    assert (ours["xray_trace_id"], ours["text"]) == ("1-5759e988-bd862e3fe1be46a994272793", "é\n")
+    assert len(log.text.splitlines()) == 2
+
+
+def test_what_is_no_json_is_told_as_text(log: Log) -> None:
+    logger.info("said", it=CONTEXT)
+    assert log.lines[0]["it"] == str(CONTEXT)

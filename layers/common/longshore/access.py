@@ -4,8 +4,7 @@ Key (`user_id`, `scope`). Scope `account` holds `banned`; scope `project#<id>` h
 consistent, so a ban or a revoked role takes effect with the next request.
 """
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -15,12 +14,13 @@ from longshore.errors import (
     ExternalServiceError,
     InsufficientPermissionsError,
 )
-from longshore.models import Container, Role
+from longshore.models import Role
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
 
 ACCOUNT = "account"
+ROLES = frozenset(Role)
 OPERATING_ROLES = frozenset({Role.OPERATOR, Role.OWNER})
 
 _PREFETCH = 100
@@ -32,8 +32,17 @@ def project_scope(project_id: str) -> str:
     return f"project#{project_id}"
 
 
-@dataclass(frozen=True)
-class Grants:
+class OfProject(Protocol):
+    """What belongs to a project: a container, or what was read of one."""
+
+    @property
+    def project_id(self) -> str: ...
+
+
+T = TypeVar("T", bound=OfProject)
+
+
+class Grants(NamedTuple):
     """What is known of a user: the ban, and the roles by scope. `complete` when there are no more roles than these."""
 
     user_id: str
@@ -61,13 +70,17 @@ class Access:
             )
         except (ClientError, BotoCoreError) as error:
             raise ExternalServiceError("The database failed") from error
-        items = {item["scope"]["S"]: item for item in answer["Items"]}
-        banned = items.get(ACCOUNT, {}).get("banned", {}).get("BOOL", False)
-        roles = {scope: item["role"]["S"] for scope, item in items.items() if "role" in item}
+        banned, roles = False, {}
+        for item in answer["Items"]:
+            scope = item["scope"]["S"]
+            if scope == ACCOUNT:
+                banned = item.get("banned", {}).get("BOOL", False)
+            if "role" in item:
+                roles[scope] = item["role"]["S"]
         return Grants(user_id, banned, roles, complete="LastEvaluatedKey" not in answer)
 
-    def admit(self, grants: Grants, container: Container | None, *, operates: bool) -> Container:
-        """The container, when the user may read it (or operate it).
+    def admit(self, grants: Grants, container: T | None, *, operates: bool) -> T:
+        """The container (or what was read of it), when the user may read it (or operate it).
 
         Raises AccountBannedError, ContainerNotFoundError and InsufficientPermissionsError, in this order. A container
         that does not exist and one of a stranger's project look the same. One more read, for a user with more than a
@@ -97,4 +110,4 @@ class Access:
                 raise ExternalServiceError("The database failed") from error
             role = answer.get("Item", {}).get("role", {}).get("S")
         # A role that this version does not know gives nothing.
-        return next((known for known in Role if known == role), None)
+        return Role(role) if role in ROLES else None

@@ -99,9 +99,12 @@ def operations() -> "Operations":
     # What only operations need is not imported by the functions that read.
     from longshore.ecs import Ecs
     from longshore.freezer import Freezer
+    from longshore.models import Container, IdempotencyRecord, Outcome, PendingOperation, StatusLog
     from longshore.operations import Operations
     from longshore.steps import Steps
 
+    for model in (Container, IdempotencyRecord, Outcome, PendingOperation, StatusLog):
+        model.model_rebuild()
     clock = SystemClock()
     tasks = Ecs(ecs())
     freezer = Freezer(ssm, tasks, settings().host_command_document, clock)

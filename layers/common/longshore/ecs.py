@@ -7,9 +7,8 @@ unknown for a moment, and a stopped one is forgotten after an hour.
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -71,8 +70,7 @@ class PlacementError(EcsError):
         super().__init__(reason, no_effect=True)
 
 
-@dataclass(frozen=True)
-class Task:
+class Task(NamedTuple):
     """A task as ECS describes it. `exit_code` is the first that is not 0, 0 when all are, None when none is known."""
 
     arn: str

@@ -35,8 +35,11 @@ def task_events() -> "TaskEvents":
 
 @cache
 def servers() -> "Servers":
+    from longshore.models import Container, StatusLog
     from longshore.observed import Servers
 
+    for model in (Container, StatusLog):
+        model.model_rebuild()
     return Servers(bootstrap.store(), SystemClock())
 
 

@@ -8,12 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any
 
-from aws_lambda_powertools import Logger
-
+from longshore.logs import logger
 from longshore.metrics import Metric, publish
 from longshore.models import PendingOperation
-
-logger = Logger()
 
 Counts = Callable[[Mapping[str, Any]], Mapping[str, int]]
 Handler = Callable[[dict[str, Any], Any], Mapping[str, Any]]

@@ -9,19 +9,41 @@ A row has a dense number `seq` (1, 2, ...), and its rank among the rows with the
 Created_at never decreases from row to row, so the order by it is the order by seq.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import accumulate
+from typing import NamedTuple, Protocol
 
 from longshore.clock import MILLISECOND, to_text
 from longshore.models import NO_STATUS, Change, Container, StatusLog, StatusLogsQuery
 
 
-@dataclass(frozen=True)
-class Span:
-    """A page as one Query: the closed interval `low` to `high` of `attribute` on `index`."""
+class Counted(Protocol):
+    """What a page has to know of its container: a `Container` does, and so do its `Counters` alone."""
 
-    index: str
+    @property
+    def id(self) -> str: ...
+    @property
+    def log_count(self) -> int: ...
+    @property
+    def to_counts(self) -> dict[str, int]: ...
+    @property
+    def from_counts(self) -> dict[str, int]: ...
+
+
+class Counters(NamedTuple):
+    """The counters of a container's history, and whose it is."""
+
+    id: str
+    project_id: str
+    log_count: int
+    to_counts: dict[str, int]
+    from_counts: dict[str, int]
+
+
+class Span(NamedTuple):
+    """A page as one Query: the closed interval `low` to `high` of `attribute` on an index."""
+
+    index_name: str
     attribute: str
     low: int | str
     high: int | str
@@ -33,7 +55,7 @@ def rank_key(status: str | None, rank: int) -> str:
     return f"{status or ''}#{rank:010d}"
 
 
-def span(container: Container, query: StatusLogsQuery) -> Span | None:
+def span(container: Counted, query: StatusLogsQuery) -> Span | None:
     """Where the page lies, or None when it is past the end."""
     total = container.log_count
     first = (query.page - 1) * query.limit
@@ -62,8 +84,7 @@ def _key_at(counts: dict[str, int], position: int) -> str:
     raise ValueError(f"the counters {counts} have no row {position}")
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """A row with its place in each order."""
 
     log: StatusLog

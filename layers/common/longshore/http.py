@@ -4,18 +4,17 @@ A handler gets a `Request` and returns the `Answer`. Whatever it raises becomes 
 INFO with its code, and only an error of ours (5xx) as ERROR with its traceback.
 """
 
-import json
+import logging
 import os
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import wraps
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
-from aws_lambda_powertools import Logger
 from pydantic import BaseModel, ValidationError
+from pydantic_core import to_json
 
 from longshore.errors import (
     ErrorCode,
@@ -27,7 +26,8 @@ from longshore.errors import (
     TokenExpiredError,
 )
 from longshore.lifecycle import Operation
-from longshore.metrics import Metric, publish
+from longshore.logs import logger
+from longshore.metrics import Metric, embedded, publish
 from longshore.models import OperationRequest, Outcome, OutcomeKind, StatusLogsQuery
 
 STATUS_CODES: dict[ErrorCode, HTTPStatus] = {
@@ -52,11 +52,8 @@ IDEMPOTENCY_KEY = "Idempotency-Key"
 _ID = re.compile(r"[0-9a-f]{24}")
 _KEY = re.compile(r"[\x21-\x7e]{1,128}")
 
-logger = Logger()
 
-
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """A request whose caller is known. `id` is the gateway's, and the one that the caller is told."""
 
     event: Mapping[str, Any]
@@ -106,8 +103,7 @@ class Request:
         )
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """A success: the status, the envelope's message, and its data."""
 
     message: str
@@ -129,10 +125,17 @@ def endpoint(handler: Callable[[Request], Answer]) -> Callable[[dict[str, Any], 
         logger.thread_safe_append_keys(correlation_id=request_id, function=context.function_name)
         try:
             code, status, body = _answer(handler, event, request_id)
-            logger.info(
-                "answered", status=status.value, code=code, container_id=_path(event).get("id"), user_id=_user(event)
-            )
-            _count(context.function_name, code, status, time.perf_counter() - began)
+            told = {
+                "status": status.value,
+                "code": code,
+                "container_id": _path(event).get("id"),
+                "user_id": _user(event),
+            }
+            counted = _counted(code, status, time.perf_counter() - began)
+            if logger.log_level <= logging.INFO:
+                logger.info("answered", extra={**told, **embedded(context.function_name, counted)})
+            else:
+                publish(context.function_name, counted)
             return _response(status, body, request_id)
         finally:
             logger.thread_safe_clear_keys()
@@ -166,8 +169,8 @@ def _answer(
     """The code, the status and the body as JSON text. Never raises."""
     try:
         answer = handler(_request(event, request_id))
-        data = answer.data.model_dump(mode="json") if isinstance(answer.data, BaseModel) else answer.data
-        return "OK", answer.status, _text({"statusCode": answer.status.value, "message": answer.message, "data": data})
+        body = {"statusCode": answer.status.value, "message": answer.message, "data": answer.data}
+        return "OK", answer.status, _text(body)
     except LongshoreError as error:
         if STATUS_CODES[error.code] >= HTTPStatus.INTERNAL_SERVER_ERROR:
             logger.exception("failed", code=error.code)
@@ -184,7 +187,8 @@ def _error_answer(error: LongshoreError) -> tuple[str, HTTPStatus, str]:
 
 
 def _text(body: dict[str, Any]) -> str:
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    # pydantic's writer: it knows its own models, and is twice as fast as the standard library's.
+    return to_json(body).decode()
 
 
 def _request(event: Mapping[str, Any], request_id: str) -> Request:
@@ -234,8 +238,8 @@ def _response(status: HTTPStatus, body: str, request_id: str) -> dict[str, Any]:
     }
 
 
-def _count(function: str, code: str, status: HTTPStatus, seconds: float) -> None:
-    values: dict[Metric, float] = {Metric.REQUESTS: 1, Metric.DURATION: seconds * 1000}
+def _counted(code: str, status: HTTPStatus, seconds: float) -> dict[Metric, float]:
+    values: dict[Metric, float] = {Metric.REQUESTS: 1, Metric.DURATION: round(seconds * 1000, 3)}
     if status is HTTPStatus.ACCEPTED:
         values[Metric.ACCEPTED] = 1
     elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -244,4 +248,4 @@ def _count(function: str, code: str, status: HTTPStatus, seconds: float) -> None
         values[Metric.REFUSALS] = 1
     if code == ErrorCode.OPERATION_STATE_CONFLICT:
         values[Metric.CONFLICTS] = 1
-    publish(function, values)
+    return values

@@ -11,9 +11,8 @@ While an operation is pending every other one is refused, but for `force-stop`, 
 force-stop is not superseded by the next one: callers who repeat it faster than it takes would keep it from ever ending.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 
 class Status(StrEnum):
@@ -99,16 +98,14 @@ _SELF = {
 }
 
 
-@dataclass(frozen=True)
-class Proceed:
+class Proceed(NamedTuple):
     """The operation may begin with `step`; it takes the place of a pending one when `supersedes` is true."""
 
     step: Step
     supersedes: bool = False
 
 
-@dataclass(frozen=True)
-class Refused:
+class Refused(NamedTuple):
     """The operation may not begin. `message` is what the caller reads."""
 
     refusal: Refusal

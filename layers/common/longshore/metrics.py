@@ -1,9 +1,17 @@
-"""What the functions count, in CloudWatch's namespace `Longshore`. The template's alarms and dashboard name these."""
+"""What the functions count, in CloudWatch's namespace `Longshore`. The template's alarms and dashboard name these.
 
+CloudWatch takes them from the log (Embedded Metric Format): from a line of their own, or, for a request, from the line
+that tells of its answer.
+"""
+
+import time
 from collections.abc import Mapping
 from enum import StrEnum
+from functools import cache
+from typing import Any
 
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
+from aws_lambda_powertools.metrics.functions import is_metrics_disabled
 
 
 class Metric(StrEnum):
@@ -24,7 +32,29 @@ class Metric(StrEnum):
 
 
 def publish(function: str, values: Mapping[Metric, float], **dimensions: str) -> None:
-    """Write the values to the log, from where CloudWatch takes them (Embedded Metric Format)."""
+    """Write the values to the log, in a line of their own."""
+    _collected(function, values, dimensions).flush_metrics()
+
+
+def embedded(function: str, values: Mapping[Metric, float]) -> dict[str, Any]:
+    """The same as fields of a line of the log that has `service` and `function` already. None when metrics are off."""
+    described = _described(function, frozenset(values))
+    if described is None:
+        return {}
+    directive = {"Timestamp": time.time_ns() // 1_000_000, "CloudWatchMetrics": described}
+    return {"_aws": directive, **{metric.value: value for metric, value in values.items()}}
+
+
+@cache
+def _described(function: str, metrics: frozenset[Metric]) -> Any:
+    """What tells CloudWatch which of a line's fields are metrics: the same whatever their values are."""
+    if is_metrics_disabled():
+        return None
+    line: Any = _collected(function, dict.fromkeys(metrics, 0), {}).serialize_metric_set()
+    return line["_aws"]["CloudWatchMetrics"]
+
+
+def _collected(function: str, values: Mapping[Metric, float], dimensions: Mapping[str, str]) -> EphemeralMetrics:
     # Not the shared Metrics: functions may run in threads of one process, each with its own numbers.
     metrics = EphemeralMetrics()
     for dimension, what in {"function": function, **dimensions}.items():
@@ -32,4 +62,4 @@ def publish(function: str, values: Mapping[Metric, float], **dimensions: str) ->
     for metric, value in values.items():
         unit = MetricUnit.Milliseconds if metric is Metric.DURATION else MetricUnit.Count
         metrics.add_metric(metric.value, unit, value)
-    metrics.flush_metrics()
+    return metrics

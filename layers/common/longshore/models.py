@@ -3,9 +3,11 @@
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 from pydantic_core import PydanticCustomError
@@ -43,7 +45,8 @@ class Role(StrEnum):
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    # Built by whoever needs it (see bootstrap): a function that needs three of them does not wait for all.
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
 
 class Runtime(_Model):
@@ -158,19 +161,19 @@ class StatusLog(_Model):
     metadata: dict[str, Any] | None = None
 
 
-class Change(_Model):
+class Change(NamedTuple):
     """A change of status that was observed, before it has its place in the history."""
 
     to_status: Status
-    observed_at: Timestamp
+    observed_at: datetime
     triggered_by: Trigger
     duration_ms: int | None = None
-    metadata: dict[str, Any] = {}
+    metadata: Mapping[str, Any] = MappingProxyType({})
     task_arn: str | None = None  # the task that the container has from now on; None keeps the one it had
     task_version: int | None = None  # likewise
 
 
-class OperationRequest(_Model):
+class OperationRequest(NamedTuple):
     """What is asked for, by whom, and how the history shall tell it."""
 
     container_id: str

@@ -13,9 +13,8 @@ an error nothing has changed, or the operation is pending and will be settled.
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 from longshore.access import Access, Grants
 from longshore.clock import Clock
@@ -68,8 +67,7 @@ def new_id() -> str:
     return os.urandom(12).hex()
 
 
-@dataclass(frozen=True)
-class _Patience:
+class _Patience(NamedTuple):
     """How long to wait for effects, and whether the outcome answers the request.
 
     An answer is kept for an Idempotency-Key, be it a 202; and its caller would rather wait on than be told of one.
@@ -418,7 +416,7 @@ class Operations:
         change = change_by(pending, Status.FAILED, self._clock.now(), facts, task)
         if pending.step is not Step.START:
             # That its task runs, as events may go on to tell, does not say what the step has done to it.
-            change = change.model_copy(update={"task_version": NO_NEWER})
+            change = change._replace(task_version=NO_NEWER)
         return self._fail(container, change, None, patience)
 
     def _commit(

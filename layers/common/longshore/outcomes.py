@@ -1,5 +1,6 @@
 """What is said of an operation: the row that its step adds to the history, and the answer to its caller. Pure."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ from longshore.models import NO_NEWER, Change, Container, Outcome, OutcomeKind, 
 
 
 def change_by(
-    pending: PendingOperation, to_status: Status, at: datetime, facts: dict[str, Any], task: Task | None
+    pending: PendingOperation, to_status: Status, at: datetime, facts: Mapping[str, Any], task: Task | None
 ) -> Change:
     """The row of an operation's step. The task, if one was observed, is the container's from now on."""
     return Change(

@@ -1,11 +1,10 @@
 """What the functions are told by their environment. `template.yaml` sets each of these."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """The settings of the functions behind the API."""
 
     containers_table: str
@@ -27,8 +26,7 @@ class Settings:
         )
 
 
-@dataclass(frozen=True)
-class TokenSettings:
+class TokenSettings(NamedTuple):
     """How the authorizer verifies tokens. Empty strings mean: not set."""
 
     algorithm: str

@@ -4,10 +4,10 @@ Each step is safe to repeat: recovery runs it again after a crash, with the same
 database; `operations` turns its observation into a commit.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, TypeVar, assert_never
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeVar, assert_never
 
 from longshore.clock import Clock
 from longshore.ecs import Ecs, EcsError, PlacementError, Task, has_host
@@ -21,25 +21,22 @@ _FIRST_POLL = 0.2  # seconds between looks at a task, growing by half each time
 _LONGEST_POLL = 2.0
 
 
-@dataclass(frozen=True)
-class Reached:
+class Reached(NamedTuple):
     """The step's goal was observed. `facts` go into the history."""
 
     at: datetime
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = MappingProxyType({})
     task: Task | None = None  # as it was observed; a start's may have ended already
 
 
-@dataclass(frozen=True)
-class Ended:
+class Ended(NamedTuple):
     """The task had ended by itself before the step could act on it; None, ECS no longer knows it."""
 
     at: datetime
     task: Task | None
 
 
-@dataclass(frozen=True)
-class Broken:
+class Broken(NamedTuple):
     """The task stopped before it ever ran."""
 
     at: datetime
@@ -47,24 +44,21 @@ class Broken:
     task: Task
 
 
-@dataclass(frozen=True)
-class Unobserved:
+class Unobserved(NamedTuple):
     """Nothing was seen within the wait; the effect may still come."""
 
     reason: str
     task: Task | None = None  # a start's, as it was last seen
 
 
-@dataclass(frozen=True)
-class NoEffect:
+class NoEffect(NamedTuple):
     """What was asked was refused, and this try has changed nothing."""
 
     reason: str
     certain: bool = False  # nor has any try before
 
 
-@dataclass(frozen=True)
-class Uncertain:
+class Uncertain(NamedTuple):
     """A service failed, and whether the step took effect is not known."""
 
     reason: str

@@ -14,16 +14,15 @@ succeeds; a claim finds its own operation's id in the item and knows that it has
 
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from longshore.attributes import deserialize_item, serialize, serialize_item
 from longshore.clock import Clock, to_text
 from longshore.errors import ExternalServiceError
-from longshore.history import Entry, Span
+from longshore.history import Counted, Counters, Entry, Span
 from longshore.models import Container, IdempotencyRecord, Outcome, PendingOperation, StatusLog
 
 if TYPE_CHECKING:
@@ -68,15 +67,13 @@ class StoreError(ExternalServiceError):
     """DynamoDB failed after retries. A write may have taken effect or not."""
 
 
-@dataclass(frozen=True)
-class Superseded:
+class Superseded(NamedTuple):
     """A write was refused: the item is no longer as the snapshot says. `current` is how it is; None, gone."""
 
     current: Container | None
 
 
-@dataclass(frozen=True)
-class Replayed:
+class Replayed(NamedTuple):
     """A claim was refused because its Idempotency-Key is in use."""
 
     record: IdempotencyRecord
@@ -119,23 +116,31 @@ class Store:
         item = self._get(self._containers, container_id)
         return Container.model_validate(item) if item else None
 
+    def counters(self, container_id: str) -> Counters | None:
+        """What the pages of the container's history need of its item. One read."""
+        item = self._get(self._containers, container_id, "project_id, log_count, to_counts, from_counts")
+        if item is None:
+            return None
+        counts = item.get("log_count", 0), item.get("to_counts", {}), item.get("from_counts", {})
+        return Counters(container_id, item["project_id"], *counts)
+
     def record(self, record_id: str) -> IdempotencyRecord | None:
         """What is known of an Idempotency-Key within its 24 hours. One read."""
         return self._live_record(self._get(self._idempotency, record_id))
 
-    def page(self, container: Container, where: Span) -> list[StatusLog]:
-        """The rows of a page, in order. One Query that reads exactly those rows.
+    def page(self, container: Counted, where: Span) -> "list[Item]":
+        """The rows of a page, in order, as JSON values that `StatusLog` describes. One Query that reads just them.
 
         The page belongs to the container as it was read. When rows were added since, a page by status may read some of
         them too; they are left out, so that `total` and the rows agree.
         """
-        rows: list[StatusLog] = []
+        rows: list[Item] = []
         start: dict[str, Any] = {}
         while True:
             answer = self._call(
                 lambda start=start: self._dynamodb.query(  # type: ignore[misc]  # mypy cannot infer a lambda's default
                     TableName=self._status_logs,
-                    IndexName=where.index,
+                    IndexName=where.index_name,
                     KeyConditionExpression="container_id = :container AND #attribute BETWEEN :low AND :high",
                     ExpressionAttributeNames={"#attribute": where.attribute},
                     ExpressionAttributeValues={
@@ -148,10 +153,7 @@ class Store:
                     **start,
                 )
             )
-            for item in answer["Items"]:
-                row = deserialize_item(item)
-                if row["seq"] <= container.log_count:
-                    rows.append(_log(row))
+            rows += [_shown(item) for item in answer["Items"] if int(item["seq"]["N"]) <= container.log_count]
             # Only past 1 MB of rows.
             if "LastEvaluatedKey" not in answer:
                 return rows
@@ -417,9 +419,10 @@ class Store:
 
     # --- requests --------------------------------------------------------------------------------------------------
 
-    def _get(self, table: str, key: str) -> "Item | None":
+    def _get(self, table: str, key: str, attributes: str | None = None) -> "Item | None":
+        only: Any = {"ProjectionExpression": attributes} if attributes else {}
         answer = self._call(
-            lambda: self._dynamodb.get_item(TableName=table, Key={"id": {"S": key}}, ConsistentRead=True)
+            lambda: self._dynamodb.get_item(TableName=table, Key={"id": {"S": key}}, ConsistentRead=True, **only)
         )
         return deserialize_item(answer["Item"]) if "Item" in answer else None
 
@@ -508,3 +511,18 @@ def _old_item(reason: Any) -> "Item | None":
 def _log(row: "Item") -> StatusLog:
     row.setdefault("from_status", None)
     return StatusLog.model_validate(row)
+
+
+def _shown(item: "Item") -> "Item":
+    """A row that `log_item` wrote, as `StatusLog` is in JSON. Each by its name, which is quickest."""
+    return {
+        "id": item["id"]["S"],
+        "container_id": item["container_id"]["S"],
+        "from_status": item["from_status"]["S"] if "from_status" in item else None,
+        "to_status": item["to_status"]["S"],
+        "transition_time": item["transition_time"]["S"],
+        "created_at": item["created_at"]["S"],
+        "duration_ms": int(item["duration_ms"]["N"]) if "duration_ms" in item else None,
+        "triggered_by": item["triggered_by"]["S"],
+        "metadata": deserialize_item(item["metadata"]["M"]) if "metadata" in item else None,
+    }

@@ -8,8 +8,7 @@ import math
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jwt
 
@@ -24,8 +23,7 @@ _LONGEST = 8192  # characters of a token
 _LONGEST_USER_ID = 256  # characters
 
 
-@dataclass(frozen=True)
-class Caller:
+class Caller(NamedTuple):
     """Whom the token names, and when it is no longer accepted (seconds since 1970; the leeway is in it)."""
 
     user_id: str
