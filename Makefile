@@ -58,6 +58,9 @@ validate: $(VENV)/ready $(VENV)/sam/ready ## Validate the template, by SAM CLI a
 deploy: build ## Deploy to AWS (ENV=default, dev or prod of samconfig.toml)
 	$(SAM) deploy --config-env $(ENV)
 
+openapi: $(VENV)/ready ## Write openapi.yaml and docs/errors.md, which are made of the code
+	$(BIN)/python -m local.reference
+
 lint: $(VENV)/ready ## Check style, types and layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -95,4 +98,4 @@ $(VENV)/checkov/ready: tests/template/requirements-checkov.txt
 	@$(VENV)/checkov/bin/pip install --quiet --disable-pip-version-check --requirement $< >&2
 	@touch $@
 
-.PHONY: help up token test e2e build validate deploy simulate simulate-mutants lint format check checkov clean
+.PHONY: help up token test e2e build validate deploy openapi simulate simulate-mutants lint format check checkov clean

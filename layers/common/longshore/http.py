@@ -49,8 +49,8 @@ STATUS_CODES: dict[ErrorCode, HTTPStatus] = {
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 
-_ID = re.compile(r"[0-9a-f]{24}")
-_KEY = re.compile(r"[\x21-\x7e]{1,128}")
+CONTAINER_ID = re.compile(r"[0-9a-f]{24}")
+KEY_FORMAT = re.compile(r"[\x21-\x7e]{1,128}")
 
 
 class Request(NamedTuple):
@@ -86,7 +86,7 @@ class Request(NamedTuple):
         values = header_values(self.event, IDEMPOTENCY_KEY)
         if len(values) > 1:
             raise InvalidInputError([{"instancePath": f"/{IDEMPOTENCY_KEY}", "message": "must be given once"}])
-        if values and not _KEY.fullmatch(values[0]):
+        if values and not KEY_FORMAT.fullmatch(values[0]):
             raise InvalidInputError(
                 [{"instancePath": f"/{IDEMPOTENCY_KEY}", "message": "must be 1 to 128 visible ASCII characters"}]
             )
@@ -198,7 +198,7 @@ def _request(event: Mapping[str, Any], request_id: str) -> Request:
     if time.time() >= int(authorizer["expires_at"]):
         raise TokenExpiredError
     container_id = _path(event).get("id") or ""
-    if not _ID.fullmatch(container_id):
+    if not CONTAINER_ID.fullmatch(container_id):
         raise InvalidIdError
     return Request(event, request_id, authorizer["user_id"], container_id)
 

@@ -1,0 +1,18 @@
+"""`python -m local.reference` writes the files that are made of the code: again after each change, or a test fails."""
+
+from __future__ import annotations
+
+from local.reference import errors_page, openapi
+from local.template import ROOT
+
+PAGES = {ROOT / "openapi.yaml": openapi.text, ROOT / "docs" / "errors.md": errors_page.text}
+
+
+def main() -> None:
+    for path, text in PAGES.items():
+        path.write_text(text(), encoding="utf-8")
+        print(path.relative_to(ROOT))
+
+
+if __name__ == "__main__":
+    main()

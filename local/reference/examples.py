@@ -1,0 +1,194 @@
+"""An example of every answer, made by the code that answers, so that it says what that would say."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from longshore import http, outcomes
+from longshore.errors import ErrorCode, ExternalServiceError, InvalidInputError, LongshoreError, StateConflictError
+from longshore.lifecycle import LaunchType, Operation, Refused, Status, Step, decide, final_status
+from longshore.models import (
+    Container,
+    ContainerView,
+    Outcome,
+    Pagination,
+    PendingOperation,
+    Runtime,
+    StatusLog,
+    StatusLogsPage,
+    Trigger,
+)
+from pydantic import BaseModel
+
+from local.reference.catalogue import CATALOGUE
+
+Example = dict[str, Any]
+
+CONTAINER: Final = "507f1f77bcf86cd799439011"
+PROJECT: Final = "507f1f77bcf86cd799439033"
+REQUEST: Final = "3292ada3-d396-443c-80da-ca64ee8e4e2f"
+
+MALFORMED: Final = "The request is malformed"
+"""The gateway's words, in the template."""
+
+_AT: Final = datetime(2025, 1, 15, 10, 30, tzinfo=UTC)
+_REGISTERED: Final = _AT - timedelta(days=9)
+_OPERATION: Final = "4930ca98cfe899be780b18a4"
+_TASK: Final = "4f0a2f6d0c9b4e0f8f7d3b1a5c6e7d80"
+
+
+def container() -> Example:
+    """GET /containers/{id}, by what the container is doing."""
+    return {
+        "running": _read("A container that runs", _container(Status.RUNNING)),
+        "starting": _read("While an operation is pending", _container(Status.STOPPED, Operation.START)),
+        "expired": _read("Its server is gone", _container(Status.EXPIRED)),
+    }
+
+
+def status_logs() -> Example:
+    """GET /containers/{id}/status-logs."""
+    first = StatusLog(
+        id="507f1f77bcf86cd799439076",
+        container_id=CONTAINER,
+        from_status=None,
+        to_status=Status.STOPPED,
+        transition_time=_REGISTERED,
+        created_at=_REGISTERED + timedelta(milliseconds=12),
+        triggered_by=Trigger.SYSTEM,
+        metadata={"reason": "Registered"},
+    )
+    second = StatusLog(
+        id="507f1f77bcf86cd799439077",
+        container_id=CONTAINER,
+        from_status=Status.STOPPED,
+        to_status=Status.RUNNING,
+        transition_time=_AT,
+        created_at=_AT + timedelta(milliseconds=12),
+        duration_ms=3500,
+        triggered_by=Trigger.USER,
+        metadata={
+            "command": "start",
+            "actor": "operator",
+            "request_id": REQUEST,
+            "operation_id": _OPERATION,
+            "task_id": _TASK,
+        },
+    )
+
+    def page(summary: str, number: int, rows: list[StatusLog]) -> Example:
+        told = Pagination(total=2, page=number, limit=10, totalPages=1)
+        data = StatusLogsPage(logs=rows, pagination=told)
+        return _answered(summary, "Container status logs retrieved successfully", data)
+
+    return {
+        "page": page("Newest first", 1, [second, first]),
+        "past-the-end": page("A page past the end", 2, []),
+    }
+
+
+def completed() -> Example:
+    """POST /containers/{id}/{operation}, 200, by operation."""
+    found = {}
+    for operation in Operation:
+        status = final_status(operation)
+        outcome = outcomes.completed(_container(status), _pending(operation), status)
+        found[operation.value] = _operated(operation.value.capitalize(), outcome)
+    return found
+
+
+def accepted() -> Example:
+    """POST /containers/{id}/{operation}, 202."""
+    container = _container(Status.STOPPED)
+    return {"start": _operated("Its task is not running yet", outcomes.accepted(container, _pending(Operation.START)))}
+
+
+def errors(code: ErrorCode) -> Example:
+    """The answers with an error code, each under a name that no other code has."""
+    name = code.lower().replace("_", "-")
+    match code:
+        case ErrorCode.VALIDATION_ERROR:
+            limit = InvalidInputError([{"instancePath": "/limit", "message": "must be <= 100"}])
+            return {
+                f"{name}-request": _refused("The request is malformed, or too large", code, message=MALFORMED),
+                f"{name}-query": _refused("A parameter is out of its bounds", code, limit),
+                f"{name}-operation": _refused("An operation that does not exist", code, http.unknown_operation()),
+            }
+        case ErrorCode.OPERATION_STATE_CONFLICT:
+            pending = _conflict(Status.STOPPED, Operation.START)
+            return {
+                f"{name}-status": _refused("The status does not allow it", code, _conflict(Status.RUNNING)),
+                f"{name}-pending": _refused("An operation is pending", code, pending),
+            }
+        case ErrorCode.EXTERNAL_SERVICE_ERROR:
+            return {name: _refused(CATALOGUE[code].title, code, ExternalServiceError("The database failed"))}
+        case _:
+            return {name: _refused(CATALOGUE[code].title, code)}
+
+
+def _container(status: Status, pending: Operation | None = None) -> Container:
+    return Container(
+        id=CONTAINER,
+        project_id=PROJECT,
+        name="orders",
+        status=status,
+        status_since=_AT,
+        runtime=Runtime(cluster="default", task_definition="web", launch_type=LaunchType.EC2),
+        operation=_pending(pending) if pending else None,
+        created_at=_REGISTERED,
+        updated_at=_AT + timedelta(minutes=5) if pending else _AT,
+    )
+
+
+def _pending(operation: Operation) -> PendingOperation:
+    began = _AT + timedelta(minutes=5)
+    return PendingOperation(
+        id=_OPERATION,
+        operation=operation,
+        step=Step.START,
+        started_at=began,
+        since=began,
+        deadline=began + timedelta(minutes=1),
+        triggered_by=Trigger.USER,
+    )
+
+
+def _conflict(status: Status, pending: Operation | None = None) -> StateConflictError:
+    verdict = decide(status, Operation.START, pending, LaunchType.EC2)
+    assert isinstance(verdict, Refused)
+    try:
+        outcomes.given(outcomes.conflict(_container(status, pending), Operation.START, verdict.message))
+    except StateConflictError as error:
+        return error
+    raise AssertionError("a conflict is an error")
+
+
+def _read(summary: str, container: Container) -> Example:
+    return _answered(summary, "Container retrieved successfully", ContainerView.of(container))
+
+
+def _answered(summary: str, message: str, data: BaseModel) -> Example:
+    return _succeeded(summary, http.Answer(message, data))
+
+
+def _operated(summary: str, outcome: Outcome) -> Example:
+    return _succeeded(summary, http.operation_answer(outcome))
+
+
+def _succeeded(summary: str, answer: http.Answer) -> Example:
+    data = answer.data.model_dump(mode="json") if isinstance(answer.data, BaseModel) else answer.data
+    return {
+        "summary": summary,
+        "value": {"statusCode": answer.status.value, "message": answer.message, "data": data},
+    }
+
+
+def _refused(summary: str, code: ErrorCode, error: LongshoreError | None = None, message: str | None = None) -> Example:
+    """The answer to an error; without one, the code's usual, with this message or its own."""
+    entry = CATALOGUE[code]
+    said = error.message if error else message or entry.message
+    value: dict[str, Any] = {"statusCode": entry.status, "error": entry.phrase, "code": code.value, "message": said}
+    if error is not None:
+        value["data"] = error.data
+    return {"summary": summary, "value": value}

@@ -1,0 +1,188 @@
+"""JSON Schemas of what the API takes and answers, made of the library's models."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from longshore import http
+from longshore.clock import to_text
+from longshore.errors import ErrorCode
+from longshore.models import ContainerView, Outcome, PendingOperation, StatusLogsPage, StatusLogsQuery
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue, models_json_schema
+
+from local.reference.catalogue import CATALOGUE, Entry
+from local.reference.texts import Texts
+
+Schema = dict[str, Any]
+
+ID: Final[Schema] = {"type": "string", "pattern": f"^{http.CONTAINER_ID.pattern}$"}
+TIME: Final[Schema] = {
+    "type": "string",
+    "format": "date-time",
+    "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$",
+}
+_REF: Final = "#/components/schemas/{model}"
+_IDS: Final = {"id", "container_id", "project_id"}
+# What a row's metadata may hold that is not plain text.
+_METADATA: Final[dict[str, Schema]] = {
+    "command": {"$ref": _REF.format(model="Operation")},
+    "superseded": {"$ref": _REF.format(model="Operation")},
+    "exit_code": {"type": "integer"},
+    "observed_at": TIME,
+}
+_TEXTS_OF_METADATA: Final = (
+    "actor",
+    "request_id",
+    "operation_id",
+    "task_id",
+    "reason",
+    "stop_code",
+    "rule",
+    "kill_refused",
+)
+
+
+class _Generator(GenerateJsonSchema):
+    """Pydantic's, which does not see that what is written by `to_text` is a time."""
+
+    def ser_schema(self, schema: Any) -> JsonSchemaValue | None:
+        return dict(TIME) if schema.get("function") is to_text else super().ser_schema(schema)
+
+
+def ref(name: str) -> Schema:
+    """A reference to a schema of the document."""
+    return {"$ref": _REF.format(model=name)}
+
+
+def query() -> dict[str, Schema]:
+    """The query parameters of status-logs, by name."""
+    own = StatusLogsQuery.model_json_schema(schema_generator=_Generator)["properties"]
+    # Pydantic leaves bounds behind a validator under its own names for them.
+    names = {"ge": "minimum", "le": "maximum"}
+    return {
+        name: {names.get(key, key): value for key, value in schema.items() if key != "title"}
+        for name, schema in own.items()
+    }
+
+
+def schemas(texts: Texts) -> dict[str, Schema]:
+    """Every schema of the document, by name."""
+    found = {name: _described(texts, name, schema) for name, schema in _data().items()}
+    return found | {name_of(entry): _error(texts, entry) for entry in CATALOGUE.values()}
+
+
+def success(texts: Texts, status: int, data: str) -> Schema:
+    """The envelope of a success."""
+    return _envelope(texts, statusCode={"const": status}, message={"type": "string"}, data=ref(data))
+
+
+def name_of(entry: Entry) -> str:
+    """The name of an error's schema: `MissingToken` for MISSING_TOKEN."""
+    return "".join(word.capitalize() for word in entry.code.split("_"))
+
+
+def _error(texts: Texts, entry: Entry) -> Schema:
+    data: dict[str, Schema] = {}
+    match entry.code:
+        case ErrorCode.VALIDATION_ERROR:
+            data = {"data": {"type": "array", "minItems": 1, "items": ref("Fault")}}
+        case ErrorCode.OPERATION_STATE_CONFLICT:
+            data = {"data": ref("StateConflict")}
+        case ErrorCode.EXTERNAL_SERVICE_ERROR:
+            data = {"data": ref("ExternalServiceReason")}
+    envelope = _envelope(
+        texts,
+        statusCode={"const": entry.status},
+        error={"const": entry.phrase},
+        code={"const": entry.code.value},
+        message={"type": "string"},
+        **data,
+    )
+    if entry.code is ErrorCode.VALIDATION_ERROR:
+        # What is refused before a parameter is looked at has none to name.
+        envelope["required"].remove("data")
+    return {"title": entry.title, "description": f"{entry.description}\n\n{entry.resolution}", **envelope}
+
+
+def _data() -> dict[str, Schema]:
+    """The schemas of what is in the envelopes, without texts."""
+    own = _of_models()
+    outcome, pending, container = own.pop("Outcome"), own.pop("PendingOperation"), own.pop("ContainerView")
+    operation = _part(outcome, "operation", "container_id", "project_id", "message", "status")
+    succeeded = _object(error={"const": False}, **operation["properties"])
+    refused = _object(error={"const": True}, **operation["properties"])
+    nothing_or_pending = _nullable(ref("PendingOperation"))
+    container["properties"]["pending_operation"] = nothing_or_pending
+    own["StatusLog"]["properties"]["metadata"] = _nullable(ref("StatusLogMetadata"))
+    metadata = {name: {"type": "string"} for name in _TEXTS_OF_METADATA} | _METADATA
+    return {
+        "Container": container,
+        **own,
+        "PendingOperation": _part(pending, "operation", "started_at", "triggered_by"),
+        "StatusLogMetadata": {"type": "object", "properties": metadata, "additionalProperties": True},
+        "OperationCompleted": succeeded,
+        "OperationAccepted": _with(succeeded, pending_operation=ref("PendingOperation")),
+        "StateConflict": _with(
+            refused,
+            allowed_operations=container["properties"]["allowed_operations"],
+            pending_operation=nothing_or_pending,
+        ),
+        "ExternalServiceReason": _object(reason={"type": "string"}),
+        "Fault": _object(instancePath={"type": "string"}, message={"type": "string"}),
+    }
+
+
+def _of_models() -> dict[str, Schema]:
+    """The models' schemas as they are written, without what is only of use inside."""
+    mode: JsonSchemaMode = "serialization"
+    models = [(model, mode) for model in (ContainerView, StatusLogsPage, Outcome, PendingOperation)]
+    found = models_json_schema(models, ref_template=_REF, schema_generator=_Generator)[1]["$defs"]
+    return {name: _plain(schema) for name, schema in found.items() if name not in {"OutcomeKind", "Step"}}
+
+
+def _plain(schema: Schema) -> Schema:
+    if "properties" not in schema:
+        return {"type": schema["type"], "enum": schema["enum"]}
+    return _object(**{name: _plain_property(name, own) for name, own in schema["properties"].items()})
+
+
+def _plain_property(name: str, schema: Schema) -> Schema:
+    """The property without titles and defaults: an answer has all of them. No number of ours is negative."""
+    if name in _IDS:
+        return dict(ID)
+    own = {key: value for key, value in schema.items() if key not in {"title", "default"}}
+    match own:
+        case {"anyOf": [{"type": "integer"}, {"type": "null"}]}:
+            return {"type": ["integer", "null"], "minimum": 0}
+        case {"type": "integer"}:
+            return {"type": "integer", "minimum": 0}
+    return own
+
+
+def _nullable(schema: Schema) -> Schema:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def _object(**properties: Schema) -> Schema:
+    return {"type": "object", "required": list(properties), "properties": properties}
+
+
+def _part(schema: Schema, *names: str) -> Schema:
+    return _object(**{name: schema["properties"][name] for name in names})
+
+
+def _with(schema: Schema, **more: Schema) -> Schema:
+    return _object(**schema["properties"], **more)
+
+
+def _envelope(texts: Texts, **properties: Schema) -> Schema:
+    return _object(**{name: {**own, "description": texts("envelope", name)} for name, own in properties.items()})
+
+
+def _described(texts: Texts, name: str, schema: Schema) -> Schema:
+    described = {"description": texts("schemas", name, "is"), **schema}
+    if "properties" in schema:
+        described["properties"] = {
+            key: {**own, "description": texts("schemas", name, key)} for key, own in schema["properties"].items()
+        }
+    return described

@@ -1,0 +1,156 @@
+"""openapi.yaml says what the code says: routes, codes, messages, examples."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from documented import Documented, closed
+from longshore.errors import ErrorCode
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from local import template
+from local.gateway import Gateway
+from local.reference import openapi
+from local.reference.__main__ import PAGES
+from local.reference.catalogue import CATALOGUE
+from local.reference.texts import TextError, Texts
+
+ROOT = Path(__file__).parents[2]
+DOCUMENT: dict[str, Any] = yaml.safe_load((ROOT / "openapi.yaml").read_text())
+STACK = template.load(ROOT / "template.yaml", {})
+METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}
+
+
+def operations() -> list[tuple[str, str, dict[str, Any]]]:
+    """Every operation of the document: its method, path and definition."""
+    return [
+        (method.upper(), path, operation)
+        for path, item in DOCUMENT["paths"].items()
+        for method, operation in item.items()
+        if method in METHODS
+    ]
+
+
+def answers() -> list[tuple[str, int]]:
+    """Every answer of every operation: the operation's id, and the status."""
+    return [
+        (operation["operationId"], int(status)) for _, _, operation in operations() for status in operation["responses"]
+    ]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_what_is_made_of_the_code_is_up_to_date(path: Path) -> None:
+    assert path.read_text(encoding="utf-8") == PAGES[path](), "run `make openapi`"
+
+
+def test_it_is_valid() -> None:
+    OpenAPIV31SpecValidator(DOCUMENT).validate()
+
+
+def test_its_routes_are_the_template_s() -> None:
+    assert STACK.api
+    routes = {route for route in Gateway(STACK.api, lambda *_: None).routes if route[0] != "OPTIONS"}
+    documented = {(method, f"{openapi.BASE}{path}") for method, path, _ in operations()}
+    # Each operation has a function of its own, and a further one tells which there are.
+    every = ("POST", f"{openapi.BASE}/containers/{{id}}/{{operation}}")
+    names = DOCUMENT["components"]["schemas"]["Operation"]["enum"]
+    assert documented | {("POST", every[1].replace("{operation}", name)) for name in names} == routes
+    assert every in documented
+
+
+@pytest.mark.parametrize(("method", "path", "operation"), operations(), ids=lambda value: str(value)[:40])
+def test_path_parameters(method: str, path: str, operation: dict[str, Any]) -> None:
+    documented = Documented(DOCUMENT)
+    parameters = [documented.resolve(parameter) for parameter in operation["parameters"]]
+    assert {p["name"] for p in parameters if p["in"] == "path"} == set(re.findall(r"{(\w+)}", path))
+    assert all(p["required"] for p in parameters if p["in"] == "path")
+
+
+def test_operation_ids_and_security() -> None:
+    assert [operation["operationId"] for _, _, operation in operations()] == ["getContainer", "getStatusLogs", "manage"]
+    (scheme,) = DOCUMENT["components"]["securitySchemes"]
+    assert DOCUMENT["security"] == [{scheme: []}]
+    assert not any("security" in operation for _, _, operation in operations())
+
+
+def test_every_error_code_has_all_its_texts() -> None:
+    codes = DOCUMENT["x-error-codes"]
+    assert list(codes) == [code.value for code in ErrorCode]
+    for told in codes.values():
+        assert list(told) == ["status", "title", "message", "description", "resolution"]
+        for name in ("description", "resolution"):
+            assert told[name].endswith("."), told
+        assert not told["title"].endswith(".")
+
+
+def test_every_error_code_is_an_answer_of_some_operation_and_its_status_is_the_answer_s() -> None:
+    documented = Documented(DOCUMENT)
+    found = set()
+    for _, _, operation in operations():
+        for status, answer in operation["responses"].items():
+            if int(status) >= 400:
+                codes = documented.codes(answer)
+                assert {CATALOGUE[ErrorCode(code)].status for code in codes} == {int(status)}
+                found |= codes
+    assert found == set(ErrorCode)
+
+
+@pytest.mark.parametrize(("operation", "status"), answers())
+def test_every_answer_has_examples_of_all_that_it_may_say_which_are_as_it_says(operation: str, status: int) -> None:
+    documented = Documented(closed(DOCUMENT))
+    answer = documented.answer(operation, status)
+    told = documented.examples(answer)
+    assert told
+    for name, example in told.items():
+        assert documented.faults(answer, example) == [], name
+    assert {example["code"] for example in told.values() if "code" in example} == documented.codes(answer)
+
+
+@pytest.mark.parametrize(("operation", "status"), answers())
+def test_a_schema_refuses_what_is_left_out_and_what_is_too_much(operation: str, status: int) -> None:
+    """What the test above relies on, and the tests of real answers."""
+    documented = Documented(closed(DOCUMENT))
+    answer = documented.answer(operation, status)
+    for example in documented.examples(answer).values():
+        assert documented.faults(answer, {**example, "trace": "x"})
+        for key in example.keys() - {"data"}:
+            assert documented.faults(answer, {name: value for name, value in example.items() if name != key})
+        if isinstance(example.get("data"), dict):
+            assert documented.faults(answer, {**example, "data": {**example["data"], "arn": "x"}})
+            for key in example["data"]:
+                less = {name: value for name, value in example["data"].items() if name != key}
+                assert documented.faults(answer, {**example, "data": less}), key
+
+
+def test_the_gateway_s_messages_are_the_catalogue_s() -> None:
+    assert STACK.api
+    usual = {entry.code.value: entry.message for entry in CATALOGUE.values()}
+    found = set()
+    for response in STACK.api.body["x-amazon-apigateway-gateway-responses"].values():
+        body = json.loads(response["responseTemplates"]["application/json"])
+        if body["code"].startswith("$context") or body["code"] == ErrorCode.VALIDATION_ERROR:
+            continue
+        assert body["message"] == usual[body["code"]]
+        assert body["statusCode"] == CATALOGUE[ErrorCode(body["code"])].status
+        found.add(body["code"])
+    assert found >= {ErrorCode.ROUTE_NOT_FOUND, ErrorCode.RATE_LIMITED}
+    malformed = DOCUMENT["components"]["examples"]["validation-error-request"]["value"]
+    bad_request = STACK.api.body["x-amazon-apigateway-gateway-responses"]["BAD_REQUEST_BODY"]
+    assert json.loads(bad_request["responseTemplates"]["application/json"]) == malformed
+
+
+def test_nothing_internal_is_told() -> None:
+    text = (ROOT / "openapi.yaml").read_text()
+    assert not re.search(r"arn:|longshore-|Traceback|boto|pydantic|\.py\b", text)
+
+
+def test_a_text_that_is_missing_or_left_over_is_an_error() -> None:
+    texts = Texts()
+    with pytest.raises(TextError, match="no text for schemas/Container/colour"):
+        texts("schemas", "Container", "colour")
+    texts("about")
+    with pytest.raises(TextError, match=r"tells of what there is not: envelope/code, .*schemas/Container/id"):
+        texts.check()

@@ -1,0 +1,183 @@
+"""What the API answers over HTTP is what openapi.yaml says that it may: no more, no less."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from api_client import Api
+from documented import Documented, closed
+from longshore.errors import ErrorCode
+from longshore.lifecycle import Operation
+
+from local import tokens
+from local.gateway import BODY_LIMIT
+from local.seed import Seeder, container_id
+from local.stack import LocalStack
+
+DOCUMENT: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "openapi.yaml").read_text())
+DOCUMENTED = Documented(closed(DOCUMENT))
+STOPPED, RUNNING, EXPIRED, FARGATE, LONG = (container_id(number) for number in (11, 12, 15, 16, 17))
+UNKNOWN = "0123456789abcdef01234567"
+OPERATIONS = {"getContainer": ("GET", ""), "getStatusLogs": ("GET", "/status-logs"), "manage": ("POST", "/start")}
+
+
+def as_documented(operation: str, response: httpx.Response) -> Any:
+    """Assert that the operation may give this answer; its body."""
+    answer = DOCUMENTED.answer(operation, response.status_code)
+    body = response.json()
+    assert DOCUMENTED.faults(answer, body) == [], response.text
+    assert DOCUMENTED.faults_of_headers(answer, response.headers) == []
+    assert response.headers["Content-Type"] == "application/json"
+    return body
+
+
+def told_of(page: Any) -> None:
+    """Assert that the document tells of all that the rows' metadata has: more may be there, but not of our writing."""
+    told = DOCUMENT["components"]["schemas"]["StatusLogMetadata"]["properties"].keys()
+    assert page["data"]["logs"]
+    for row in page["data"]["logs"]:
+        assert (row["metadata"] or {}).keys() <= told
+
+
+def example(operation: str, status: int, name: str) -> Any:
+    """A body that the document has as an example."""
+    return DOCUMENTED.examples(DOCUMENTED.answer(operation, status))[name]
+
+
+@dataclass
+class Calls:
+    """Makes an operation's simplest call."""
+
+    api: Api
+    operation: str
+
+    def __call__(self, identity: str = RUNNING, user: str | None = "operator", **options: Any) -> Any:
+        method, below = OPERATIONS[self.operation]
+        response = self.api.call(method, f"/containers/{identity}{below}", user, **options)
+        return as_documented(self.operation, response)
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[LocalStack]:
+    """An operation is waited for only briefly, so that some are still under way."""
+    parameters = {"WaitSeconds": "2", "ThrottleRate": "100000", "ThrottleBurst": "100000"}
+    quick = {"run_delay": 0.05, "stop_delay": 0.05, "command_delay": 0.03}
+    with LocalStack(port=0, parameters=parameters, emulator_options=quick) as local:
+        yield local
+
+
+@pytest.fixture(params=OPERATIONS)
+def call(request: pytest.FixtureRequest, api: Api) -> Calls:
+    return Calls(api, request.param)
+
+
+@pytest.mark.parametrize("number", [11, 12, 13, 14, 15, 16, 17])
+def test_containers(api: Api, number: int) -> None:
+    body = as_documented("getContainer", api.get(container_id(number)))
+    assert body["message"] == example("getContainer", 200, "running")["message"]
+
+
+@pytest.mark.parametrize("query", [{}, {"page": 3, "limit": 100}, {"page": 10**9}, {"sort_by": "to_status"}])
+def test_history(api: Api, query: dict[str, Any]) -> None:
+    body = as_documented("getStatusLogs", api.logs(LONG, **query))
+    assert body["message"] == example("getStatusLogs", 200, "page")["message"]
+
+
+@pytest.mark.parametrize("operation", Operation)
+def test_an_operation_that_is_observed(api: Api, seeder: Seeder, fresh_id: str, operation: Operation) -> None:
+    before = {Operation.START: "stopped", Operation.RESUME: "paused"}.get(operation, "running")
+    seeder.add(fresh_id, ["stopped", "running", "paused"][: ["stopped", "running", "paused"].index(before) + 1])
+    body = as_documented("manage", api.post(fresh_id, operation))
+    told = example("manage", 200, operation)
+    ours = {"container_id": fresh_id}
+    assert body == {**told, "data": {**told["data"], **ours}}
+    told_of(as_documented("getStatusLogs", api.logs(fresh_id)))
+
+
+def test_an_operation_that_is_under_way(api: Api, seeder: Seeder, fresh_id: str) -> None:
+    seeder.task_definition("never-runs", labels={"simulate.start": "never"})
+    seeder.add(fresh_id, ["stopped"], task_definition="never-runs")
+    accepted = api.post(fresh_id, "start")
+    assert accepted.status_code == 202
+    pending = as_documented("manage", accepted)["data"]["pending_operation"]
+    shown = as_documented("getContainer", api.get(fresh_id))["data"]
+    conflict = as_documented("manage", api.post(fresh_id, "stop"))["data"]
+    assert pending == shown["pending_operation"] == conflict["pending_operation"]
+    as_documented("manage", api.post(fresh_id, "force-stop"))
+    told_of(as_documented("getStatusLogs", api.logs(fresh_id)))
+
+
+@pytest.mark.parametrize(
+    ("operation", "identity", "code"),
+    [
+        ("start", RUNNING, ErrorCode.OPERATION_STATE_CONFLICT),
+        ("resume", STOPPED, ErrorCode.OPERATION_STATE_CONFLICT),
+        ("pause", FARGATE, ErrorCode.VALIDATION_ERROR),
+        ("explode", RUNNING, ErrorCode.VALIDATION_ERROR),
+        ("start", EXPIRED, ErrorCode.OPERATION_NOT_PERMITTED_ON_EXPIRED),
+    ],
+)
+def test_refusals(api: Api, operation: str, identity: str, code: ErrorCode) -> None:
+    assert as_documented("manage", api.post(identity, operation))["code"] == code
+
+
+def test_a_bad_query(api: Api) -> None:
+    assert as_documented("getStatusLogs", api.logs(RUNNING, limit=101, page=0))["code"] == ErrorCode.VALIDATION_ERROR
+
+
+def test_no_token(call: Calls) -> None:
+    assert call(user=None)["code"] == ErrorCode.MISSING_TOKEN
+
+
+@pytest.mark.parametrize(
+    ("token", "code"),
+    [("x", ErrorCode.INVALID_TOKEN), (tokens.token("operator", -1), ErrorCode.TOKEN_EXPIRED)],
+    ids=["invalid", "expired"],
+)
+def test_a_bad_token(call: Calls, token: str, code: ErrorCode) -> None:
+    assert call(user=None, headers={"Authorization": f"Bearer {token}"})["code"] == code
+
+
+@pytest.mark.parametrize(
+    ("identity", "user", "code"),
+    [
+        ("x", "operator", ErrorCode.INVALID_ID_FORMAT),
+        (RUNNING, "banned", ErrorCode.ACCOUNT_BANNED),
+        (RUNNING, "stranger", ErrorCode.CONTAINER_NOT_FOUND),
+        (UNKNOWN, "operator", ErrorCode.CONTAINER_NOT_FOUND),
+        ("a/b", "operator", ErrorCode.ROUTE_NOT_FOUND),
+    ],
+)
+def test_callers_and_ids(call: Calls, identity: str, user: str, code: ErrorCode) -> None:
+    assert call(identity, user)["code"] == code
+
+
+def test_a_viewer(api: Api) -> None:
+    refused = as_documented("manage", api.post(RUNNING, "stop", "viewer"))
+    assert refused["code"] == ErrorCode.INSUFFICIENT_PERMISSIONS
+    as_documented("getContainer", api.get(RUNNING, "viewer"))
+
+
+def test_a_service_fails(emulator: Any, call: Calls) -> None:
+    emulator.faults.add("dynamodb", "GetItem", "InternalServerError", times=None)
+    assert call()["code"] == ErrorCode.EXTERNAL_SERVICE_ERROR
+
+
+def test_a_defect(stack: LocalStack, seeder: Seeder, call: Calls, fresh_id: str) -> None:
+    seeder.add(fresh_id, ["stopped"])
+    stack.client("dynamodb").update_item(
+        TableName=stack.table_name("ContainersTable"),
+        Key={"id": {"S": fresh_id}},
+        UpdateExpression="SET #status = :unheard",
+        ExpressionAttributeNames={"#status": "status"},
+        ExpressionAttributeValues={":unheard": {"S": "unheard-of"}},
+    )
+    assert call(fresh_id)["code"] == ErrorCode.INTERNAL_SERVER_ERROR
+
+
+def test_a_request_that_is_too_large(call: Calls) -> None:
+    assert call(content=bytes(BODY_LIMIT + 1))["code"] == ErrorCode.VALIDATION_ERROR
