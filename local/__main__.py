@@ -116,6 +116,7 @@ def _welcome(url: str, database: str, token: str) -> str:
     return "\n".join(
         [
             f"Longshore serves {url}/api/v1",
+            f"Reference: {url}/docs",
             f"Database: {database}",
             f"Demo project {PROJECT}; the token below is user operator's and is good for a day.",
             "",

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import importlib.util
 import mimetypes
 from pathlib import Path
 
 from local.gateway import Response
 from local.server import Page
+from local.template import ROOT
 
-_TEXT = ("text/", "application/javascript", "application/json", "image/svg+xml")
+_YAML = "application/yaml"  # RFC 9512
+_TEXT = ("text/", "application/javascript", "application/json", _YAML, "image/svg+xml")
+
+
+def pages() -> dict[str, Page]:
+    """Every page of the local stack."""
+    return {
+        # Swagger UI's own files, and the page that loads them.
+        **folder(_package("flask_swagger_ui") / "dist", "/docs"),
+        **folder(ROOT / "local" / "docs", "/docs"),
+        "/openapi.yaml": _page(ROOT / "openapi.yaml", _YAML),
+    }
 
 
 def folder(root: Path, prefix: str) -> dict[str, Page]:
@@ -22,9 +35,17 @@ def folder(root: Path, prefix: str) -> dict[str, Page]:
     return found
 
 
-def _page(path: Path) -> Page:
-    kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+def _page(path: Path, kind: str | None = None) -> Page:
+    kind = kind or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
     charset = "; charset=utf-8" if kind.startswith(_TEXT) else ""
     headers = [("Content-Type", f"{kind}{charset}"), ("Cache-Control", "no-cache")]
     # Read at each request, so that a page can be worked on while the stack runs.
     return lambda: Response(200, headers, path.read_bytes())
+
+
+def _package(name: str) -> Path:
+    """Where an installed package is, without importing it."""
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"{name} is not installed", name=name)
+    return Path(spec.origin).parent

@@ -18,6 +18,7 @@ import boto3
 from local import template, tokens
 from local.dynamodb_local import DynamoDbLocal, fetch
 from local.gateway import Gateway
+from local.pages import pages as all_pages
 from local.provision import provision
 from local.runtime import Runtime
 from local.server import Page, Server, listen
@@ -48,8 +49,8 @@ class LocalStack:
     or the URL of a running database. `parameters` are the template's, over its defaults. `emulator_options` go to
     `Emulator`. `timeouts` (seconds) take the place of the functions' own, by logical id. Without `events` neither ECS
     nor the schedules invoke anything by themselves. With `docker`, tasks are Docker containers on this machine, and
-    commands' scripts run on it. Moto's state and the environment are the process's, so only one
-    stack runs at a time.
+    commands' scripts run on it. `pages` are served beside the API; None serves all that there are. Moto's state and
+    the environment are the process's, so only one stack runs at a time.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class LocalStack:
         self._emulator_options = dict(emulator_options or {})
         self._timeouts = dict(timeouts or {})
         self._events = events
-        self._pages = dict(pages or {})
+        self._pages = all_pages() if pages is None else dict(pages)
         self._template_path = template_path
         self._cleanup = ExitStack()
         self._clients: dict[str, Any] = {}
