@@ -23,6 +23,8 @@ WORKERS ?= auto
 N ?= 1000
 SEED ?= 1
 JOBS ?= 2
+# Schemathesis
+EXAMPLES ?= 2000
 
 .DEFAULT_GOAL := help
 
@@ -61,6 +63,9 @@ deploy: build ## Deploy to AWS (ENV=default, dev or prod of samconfig.toml)
 openapi: $(VENV)/ready ## Write openapi.yaml and docs/errors.md, which are made of the code
 	$(BIN)/python -m local.reference
 
+fuzz: $(VENV)/ready ## Send what openapi.yaml allows and forbids to the local stack (EXAMPLES=2000 per operation)
+	FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/pytest -rP tests/reference/test_fuzz.py --show-capture=stdout
+
 lint: $(VENV)/ready ## Check style, types and layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -98,4 +103,4 @@ $(VENV)/checkov/ready: tests/template/requirements-checkov.txt
 	@$(VENV)/checkov/bin/pip install --quiet --disable-pip-version-check --requirement $< >&2
 	@touch $@
 
-.PHONY: help up token test e2e build validate deploy openapi simulate simulate-mutants lint format check checkov clean
+.PHONY: help up token test e2e build validate deploy openapi fuzz simulate simulate-mutants lint format check checkov clean

@@ -1,0 +1,130 @@
+"""Schemathesis against the local stack: all its checks and ours, as several callers. `make fuzz` runs more examples."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from invariants import check
+from longshore.errors import ErrorCode
+from settling import eventually, pending
+
+from local import tokens
+from local.seed import container_id
+from local.stack import LocalStack
+
+ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES") or 12)
+# The same examples each time, but where it is to look for new ones.
+DETERMINISTIC = [] if "FUZZ_EXAMPLES" in os.environ else ["--generation-deterministic"]
+# Each is a walk of several calls.
+WALKS = max(EXAMPLES // 20, 3)
+MANAGE = "POST /containers/{id}/{operation}"
+# How schemathesis calls them.
+NOT_AS_DOCUMENTED = "ST108"
+ACCEPTED_THOUGH_WRONG = "ST201"
+OPERATIONS = ("GET /containers/{id}", "GET /containers/{id}/status-logs", MANAGE)
+
+
+@dataclass
+class Run:
+    """What schemathesis did: its exit code, what it printed, and the answers by operation and code ("OK" for none)."""
+
+    exit_code: int
+    printed: str
+    answers: dict[str, dict[str, int]]
+
+    @property
+    def codes(self) -> set[str]:
+        return {code for codes in self.answers.values() for code in codes}
+
+
+def run(
+    stack: LocalStack, folder: Path, user: str | None, *options: str, document: Path = ROOT / "openapi.yaml"
+) -> Run:
+    """Run schemathesis as a user; None sends no token."""
+    answers = folder / "answers.json"
+    token = ["--header", f"Authorization: Bearer {tokens.token(user)}"] if user else []
+    command = [
+        *(str(Path(sys.executable).with_name("st")), "--no-color", "--config-file", str(HERE / "schemathesis.toml")),
+        *("run", str(document), "--url", f"{stack.url}/api/v1", "--checks", "all", *token, *DETERMINISTIC, *options),
+    ]
+    environment = {**os.environ, "FUZZ_ANSWERS": str(answers)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    return Run(done.returncode, done.stdout + done.stderr, json.loads(answers.read_text()) if answers.exists() else {})
+
+
+def found_nothing(done: Run, examples: int, *operations: str) -> None:
+    """Assert that there were as many examples of each operation, and that all was well."""
+    assert done.exit_code == 0, done.printed
+    assert done.answers.keys() == set(operations)
+    for operation, codes in done.answers.items():
+        print(f"{operation}: {sum(codes.values())} examples, {dict(sorted(codes.items()))}")
+        assert sum(codes.values()) >= examples
+
+
+def test_an_operator(stack: LocalStack, tmp_path: Path) -> None:
+    done = run(stack, tmp_path, "operator", "--max-examples", str(EXAMPLES), "--phases", "examples,coverage,fuzzing")
+    found_nothing(done, EXAMPLES, *OPERATIONS)
+    expected = {ErrorCode.INVALID_ID_FORMAT, ErrorCode.VALIDATION_ERROR, ErrorCode.CONTAINER_NOT_FOUND}
+    assert done.codes >= expected | {"OK", ErrorCode.OPERATION_STATE_CONFLICT}
+    assert not done.codes & {ErrorCode.INTERNAL_SERVER_ERROR, ErrorCode.EXTERNAL_SERVICE_ERROR}
+    settled(stack)
+
+
+def test_walks_from_answer_to_answer(stack: LocalStack, tmp_path: Path) -> None:
+    """By the document's links: what one answer tells is what the next call asks for."""
+    done = run(stack, tmp_path, "owner", "--max-examples", str(WALKS), "--phases", "stateful")
+    assert done.exit_code == 0, done.printed
+    assert sum(sum(codes.values()) for codes in done.answers.values()) >= WALKS
+    settled(stack)
+
+
+def test_a_viewer(stack: LocalStack, tmp_path: Path) -> None:
+    rows = row_counts(stack)
+    only = ("--include-operation-id", "manage", "--phases", "examples,coverage,fuzzing")
+    done = run(stack, tmp_path, "viewer", "--max-examples", str(EXAMPLES), *only)
+    found_nothing(done, EXAMPLES, MANAGE)
+    assert ErrorCode.INSUFFICIENT_PERMISSIONS in done.codes
+    assert "OK" not in done.codes
+    assert row_counts(stack) == rows
+
+
+def test_without_a_token(stack: LocalStack, tmp_path: Path) -> None:
+    rows = row_counts(stack)
+    done = run(stack, tmp_path, None, "--max-examples", str(EXAMPLES), "--phases", "examples,coverage,fuzzing")
+    found_nothing(done, EXAMPLES, *OPERATIONS)
+    assert ErrorCode.MISSING_TOKEN in done.codes
+    assert done.codes <= {ErrorCode.MISSING_TOKEN, ErrorCode.INVALID_TOKEN, ErrorCode.ROUTE_NOT_FOUND}
+    assert row_counts(stack) == rows
+
+
+def test_it_would_notice(stack: LocalStack, tmp_path: Path) -> None:
+    """A document that is wrong about one bound and one property."""
+    document: Any = yaml.safe_load((ROOT / "openapi.yaml").read_text())
+    document["components"]["parameters"]["Limit"]["schema"]["maximum"] = 50
+    document["components"]["schemas"]["Pagination"]["required"].append("pages")
+    wrong = tmp_path / "openapi.yaml"
+    wrong.write_text(yaml.safe_dump(document))
+    only = ("--include-operation-id", "getStatusLogs", "--phases", "examples,coverage")
+    done = run(stack, tmp_path, "operator", *only, document=wrong)
+    assert done.exit_code == 1
+    assert set(re.findall(r"^- (ST\d+)", done.printed, re.MULTILINE)) == {NOT_AS_DOCUMENTED, ACCEPTED_THOUGH_WRONG}
+
+
+def settled(stack: LocalStack) -> None:
+    """Assert that everything comes to its end, and what must always hold of the containers."""
+    eventually(lambda: pending(stack), lambda waiting: not waiting)
+    for number in range(11, 18):
+        check(stack, container_id(number))
+
+
+def row_counts(stack: LocalStack) -> list[int]:
+    """The number of rows of each container."""
+    return [check(stack, container_id(number))["log_count"] for number in range(11, 18)]
