@@ -15,7 +15,7 @@ _TEXT = ("text/", "application/javascript", "application/json", _YAML, "image/sv
 
 
 def pages() -> dict[str, Page]:
-    """Every page of the local stack."""
+    """All that the local stack serves beside the API, by path."""
     return {
         # Swagger UI's own files, and the page that loads them.
         **folder(_package("flask_swagger_ui") / "dist", "/docs"),

@@ -18,7 +18,7 @@ import boto3
 from local import template, tokens
 from local.dynamodb_local import DynamoDbLocal, fetch
 from local.gateway import Gateway
-from local.pages import pages as all_pages
+from local.pages import pages as own_pages
 from local.provision import provision
 from local.runtime import Runtime
 from local.server import Page, Server, listen
@@ -79,7 +79,7 @@ class LocalStack:
         self._emulator_options = dict(emulator_options or {})
         self._timeouts = dict(timeouts or {})
         self._events = events
-        self._pages = all_pages() if pages is None else dict(pages)
+        self._pages = dict(own_pages() if pages is None else pages)
         self._template_path = template_path
         self._cleanup = ExitStack()
         self._clients: dict[str, Any] = {}
