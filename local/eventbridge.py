@@ -4,8 +4,9 @@
     a schedule    the clock, or fire() ----+-> Invocations -> the function; on an error twice more; a dead letter
     lambda:Invoke, InvocationType Event ---'
 
-Rules, schedules, inputs and the number of retries are the translated template's. What differs from AWS: a retry comes
-after seconds, not minutes; no event is delivered twice unless it failed; and a queue of dead letters is a list.
+Rules, schedules, inputs and the number of retries are the translated template's; rules may also be made and changed
+while the stack runs. What differs from AWS: a retry comes after seconds, not minutes; no event is delivered twice
+unless it failed; and a queue of dead letters is a list.
 """
 
 from __future__ import annotations
@@ -18,16 +19,17 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from typing import Any, Protocol
 
-from aws_croniter import AwsCroniter  # type: ignore[import-untyped]  # it has no types
 from moto.events.models import EventPattern
 
 from local.emulator import AwsError, InvokeAnswer
+from local.expressions import Schedule, schedule
 from local.runtime import FunctionError, FunctionTimeoutError, PayloadTooLargeError
 from local.template import ACCOUNT_ID, PARTITION, REGION, Stack, TemplateError
 
@@ -49,69 +51,12 @@ _TICK = 0.2
 # The filters of https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern-operators.html that the
 # matcher knows. What it does not know it would let pass.
 _FILTERS = {"anything-but", "cidr", "equals-ignore-case", "exists", "numeric", "prefix", "suffix", "wildcard"}
-_RATE = re.compile(r"rate\(([1-9][0-9]*) (minute|hour|day)(s?)\)")
-_CRON = re.compile(r"cron\((.+)\)")
 
 
 class Invoke(Protocol):
     """Calls a function by logical id, as `Runtime.invoke` does."""
 
     def __call__(self, function: str, event: Any, *, request_id: str | None = None) -> Any: ...
-
-
-# --- Schedules --------------------------------------------------------------------------------------------------------
-
-
-class Schedule(Protocol):
-    """When a rule fires."""
-
-    def next_after(self, moment: datetime) -> datetime | None:
-        """The first time after `moment` (UTC); None when there is none any more."""
-
-
-@dataclass(frozen=True)
-class Rate:
-    """At equal intervals, the first one after the rule was made."""
-
-    interval: timedelta
-    start: datetime
-
-    def next_after(self, moment: datetime) -> datetime:
-        passed = max(0, (moment - self.start) // self.interval)
-        return self.start + (passed + 1) * self.interval
-
-
-class Cron:
-    """At the times of AWS's six fields: minutes, hours, day of month, month, day of week, year."""
-
-    def __init__(self, fields: str) -> None:
-        """ValueError."""
-        minutes, hours, day, month, weekday, year = fields.split()
-        # The library takes it for the last of no day. The week's last day is Saturday.
-        weekday = "7" if weekday == "L" else weekday
-        try:
-            self._cron = AwsCroniter(f"{minutes} {hours} {day} {month} {weekday} {year}")
-        except Exception as error:  # the library's own, which are of no class in common with ValueError
-            raise ValueError(str(error)) from error
-
-    def next_after(self, moment: datetime) -> datetime | None:
-        # Whole seconds: the library rounds the fraction, at times into the minute that is to come.
-        following: list[datetime | None] = self._cron.get_next(moment.astimezone(UTC).replace(microsecond=0), 1)
-        return following[0]
-
-
-def schedule(expression: str, start: datetime) -> Schedule:
-    """The schedule of `rate(...)` or `cron(...)`, for a rule that is made at `start`. TemplateError."""
-    if match := _RATE.fullmatch(expression):
-        number, unit, plural = match.groups()
-        if (number == "1") == (plural == ""):
-            return Rate(timedelta(**{f"{unit}s": int(number)}), start)
-    elif match := _CRON.fullmatch(expression):
-        try:
-            return Cron(match[1])
-        except ValueError as error:
-            raise TemplateError(f"{expression} is no schedule: {error}") from None
-    raise TemplateError(f"{expression} is no schedule")
 
 
 # --- Rules ------------------------------------------------------------------------------------------------------------
@@ -130,7 +75,10 @@ class Target:
 
 @dataclass(frozen=True)
 class Rule:
-    """One AWS::Events::Rule. It has a pattern or a schedule, or both."""
+    """One AWS::Events::Rule. It has a pattern or a schedule, or both.
+
+    One that is not the template's goes by its name for a logical id.
+    """
 
     logical_id: str
     arn: str
@@ -145,14 +93,18 @@ class Rule:
 
 def rules(stack: Stack, start: datetime) -> dict[str, Rule]:
     """The rules of a template, by logical id, as made at `start`. TemplateError for what is not known locally."""
-    functions = {function.arn: function.logical_id for function in stack.functions.values()}
     found = {}
     for logical_id, properties in stack.of_type("AWS::Events::Rule").items():
         try:
-            found[logical_id] = _rule(logical_id, stack.physical_name(logical_id), properties, functions, start)
+            found[logical_id] = _rule(logical_id, stack.physical_name(logical_id), properties, _functions(stack), start)
         except TemplateError as error:
             raise TemplateError(f"{logical_id}: {error}") from None
     return found
+
+
+def _functions(stack: Stack) -> dict[str, str]:
+    """The functions' logical ids, by ARN."""
+    return {function.arn: function.logical_id for function in stack.functions.values()}
 
 
 def _rule(
@@ -164,9 +116,16 @@ def _rule(
         arn=f"arn:{PARTITION}:events:{REGION}:{ACCOUNT_ID}:rule/{name}",
         enabled=properties.get("State") != "DISABLED",
         pattern=None if pattern is None else matcher(pattern),
-        schedule=None if expression is None else schedule(expression, start),
+        schedule=None if expression is None else _schedule(expression, start),
         targets=tuple(_target(target, functions) for target in properties.get("Targets", [])),
     )
+
+
+def _schedule(expression: str, start: datetime) -> Schedule:
+    try:
+        return schedule(expression, start)
+    except ValueError as error:
+        raise TemplateError(str(error)) from None
 
 
 def matcher(pattern: Mapping[str, Any]) -> EventPattern:
@@ -339,10 +298,22 @@ class Invocations:
 class EventBridge:
     """The rules of a stack on one bus, and a thread that fires those with a schedule."""
 
-    def __init__(self, stack: Stack, invoke: Invoke, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        """`now` is the clock of the schedules, in UTC. TemplateError."""
+    def __init__(
+        self,
+        stack: Stack,
+        invoke: Invoke,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        rules_now: Callable[[], Iterable[Mapping[str, Any]]] | None = None,
+    ) -> None:
+        """`now` is the clock of the schedules, in UTC. TemplateError.
+
+        `rules_now` gives the rules as they are at any time, each as the properties of an AWS::Events::Rule; without it
+        they are the template's for good.
+        """
         self._now = now
         self._rules = rules(stack, now())
+        self._changing = None if rules_now is None else _ChangingRules(stack, self._rules, rules_now, now)
+        self._grants = list(stack.of_type("AWS::Lambda::Permission").values())
         self._invoke = invoke
         self._functions = {function.name: function.logical_id for function in stack.functions.values()}
         retries = {
@@ -382,14 +353,14 @@ class EventBridge:
         """Send an event to the targets of every rule that matches it. Returns how many those are."""
         if self._losing:
             return 0
-        return sum(self._send(rule, event) for rule in self._rules.values() if rule.matches(event))
+        return sum(self._send(rule, event) for rule in self._current().values() if rule.matches(event))
 
     def fire(self, rule: str) -> int:
-        """Do now what the clock would make a rule do, by logical id. Returns the number of targets; KeyError.
+        """Do now what the clock would make a rule do, by logical id or name. Returns the number of targets; KeyError.
 
         A disabled rule does nothing.
         """
-        found = self._rules[rule]
+        found = self._current()[rule]
         return self._send(found, _scheduled_event(found, self._now())) if found.enabled else 0
 
     @contextmanager
@@ -402,13 +373,9 @@ class EventBridge:
             self._losing -= 1
 
     def next_firings(self) -> dict[str, datetime | None]:
-        """When each enabled rule with a schedule fires next, by logical id."""
+        """When each enabled rule with a schedule fires next, by logical id or name."""
         now = self._now()
-        return {
-            rule.logical_id: rule.schedule.next_after(now)
-            for rule in self._rules.values()
-            if rule.enabled and rule.schedule is not None
-        }
+        return {name: schedule.next_after(now) for name, schedule in self._schedules().items()}
 
     def answer_invoke(self, function: str, payload: bytes, asynchronous: bool) -> InvokeAnswer:
         """Answer lambda:Invoke. `function` is a name or an ARN. AwsError."""
@@ -436,21 +403,85 @@ class EventBridge:
             raise AwsError("RequestTooLargeException", "The payload is larger than 6 MB.", 413) from None
         return InvokeAnswer(json.dumps(failure), failed=True)
 
+    def _current(self) -> Mapping[str, Rule]:
+        return self._rules if self._changing is None else self._changing.current()
+
+    def _schedules(self) -> dict[str, Schedule]:
+        return {name: rule.schedule for name, rule in self._current().items() if rule.enabled and rule.schedule}
+
     def _send(self, rule: Rule, event: Mapping[str, Any]) -> int:
-        for target in rule.targets:
+        permitted = [target for target in rule.targets if self._may_invoke(rule, target)]
+        for target in permitted:
             self.invocations.send(target.function, target.payload(event))
-        return len(rule.targets)
+        return len(permitted)
+
+    def _may_invoke(self, rule: Rule, target: Target) -> bool:
+        """Whether the function's own policy lets the rule in: EventBridge has no other right to invoke it."""
+        for grant in self._grants:
+            function = grant["FunctionName"].rpartition(":")[2]
+            if self._functions.get(function) == target.function and fnmatchcase(rule.arn, grant.get("SourceArn", "*")):
+                return True
+        LOG.warning("rule %s may not invoke %s", rule.logical_id, target.function)
+        return False
 
     def _tick(self) -> None:
-        firings = self.next_firings()
-        while not self._stopping.wait(_TICK):
+        waiting: dict[str, tuple[Schedule, datetime | None]] = {}
+        while True:
             now = self._now()
-            due = [rule for rule, at in firings.items() if at is not None and at <= now]
-            for rule in due:
-                self.fire(rule)
-            if due:
+            still: dict[str, tuple[Schedule, datetime | None]] = {}
+            for name, found in self._schedules().items():
+                known, at = waiting.get(name, (None, None))
+                if known is found and at is not None and at <= now:
+                    self.fire(name)
+                    known = None
                 # Firings that were missed while the machine slept are not made up for.
-                firings |= {rule: at for rule, at in self.next_firings().items() if rule in due}
+                still[name] = (found, at if known is found else found.next_after(now))
+            waiting = still
+            if self._stopping.wait(_TICK):
+                return
+
+
+class _ChangingRules:
+    """The rules as they are now. Reads anew only what has changed."""
+
+    def __init__(
+        self,
+        stack: Stack,
+        template: Mapping[str, Rule],
+        rules_now: Callable[[], Iterable[Mapping[str, Any]]],
+        now: Callable[[], datetime],
+    ) -> None:
+        self._ids = {stack.physical_name(logical_id): logical_id for logical_id in template}
+        self._functions = _functions(stack)
+        self._rules_now = rules_now
+        self._now = now
+        self._lock = threading.Lock()
+        # By logical id or name; None for what is not known locally.
+        self._known: dict[str, tuple[Mapping[str, Any], Rule | None]] = {}
+
+    def current(self) -> dict[str, Rule]:
+        with self._lock:
+            self._known = {key: self._read(key, properties) for key, properties in self._all()}
+            return {key: rule for key, (_, rule) in self._known.items() if rule is not None}
+
+    def _all(self) -> list[tuple[str, Mapping[str, Any]]]:
+        return [(self._ids.get(each["Name"], each["Name"]), each) for each in self._rules_now()]
+
+    def _read(self, key: str, properties: Mapping[str, Any]) -> tuple[Mapping[str, Any], Rule | None]:
+        before, known = self._known.get(key, ({}, None))
+        if before == properties:
+            return before, known
+        # Rules may have other targets too, which are nothing to this stack.
+        targets = [target for target in properties.get("Targets", []) if target["Arn"] in self._functions]
+        try:
+            rule = _rule(key, properties["Name"], {**properties, "Targets": targets}, self._functions, self._now())
+        except TemplateError as error:
+            LOG.warning("rule %s does nothing here: %s", key, error)
+            return properties, None
+        if known is not None and before.get("ScheduleExpression") == properties.get("ScheduleExpression"):
+            # Its intervals go on from when they began.
+            rule = replace(rule, schedule=known.schedule)
+        return properties, rule
 
 
 def instance_state_change(ec2_instance_id: str, state: str, at: datetime) -> dict[str, Any]:

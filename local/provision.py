@@ -15,6 +15,7 @@ from local.template import Stack
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
     from types_boto3_ecs import ECSClient
+    from types_boto3_events import EventBridgeClient
     from types_boto3_secretsmanager import SecretsManagerClient
     from types_boto3_ssm import SSMClient
 
@@ -40,15 +41,18 @@ def provision(
     secretsmanager: SecretsManagerClient,
     ssm: SSMClient,
     ecs: ECSClient,
+    events: EventBridgeClient,
     token_key: str,
 ) -> None:
-    """Create tables, secrets (their value is `token_key`), documents and the cluster. ProvisionError."""
+    """Create tables, secrets (their value is `token_key`), documents, rules and the cluster. ProvisionError."""
     for logical_id, properties in stack.tables.items():
         _create_table(dynamodb, stack.physical_name(logical_id), properties)
     for logical_id in stack.of_type("AWS::SecretsManager::Secret"):
         _create_secret(secretsmanager, stack.physical_name(logical_id), token_key)
     for logical_id, properties in stack.of_type("AWS::SSM::Document").items():
         _create_document(ssm, stack.physical_name(logical_id), properties)
+    for logical_id, properties in stack.of_type("AWS::Events::Rule").items():
+        _create_rule(events, stack.physical_name(logical_id), properties)
     if cluster := stack.parameters.get("ClusterName"):
         # Creating a cluster that exists changes nothing.
         ecs.create_cluster(clusterName=cluster)
@@ -103,3 +107,14 @@ def _create_document(ssm: SSMClient, name: str, properties: Mapping[str, Any]) -
     # The emulated AWS is made anew with each stack, so one that exists can only be this very document.
     with suppress(ssm.exceptions.DocumentAlreadyExists):
         ssm.create_document(Name=name, Content=content if isinstance(content, str) else json.dumps(content), **request)
+
+
+def _create_rule(events: EventBridgeClient, name: str, properties: Mapping[str, Any]) -> None:
+    request: dict[str, Any] = {
+        key: properties[key] for key in ("ScheduleExpression", "State", "Description") if key in properties
+    }
+    if "EventPattern" in properties:
+        request["EventPattern"] = json.dumps(properties["EventPattern"])
+    events.put_rule(Name=name, **request)
+    if targets := properties.get("Targets"):
+        events.put_targets(Rule=name, Targets=targets)

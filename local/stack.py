@@ -115,7 +115,9 @@ class LocalStack:
             from local.emulator import Emulator
             from local.eventbridge import EventBridge
 
-            eventbridge = self._eventbridge = EventBridge(stack, runtime.invoke)
+            eventbridge = self._eventbridge = EventBridge(
+                stack, runtime.invoke, rules_now=lambda: self.emulator.rules()
+            )
             own: dict[str, Any] = {
                 "on_task_change": self._on_task_change,
                 "on_invoke": eventbridge.answer_invoke,
@@ -133,6 +135,7 @@ class LocalStack:
                 secretsmanager=self.client("secretsmanager"),
                 ssm=self.client("ssm"),
                 ecs=self.client("ecs"),
+                events=self.client("events"),
                 token_key=tokens.key(),
             )
             runtime.start()
@@ -198,6 +201,11 @@ class LocalStack:
         return f"{kind} at {self._dynamodb_url}"
 
     @property
+    def dynamodb_url(self) -> str:
+        """Where this machine reaches the database."""
+        return self._dynamodb_url
+
+    @property
     def parameters(self) -> Mapping[str, Any]:
         """The template's parameter values."""
         return _started(self.template).parameters
@@ -207,7 +215,7 @@ class LocalStack:
         return _started(self._runtime).invoke(function, event)
 
     def fire(self, rule: str) -> int:
-        """Fire a rule with a schedule now, by logical id; the number of targets, none when it is disabled. KeyError."""
+        """Fire a rule now, by logical id or name; the number of targets, none when it is disabled. KeyError."""
         return self.eventbridge.fire(rule)
 
     def terminate_server(self, ec2_instance_id: str) -> None:

@@ -130,6 +130,7 @@ class Stack:
     functions: Mapping[str, Function]
     layers: tuple[Path, ...]
     api: Api | None
+    outputs: Mapping[str, str]
     translated: Mapping[str, Any]
 
     def of_type(self, resource_type: str) -> dict[str, Mapping[str, Any]]:
@@ -190,6 +191,7 @@ def load(template: Path = ROOT / "template.yaml", parameters: Mapping[str, str] 
         functions=functions,
         layers=tuple(layers),
         api=_api(resources, functions),
+        outputs=resolver.outputs(translated.get("Outputs", {})),
         translated=translated,
     )
 
@@ -343,6 +345,15 @@ class _Resolver:
                 raise TemplateError(f"{logical_id}: {error}") from None
             resolved[logical_id] = {"Type": resource["Type"], "Properties": properties}
         return resolved
+
+    def outputs(self, declared: Mapping[str, Any]) -> dict[str, str]:
+        """The values of the outputs whose condition holds, by name."""
+        there = {
+            name: output
+            for name, output in declared.items()
+            if "Condition" not in output or self._condition(output["Condition"])
+        }
+        return {name: _as_string(self.value(output["Value"])) for name, output in there.items()}
 
     def value(self, node: Any) -> Any:
         if isinstance(node, str) and "{{resolve:" in node:

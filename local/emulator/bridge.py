@@ -10,7 +10,7 @@ from moto.core.common_models import BaseModel
 from moto.core.model_instances import reset_model_data
 from moto.core.utils import utcnow
 from moto.ecs.models import ContainerInstance, EC2ContainerServiceBackend, ecs_backends
-from moto.events.models import Rule
+from moto.events.models import Rule, events_backends
 from moto.ssm.models import ssm_backends
 
 from local.emulator import moto_tables
@@ -149,6 +149,25 @@ def document(name: str, region: str) -> dict[str, Any] | None:
         return None
     content = documents.get_default_version().content_json
     return content if isinstance(content, dict) else None
+
+
+def rules(region: str) -> list[dict[str, Any]]:
+    """The rules of the default event bus, each as the properties of an AWS::Events::Rule."""
+    found = events_backends[ACCOUNT][region].event_buses["default"].rules
+    return [_rule_properties(rule) for rule in list(found.values())]
+
+
+def _rule_properties(rule: Rule) -> dict[str, Any]:
+    properties: dict[str, Any] = {
+        "Name": rule.name,
+        "State": rule.state,
+        "Targets": [dict(target) for target in list(rule.targets)],
+    }
+    if rule.scheduled_expression:
+        properties["ScheduleExpression"] = rule.scheduled_expression
+    if rule.event_pattern.get_pattern():
+        properties["EventPattern"] = rule.event_pattern.get_pattern()
+    return properties
 
 
 @contextmanager

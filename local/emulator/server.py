@@ -23,7 +23,7 @@ from werkzeug.wrappers import Response
 from local.emulator import bridge, wire
 from local.emulator.docker import DockerEngine
 from local.emulator.dynamodb import DynamoDbGuard
-from local.emulator.ecs import TaskSimulation
+from local.emulator.ecs import REGION, TaskSimulation
 from local.emulator.errors import AwsError
 from local.emulator.faults import DROP, Call, Calls, Faults
 from local.emulator.ssm import CommandSimulation
@@ -208,6 +208,10 @@ class Emulator:
         """Where this machine reaches it, for AWS_ENDPOINT_URL."""
         host = "127.0.0.1" if self._host in ("0.0.0.0", "") else self._host
         return f"http://{host}:{self.port}"
+
+    def rules(self) -> list[dict[str, Any]]:
+        """The EventBridge rules there are now, each as the properties of an AWS::Events::Rule."""
+        return bridge.rules(REGION)
 
     def _tick(self) -> None:
         while not self._stopping.wait(TICK):

@@ -25,8 +25,8 @@ from local.eventbridge import (
     Invocations,
     instance_state_change,
     matcher,
-    schedule,
 )
+from local.expressions import schedule
 from local.runtime import FunctionError, FunctionTimeoutError
 from local.stack import LocalStack, _Environment
 from local.template import TemplateError
@@ -201,7 +201,7 @@ def test_schedule(expression: str, after: str, next_one: str | None) -> None:
     ],
 )
 def test_what_is_no_schedule_is_refused(expression: str) -> None:
-    with pytest.raises(TemplateError, match="is no schedule"):
+    with pytest.raises(ValueError, match="is no schedule"):
         schedule(expression, START)
 
 

@@ -911,7 +911,7 @@ def test_what_the_template_declares_is_made_and_kept(whole: Path) -> None:
         document = stack.client("ssm").get_document(Name="longshore-Document")
         assert json.loads(document["Content"]) == {"schemaVersion": "2.2", "mainSteps": []}
 
-        clients = {name: stack.client(name) for name in ("dynamodb", "secretsmanager", "ssm", "ecs")}
+        clients = {name: stack.client(name) for name in ("dynamodb", "secretsmanager", "ssm", "ecs", "events")}
         dynamodb.put_item(TableName="longshore-Table", Item={"id": {"S": "a"}, "at": {"N": "1"}})
         provision(template.load(whole), token_key="another", **clients)
         assert dynamodb.scan(TableName="longshore-Table")["Count"] == 1
