@@ -56,6 +56,7 @@ def serve() -> int:
     from local.runtime import RuntimeConfigurationError
     from local.server import ListenError
     from local.stack import LocalStack
+    from local.stack_file import announced
     from local.template import TemplateError
 
     try:
@@ -80,9 +81,10 @@ def serve() -> int:
     ) as error:
         return _fail(str(error))
     try:
-        if not ended.is_set():
-            print(_welcome(stack.url, stack.database, tokens.token("operator")), flush=True)
-        ended.wait()
+        with announced(stack):
+            if not ended.is_set():
+                print(_welcome(stack.url, stack.database, tokens.token("operator")), flush=True)
+            ended.wait()
     finally:
         stack.stop()
     return 0

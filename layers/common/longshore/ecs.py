@@ -5,6 +5,7 @@ that the first one started. StopTask is so by itself. ECS is eventually consiste
 unknown for a moment, and a stopped one is forgotten after an hour.
 """
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -223,6 +224,11 @@ class Ecs:
             raise _ecs_error(error) from error
         except BotoCoreError as error:
             raise EcsError("ECS did not answer", no_effect=False) from error
+
+
+def adopted_as(task_arn: str) -> str:
+    """The id of the container that a task which ran already is adopted as: always the same, so that it is one only."""
+    return hashlib.sha256(task_arn.encode()).hexdigest()[:24]
 
 
 def has_host(launch_type: LaunchType) -> bool:

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from longshore.clock import Clock
-from longshore.ecs import Ecs, Task
+from longshore.ecs import Ecs, Task, adopted_as
 from longshore.errors import ExternalServiceError
 from longshore.history import append
 from longshore.lifecycle import Status, Step
@@ -58,10 +58,8 @@ class TaskEvents:
 
     def look_at(self, task: Task, cluster: str) -> Effect:
         """Apply what is known of a task of the cluster (its name or ARN)."""
-        if task.started_by is None or not _ID.fullmatch(task.started_by):
-            return Effect.FOREIGN
         for _ in range(_TRIES):
-            container = self._store.container(task.started_by)
+            container = self._container_of(task)
             if container is None or container.runtime.cluster.rsplit("/", 1)[-1] != cluster.rsplit("/", 1)[-1]:
                 return Effect.FOREIGN
             if container.operation is not None:
@@ -71,6 +69,13 @@ class TaskEvents:
                 return effect
             # Something else happened meanwhile: look again.
         raise ExternalServiceError("The container is receiving too many requests")
+
+    def _container_of(self, task: Task) -> Container | None:
+        """The container that ran the task, or that has adopted it."""
+        container = None
+        if task.started_by is not None and _ID.fullmatch(task.started_by):
+            container = self._store.container(task.started_by)
+        return container or self._store.container(adopted_as(task.arn))
 
     def _while_idle(self, container: Container, task: Task) -> Effect | None:
         """Record what the event tells, as long as the container is as it was read; None when it no longer is."""
