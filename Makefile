@@ -34,6 +34,9 @@ help: ## List the targets
 up: $(VENV)/ready ## Serve the API on localhost, seeded (PORT=3000, DYNAMODB=moto|local|URL, DOCKER=1 for real containers)
 	@PORT=$(PORT) DYNAMODB=$(DYNAMODB) DOCKER=$(DOCKER) exec $(BIN)/python -m local serve
 
+admin: $(VENV)/ready ## Set up the administration commands, and list them
+	@$(BIN)/python -m admin --help
+
 token: $(VENV)/ready ## Print a token for the local API (USER=operator, TTL=86400)
 	@$(BIN)/python -m local token --user $(if $(filter command,$(origin USER)),$(USER),operator) --ttl $(TTL)
 
@@ -69,7 +72,7 @@ fuzz: $(VENV)/ready ## Send what openapi.yaml allows and forbids to the local st
 lint: $(VENV)/ready ## Check style, types and layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy layers/common/longshore layers/common/build.py functions/*/app.py local tests/*.py tests/*/*.py
+	$(BIN)/mypy layers/common/longshore layers/common/build.py functions/*/app.py local admin tests/*.py tests/*/*.py
 	$(BIN)/lint-imports --no-logo
 
 format: $(VENV)/ready ## Format the code
@@ -103,4 +106,4 @@ $(VENV)/checkov/ready: tests/template/requirements-checkov.txt
 	@$(VENV)/checkov/bin/pip install --quiet --disable-pip-version-check --requirement $< >&2
 	@touch $@
 
-.PHONY: help up token test e2e build validate deploy openapi fuzz simulate simulate-mutants lint format check checkov clean
+.PHONY: help up token test e2e build validate deploy openapi fuzz simulate simulate-mutants lint format check checkov clean admin

@@ -1,0 +1,1 @@
+"""Administration of a stack: `python -m admin`, with the operator's own AWS credentials."""

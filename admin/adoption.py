@@ -1,0 +1,288 @@
+"""Takes running tasks of a cluster over: each becomes a container that is running.
+
+A task's container has an id that follows from the task's ARN, so that adopting it twice, or at the same time from two
+places, makes one container. What the task is run with is read from ECS, and for its security groups from EC2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+from longshore.clock import SystemClock
+from longshore.ecs import Ecs, Task, adopted_as
+from longshore.errors import ExternalServiceError
+from longshore.history import append
+from longshore.lifecycle import LaunchType, Status
+from longshore.models import Container, Runtime, Trigger
+from longshore.operations import new_id
+from longshore.outcomes import change_by_exit
+from longshore.store import Store
+
+from admin.errors import AdminError, explained
+from admin.registry import Registration, Registry, first_row
+from admin.target import Target
+from admin.values import is_id
+
+if TYPE_CHECKING:
+    from types_boto3_ec2 import EC2Client
+    from types_boto3_ecs import ECSClient
+
+_PAGE = 100  # what ListTasks gives and DescribeTasks takes
+_WORKERS = 8
+_SERVICE = "service:"
+_LAUNCH_TYPES = {each.value for each in LaunchType}
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which tasks: those that fit everything that is given."""
+
+    family: str | None = None
+    service: str | None = None
+    started_by: str | None = None
+    include_services: bool = False
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A running task, and the container that it would become; or why it would not."""
+
+    task: Task
+    family: str
+    task_definition: str  # family and revision
+    launch_type: str
+    group: str
+    container_id: str
+    wanted: Registration | None = None
+    skipped: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class Counts:
+    """What became of the tasks, and the reasons of those that failed, by task id."""
+
+    adopted: int = 0
+    skipped: int = 0
+    skipped_at_once: int = 0  # those of the skipped that were not tried
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+class Adoption:
+    """The running tasks of one cluster, for one project."""
+
+    def __init__(
+        self, ecs: ECSClient, ec2: EC2Client, registry: Registry, store: Store, *, cluster: str, project_id: str
+    ) -> None:
+        self._ecs = ecs
+        self._ec2 = ec2
+        self._registry = registry
+        self._store = store
+        self._cluster = cluster
+        self._project_id = project_id
+
+    @classmethod
+    def of(cls, target: Target, cluster: str, project_id: str) -> Adoption:
+        return cls(
+            target.ecs(),
+            target.ec2(),
+            Registry.of(target),
+            store_of(target),
+            cluster=cluster,
+            project_id=project_id,
+        )
+
+    def count(self) -> int:
+        """How many tasks the cluster runs."""
+        return sum(len(arns) for arns in self._pages())
+
+    def candidates(self, wanted: Filter) -> Iterator[list[Candidate]]:
+        """The tasks that fit, up to a hundred at a time. AdminError when there is no such cluster."""
+        for arns in self._pages():
+            described = self._ecs.describe_tasks(cluster=self._cluster, tasks=arns)["tasks"]
+            fitting = [each for each in described if _fits(each, wanted)]
+            networks = self._networks(fitting)
+            owned = self._registry.known([name for each in fitting for name in _possible_ids(each)])
+            yield [self._candidate(each, wanted, owned, networks) for each in fitting]
+
+    def adopt(self, candidates: Sequence[Candidate], told: Callable[[], object]) -> Counts:
+        """Register those that are not skipped; `told` is called after each. One failure does not end the batch."""
+        not_wanted = sum(candidate.wanted is None for candidate in candidates)
+        counts = Counts(skipped=not_wanted, skipped_at_once=not_wanted)
+        registered: dict[str, Container] = {}
+        with ThreadPoolExecutor(_WORKERS) as executor:
+            wanted = [candidate for candidate in candidates if candidate.wanted is not None]
+            for candidate, result in zip(wanted, executor.map(self._register, wanted), strict=True):
+                told()
+                match result:
+                    case Container():
+                        registered[candidate.task.arn] = result
+                        counts.adopted += 1
+                    case None:
+                        counts.skipped += 1
+                    case reason:
+                        counts.failed[candidate.task.id] = reason
+        self._record_ends(registered)
+        return counts
+
+    def _pages(self) -> Iterator[list[str]]:
+        pages = self._ecs.get_paginator("list_tasks").paginate(
+            cluster=self._cluster, desiredStatus="RUNNING", PaginationConfig={"PageSize": _PAGE}
+        )
+        try:
+            for page in pages:
+                if page["taskArns"]:
+                    yield page["taskArns"]
+        except self._ecs.exceptions.ClusterNotFoundException:
+            raise AdminError(f"There is no cluster {self._cluster}.") from None
+
+    def _candidate(
+        self, described: Any, wanted: Filter, owned: set[str], networks: Mapping[str, Mapping[str, Any]]
+    ) -> Candidate:
+        task = Task.of(described)
+        family_and_revision = described["taskDefinitionArn"].rpartition("/")[2]
+        base: dict[str, Any] = {
+            "task": task,
+            "family": family_and_revision.partition(":")[0],
+            "task_definition": family_and_revision,
+            "launch_type": described.get("launchType", "EC2"),
+            "group": described.get("group", ""),
+            "container_id": adopted_as(task.arn),
+        }
+        skipped = _why_not(described, wanted, owned)
+        if skipped is not None:
+            return Candidate(**base, skipped=skipped)
+        network = _network(described)
+        if network is not None and network["interface"] not in networks:
+            return Candidate(**base, skipped="its network interface cannot be read")
+        known = networks[network["interface"]] if network else {}
+        runtime = Runtime(
+            cluster=self._cluster,
+            task_definition=described["taskDefinitionArn"],
+            launch_type=LaunchType(base["launch_type"]),
+            subnets=[network["subnet"]] if network else [],
+            security_groups=known.get("groups", []),
+            assign_public_ip=base["launch_type"] == "FARGATE" and known.get("public", False),
+            platform_version=described.get("platformVersion"),
+        )
+        registration = Registration(base["container_id"], self._project_id, base["family"], runtime)
+        return Candidate(**base, wanted=registration, notes=tuple(_notes(described)))
+
+    def _networks(self, described: Sequence[Any]) -> dict[str, dict[str, Any]]:
+        """The security groups of the tasks' network interfaces, and whether they have a public address."""
+        ids = [network["interface"] for each in described if (network := _network(each)) is not None]
+        if not ids:
+            return {}
+        # By a filter: an interface that has gone since would be an error otherwise.
+        pages = self._ec2.get_paginator("describe_network_interfaces").paginate(
+            Filters=[{"Name": "network-interface-id", "Values": ids}]
+        )
+        return {
+            interface["NetworkInterfaceId"]: {
+                "groups": [group["GroupId"] for group in interface["Groups"]],
+                "public": bool(interface.get("Association", {}).get("PublicIp")),
+            }
+            for page in pages
+            for interface in page["NetworkInterfaces"]
+        }
+
+    def _register(self, candidate: Candidate) -> Container | str | None:
+        """The new container; None when somebody else has adopted the task meanwhile; or why it could not be done."""
+        assert candidate.wanted is not None
+        task = candidate.task
+        container, entry = first_row(
+            candidate.wanted,
+            Status.RUNNING,
+            {"reason": "Adopted", "task_id": task.id},
+            task_arn=task.arn,
+            task_version=task.version,
+            **({"observed_at": task.started_at} if task.started_at else {}),
+        )
+        try:
+            present = self._registry.create(container, entry)
+        except (ClientError, BotoCoreError) as error:
+            return str(explained(error))
+        return container if present is None else None
+
+    def _record_ends(self, registered: Mapping[str, Container]) -> None:
+        """Record the end of those that have stopped while they were being adopted: their event has come too soon."""
+        if not registered:
+            return
+        try:
+            tasks = Ecs(self._ecs).describe_many(self._cluster, list(registered))
+            for arn, container in registered.items():
+                task = tasks.get(arn)
+                if task is None or task.is_stopped:
+                    self._record_end(container, task)
+        except ExternalServiceError:
+            return  # The drift sweep records it later.
+
+    def _record_end(self, container: Container, task: Task | None) -> None:
+        now = SystemClock().now()
+        at: datetime = (task.stopped_at if task else None) or now
+        after, entry = append(container, change_by_exit(at, task, Trigger.SYSTEM), new_id(), now)
+        self._store.commit_observed(container, after, entry)
+
+
+def store_of(target: Target) -> Store:
+    return Store(
+        target.dynamodb(),
+        containers=target.containers,
+        status_logs=target.status_logs,
+        idempotency=target.output("IdempotencyTableName"),
+        clock=SystemClock(),
+    )
+
+
+def _fits(described: Any, wanted: Filter) -> bool:
+    family = described["taskDefinitionArn"].rpartition("/")[2].partition(":")[0]
+    return (
+        wanted.family in (None, family)
+        and wanted.started_by in (None, described.get("startedBy", ""))
+        and (wanted.service is None or described.get("group") == f"{_SERVICE}{wanted.service}")
+    )
+
+
+def _possible_ids(described: Any) -> list[str]:
+    """The ids of the containers that the task may be of: the one that has started it, the one that has adopted it."""
+    started_by = str(described.get("startedBy", ""))
+    return [*([started_by] if is_id(started_by) else []), adopted_as(described["taskArn"])]
+
+
+def _why_not(described: Any, wanted: Filter, owned: set[str]) -> str | None:
+    if owned.intersection(_possible_ids(described)):
+        return "is Longshore's already"
+    if described["lastStatus"] != "RUNNING":
+        return f"is {described['lastStatus']}, not RUNNING"
+    group = described.get("group", "")
+    if group.startswith(_SERVICE) and not wanted.include_services:
+        return f"is the service {group.removeprefix(_SERVICE)}'s, which would replace it when it stops"
+    if described.get("launchType", "EC2") not in _LAUNCH_TYPES:
+        return f"has launch type {described['launchType']}, which is not supported"
+    return None
+
+
+def _notes(described: Any) -> Iterator[str]:
+    if described.get("group", "").startswith(_SERVICE):
+        yield "its service will replace it when it stops"
+    overrides = described.get("overrides", {})
+    if any(
+        overrides.get(name) for name in ("cpu", "memory", "taskRoleArn", "executionRoleArn", "ephemeralStorage")
+    ) or any(set(each) - {"name"} for each in overrides.get("containerOverrides", [])):
+        yield "it has overrides, which a later start will not repeat"
+    if described.get("capacityProviderName") not in (None, "FARGATE"):
+        yield f"capacity provider {described['capacityProviderName']}: a later start uses the launch type"
+
+
+def _network(described: Any) -> dict[str, str] | None:
+    """The subnet and the interface of a task in network mode awsvpc."""
+    for attachment in described.get("attachments", []):
+        if attachment.get("type") in ("ElasticNetworkInterface", "eni"):
+            details = {each["name"]: each["value"] for each in attachment.get("details", [])}
+            return {"subnet": details.get("subnetId", ""), "interface": details.get("networkInterfaceId", "")}
+    return None
