@@ -12,15 +12,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from local.stack import LocalStack
 
-FILE = Path(__file__).resolve().parent.parent / ".local" / "stack.json"
+_FILE = Path(__file__).resolve().parent.parent / ".local" / "stack.json"
+
+
+def _file() -> Path:
+    # Tests have one of their own, and leave that of a stack that is running alone.
+    return Path(os.environ.get("LONGSHORE_STACK_FILE") or _FILE)
 
 
 @contextmanager
-def announced(stack: LocalStack, file: Path | None = None) -> Iterator[None]:
+def announced(stack: LocalStack) -> Iterator[None]:
     """While open, the file says where the stack is. One that was started later has the file to itself."""
     from local.template import REGION
 
-    path = file or FILE
+    path = _file()
     assert stack.template is not None
     content = {
         "url": stack.url,
@@ -40,14 +45,14 @@ def announced(stack: LocalStack, file: Path | None = None) -> Iterator[None]:
     try:
         yield
     finally:
-        if read(path) == content:
+        if read() == content:
             path.unlink()
 
 
-def read(file: Path | None = None) -> dict[str, Any] | None:
+def read() -> dict[str, Any] | None:
     """What the file says; None when there is none, or none that can be read."""
     try:
-        content = json.loads((file or FILE).read_text(encoding="utf-8"))
+        content = json.loads(_file().read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None

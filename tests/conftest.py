@@ -7,6 +7,7 @@ tests run on each of these. DynamoDB Local needs Java and npm: without them its 
 """
 
 import os
+import tempfile
 from collections.abc import Iterator
 from itertools import count
 from typing import Any
@@ -30,6 +31,8 @@ os.environ |= {
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     "AWS_EC2_METADATA_DISABLED": "true",
     "AWS_DEFAULT_REGION": "us-east-1",
+    # Nor the local stack that somebody is using.
+    "LONGSHORE_STACK_FILE": os.path.join(tempfile.gettempdir(), f"longshore-test-{os.getpid()}.json"),  # noqa: PTH118
 }
 
 PARAMETERS = {"WaitSeconds": "8", "ThrottleRate": "100000", "ThrottleBurst": "100000"}

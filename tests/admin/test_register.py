@@ -1,0 +1,179 @@
+"""register: a container that the API can start, or nothing at all."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from api_client import Api
+from invariants import all_rows, check
+
+from local.emulator import Emulator
+from local.seed import INSTANCE, PROJECT, Seeder, container_id
+from local.stack import LocalStack
+
+ORDINARY = ("--project", PROJECT, "--name", "invoices", "--task-definition", "web")
+
+
+def test_a_container_is_registered_and_can_be_started(run: Any, stack: LocalStack, api: Api) -> None:
+    done = run("register", *ORDINARY)
+    assert (done.code, done.err) == (0, "Registered invoices: it is stopped, and can be started.\n")
+    identity = done.out.strip()
+    assert re.fullmatch(r"[0-9a-f]{24}", identity)
+    view = api.get(identity).json()["data"]
+    assert (view["name"], view["project_id"], view["status"]) == ("invoices", PROJECT, "stopped")
+    (row,) = api.rows(identity)
+    assert (row["from_status"], row["to_status"], row["triggered_by"]) == (None, "stopped", "system")
+    assert row["metadata"] == {"reason": "Registered"}
+    assert api.post(identity, "start").status_code == 200
+    item = check(stack, identity)
+    assert item["runtime"] == {
+        "cluster": "default",
+        "task_definition": "web",
+        "launch_type": "EC2",
+        "subnets": [],
+        "security_groups": [],
+        "assign_public_ip": False,
+        "placement_constraints": [],
+    }
+
+
+def test_all_that_it_is_run_with(run: Any, stack: LocalStack, api: Api) -> None:
+    network = ("--subnet", "subnet-0a1b2c3d", "--subnet", "subnet-0a1b2c3e", "--security-group", "sg-0a1b2c3d")
+    arguments = ("--task-definition", "web-fargate", "--launch-type", "fargate", *network, "--assign-public-ip")
+    fargate = run("register", "--project", PROJECT, "--name", "mailer", *arguments).out.strip()
+    assert api.post(fargate, "start").status_code == 200
+    runtime = check(stack, fargate)["runtime"]
+    assert runtime["subnets"] == ["subnet-0a1b2c3d", "subnet-0a1b2c3e"]
+    assert (runtime["security_groups"], runtime["assign_public_ip"]) == (["sg-0a1b2c3d"], True)
+
+    constraint = "attribute:ecs.os-type == linux"
+    bound = run("register", *ORDINARY, "--server", INSTANCE, "--placement-constraint", constraint).out.strip()
+    assert api.post(bound, "start").status_code == 200
+    item = check(stack, bound)
+    assert (item["server_instance_id"], item["runtime"]["placement_constraints"]) == (INSTANCE, [constraint])
+    (task,) = stack.emulator.ecs.live(started_by=bound)
+    assert task.instance is not None
+    assert task.instance.ec2_instance_id == INSTANCE
+
+
+@pytest.fixture(scope="module")
+def definitions(stack: LocalStack) -> None:
+    """Task definitions that are not run as most are."""
+    seeder = Seeder(stack)
+    seeder.task_definition("retired")
+    stack.client("ecs").deregister_task_definition(taskDefinition="retired:1")
+
+
+BAD = [
+    (("--id", "507F1f77bcf86cd799439099"), "The id must be 24 characters of 0-9a-f"),
+    (("--id", "507f"), "The id must be"),
+    (("--project", "demo"), "The project must be"),
+    (("--name", "  "), "The name must have"),
+    (("--name", "n" * 256), "The name must have"),
+    (("--name", "a\nb"), "The name must have"),
+    (("--task-definition", "nowhere"), "There is no task definition nowhere."),
+    (("--task-definition", "web:99"), "There is no task definition web:99."),
+    (("--task-definition", "retired:1"), "The task definition retired:1 is inactive: name an active revision."),
+    (("--launch-type", "fargate"), "The task definition web runs on EC2 only, not on FARGATE."),
+    (("--task-definition", "web-fargate", "--launch-type", "fargate"), "give at least one --subnet"),
+    (("--subnet", "subnet-0a1b2c3d"), "does not have network mode awsvpc"),
+    (("--security-group", "sg-0a1b2c3d"), "does not have network mode awsvpc"),
+    (("--subnet", "10.0.0.0/24"), "A subnet must look like subnet-"),
+    (("--security-group", "default"), "A security group must look like sg-"),
+    (("--server", "i-XYZ"), "The server must look like i-"),
+    (("--server", "mi-0a1b2c3d4e5f60718"), "The server must look like i-"),
+    (("--launch-type", "fargate", "--server", INSTANCE), "A Fargate task runs on no server"),
+    (("--cluster", "another"), "The stack longshore controls the cluster default, and may touch no other"),
+    (("--id", container_id(12)), f"The id {container_id(12)} is that of another container, payments."),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD)
+@pytest.mark.usefixtures("definitions")
+def test_what_cannot_be_changes_nothing(
+    run: Any, contents: Callable[[], Any], arguments: tuple[str, ...], message: str
+) -> None:
+    before = contents()
+    # The last of an option counts.
+    refused = run("register", *ORDINARY, *arguments)
+    assert (refused.code, refused.out) == (1, "")
+    assert message in refused.err
+    assert refused.err.count("\n") == 1
+    assert contents() == before
+
+
+FARGATE = ("--project", PROJECT, "--name", "m", "--task-definition", "web-fargate", "--launch-type", "fargate")
+
+
+def test_a_fargate_task_is_not_placed(run: Any) -> None:
+    refused = run(
+        "register", *FARGATE, "--subnet", "subnet-0a1b2c3d", "--placement-constraint", "agentConnected == true"
+    )
+    assert (refused.code, refused.err) == (
+        1,
+        "error: A Fargate task cannot be placed: leave --placement-constraint out.\n",
+    )
+
+
+def test_only_fargate_gives_public_addresses(run: Any, stack: LocalStack) -> None:
+    stack.client("ecs").register_task_definition(
+        family="web-awsvpc",
+        networkMode="awsvpc",
+        requiresCompatibilities=["EC2"],
+        containerDefinitions=[{"name": "app", "image": "x", "memory": 128}],
+    )
+    arguments = ("--project", PROJECT, "--name", "m", "--task-definition", "web-awsvpc", "--subnet", "subnet-0a1b2c3d")
+    refused = run("register", *arguments, "--assign-public-ip")
+    assert (refused.code, refused.err.partition(":")[0]) == (1, "error")
+    assert "Only a Fargate task can be given a public address" in refused.err
+    assert run("register", *arguments).code == 0
+
+
+def test_the_same_again_is_no_second_one(run: Any, contents: Callable[[], Any], fresh_id: str) -> None:
+    first = run("register", *ORDINARY, "--id", fresh_id)
+    before = contents()
+    again = run("register", *ORDINARY, "--id", fresh_id)
+    assert (first.code, again.code) == (0, 0)
+    assert (again.out, again.err) == (f"{fresh_id}\n", "invoices is registered already.\n")
+    other = run("register", *ORDINARY, "--id", fresh_id, "--name", "other")
+    assert (other.code, other.err) == (1, f"error: The id {fresh_id} is that of another container, invoices.\n")
+    assert contents() == before
+
+
+def test_it_is_known_also_when_it_has_been_started_since(run: Any, stack: LocalStack, api: Api, fresh_id: str) -> None:
+    run("register", *ORDINARY, "--id", fresh_id)
+    api.post(fresh_id, "start")
+    assert run("register", *ORDINARY, "--id", fresh_id).err == "invoices is registered already.\n"
+    assert check(stack, fresh_id)["status"] == "running"
+
+
+def test_a_reply_that_is_lost_is_asked_for_again(
+    run: Any, stack: LocalStack, emulator: Emulator, fresh_id: str
+) -> None:
+    emulator.faults.add("dynamodb", "TransactWriteItems", "drop", after_effect=True)
+    assert run("register", *ORDINARY, "--id", fresh_id).err.startswith("Registered invoices")
+    assert len(all_rows(stack, fresh_id)) == 1
+
+
+def test_replies_that_stay_away_say_how_to_go_on(run: Any, stack: LocalStack, emulator: Emulator) -> None:
+    emulator.faults.add("dynamodb", "TransactWriteItems", "drop", after_effect=True, times=5)
+    unknown = run("register", *ORDINARY)
+    assert (unknown.code, unknown.out) == (3, "")
+    (identity,) = re.findall(r"repeat the command with --id ([0-9a-f]{24})\.", unknown.err)
+    emulator.faults.clear()
+    again = run("register", *ORDINARY, "--id", identity)
+    assert (again.code, again.err) == (0, "invoices is registered already.\n")
+    assert len(all_rows(stack, identity)) == 1
+
+
+def test_a_write_that_failed_can_be_repeated(run: Any, stack: LocalStack, emulator: Emulator, fresh_id: str) -> None:
+    emulator.faults.add("dynamodb", "TransactWriteItems", "AccessDeniedException", status=400)
+    refused = run("register", *ORDINARY, "--id", fresh_id)
+    assert refused.code == 3
+    assert "do not permit TransactWriteItems" in refused.err
+    assert all_rows(stack, fresh_id) == []
+    assert run("register", *ORDINARY, "--id", fresh_id).code == 0
+    check(stack, fresh_id)
