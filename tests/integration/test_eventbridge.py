@@ -292,6 +292,127 @@ def test_what_is_not_known_locally_is_an_error_that_names_it(tmp_path: Path, rul
         EventBridge(stack, Recorder())
 
 
+# --- Rules that are made and changed while the stack runs ------------------------------------------------------------
+
+
+class Rules:
+    """Rules as EventBridge holds them, which a test changes."""
+
+    def __init__(self, stack: template.Stack) -> None:
+        self.arn = stack.functions["Clockwork"].arn
+        self.now: list[dict[str, Any]] = []
+
+    def put(self, name: str, expression: str, **properties: Any) -> None:
+        self.remove(name)
+        target = {"Id": "1", "Arn": self.arn, "Input": json.dumps({"rule": name})}
+        self.now.append({"Name": name, "ScheduleExpression": expression, "Targets": [target], **properties})
+
+    def remove(self, name: str) -> None:
+        self.now = [rule for rule in self.now if rule["Name"] != name]
+
+
+GRANT = """
+  Grant:
+    Type: AWS::Lambda::Permission
+    Properties:
+      Action: lambda:InvokeFunction
+      FunctionName: !Ref Clockwork
+      Principal: events.amazonaws.com
+      SourceArn: !Sub "arn:aws:events:${AWS::Region}:${AWS::AccountId}:rule/longshore-*"
+"""
+
+
+@pytest.fixture
+def rules(tmp_path: Path) -> Rules:
+    return Rules(stack_of(tmp_path, TEMPLATE + GRANT))
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def changing(tmp_path: Path, recorder: Recorder, rules: Rules, clock: Clock) -> Iterator[EventBridge]:
+    bus = EventBridge(stack_of(tmp_path, TEMPLATE + GRANT), recorder, clock, rules_now=lambda: list(rules.now))
+    bus.start()
+    yield bus
+    bus.stop()
+
+
+def test_a_rule_that_is_added_comes_until_it_is_removed(
+    changing: EventBridge, rules: Rules, clock: Clock, recorder: Recorder
+) -> None:
+    assert changing.next_firings() == {}
+    changing.start_schedules()
+    rules.put("longshore-soon", "rate(1 minute)")
+    eventually(lambda: changing.next_firings() == {"longshore-soon": START + timedelta(minutes=1)})
+    time.sleep(0.5)  # until the clock's thread has seen it too: a firing before that would not be made up for
+    clock.now = START + timedelta(minutes=1)
+    eventually(lambda: recorder.calls)
+    clock.now = START + timedelta(minutes=2)
+    eventually(lambda: len(recorder.calls) == 2)
+    assert [call[:2] for call in recorder.calls] == [("Clockwork", {"rule": "longshore-soon"})] * 2
+    rules.remove("longshore-soon")
+    assert changing.next_firings() == {}
+    clock.now = START + timedelta(minutes=9)
+    time.sleep(0.5)
+    assert len(recorder.calls) == 2
+
+
+def test_a_rule_is_as_it_was_last_put(changing: EventBridge, rules: Rules, clock: Clock) -> None:
+    rules.put("longshore-r", "rate(10 minutes)")
+    assert changing.next_firings() == {"longshore-r": START + timedelta(minutes=10)}
+    clock.now = START + timedelta(minutes=4)
+    # Another input leaves the intervals as they are, another expression begins anew.
+    rules.put("longshore-r", "rate(10 minutes)", Description="another")
+    assert changing.next_firings() == {"longshore-r": START + timedelta(minutes=10)}
+    rules.put("longshore-r", "rate(20 minutes)")
+    assert changing.next_firings() == {"longshore-r": START + timedelta(minutes=24)}
+    rules.put("longshore-r", "rate(20 minutes)", State="DISABLED")
+    assert changing.next_firings() == {}
+    assert changing.fire("longshore-r") == 0
+
+
+def test_the_templates_rules_go_by_their_logical_ids(changing: EventBridge, rules: Rules, recorder: Recorder) -> None:
+    rules.put("longshore-ClockworkOften", "rate(7 minutes)")
+    assert changing.next_firings() == {"ClockworkOften": START + timedelta(minutes=7)}
+    assert changing.fire("ClockworkOften") == 1
+    assert changing.invocations.wait_idle(PATIENCE)
+    assert recorder.calls[0][:2] == ("Clockwork", {"rule": "longshore-ClockworkOften"})
+
+
+def test_a_rule_without_permission_invokes_nothing(
+    changing: EventBridge, rules: Rules, recorder: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    rules.put("another-rule", "rate(1 minute)")
+    assert changing.fire("another-rule") == 0
+    assert changing.invocations.wait_idle(PATIENCE)
+    assert recorder.calls == []
+    assert [record.getMessage() for record in caplog.records] == ["rule another-rule may not invoke Clockwork"]
+
+
+def test_what_is_not_known_locally_does_nothing(
+    changing: EventBridge, rules: Rules, caplog: pytest.LogCaptureFixture
+) -> None:
+    rules.put("longshore-odd", "at(2030-01-01T00:00:00)")
+    rules.put("longshore-queue", "rate(1 minute)", Targets=[{"Id": "1", "Arn": "arn:aws:sqs:us-east-1:1:q"}])
+    assert list(changing.next_firings()) == ["longshore-queue"]
+    assert changing.next_firings()
+    assert changing.fire("longshore-queue") == 0
+    (told,) = caplog.records
+    assert told.getMessage().startswith("rule longshore-odd does nothing here: at(2030-01-01T00:00:00) is no schedule")
+
+
+def test_an_event_reaches_a_rule_that_was_added(changing: EventBridge, rules: Rules, recorder: Recorder) -> None:
+    target = {"Id": "1", "Arn": rules.arn}
+    rules.now.append({"Name": "longshore-p", "EventPattern": {"source": ["aws.ec2"]}, "Targets": [target]})
+    event = instance_state_change("i-0a1b2c3d4e5f60718", "stopped", START)
+    assert changing.put(event) == 1
+    assert changing.invocations.wait_idle(PATIENCE)
+    assert [call[:2] for call in recorder.calls] == [("Clockwork", event)]
+
+
 # --- Asynchronous invocations -----------------------------------------------------------------------------------------
 
 
