@@ -72,7 +72,7 @@ fuzz: $(VENV)/ready ## Send what openapi.yaml allows and forbids to the local st
 lint: $(VENV)/ready ## Check style, types and layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy layers/common/longshore layers/common/build.py functions/*/app.py local admin tests/*.py tests/*/*.py
+	$(BIN)/mypy layers/common/longshore layers/common/build.py functions/*/app.py local admin clients/python/src tests/*.py tests/*/*.py
 	$(BIN)/lint-imports --no-logo
 
 format: $(VENV)/ready ## Format the code
@@ -87,7 +87,7 @@ clean: ## Remove what was installed and fetched
 	rm -rf $(VENV) .local .mypy_cache .ruff_cache .pytest_cache .aws-sam .import_linter_cache
 
 # Also remade when the requirements change. pip needs no network for what is installed already.
-$(VENV)/ready: requirements.txt layers/common/requirements.txt
+$(VENV)/ready: requirements.txt layers/common/requirements.txt clients/python/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.13 $(MAKECMDGOALS)" >&2; exit 2; }
 	@echo "Installing into $(VENV) (once; about half a minute)" >&2
 	@$(PYTHON) -m venv $(VENV)

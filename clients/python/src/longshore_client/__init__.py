@@ -1,0 +1,37 @@
+"""A client of Longshore, the container lifecycle API for Amazon ECS.
+
+with Longshore("https://host/stage", token) as client:
+    client.api.containers.manage("507f1f77bcf86cd799439011", "start", wait=True)
+"""
+
+from longshore_client.aio import AsyncLongshore
+from longshore_client.client import Longshore
+from longshore_client.errors import (
+    ApiError,
+    LongshoreError,
+    OperationFailedError,
+    OperationStateConflictError,
+    TransportError,
+    UnexpectedAnswerError,
+    WaitTimeoutError,
+)
+from longshore_client.models import Container, OperationResult, PendingOperation, StatusLog, StatusLogsPage
+from longshore_client.retries import Retries
+
+__all__ = [
+    "ApiError",
+    "AsyncLongshore",
+    "Container",
+    "Longshore",
+    "LongshoreError",
+    "OperationFailedError",
+    "OperationResult",
+    "OperationStateConflictError",
+    "PendingOperation",
+    "Retries",
+    "StatusLog",
+    "StatusLogsPage",
+    "TransportError",
+    "UnexpectedAnswerError",
+    "WaitTimeoutError",
+]

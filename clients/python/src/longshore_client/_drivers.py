@@ -1,0 +1,104 @@
+"""What carries plans out over httpx: a loop each for sync and async."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import httpx
+
+from longshore_client import _http
+from longshore_client._calls import Call, Pause, Plan, Reply
+
+T = TypeVar("T")
+
+Token = str | Callable[[], str]
+AsyncToken = str | Callable[[], str | Awaitable[str]]
+
+_LOG = logging.getLogger("longshore_client")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Driver:
+    """Carries plans out, each in the thread that asks."""
+
+    url: str
+    token: Token
+    timeout: httpx.Timeout
+    http: httpx.Client
+
+    def run(self, plan: Plan[T]) -> T:
+        """What the plan returns. Raises what it raises."""
+        reply: Reply = None
+        while True:
+            try:
+                command = plan.send(reply)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            if isinstance(command, Pause):
+                time.sleep(command.seconds)
+                reply = None
+            else:
+                reply = self._perform(command)
+
+    def _perform(self, call: Call) -> Reply:
+        token = self.token if isinstance(self.token, str) else self.token()
+        request = _request(self.http, self.url, call, token, self.timeout)
+        try:
+            return _http.answer(self.http.send(request, follow_redirects=False))
+        except httpx.HTTPError as error:
+            return _lost(call, error)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class AsyncDriver:
+    """Carries plans out on an asyncio event loop."""
+
+    url: str
+    token: AsyncToken
+    timeout: httpx.Timeout
+    http: httpx.AsyncClient
+
+    async def run(self, plan: Plan[T]) -> T:
+        """What the plan returns. Raises what it raises."""
+        reply: Reply = None
+        while True:
+            try:
+                command = plan.send(reply)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            if isinstance(command, Pause):
+                await asyncio.sleep(command.seconds)
+                reply = None
+            else:
+                reply = await self._perform(command)
+
+    async def _perform(self, call: Call) -> Reply:
+        token = self.token if isinstance(self.token, str) else self.token()
+        known = token if isinstance(token, str) else await token
+        request = _request(self.http, self.url, call, known, self.timeout)
+        try:
+            return _http.answer(await self.http.send(request, follow_redirects=False))
+        except httpx.HTTPError as error:
+            return _lost(call, error)
+
+
+def _request(
+    http: httpx.Client | httpx.AsyncClient, url: str, call: Call, token: str, timeout: httpx.Timeout
+) -> httpx.Request:
+    return http.build_request(
+        call.method,
+        url + call.path,
+        params=call.query or None,
+        headers=_http.headers(call, token),
+        timeout=timeout,
+    )
+
+
+def _lost(call: Call, error: httpx.HTTPError) -> Reply:
+    _LOG.info("%s %s: %s", call.method, call.path, type(error).__name__)
+    return _http.lost(call, error)

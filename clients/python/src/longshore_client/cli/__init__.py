@@ -1,0 +1,16 @@
+"""The command `longshore`."""
+
+import sys
+
+
+def main() -> None:
+    """Run the command. Exits with one of `exits.Exit`."""
+    try:
+        import rich  # noqa: F401
+        import typer  # noqa: F401
+    except ImportError:
+        print("longshore: the command line needs more: pip install 'longshore-client[cli]'", file=sys.stderr)
+        sys.exit(2)
+    from longshore_client.cli.app import app
+
+    app(prog_name="longshore")

@@ -1,0 +1,103 @@
+"""Behind a proxy that loses one reply in three, every operation takes effect exactly once."""
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from client.lossy_proxy import LossyProxy
+from invariants import all_rows, check
+from longshore_client import Longshore, Retries, TransportError
+from longshore_client.models import Operation, Status
+
+from local import tokens
+from local.seed import Seeder
+from local.stack import LocalStack
+
+CONTAINERS = 8
+OPERATIONS_OF_EACH = 25
+ALLOWED: dict[Status, list[Operation]] = {
+    "stopped": ["start", "restart"],
+    "running": ["stop", "force-stop", "restart", "pause"],
+    "paused": ["stop", "force-stop", "restart", "resume"],
+}
+GOALS: dict[Operation, Status] = {
+    "start": "running",
+    "stop": "stopped",
+    "force-stop": "stopped",
+    "restart": "running",
+    "pause": "paused",
+    "resume": "running",
+}
+
+
+@pytest.fixture
+def proxy(stack: LocalStack) -> Iterator[LossyProxy]:
+    with LossyProxy(stack.url) as made:
+        yield made
+
+
+@pytest.fixture
+def lossy_client(proxy: LossyProxy) -> Iterator[Longshore]:
+    # Calls of several threads meet the proxy's rhythm as they come, so that one may meet it a few times in a row.
+    retries = Retries(attempts=20, first_delay=0.005, max_delay=0.02)
+    with Longshore(proxy.url, tokens.token("operator"), retries=retries) as made:
+        yield made
+
+
+def live(client: Longshore, container: str, seed: int) -> tuple[list[str], int]:
+    """Operations at random, of those that are allowed. The rows and the tasks that there have to be of them."""
+    chance = random.Random(seed)
+    rows: list[str] = []
+    tasks = 0
+    status: Status = "stopped"
+    for _ in range(OPERATIONS_OF_EACH):
+        operation = chance.choice(ALLOWED[status])
+        result = client.api.containers.manage(container, operation, wait=True)
+        assert result.status == GOALS[operation]
+        if operation == "restart" and status != "stopped":
+            rows.append("stopped")
+        rows.append(result.status)
+        tasks += operation in ("start", "restart")
+        status = result.status
+    return rows, tasks
+
+
+def test_each_of_200_operations_takes_effect_once(
+    stack: LocalStack, seeder: Seeder, proxy: LossyProxy, lossy_client: Longshore
+) -> None:
+    containers = [f"{number:024x}" for number in range(0xC11E0000, 0xC11E0000 + CONTAINERS)]
+    for container in containers:
+        seeder.add(container, ["stopped"])
+
+    with ThreadPoolExecutor(4) as pool:
+        lives = list(pool.map(lambda number: live(lossy_client, containers[number], number), range(CONTAINERS)))
+
+    run = Counter(task.started_by for task in stack.emulator.ecs.tasks())
+    for container, (rows, tasks) in zip(containers, lives, strict=True):
+        assert [row["to_status"] for row in all_rows(stack, container)] == ["stopped", *rows]
+        assert run[container] == tasks
+        check(stack, container)
+    # One request of three was lost, and so had to be repeated; of these, one of four before it had had its effect.
+    requests = proxy.fates.total()
+    assert proxy.fates["answered"] == CONTAINERS * OPERATIONS_OF_EACH
+    assert proxy.fates["reply lost"] + proxy.fates["never forwarded"] == requests // 3
+    assert proxy.fates["never forwarded"] == requests // 3 // 4
+
+
+def test_without_repeats_the_lost_reply_is_told_of(
+    stack: LocalStack, seeder: Seeder, proxy: LossyProxy, fresh_id: str
+) -> None:
+    """What the client would be without its retries: the effect is there, and the caller does not know."""
+    seeder.add(fresh_id, ["stopped"])
+    with Longshore(proxy.url, tokens.token("operator"), retries=Retries(attempts=1)) as client:
+        client.api.containers.get(fresh_id)
+        client.api.containers.get(fresh_id)
+        with pytest.raises(TransportError) as lost:
+            client.api.containers.manage(fresh_id, "start")
+        assert check(stack, fresh_id)["status"] == "running"
+        # The key that the error holds gets the answer after all.
+        result = client.api.containers.manage(fresh_id, "start", idempotency_key=lost.value.idempotency_key)
+    assert (result.status, result.completed) == ("running", True)
+    assert check(stack, fresh_id)["log_count"] == 2
