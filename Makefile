@@ -63,7 +63,7 @@ validate: $(VENV)/ready $(VENV)/sam/ready ## Validate the template, by SAM CLI a
 deploy: build ## Deploy to AWS (ENV=default, dev or prod of samconfig.toml)
 	$(SAM) deploy --config-env $(ENV)
 
-openapi: $(VENV)/ready ## Write openapi.yaml and docs/errors.md, which are made of the code
+openapi: $(VENV)/ready ## Write openapi.yaml, docs/errors.md and the client's catalogue, which are made of the code
 	$(BIN)/python -m local.reference
 
 fuzz: $(VENV)/ready ## Send what openapi.yaml allows and forbids to the local stack (EXAMPLES=2000 per operation)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from local.reference import errors_page, openapi
+from local.reference import client_catalogue, errors_page, openapi
 from local.template import ROOT
 
-PAGES = {ROOT / "openapi.yaml": openapi.text, ROOT / "docs" / "errors.md": errors_page.text}
+PAGES = {
+    ROOT / "openapi.yaml": openapi.text,
+    ROOT / "docs" / "errors.md": errors_page.text,
+    ROOT / "clients/python/src/longshore_client/_catalogue.py": client_catalogue.text,
+}
 
 
 def main() -> None:
