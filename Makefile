@@ -41,7 +41,7 @@ token: $(VENV)/ready ## Print a token for the local API (USER=operator, TTL=8640
 	@$(BIN)/python -m local token --user $(if $(filter command,$(origin USER)),$(USER),operator) --ttl $(TTL)
 
 test: $(VENV)/ready ## Run the tests (what needs Java skips without it)
-	$(BIN)/pytest --ignore tests/e2e --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
+	$(BIN)/pytest --ignore tests/e2e --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
 
 e2e: $(VENV)/ready ## Run the end-to-end tests: SAM CLI, real Lambda containers, real Docker tasks
 	tests/e2e/run.sh
@@ -83,6 +83,8 @@ check: lint test ## All that a pull request has to pass
 
 checkov: $(VENV)/checkov/ready ## Install checkov, for the test that runs it
 
+installed: $(VENV)/ready $(VENV)/sam/ready $(VENV)/checkov/ready ## Install all that the checks need (with -j, at once)
+
 clean: ## Remove what was installed and fetched
 	rm -rf $(VENV) .local .mypy_cache .ruff_cache .pytest_cache .aws-sam .import_linter_cache
 
@@ -97,6 +99,7 @@ $(VENV)/ready: requirements.txt layers/common/requirements.txt clients/python/py
 # These have pins that are not the project's.
 $(VENV)/sam/ready: tests/e2e/requirements.txt
 	@test -n "$(PYTHON_OF_FUNCTIONS)" || { echo "Python 3.13 is needed: the functions run on it" >&2; exit 2; }
+	@echo "Installing SAM CLI into $(VENV)/sam (once; about half a minute)" >&2
 	@$(PYTHON_OF_FUNCTIONS) -m venv $(VENV)/sam
 	@$(VENV)/sam/bin/pip install --quiet --disable-pip-version-check --requirement $< >&2
 	@touch $@
@@ -106,4 +109,4 @@ $(VENV)/checkov/ready: tests/template/requirements-checkov.txt
 	@$(VENV)/checkov/bin/pip install --quiet --disable-pip-version-check --requirement $< >&2
 	@touch $@
 
-.PHONY: help up token test e2e build validate deploy openapi fuzz simulate simulate-mutants lint format check checkov clean admin
+.PHONY: help up token test e2e build validate deploy openapi fuzz simulate simulate-mutants lint format check checkov installed clean admin

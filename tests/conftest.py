@@ -2,8 +2,6 @@
 
 A module that asks for `stack` gets one of its own, on moto. With `pytestmark = databases("moto", "dynamodb-local")` its
 tests run on each of these. DynamoDB Local needs Java and npm: without them its tests skip.
-
-`make test` runs them in several processes. The tests of a module that run on the same database stay together, in order.
 """
 
 import os
@@ -14,6 +12,7 @@ from typing import Any
 
 import pytest
 from api_client import Api
+from distribution import Distribution
 from no_skips import pytest_make_collect_report as pytest_make_collect_report
 from no_skips import pytest_runtest_makereport as pytest_runtest_makereport
 
@@ -47,13 +46,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("stack", marker.args if marker else ["moto"], indirect=True, scope="module")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if isinstance(item, pytest.Function) and item.get_closest_marker("xdist_group") is None:
-            callspec = getattr(item, "callspec", None)
-            database = callspec.params.get("stack", "") if callspec else ""
-            item.add_marker(pytest.mark.xdist_group(f"{item.path.stem}-{database}".removesuffix("-")))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Distribution:
+    return Distribution(config, log)
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@
 # ends. What cannot be set up is said, and then the tests that need it are skipped, or fail in CI.
 #
 #   tests/e2e/run.sh [more arguments for pytest, such as -k story]
+#   tests/e2e/run.sh --set-up     sets up, and runs nothing
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export PATH="$PATH:/usr/sbin:/sbin" SAM_CLI_TELEMETRY=0
@@ -35,8 +36,7 @@ python_of_the_functions() { # `sam build` runs pip with the Python that the func
 }
 
 set_up_sam() {
-  local made=.venv/sam/ready requirements=tests/e2e/requirements.txt interpreter
-  [ "$made" -nt "$requirements" ] && return
+  local interpreter
   interpreter=$(python_of_the_functions) || {
     install python3 python3-venv
     interpreter=$(python_of_the_functions)
@@ -44,10 +44,7 @@ set_up_sam() {
     echo "Python 3.13 with venv is missing: SAM CLI builds the functions with it" >&2
     return 1
   }
-  echo "Installing SAM CLI into .venv/sam (once; about half a minute)" >&2
-  "$interpreter" -m venv --clear .venv/sam &&
-    .venv/sam/bin/pip install --quiet --disable-pip-version-check --requirement "$requirements" >&2 &&
-    touch "$made"
+  make --no-print-directory PYTHON_OF_FUNCTIONS="$(command -v "$interpreter")" .venv/sam/ready >&2
 }
 
 dockerd_pid=
@@ -111,4 +108,4 @@ trap 'exit 143' TERM
 if ! { set_up_sam && set_up_docker && set_up_images; } && [ -n "${CI:-}" ]; then
   exit 1
 fi
-.venv/bin/pytest tests/e2e "$@"
+[ "${1:-}" = --set-up ] || .venv/bin/pytest tests/e2e --numprocesses 2 --dist loadscope --no-loadscope-reorder "$@"
