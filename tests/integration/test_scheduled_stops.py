@@ -10,6 +10,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest.mock import Mock
@@ -49,8 +50,6 @@ def stack() -> Iterator[LocalStack]:
             parameters=PARAMETERS,
             seed=False,
             emulator_options=QUICK,
-            # Eight seconds of a function's time are kept back. What is left is too short for the batch.
-            timeouts={FUNCTION: 8 + SECONDS},
         ).start()
 
     try:
@@ -61,6 +60,14 @@ def stack() -> Iterator[LocalStack]:
     Seeder(local).cluster()
     yield local
     local.stop()
+
+
+@pytest.fixture
+def _short_of_time(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight seconds of a function's time are kept back. What is left is too short for the batch."""
+    assert stack._runtime is not None
+    functions: Any = stack._runtime._functions
+    monkeypatch.setitem(functions, FUNCTION, replace(functions[FUNCTION], timeout=8 + SECONDS))
 
 
 def many_running(stack: LocalStack, count: int) -> list[str]:
@@ -103,6 +110,7 @@ def many_running(stack: LocalStack, count: int) -> list[str]:
     return ids
 
 
+@pytest.mark.usefixtures("_short_of_time")
 def test_many_are_stopped_once_each_whatever_ecs_says(stack: LocalStack) -> None:
     ids = many_running(stack, COUNT)
     stack.emulator.calls.clear()
