@@ -14,7 +14,7 @@ from longshore.lifecycle import LaunchType, Operation, Status, allowed_operation
 from local import template
 from local.reference import examples
 from local.reference.catalogue import CATALOGUE, Entry
-from local.reference.schemas import ID, name_of, query, ref, schemas, success
+from local.reference.schemas import ID, SUCCESSES, name_of, query, ref, schemas, success
 from local.reference.texts import Texts
 
 Node = dict[str, Any]
@@ -103,7 +103,7 @@ def _paths(texts: Texts) -> Node:
         texts,
         "getContainer",
         parameters=["ContainerId"],
-        successes={200: ("Container", examples.container())},
+        successes={"Container": examples.container()},
         errors=readers,
         fault="request",
     )
@@ -111,7 +111,7 @@ def _paths(texts: Texts) -> Node:
         texts,
         "getStatusLogs",
         parameters=["ContainerId", *(_pascal(name) for name in query())],
-        successes={200: ("StatusLogsPage", examples.status_logs())},
+        successes={"StatusLogsPage": examples.status_logs()},
         errors=readers,
         fault="query",
     )
@@ -119,10 +119,7 @@ def _paths(texts: Texts) -> Node:
         texts,
         "manage",
         parameters=["ContainerId", "Operation", "IdempotencyKey"],
-        successes={
-            200: ("OperationCompleted", examples.completed()),
-            202: ("OperationAccepted", examples.accepted()),
-        },
+        successes={"OperationCompleted": examples.completed(), "OperationAccepted": examples.accepted()},
         errors=list(ErrorCode),
         fault="operation",
     )
@@ -147,18 +144,18 @@ def _operation(
     name: str,
     *,
     parameters: Sequence[str],
-    successes: dict[int, tuple[str, Node]],
+    successes: dict[str, Node],
     errors: Sequence[ErrorCode],
     fault: str,
 ) -> Node:
     """One operation, by its id.
 
-    `successes` are the schema of `data` and the examples by status, `errors` the codes that it may answer with, and
+    `successes` are examples by the schema of their `data`, `errors` the codes that it may answer with, and
     `fault` is which example of a VALIDATION_ERROR is its own.
     """
     answers = {
-        status: _answer(texts("operations", name, str(status)), success(texts, status, data), told)
-        for status, (data, told) in successes.items()
+        SUCCESSES[data]: _answer(texts("operations", name, str(SUCCESSES[data])), success(data), told)
+        for data, told in successes.items()
     }
     for status in sorted({CATALOGUE[code].status for code in errors}):
         entries = [CATALOGUE[code] for code in errors if CATALOGUE[code].status == status]

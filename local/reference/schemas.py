@@ -21,6 +21,9 @@ TIME: Final[Schema] = {
     "format": "date-time",
     "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$",
 }
+SUCCESSES: Final = {"Container": 200, "StatusLogsPage": 200, "OperationCompleted": 200, "OperationAccepted": 202}
+"""The statuses of the answers with this data."""
+
 _REF: Final = "#/components/schemas/{model}"
 _IDS: Final = {"id", "container_id", "project_id"}
 # What a row's metadata may hold that is not plain text.
@@ -68,17 +71,27 @@ def query() -> dict[str, Schema]:
 def schemas(texts: Texts) -> dict[str, Schema]:
     """Every schema of the document, by name."""
     found = {name: _described(texts, name, schema) for name, schema in _data().items()}
-    return found | {name_of(entry): _error(texts, entry) for entry in CATALOGUE.values()}
+    found |= {name_of(entry): _error(texts, entry) for entry in CATALOGUE.values()}
+    return found | {_name_of_success(data): _success(texts, status, data) for data, status in SUCCESSES.items()}
 
 
-def success(texts: Texts, status: int, data: str) -> Schema:
-    """The envelope of a success."""
-    return _envelope(texts, statusCode={"const": status}, message={"type": "string"}, data=ref(data))
+def success(data: str) -> Schema:
+    """A reference to the envelope of a success with this data."""
+    return ref(_name_of_success(data))
 
 
 def name_of(entry: Entry) -> str:
     """The name of an error's schema: `MissingToken` for MISSING_TOKEN."""
     return "".join(word.capitalize() for word in entry.code.split("_"))
+
+
+def _name_of_success(data: str) -> str:
+    return f"{data}Answer"
+
+
+def _success(texts: Texts, status: int, data: str) -> Schema:
+    envelope = _envelope(texts, statusCode={"const": status}, message={"type": "string"}, data=ref(data))
+    return {"description": texts("success"), **envelope}
 
 
 def _error(texts: Texts, entry: Entry) -> Schema:
