@@ -5,7 +5,7 @@ from __future__ import annotations
 from local.reference.catalogue import CATALOGUE, Entry
 
 _HEAD = """\
-<!-- Made by `make openapi` from local/reference/catalogue.py. Do not edit. -->
+<!-- Made by `make openapi` from local/reference/errors.yaml. Do not edit. -->
 
 # Errors
 

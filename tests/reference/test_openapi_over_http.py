@@ -64,7 +64,7 @@ class Calls:
 @pytest.fixture(scope="module")
 def stack() -> Iterator[LocalStack]:
     """An operation is waited for only briefly, so that some are still under way."""
-    parameters = {"WaitSeconds": "2", "ThrottleRate": "100000", "ThrottleBurst": "100000"}
+    parameters = {"WaitSeconds": "5", "ThrottleRate": "100000", "ThrottleBurst": "100000"}
     quick = {"run_delay": 0.05, "stop_delay": 0.05, "command_delay": 0.03}
     with LocalStack(port=0, parameters=parameters, emulator_options=quick) as local:
         yield local
