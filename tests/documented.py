@@ -2,13 +2,24 @@
 
 import copy
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import httpx
+import yaml
 from openapi_schema_validator import OAS31Validator, oas31_format_checker
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
+ROOT = Path(__file__).parents[1]
+
 _BASE = "urn:document"
+
+
+def load() -> dict[str, Any]:
+    """openapi.yaml."""
+    document: dict[str, Any] = yaml.safe_load((ROOT / "openapi.yaml").read_text(encoding="utf-8"))
+    return document
 
 
 def closed(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,6 +78,15 @@ class Documented:
         schema = self.resolve(answer)["content"]["application/json"]["schema"]
         kinds = [self.resolve(kind) for kind in schema.get("oneOf", [schema])]
         return {kind["properties"]["code"]["const"] for kind in kinds if "code" in kind["properties"]}
+
+    def check(self, operation: str, response: httpx.Response) -> Any:
+        """Assert that the operation, by its id, may give this answer; its body."""
+        answer = self.answer(operation, response.status_code)
+        body = response.json()
+        assert self.faults(answer, body) == [], response.text
+        assert self.faults_of_headers(answer, response.headers) == []
+        assert response.headers["Content-Type"] == "application/json"
+        return body
 
     def faults(self, answer: Any, body: Any) -> list[str]:
         """What is wrong with a body, by the answer's schema."""

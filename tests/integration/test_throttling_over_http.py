@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from api_client import Api
+from documented import Documented, closed, load
 
 from local.seed import container_id
 from local.stack import LocalStack
@@ -35,6 +36,7 @@ def test_too_many_requests(throttled: Api) -> None:
             "code": "RATE_LIMITED",
             "message": "Too many requests",
         }
+        assert Documented(closed(load())).check("getContainer", response)
         assert response.headers["Retry-After"] == "1"
         assert response.headers["X-Request-Id"]
         assert response.headers["Content-Type"] == "application/json"

@@ -7,9 +7,9 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
+from documented import ROOT, load
 from invariants import check
 from longshore.errors import ErrorCode
 from settling import eventually, pending
@@ -18,7 +18,6 @@ from local import tokens
 from local.seed import container_id
 from local.stack import LocalStack
 
-ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES") or 12)
 # The same examples each time, but where it is to look for new ones.
@@ -107,7 +106,7 @@ def test_without_a_token(stack: LocalStack, tmp_path: Path) -> None:
 
 def test_it_would_notice(stack: LocalStack, tmp_path: Path) -> None:
     """A document that is wrong about one bound and one property."""
-    document: Any = yaml.safe_load((ROOT / "openapi.yaml").read_text())
+    document = load()
     document["components"]["parameters"]["Limit"]["schema"]["maximum"] = 50
     document["components"]["schemas"]["Pagination"]["required"].append("pages")
     wrong = tmp_path / "openapi.yaml"

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from documented import Documented, closed
+from documented import ROOT, Documented, closed, load
 from longshore.errors import ErrorCode
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
@@ -18,8 +17,7 @@ from local.reference.__main__ import PAGES
 from local.reference.catalogue import CATALOGUE
 from local.reference.texts import TextError, Texts
 
-ROOT = Path(__file__).parents[2]
-DOCUMENT: dict[str, Any] = yaml.safe_load((ROOT / "openapi.yaml").read_text())
+DOCUMENT = load()
 STACK = template.load(ROOT / "template.yaml", {})
 METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}
 

@@ -2,14 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import yaml
 from api_client import Api
-from documented import Documented, closed
+from documented import Documented, closed, load
 from longshore.errors import ErrorCode
 from longshore.lifecycle import Operation
 
@@ -18,7 +16,7 @@ from local.gateway import BODY_LIMIT
 from local.seed import Seeder, container_id
 from local.stack import LocalStack
 
-DOCUMENT: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "openapi.yaml").read_text())
+DOCUMENT = load()
 DOCUMENTED = Documented(closed(DOCUMENT))
 STOPPED, RUNNING, EXPIRED, FARGATE, LONG = (container_id(number) for number in (11, 12, 15, 16, 17))
 UNKNOWN = "0123456789abcdef01234567"
@@ -27,12 +25,7 @@ OPERATIONS = {"getContainer": ("GET", ""), "getStatusLogs": ("GET", "/status-log
 
 def as_documented(operation: str, response: httpx.Response) -> Any:
     """Assert that the operation may give this answer; its body."""
-    answer = DOCUMENTED.answer(operation, response.status_code)
-    body = response.json()
-    assert DOCUMENTED.faults(answer, body) == [], response.text
-    assert DOCUMENTED.faults_of_headers(answer, response.headers) == []
-    assert response.headers["Content-Type"] == "application/json"
-    return body
+    return DOCUMENTED.check(operation, response)
 
 
 def told_of(page: Any) -> None:
