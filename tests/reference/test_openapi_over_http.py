@@ -165,9 +165,8 @@ def test_a_defect(stack: LocalStack, seeder: Seeder, call: Calls, fresh_id: str)
     stack.client("dynamodb").update_item(
         TableName=stack.table_name("ContainersTable"),
         Key={"id": {"S": fresh_id}},
-        UpdateExpression="SET #status = :unheard",
-        ExpressionAttributeNames={"#status": "status"},
-        ExpressionAttributeValues={":unheard": {"S": "unheard-of"}},
+        UpdateExpression="SET log_count = :text",
+        ExpressionAttributeValues={":text": {"S": "many"}},
     )
     assert call(fresh_id)["code"] == ErrorCode.INTERNAL_SERVER_ERROR
 
