@@ -80,8 +80,7 @@ def test_an_operator(stack: LocalStack, tmp_path: Path) -> None:
 def test_walks_from_answer_to_answer(stack: LocalStack, tmp_path: Path) -> None:
     """By the document's links: what one answer tells is what the next call asks for."""
     done = run(stack, tmp_path, "owner", "--max-examples", str(WALKS), "--phases", "stateful")
-    assert done.exit_code == 0, done.printed
-    assert sum(sum(codes.values()) for codes in done.answers.values()) >= WALKS
+    found_nothing(done, 1, *OPERATIONS)
     settled(stack)
 
 
