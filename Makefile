@@ -67,7 +67,7 @@ openapi: $(VENV)/ready ## Write openapi.yaml, docs/errors.md and the client's ca
 	$(BIN)/python -m local.reference
 
 fuzz: $(VENV)/ready ## Send what openapi.yaml allows and forbids to the local stack (EXAMPLES=2000 per operation)
-	FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/pytest -rP tests/reference/test_fuzz.py --show-capture=stdout
+	FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/pytest -v -rP tests/reference/test_fuzz.py --show-capture=stdout
 
 lint: $(VENV)/ready ## Check style, types and layers
 	$(BIN)/ruff check .
