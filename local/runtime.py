@@ -103,10 +103,12 @@ class Runtime:
         os.environ.update(self.environment)
         sys.path[:0] = self._layers
         importlib.invalidate_caches()
+        threshold = gc.get_threshold()
         try:
             self._handlers = {name: _load(function) for name, function in self._functions.items()}
-            # A function takes all there is for its own, for ever. Here it is many functions', and whoever runs them.
+            # A function arranges for its garbage as if the process were its own. Here it is whoever's that runs them.
             gc.unfreeze()
+            gc.set_threshold(*threshold)
         except BaseException:
             self.stop()
             raise

@@ -17,4 +17,4 @@ def handler(event: dict[str, Any], context: Any) -> Mapping[str, Any]:
     return event_bootstrap.recovery(context.function_name, enough_time(context)).sweep()
 
 
-longshore.coldstart.ready(event_bootstrap.task_events, bootstrap.ssm)
+longshore.coldstart.ready(event_bootstrap.task_events, event_bootstrap.sweeps, bootstrap.ssm)

@@ -84,6 +84,9 @@ def recorded(stack: LocalStack) -> Iterator[Recorder]:
 
     def before(model: Any, **_: Any) -> None:
         under_way.call = Call(model.name, threading.get_ident(), time.monotonic())
+
+    def sent(**_: Any) -> None:
+        # By now whoever is to make another call meanwhile has been told.
         time.sleep(LEAST)
 
     def after(**_: Any) -> None:
@@ -94,6 +97,7 @@ def recorded(stack: LocalStack) -> Iterator[Recorder]:
     events = bootstrap.dynamodb().meta.events
     hooks: dict[str, Callable[..., None]] = {
         "before-call.dynamodb": before,
+        "before-send": sent,
         "after-call.dynamodb": after,
         "after-call-error.dynamodb": after,
     }

@@ -1,14 +1,18 @@
 """Where a row stands in each order and where a page lies, against sorting the whole history."""
 
+import json
 import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from longshore.clock import MILLISECOND, to_text
-from longshore.history import Entry, Span, append, rank_key, span
+from longshore.access import Access
+from longshore.clock import MILLISECOND, SystemClock, to_text
+from longshore.history import Counters, Entry, Span, append, rank_key, span
 from longshore.lifecycle import LaunchType, Status
-from longshore.models import Change, Container, Runtime, StatusLogsQuery, Trigger
+from longshore.models import Change, Container, Runtime, StatusLogsPage, StatusLogsQuery, Trigger
+from longshore.reader import Reader
+from longshore.store import Store, _shown, container_item, log_item
 
 START = datetime(2025, 1, 15, 10, 30, tzinfo=UTC)
 SORTS = ["transition_time", "created_at", "to_status", "from_status"]
@@ -237,3 +241,59 @@ def test_append_changes_nothing_of_the_container_before() -> None:
 )
 def test_rank_key(status: str | None, rank: int, key: str) -> None:
     assert rank_key(status, rank) == key
+
+
+# --- rows as they are read --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("seed", "rows"), HISTORIES)
+def test_a_row_is_read_as_its_model_would_show_it(seed: int, rows: int) -> None:
+    """Rows go from the table to the answer without a model: no key, no value and no order may differ."""
+    _, entries, _ = history(seed, rows)
+    choose = random.Random(seed)
+    for entry in entries:
+        metadata = choose.choice([None, {"command": "start"}, {"exit_code": 137, "task_id": "a", "more": [None, True]}])
+        log = entry.log.model_copy(update={"metadata": metadata, "duration_ms": choose.choice([None, 0, 3500])})
+        shown = _shown(log_item(entry._replace(log=log)))
+        assert json.dumps(shown) == json.dumps(log.model_dump(mode="json"))
+
+
+class Tables:
+    """A client whose tables hold one container, its rows, and a viewer of its project."""
+
+    def __init__(self, container: Container, entries: list[Entry]) -> None:
+        self._item = container_item(container)
+        self._rows = [log_item(entry) for entry in entries]
+        self._grant = {"scope": {"S": f"project#{container.project_id}"}, "role": {"S": "viewer"}}
+
+    def get_item(self, **_: Any) -> Any:
+        return {"Item": self._item}
+
+    def query(self, **asked: Any) -> Any:
+        return {"Items": [self._grant] if asked["TableName"] == "access" else self._rows}
+
+
+def test_a_page_is_what_its_model_says() -> None:
+    container, entries, _ = history(3, 7)
+    tables: Any = Tables(container, entries)
+    store = Store(tables, containers="containers", status_logs="logs", idempotency="keys", clock=SystemClock())
+    reader = Reader(store, Access(tables, "access"))
+    page = reader.status_logs("ada", container.id, query(1, 10, "transition_time", "asc"))
+    model = StatusLogsPage.model_validate(page)
+    assert json.dumps(model.model_dump(mode="json")) == json.dumps(page)
+    assert [log.id for log in model.logs] == [entry.log.id for entry in entries]
+    assert reader.status_logs("ada", container.id, query(2, 10, "transition_time", "asc")) == {
+        "logs": [],
+        "pagination": {"total": 7, "page": 2, "limit": 10, "totalPages": 1},
+    }
+
+
+def test_the_counters_of_a_container() -> None:
+    container, entries, _ = history(3, 7)
+    tables: Any = Tables(container, entries)
+    store = Store(tables, containers="containers", status_logs="logs", idempotency="keys", clock=SystemClock())
+    read = store.counters(container.id)
+    assert read == Counters(container.id, container.project_id, 7, container.to_counts, container.from_counts)
+    # One that was registered without any.
+    tables._item = {"project_id": {"S": container.project_id}}
+    assert store.counters(container.id) == Counters(container.id, container.project_id, 0, {}, {})

@@ -13,7 +13,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 from longshore import http, logs, metrics
 from longshore.errors import (
     AccountBannedError,
@@ -483,24 +482,45 @@ def test_metrics_can_be_switched_off(log: Log, monkeypatch: pytest.MonkeyPatch) 
 # --- the log ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_line_is_as_powertools_would_write_it(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    """But for the order of its fields, and for its time."""
+def test_a_request_s_line_is_as_powertools_would_write_it(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for its place in the code, which is always the same."""
     monkeypatch.setenv("_X_AMZN_TRACE_ID", "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=x;Sampled=1")
+    fields = {"number": 7, "nothing": None, "text": "é\n", "more": {"a": [1, None]}, "operation": Operation.STOP}
     logger.thread_safe_append_keys(correlation_id="request-1")
-    for number in range(2):
-        with monkeypatch.context() as patch:
-            if number:
-                patch.setattr(logs.Lines, "format", LambdaPowertoolsFormatter.format)
-            logger.info("said", number=7, nothing=None, text="é\n", more={"a": [1, None]}, operation=Operation.STOP)
+    assert logs.tell("said", fields)
+    logger.info("said", extra=fields)
     logger.thread_safe_clear_keys()
     ours, theirs = log.lines
     for line in (ours, theirs):
         assert datetime.fromisoformat(line.pop("timestamp")).utcoffset() == timedelta(0)
+    assert theirs.pop("location").startswith("test_a_request_s_line")
     assert ours == theirs
     assert (ours["xray_trace_id"], ours["text"]) == ("1-5759e988-bd862e3fe1be46a994272793", "é\n")
     assert len(log.text.splitlines()) == 2
 
 
 def test_what_is_no_json_is_told_as_text(log: Log) -> None:
-    logger.info("said", it=CONTEXT)
+    assert logs.tell("said", {"it": CONTEXT})
     assert log.lines[0]["it"] == str(CONTEXT)
+
+
+class Broken(io.StringIO):
+    def write(self, text: str, /) -> int:  # noqa: ARG002
+        raise OSError("no space left")
+
+
+def test_a_request_is_answered_also_when_it_cannot_be_logged(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    handler = logger.registered_handler
+    assert isinstance(handler, logging.StreamHandler)
+    before = handler.setStream(Broken())
+    try:
+        assert call(fine)["statusCode"] == 200
+    finally:
+        handler.setStream(before)
+    assert "no space left" in capsys.readouterr().err
+    # Half a surrogate pair is no text that could be written.
+    authorizer = {"user_id": "\ud800", "expires_at": str(int(time.time()) + 3600)}
+    other = event(requestContext={"requestId": "request-1", "authorizer": authorizer})
+    assert call(lambda _: Answer("Fine", {}), other)["statusCode"] == 200

@@ -11,6 +11,7 @@ from botocore.config import Config
 
 from longshore.access import Access
 from longshore.clock import SystemClock
+from longshore.concurrency import before_waiting
 from longshore.reader import Reader
 from longshore.settings import Settings
 from longshore.store import Store
@@ -45,7 +46,9 @@ def _session() -> botocore.session.Session:
 
 def _client(service: str) -> Any:
     with _lock:
-        return _session().create_client(service, config=_CONFIG)
+        client = _session().create_client(service, config=_CONFIG)
+    client.meta.events.register("before-send", before_waiting)
+    return client
 
 
 @cache

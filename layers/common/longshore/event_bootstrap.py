@@ -56,6 +56,11 @@ def continuation(function_arn: str) -> "Continuation":
     return Continuation(bootstrap.functions(), function_arn)
 
 
+def sweeps() -> None:
+    """Import what the sweeps are made of: they themselves are made anew for each event."""
+    import longshore.sweeps  # noqa: F401
+
+
 def recovery(function: str, enough_time: Callable[[], bool]) -> "Recovery":
     from longshore.events import log_pending
     from longshore.metrics import Metric, publish

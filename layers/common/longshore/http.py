@@ -4,7 +4,6 @@ A handler gets a `Request` and returns the `Answer`. Whatever it raises becomes 
 INFO with its code, and only an error of ours (5xx) as ERROR with its traceback.
 """
 
-import logging
 import os
 import re
 import time
@@ -26,7 +25,7 @@ from longshore.errors import (
     TokenExpiredError,
 )
 from longshore.lifecycle import Operation
-from longshore.logs import logger
+from longshore.logs import logger, tell
 from longshore.metrics import Metric, embedded, publish
 from longshore.models import OperationRequest, Outcome, OutcomeKind, StatusLogsQuery
 
@@ -51,6 +50,7 @@ IDEMPOTENCY_KEY = "Idempotency-Key"
 
 CONTAINER_ID = re.compile(r"[0-9a-f]{24}")
 KEY_FORMAT = re.compile(r"[\x21-\x7e]{1,128}")
+_QUERY = frozenset(StatusLogsQuery.model_fields)
 
 
 class Request(NamedTuple):
@@ -65,13 +65,12 @@ class Request(NamedTuple):
     def query(self) -> StatusLogsQuery:
         """The query of status-logs. Raises InvalidInputError with every fault."""
         given: Mapping[str, list[str]] = self.event.get("multiValueQueryStringParameters") or {}
-        names = StatusLogsQuery.model_fields.keys()
-        faults = [
-            {"instancePath": f"/{name}", "message": "must be given once"}
-            for name in names
-            if len(given.get(name, [])) > 1
-        ]
-        single = {name: given[name][0] for name in names if len(given.get(name, [])) == 1}
+        single, faults = {}, []
+        for name, values in given.items():
+            if name in _QUERY and values:
+                single[name] = values[0]
+                if len(values) > 1:
+                    faults.append({"instancePath": f"/{name}", "message": "must be given once"})
         try:
             query = StatusLogsQuery.model_validate(single)
         except ValidationError as error:
@@ -126,15 +125,13 @@ def endpoint(handler: Callable[[Request], Answer]) -> Callable[[dict[str, Any], 
         try:
             code, status, body = _answer(handler, event, request_id)
             told = {
-                "status": status.value,
+                "status": int(status),
                 "code": code,
                 "container_id": _path(event).get("id"),
                 "user_id": _user(event),
             }
             counted = _counted(code, status, time.perf_counter() - began)
-            if logger.log_level <= logging.INFO:
-                logger.info("answered", extra={**told, **embedded(context.function_name, counted)})
-            else:
+            if not tell("answered", told | embedded(context.function_name, counted)):
                 publish(context.function_name, counted)
             return _response(status, body, request_id)
         finally:
@@ -169,7 +166,7 @@ def _answer(
     """The code, the status and the body as JSON text. Never raises."""
     try:
         answer = handler(_request(event, request_id))
-        body = {"statusCode": answer.status.value, "message": answer.message, "data": answer.data}
+        body = {"statusCode": int(answer.status), "message": answer.message, "data": answer.data}
         return "OK", answer.status, _text(body)
     except LongshoreError as error:
         if STATUS_CODES[error.code] >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -182,7 +179,7 @@ def _answer(
 
 def _error_answer(error: LongshoreError) -> tuple[str, HTTPStatus, str]:
     status = STATUS_CODES[error.code]
-    body = {"statusCode": status.value, "error": status.phrase, "code": error.code.value, "message": error.message}
+    body = {"statusCode": int(status), "error": status.phrase, "code": error.code.value, "message": error.message}
     return error.code, status, _text(body if error.data is None else {**body, "data": error.data})
 
 
@@ -225,7 +222,7 @@ def _fault(fault: Any) -> str:
 
 def _response(status: HTTPStatus, body: str, request_id: str) -> dict[str, Any]:
     return {
-        "statusCode": status.value,
+        "statusCode": int(status),
         "headers": {
             "Content-Type": "application/json",
             "Cache-Control": "no-store",

@@ -1,38 +1,59 @@
 """The functions' log: Powertools' Logger, one line of JSON each."""
 
 import logging
+import time
+from collections.abc import Mapping
+from contextlib import nullcontext
+from datetime import UTC, datetime
 from typing import Any
 
 from aws_lambda_powertools.logging import Logger
 from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 from pydantic_core import to_json
 
-_STANDARD = frozenset(vars(logging.makeLogRecord({})))
-"""What every record has. The rest are the fields that were given with the message."""
-
 
 class Lines(LambdaPowertoolsFormatter):
-    """Powertools' lines, made in a third of the time when they tell of no exception.
-
-    Times are UTC by RFC 3339, as Lambda's own filter of levels wants them.
-    """
+    """Powertools' lines, in UTC and by RFC 3339, as Lambda's own filter of levels wants the time to be."""
 
     def __init__(self) -> None:
         super().__init__(utc=True, use_rfc3339=True)
 
-    def format(self, record: logging.LogRecord) -> str:
-        if record.exc_info or record.args:
-            return super().format(record)
-        line: dict[str, Any] = {**self.log_format, **self.thread_safe_get_current_keys()}
-        line |= {
-            "level": record.levelname,
-            "location": f"{record.funcName}:{record.lineno}",
-            "message": record.msg,
-            "timestamp": self.formatTime(record),
+    def line(self, message: str, fields: Mapping[str, Any]) -> str:
+        """What `format` would make of a record with these fields, without the place in the code."""
+        keys = {
+            **self.log_format,
+            "level": "INFO",
+            "location": None,
+            "message": message,
+            "timestamp": datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds"),
+            **self.thread_safe_get_current_keys(),
+            **fields,
             "xray_trace_id": self._get_latest_trace_id(),
         }
-        line |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
-        return to_json({name: value for name, value in line.items() if value is not None}, fallback=str).decode()
+        return to_json({key: value for key, value in keys.items() if value is not None}, fallback=str).decode()
 
 
 logger = Logger(logger_formatter=Lines())
+
+
+def tell(message: str, fields: Mapping[str, Any]) -> bool:
+    """Log a line as `logger.info` would, in a quarter of its time. Returns whether the level lets it. Never raises.
+
+    For what every request logs: by way of a record, its filters and its handlers it would take as long as all the rest
+    of a warm request does.
+    """
+    if logger.log_level > logging.INFO:
+        return False
+    handler, formatter = logger.registered_handler, logger.registered_formatter
+    if isinstance(formatter, Lines) and isinstance(handler, logging.StreamHandler):
+        try:
+            line = formatter.line(message, fields)
+            with handler.lock or nullcontext():
+                handler.stream.write(f"{line}\n")
+                handler.flush()
+        except (OSError, ValueError):  # half a surrogate pair in a user's id, for one
+            pass
+        else:
+            return True
+    logger.info(message, extra=fields)
+    return True

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from enum import StrEnum
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 from aws_lambda_powertools.metrics.functions import is_metrics_disabled
@@ -38,15 +38,15 @@ def publish(function: str, values: Mapping[Metric, float], **dimensions: str) ->
 
 def embedded(function: str, values: Mapping[Metric, float]) -> dict[str, Any]:
     """The same as fields of a line of the log that has `service` and `function` already. None when metrics are off."""
-    described = _described(function, frozenset(values))
+    described = _described(function, tuple(values))
     if described is None:
         return {}
     directive = {"Timestamp": time.time_ns() // 1_000_000, "CloudWatchMetrics": described}
-    return {"_aws": directive, **{metric.value: value for metric, value in values.items()}}
+    return {"_aws": directive, **cast("Mapping[str, float]", values)}
 
 
 @cache
-def _described(function: str, metrics: frozenset[Metric]) -> Any:
+def _described(function: str, metrics: tuple[Metric, ...]) -> Any:
     """What tells CloudWatch which of a line's fields are metrics: the same whatever their values are."""
     if is_metrics_disabled():
         return None

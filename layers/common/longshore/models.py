@@ -224,9 +224,12 @@ class IdempotencyRecord(_Model):
     answer: Outcome | None = None
 
 
+_WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]*")
+
+
 def _whole_number(value: object) -> int:
     text = str(value)
-    if not re.fullmatch(r"0|-?[1-9][0-9]*", text):
+    if not _WHOLE_NUMBER.fullmatch(text):
         raise PydanticCustomError("whole_number", "must be integer")
     # What is longer is past every bound anyway, and Python would refuse to read thousands of digits.
     return int(text[:30])

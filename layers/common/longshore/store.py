@@ -114,19 +114,24 @@ class Store:
     def container(self, container_id: str) -> Container | None:
         """The container as it is now. One read."""
         item = self._get(self._containers, container_id)
-        return Container.model_validate(item) if item else None
+        return Container.model_validate(deserialize_item(item)) if item else None
 
     def counters(self, container_id: str) -> Counters | None:
         """What the pages of the container's history need of its item. One read."""
         item = self._get(self._containers, container_id, "project_id, log_count, to_counts, from_counts")
         if item is None:
             return None
-        counts = item.get("log_count", 0), item.get("to_counts", {}), item.get("from_counts", {})
-        return Counters(container_id, item["project_id"], *counts)
+        total = int(item["log_count"]["N"]) if "log_count" in item else 0
+        counts = [
+            {status: int(count["N"]) for status, count in item[name]["M"].items()} if name in item else {}
+            for name in ("to_counts", "from_counts")
+        ]
+        return Counters(container_id, item["project_id"]["S"], total, *counts)
 
     def record(self, record_id: str) -> IdempotencyRecord | None:
         """What is known of an Idempotency-Key within its 24 hours. One read."""
-        return self._live_record(self._get(self._idempotency, record_id))
+        item = self._get(self._idempotency, record_id)
+        return self._live_record(deserialize_item(item)) if item else None
 
     def page(self, container: Counted, where: Span) -> "list[Item]":
         """The rows of a page, in order, as JSON values that `StatusLog` describes. One Query that reads just them.
@@ -153,7 +158,10 @@ class Store:
                     **start,
                 )
             )
-            rows += [_shown(item) for item in answer["Items"] if int(item["seq"]["N"]) <= container.log_count]
+            items = answer["Items"]
+            if where.attribute != "seq":
+                items = [item for item in items if int(item["seq"]["N"]) <= container.log_count]
+            rows += map(_shown, items)
             # Only past 1 MB of rows.
             if "LastEvaluatedKey" not in answer:
                 return rows
@@ -424,7 +432,7 @@ class Store:
         answer = self._call(
             lambda: self._dynamodb.get_item(TableName=table, Key={"id": {"S": key}}, ConsistentRead=True, **only)
         )
-        return deserialize_item(answer["Item"]) if "Item" in answer else None
+        return answer.get("Item")
 
     def _commit(self, items: "list[TransactWriteItemTypeDef]", after: Container) -> Container | Superseded:
         refused = self._write(items)

@@ -1,0 +1,95 @@
+"""The start of each function: what its handler needs is made before its first request."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local import template
+
+FUNCTIONS = {function.code_path.name: function for function in template.load().functions.values()}
+PROGRAM = template.ROOT / "tests" / "started_child.py"
+
+CLIENTS = {
+    "unknown_operation": [],
+    "status_logs": ["dynamodb"],
+    "get_container": ["dynamodb"],
+    "server_terminated": ["dynamodb"],
+    "start": ["dynamodb", "ecs"],
+}
+"""Of each function; of the others, ALL."""
+
+ALL = ["dynamodb", "ecs", "ssm"]
+
+STATUSES = {"start": "stopped", "resume": "paused"}
+"""In which a function finds the container; others, running."""
+
+MOMENT = {"S": "2025-01-15T10:30:00.000Z"}
+
+
+def container(status: str) -> dict[str, Any]:
+    return {
+        "id": {"S": "507f1f77bcf86cd799439011"},
+        "project_id": {"S": "507f1f77bcf86cd799439033"},
+        "name": {"S": "demo"},
+        "server_instance_id": {"S": "i-0123456789abcdef0"},
+        "status": {"S": status},
+        "status_since": MOMENT,
+        "runtime": {"M": {"cluster": {"S": "default"}, "task_definition": {"S": "t"}, "launch_type": {"S": "EC2"}}},
+        "task_arn": {"S": "arn:aws:ecs:us-east-1:123456789012:task/default/1"},
+        "created_at": MOMENT,
+        "updated_at": MOMENT,
+    }
+
+
+def start(folder: str, result: Path) -> Any:
+    event = json.loads((template.ROOT / "events" / f"{folder}.json").read_text(encoding="utf-8"))
+    if "authorizer" in event.get("requestContext", {}):
+        event["requestContext"]["authorizer"]["expires_at"] = "9999999999"
+    environment = {
+        **FUNCTIONS[folder].environment,
+        "PYTHONPATH": str(template.ROOT / "layers" / "common"),
+        "AWS_DEFAULT_REGION": template.REGION,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    }
+    item = container(STATUSES.get(folder, "running"))
+    arguments = [str(FUNCTIONS[folder].code_path / "app.py"), json.dumps(event), json.dumps(item), str(result)]
+    command = [sys.executable, "-W", "error", str(PROGRAM), *arguments]
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    return json.loads(result.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("folder", sorted(FUNCTIONS.keys() - {"authorizer"}))
+def test_what_a_handler_needs_is_there(folder: str, tmp_path: Path) -> None:
+    told = start(folder, tmp_path / "result")
+    if "statusCode" in told["answer"]:
+        assert told["answer"]["statusCode"] == (400 if folder == "unknown_operation" else 200), told["answer"]
+    assert told["clients"] == CLIENTS.get(folder, ALL)
+    assert told["late"] == []
+    # Garbage is looked for from now on, and not in what stays. Once may have been due before the library was imported.
+    assert told["collected"] <= 1
+    assert told["enabled"]
+    assert told["frozen"] > 10_000
+    # What belongs to other use cases is not imported.
+    assert not {"boto3", "jwt", "cryptography", "longshore.tokens"} & set(told["modules"])
+    operates = folder not in ("status_logs", "get_container", "unknown_operation")
+    assert ("longshore.operations" in told["modules"]) == operates
+
+
+@pytest.mark.parametrize("folder", sorted(FUNCTIONS))
+def test_a_function_says_when_it_begins_and_when_it_is_ready(folder: str) -> None:
+    """Before the library and all that it imports; and at its very end."""
+    module = ast.parse((FUNCTIONS[folder].code_path / "app.py").read_text(encoding="utf-8"))
+    imports = [ast.unparse(node) for node in module.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    others = [line for line in imports if not line.startswith(("from collections.abc", "from datetime", "from typing"))]
+    assert others[0] == "import longshore.coldstart"
+    assert ast.unparse(module.body[-1]).startswith("longshore.coldstart.ready(")
