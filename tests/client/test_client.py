@@ -16,7 +16,7 @@ from longshore_client import (
     TransportError,
     UnexpectedAnswerError,
 )
-from longshore_client.errors import BY_CODE, ApiError
+from longshore_client.errors import BY_CODE, ApiError, ExternalServiceError
 from longshore_client.models import Operation, SortBy, SortOrder
 
 from local import tokens
@@ -78,6 +78,19 @@ def test_an_idempotency_key_of_ones_own(stack: LocalStack, client: Longshore, se
     second = client.api.containers.manage(fresh_id, "start", idempotency_key=f"deploy-{fresh_id}")
     assert first.raw == second.raw
     assert check(stack, fresh_id)["log_count"] == 3
+
+
+def test_a_task_that_does_not_come_up_is_not_run_again(
+    stack: LocalStack, client: Longshore, seeder: Seeder, fresh_id: str
+) -> None:
+    """The key keeps no such error, so that a repeat would run another task."""
+    seeder.task_definition("unpullable", labels={"simulate.start": "fail"})
+    seeder.add(fresh_id, ["stopped"], task_definition="unpullable")
+    with pytest.raises(ExternalServiceError) as failed:
+        client.api.containers.manage(fresh_id, "restart")
+    assert failed.value.reason
+    assert len([task for task in stack.emulator.ecs.tasks() if task.started_by == fresh_id]) == 1
+    assert check(stack, fresh_id)["log_count"] == 2
 
 
 @pytest.mark.parametrize(

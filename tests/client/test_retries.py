@@ -7,7 +7,6 @@ from typing import Any
 import httpx
 import pytest
 from longshore_client import Longshore, Retries, TransportError, UnexpectedAnswerError
-from longshore_client import _drivers as drivers
 from longshore_client.errors import (
     ApiError,
     ContainerNotFoundError,
@@ -82,7 +81,7 @@ def page_of(status: int) -> httpx.Response:
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The pauses that the client takes, which take no time here."""
     taken: list[float] = []
-    monkeypatch.setattr(drivers.time, "sleep", taken.append)
+    monkeypatch.setattr("time.sleep", taken.append)
     return taken
 
 

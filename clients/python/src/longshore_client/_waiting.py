@@ -81,7 +81,9 @@ class Wait:
     def _reason(self, container: Container, rows: Sequence[StatusLog], own: Sequence[StatusLog]) -> str:
         if own and own[-1].to_status == "failed":
             return str(own[-1].metadata.get("reason") or "the container has failed")
-        if any(row.metadata.get("superseded") == self.accepted.operation for row in rows):
+        pending = container.pending_operation
+        is_replaced = pending is not None and pending.operation == "force-stop"
+        if is_replaced or any(row.metadata.get("superseded") == self.accepted.operation for row in rows):
             return "a force-stop took its place"
         told = [str(row.metadata["reason"]) for row in rows if "reason" in row.metadata]
         return told[-1] if told else f"it ended without an effect, and the container is {container.status}"
