@@ -1,0 +1,81 @@
+"""Runs the command `longshore` as a program: in a pipe, or on a terminal of its own."""
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+COMMAND = str(Path(sys.executable).with_name("longshore"))
+WIDTH = 120
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def environment(home: Path, **more: str) -> dict[str, str]:
+    """What the command sees: a home of its own, and nothing of this process's settings."""
+    return {"PATH": os.environ["PATH"], "HOME": str(home), "TERM": "xterm-256color", "LANG": "C.UTF-8", **more}
+
+
+def run(arguments: Sequence[str], env: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
+    """Run the command with its output in pipes."""
+    return subprocess.run([COMMAND, *arguments], env=env, capture_output=True, text=True, timeout=120, check=False)
+
+
+class Terminal:
+    """The command on a terminal, which is what both stdout and stderr are. A context manager."""
+
+    def __init__(self, arguments: Sequence[str], env: Mapping[str, str]) -> None:
+        self._parent, child = pty.openpty()
+        fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 40, WIDTH, 0, 0))
+        self._process = subprocess.Popen(
+            [COMMAND, *arguments], env=env, stdin=child, stdout=child, stderr=child, start_new_session=True
+        )
+        os.close(child)
+        self.raw = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        os.close(self._parent)
+
+    @property
+    def text(self) -> str:
+        """What was printed so far, without its colours."""
+        return _COLOUR.sub("", self.raw).replace("\r\n", "\n")
+
+    def read_until(self, wanted: str) -> str:
+        """Read until the text is there; EOFError when the program ends without it."""
+        while wanted not in self.text:
+            if not self._read():
+                raise EOFError(f"{wanted!r} never came:\n{self.text}")
+        return self.text
+
+    def interrupt(self) -> None:
+        """Ctrl-C."""
+        self._process.send_signal(2)
+
+    def end(self) -> int:
+        """Read all that is printed, and wait for the end. The exit code."""
+        while self._read():
+            pass
+        return self._process.wait(timeout=60)
+
+    def _read(self) -> bool:
+        try:
+            data = os.read(self._parent, 65536)
+        except OSError:
+            # So Linux says that nobody has the terminal open any more.
+            return False
+        self.raw += data.decode(errors="replace")
+        return bool(data)

@@ -1,0 +1,384 @@
+"""The command `longshore`, run as a program against the local stack."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from api_client import Api
+from client.lossy_proxy import LossyProxy
+from client.terminal import COMMAND, Terminal, environment, run
+from invariants import check
+
+from local import tokens
+from local.seed import PROJECT, Seeder, container_id
+from local.stack import LocalStack
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def env(stack: LocalStack, tmp_path: Path) -> dict[str, str]:
+    return environment(tmp_path, LONGSHORE_URL=stack.url, LONGSHORE_TOKEN=tokens.token("operator"))
+
+
+@pytest.fixture
+def longshore(env: dict[str, str]) -> Run:
+    """Runs the command in a pipe."""
+
+    def call(*arguments: str, **more: str) -> "subprocess.CompletedProcess[str]":
+        return run(arguments, {**env, **more})
+
+    return call
+
+
+@pytest.fixture
+def terminal(env: dict[str, str]) -> Iterator[Callable[..., Terminal]]:
+    """Runs the command on a terminal."""
+    made: list[Terminal] = []
+
+    def call(*arguments: str, **more: str) -> Terminal:
+        made.append(Terminal(arguments, {**env, **more}))
+        return made[-1]
+
+    yield call
+    for each in made:
+        each.__exit__()
+
+
+# In a pipe
+
+
+def test_operations(longshore: Run, stack: LocalStack, seeder: Seeder, fresh_id: str) -> None:
+    seeder.add(fresh_id, ["stopped"])
+    for operation, status, told in [
+        ("start", "running", "started"),
+        ("pause", "paused", "paused"),
+        ("resume", "running", "resumed"),
+        ("restart", "running", "restarted"),
+        ("stop", "stopped", "stopped"),
+        ("start", "running", "started"),
+        ("force-stop", "stopped", "force-stopped"),
+    ]:
+        done = longshore(operation, fresh_id, "--wait")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout == f"{fresh_id}\t{operation}\t{status}\tContainer {told} successfully\n"
+    check(stack, fresh_id)
+
+
+def test_an_operation_as_json(longshore: Run, seeder: Seeder, fresh_id: str) -> None:
+    seeder.add(fresh_id, ["stopped"])
+    done = longshore("start", fresh_id, "--json")
+    assert json.loads(done.stdout) == {
+        "error": False,
+        "operation": "start",
+        "container_id": fresh_id,
+        "project_id": PROJECT,
+        "message": "Container started successfully",
+        "status": "running",
+    }
+
+
+def test_status(longshore: Run, api: Api) -> None:
+    container = api.get(container_id(12)).json()["data"]
+    done = longshore("status", container_id(12))
+    assert done.returncode == 0
+    assert dict(line.split("\t") for line in done.stdout.splitlines()) == {
+        "id": container_id(12),
+        "name": "payments",
+        "project": PROJECT,
+        "status": "running",
+        "since": container["status_since"],
+        "allowed": "stop,force-stop,restart,pause",
+        "pending": "-",
+    }
+    assert json.loads(longshore("status", container_id(12), "--json").stdout) == container
+
+
+def test_logs(longshore: Run, api: Api) -> None:
+    query: dict[str, Any] = {"sort_by": "to_status", "sort_order": "asc", "page": 3, "limit": 7}
+    expected = api.logs(container_id(17), **query).json()["data"]
+    arguments = ["logs", container_id(17), "--sort-by", "to_status", "--order", "asc", "--page", "3", "--limit", "7"]
+    done = longshore(*arguments)
+    assert done.returncode == 0
+    lines = [line.split("\t") for line in done.stdout.splitlines()]
+    assert [line[:5] for line in lines] == [
+        [
+            row["transition_time"],
+            row["from_status"] or "-",
+            row["to_status"],
+            str(row["duration_ms"] if row["duration_ms"] is not None else "-"),
+            row["triggered_by"],
+        ]
+        for row in expected["logs"]
+    ]
+    assert all(len(line) == 6 and all(line) for line in lines)
+    assert json.loads(longshore(*arguments, "--json").stdout) == expected
+
+
+def test_the_default_page_of_logs(longshore: Run, api: Api) -> None:
+    expected = api.logs(container_id(17)).json()["data"]["logs"]
+    lines = longshore("logs", container_id(17)).stdout.splitlines()
+    assert [line.split("\t")[0] for line in lines] == [row["transition_time"] for row in expected]
+
+
+CASES: list[tuple[list[str], dict[str, str], int, list[str]]] = [
+    (
+        ["start", container_id(12)],
+        {},
+        3,
+        ["Container is already running (OPERATION_STATE_CONFLICT)", "allowed now: stop"],
+    ),
+    (["start", container_id(15)], {}, 3, ["(OPERATION_NOT_PERMITTED_ON_EXPIRED)", "Use another container"]),
+    (["status", "f" * 24], {}, 4, ["Container not found (CONTAINER_NOT_FOUND)"]),
+    (["stop", container_id(12)], {"LONGSHORE_TOKEN": tokens.token("viewer")}, 4, ["(INSUFFICIENT_PERMISSIONS)"]),
+    (["stop", container_id(12)], {"LONGSHORE_TOKEN": tokens.token("banned")}, 4, ["(ACCOUNT_BANNED)"]),
+    (["status", container_id(12)], {"LONGSHORE_TOKEN": "no.token"}, 5, ["(INVALID_TOKEN)", "Get a new token"]),
+    (["status", container_id(12)], {"LONGSHORE_TOKEN": tokens.token("operator", -60)}, 5, ["(TOKEN_EXPIRED)"]),
+    (["status", "xyz"], {}, 2, ["Invalid ID format (INVALID_ID_FORMAT)"]),
+    (["pause", container_id(16)], {}, 2, ["(VALIDATION_ERROR)"]),
+]
+
+
+@pytest.mark.parametrize(("arguments", "more", "code", "told"), CASES, ids=lambda value: str(value)[:40])
+def test_what_the_api_refuses(
+    longshore: Run, env: dict[str, str], arguments: list[str], more: dict[str, str], code: int, told: list[str]
+) -> None:
+    done = longshore(*arguments, **more)
+    assert (done.returncode, done.stdout) == (code, "")
+    first, *_, last = done.stderr.splitlines()
+    assert first.startswith("error: ")
+    assert last.startswith("  request id: ")
+    for words in told:
+        assert words in done.stderr
+    assert (env | more)["LONGSHORE_TOKEN"] not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["explode", container_id(12)],
+        ["start"],
+        ["logs", container_id(12), "--limit", "101"],
+        ["logs", container_id(12), "--page", "0"],
+        ["logs", container_id(12), "--sort-by", "name"],
+        ["logs", container_id(12), "--follow", "--page", "2"],
+        ["logs", container_id(12), "--follow", "--order", "asc"],
+    ],
+    ids=" ".join,
+)
+def test_usage(longshore: Run, arguments: list[str]) -> None:
+    done = longshore(*arguments)
+    assert done.returncode == 2
+    assert "Usage: longshore" in done.stderr + done.stdout
+
+
+def test_nobody_answers(longshore: Run) -> None:
+    done = longshore("status", container_id(12), LONGSHORE_URL="http://127.0.0.1:1")
+    assert done.returncode == 6
+    assert done.stderr.startswith("error: no answer to GET /containers/")
+
+
+def test_something_else_answers(longshore: Run, stack: LocalStack) -> None:
+    done = longshore("status", container_id(12), LONGSHORE_URL=stack.emulator.url)
+    assert done.returncode == 1
+    assert "is the URL right?" in done.stderr
+
+
+def test_behind_a_proxy_that_loses_replies(longshore: Run, stack: LocalStack, seeder: Seeder, fresh_id: str) -> None:
+    seeder.add(fresh_id, ["stopped"])
+    with LossyProxy(stack.url) as proxy:
+        for operation in ("start", "pause", "resume", "stop"):
+            assert longshore(operation, fresh_id, LONGSHORE_URL=proxy.url).returncode == 0
+        assert proxy.fates["reply lost"] == 1
+    assert check(stack, fresh_id)["log_count"] == 5
+
+
+def test_it_is_still_under_way(longshore: Run, seeder: Seeder, fresh_id: str) -> None:
+    seeder.task_definition("never", labels={"simulate.start": "never"})
+    seeder.add(fresh_id, ["stopped"], task_definition="never")
+    accepted = longshore("start", fresh_id)
+    assert (accepted.returncode, accepted.stdout) == (0, f"{fresh_id}\tstart\tstopped\tContainer is starting\n")
+    assert longshore("status", fresh_id).stdout.splitlines()[-1].startswith("pending\tstart since 2")
+
+
+def test_a_control_character_stays_off_the_screen(longshore: Run, seeder: Seeder, fresh_id: str) -> None:
+    seeder.add(fresh_id, ["stopped"], name="evil\x1b[2Jname\tand more")
+    assert longshore("status", fresh_id).stdout.splitlines()[1] == "name\tevil [2Jname and more"
+
+
+def test_help(longshore: Run) -> None:
+    told = longshore("--help").stdout
+    for command in ("start", "stop", "force-stop", "restart", "pause", "resume", "status", "logs"):
+        assert command in told
+    assert "Exit codes" in told
+    assert longshore("--version").stdout.startswith("longshore ")
+
+
+# --follow
+
+
+def test_follow(env: dict[str, str], stack: LocalStack, api: Api, seeder: Seeder, fresh_id: str) -> None:
+    """Each row once, in order, while replies get lost; the JSON is a row to a line."""
+    seeder.add(fresh_id, ["stopped", "running", "stopped"])
+    with LossyProxy(stack.url) as proxy:
+        following = subprocess.Popen(
+            [COMMAND, "logs", fresh_id, "--follow", "--json", "--limit", "2"],
+            env={**env, "LONGSHORE_URL": proxy.url},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert following.stdout
+            told = [json.loads(following.stdout.readline()) for _ in range(2)]
+            for operation in ("start", "restart", "pause", "stop"):
+                assert api.post(fresh_id, operation).status_code == 200
+            told += [json.loads(following.stdout.readline()) for _ in range(5)]
+            following.send_signal(2)
+            rest, _ = following.communicate(timeout=60)
+        finally:
+            following.kill()
+            following.wait()
+    assert rest == ""
+    assert following.returncode == 130
+    assert told == api.rows(fresh_id)[1:]
+
+
+def test_follow_ends_with_the_token(longshore: Run) -> None:
+    done = longshore("logs", container_id(12), "--follow", LONGSHORE_TOKEN=tokens.token("operator", -60))
+    assert done.returncode == 5
+
+
+# On a terminal
+
+
+def test_a_table_in_colours(terminal: Callable[..., Terminal]) -> None:
+    shown = terminal("logs", container_id(14))
+    assert shown.end() == 0
+    header, newest, *_, footer = shown.text.splitlines()
+    assert header.split() == ["TIME", "FROM", "TO", "TOOK", "BY", "WHAT"]
+    assert "running" in newest
+    assert "Essential container in task exited, exit code 1" in newest
+    assert footer.strip() == "page 1 of 1, 3 rows"
+    assert "\x1b[31mfailed" in shown.raw
+
+
+def test_no_colours(terminal: Callable[..., Terminal]) -> None:
+    shown = terminal("logs", container_id(14), NO_COLOR="1")
+    assert shown.end() == 0
+    assert "\x1b[3" not in shown.raw
+    assert "failed" in shown.raw
+
+
+def test_a_conflict_on_a_terminal(terminal: Callable[..., Terminal]) -> None:
+    shown = terminal("start", container_id(12))
+    assert shown.end() == 3
+    assert "error: Container is already running (OPERATION_STATE_CONFLICT)" in shown.text
+    assert "\x1b[1;31merror: " in shown.raw
+
+
+def test_a_spinner_while_waiting(
+    terminal: Callable[..., Terminal], stack: LocalStack, seeder: Seeder, fresh_id: str
+) -> None:
+    seeder.add(fresh_id, ["stopped"])
+    shown = terminal("start", fresh_id, "--wait")
+    assert shown.end() == 0
+    assert "start …" in shown.text
+    assert "✓ Container started successfully" in shown.text
+    assert check(stack, fresh_id)["status"] == "running"
+
+
+def test_interrupted_while_waiting(terminal: Callable[..., Terminal], seeder: Seeder, fresh_id: str) -> None:
+    seeder.task_definition("never", labels={"simulate.start": "never"})
+    seeder.add(fresh_id, ["stopped"], task_definition="never")
+    shown = terminal("start", fresh_id, "--wait")
+    shown.read_until("start …")
+    shown.interrupt()
+    assert shown.end() == 130
+    assert f"interrupted; the start may go on: longshore status {fresh_id}" in shown.text
+    assert "Traceback" not in shown.text
+
+
+def test_follow_on_a_terminal(terminal: Callable[..., Terminal], api: Api, seeder: Seeder, fresh_id: str) -> None:
+    seeder.add(fresh_id, ["stopped"])
+    shown = terminal("logs", fresh_id, "--follow")
+    shown.read_until("Registered")
+    api.post(fresh_id, "start")
+    shown.read_until("start by operator")
+    shown.interrupt()
+    assert shown.end() == 130
+    lines = [line for line in shown.text.splitlines() if line.strip() and "^C" not in line]
+    header, first, second = lines
+    assert first.index("stopped") == second.index("running") == header.index("TO  ")
+
+
+# Configuration
+
+
+@pytest.fixture
+def bare(env: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in env.items() if not name.startswith("LONGSHORE_")}
+
+
+def write(directory: Path, text: str, mode: int = 0o600) -> None:
+    path = directory / "longshore" / "config.toml"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    path.chmod(mode)
+
+
+def test_a_file(bare: dict[str, str], env: dict[str, str], tmp_path: Path) -> None:
+    write(tmp_path / ".config", f'url = "{env["LONGSHORE_URL"]}"\ntoken = "{env["LONGSHORE_TOKEN"]}"\n')
+    assert run(["status", container_id(12)], bare).returncode == 0
+
+
+def test_a_file_elsewhere(bare: dict[str, str], env: dict[str, str], tmp_path: Path) -> None:
+    write(tmp_path / "xdg", f'url = "{env["LONGSHORE_URL"]}"\ntoken = "{env["LONGSHORE_TOKEN"]}"\n')
+    assert run(["status", container_id(12)], {**bare, "XDG_CONFIG_HOME": str(tmp_path / "xdg")}).returncode == 0
+
+
+def test_flags_before_environment_before_file(bare: dict[str, str], env: dict[str, str], tmp_path: Path) -> None:
+    write(tmp_path / ".config", f'url = "{env["LONGSHORE_URL"]}"\ntoken = "from.the.file"\n')
+    from_environment = {**bare, "LONGSHORE_TOKEN": tokens.token("viewer")}
+    stop = ["stop", container_id(12)]
+    assert "INVALID_TOKEN" in run(stop, bare).stderr
+    assert "INSUFFICIENT_PERMISSIONS" in run(stop, from_environment).stderr
+    assert "ACCOUNT_BANNED" in run([*stop, "--token", tokens.token("banned")], from_environment).stderr
+
+
+FAULTS: list[tuple[str, int, str]] = [
+    ("", 0o600, "no token: give --token, set LONGSHORE_TOKEN, or write token"),
+    ("token = ", 0o600, "Invalid value"),
+    ('tokn = "x"', 0o600, "tokn is not a setting; there are url and token"),
+    ("token = 7", 0o600, "token must be a string"),
+    ('token = "x"', 0o640, "holds a token that others can read: chmod 600"),
+    ('token = "two words"', 0o600, "the token must be visible ASCII characters"),
+]
+
+
+@pytest.mark.parametrize(("text", "mode", "told"), FAULTS, ids=[fault[2][:30] for fault in FAULTS])
+def test_a_file_that_is_wrong(bare: dict[str, str], tmp_path: Path, text: str, mode: int, told: str) -> None:
+    write(tmp_path / ".config", text, mode)
+    done = run(["status", container_id(12)], {**bare, "LONGSHORE_URL": "http://127.0.0.1:1"})
+    assert (done.returncode, done.stdout) == (2, "")
+    assert told in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("url", ["", "nowhere", "ftp://host"])
+def test_a_url_that_is_none(bare: dict[str, str], url: str) -> None:
+    done = run(["status", container_id(12)], {**bare, "LONGSHORE_URL": url, "LONGSHORE_TOKEN": "x"})
+    assert done.returncode == 2
+    assert "url" in done.stderr.lower()
+
+
+def test_without_the_extra() -> None:
+    """The command says what it needs where typer and rich are not installed."""
+    hide = "import sys; sys.modules['typer'] = None; from longshore_client.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", hide], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "pip install 'longshore-client[cli]'" in done.stderr
