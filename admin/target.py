@@ -120,7 +120,7 @@ def local() -> Target:
     nothing.
     """
     found = stack_file.read()
-    if found is None or not all(_listens(found[key]) for key in ("endpoint_url", "dynamodb_url")):
+    if found is None or not all(_listens(str(found.get(key, ""))) for key in ("endpoint_url", "dynamodb_url")):
         raise AdminError("No local stack runs: start one with `make up`.")
     session = boto3.Session(
         aws_access_key_id=found["access_key_id"],
@@ -139,8 +139,11 @@ def local() -> Target:
 
 def _listens(url: str) -> bool:
     parts = urlsplit(url)
+    if parts.hostname is None:
+        return False
+    port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
-        with socket.create_connection((parts.hostname or "", parts.port or 80), timeout=2):
+        with socket.create_connection((parts.hostname, port), timeout=2):
             return True
     except OSError:
         return False

@@ -33,7 +33,7 @@ _T = TypeVar("_T")
 CACHE = template.ROOT / ".local"
 
 # Credentials that open nothing anywhere. No key that is really one has this form.
-_CREDENTIALS = {
+CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "longshorelocal",
     "AWS_SECRET_ACCESS_KEY": "longshorelocal",
     "AWS_EC2_METADATA_DISABLED": "true",
@@ -238,8 +238,8 @@ class LocalStack:
     @cached_property
     def _session(self) -> boto3.session.Session:
         return boto3.session.Session(
-            aws_access_key_id=_CREDENTIALS["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=_CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+            aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
             region_name=template.REGION,
         )
 
@@ -287,7 +287,7 @@ class _Environment:
         # All of AWS's own: a profile, a role or an endpoint left there would lead out of this machine.
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             del os.environ[name]
-        os.environ.update(_CREDENTIALS, AWS_DEFAULT_REGION=template.REGION, AWS_REGION=template.REGION)
+        os.environ.update(CREDENTIALS, AWS_DEFAULT_REGION=template.REGION, AWS_REGION=template.REGION)
         # Metrics are lines of JSON on stdout, of use to CloudWatch alone.
         if not os.environ.get("LONGSHORE_METRICS"):
             os.environ["POWERTOOLS_METRICS_DISABLED"] = "true"

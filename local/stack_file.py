@@ -23,6 +23,7 @@ def _file() -> Path:
 @contextmanager
 def announced(stack: LocalStack) -> Iterator[None]:
     """While open, the file says where the stack is. One that was started later has the file to itself."""
+    from local.stack import CREDENTIALS
     from local.template import REGION
 
     path = _file()
@@ -33,8 +34,8 @@ def announced(stack: LocalStack) -> Iterator[None]:
         "dynamodb_url": stack.dynamodb_url,
         "region": REGION,
         # They open nothing anywhere, but DynamoDB Local keeps what belongs to each apart.
-        "access_key_id": os.environ["AWS_ACCESS_KEY_ID"],
-        "secret_access_key": os.environ["AWS_SECRET_ACCESS_KEY"],
+        "access_key_id": CREDENTIALS["AWS_ACCESS_KEY_ID"],
+        "secret_access_key": CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
         "outputs": dict(stack.template.outputs),
     }
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,213 @@
+"""Which stack is meant: the deployed one of the name, or the local one, and never another."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from api_client import Api
+
+from admin import target
+from admin.cli import main
+from local.emulator import Emulator
+from local.seed import PROJECT, container_id
+from local.stack import LocalStack
+from local.stack_file import announced, read
+
+ROOT = Path(__file__).resolve().parents[2]
+FILE = Path(os.environ["LONGSHORE_STACK_FILE"])
+
+
+def ran(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+    capsys.readouterr()
+    code = main(arguments)
+    out, err = capsys.readouterr()
+    assert out == ""
+    return code, err
+
+
+@pytest.fixture(scope="module")
+def deployed(stack: LocalStack) -> str:
+    """A CloudFormation stack with the outputs of the real one, in the emulated AWS; its name."""
+    assert stack.template is not None
+    outputs = {name: {"Value": value} for name, value in stack.template.outputs.items()}
+    for name, declared in (("longshore-prod", outputs), ("another", {})):
+        body = {"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}, "Outputs": declared}
+        stack.client("cloudformation").create_stack(StackName=name, TemplateBody=json.dumps(body))
+    return "longshore-prod"
+
+
+# --- A deployed stack -------------------------------------------------------------------------------------------------
+
+
+def test_a_deployed_stack_is_found_by_its_outputs(
+    stack: LocalStack, deployed: str, api: Api, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, told = ran(capsys, "--stack", deployed, "--region", "us-east-1", "grant", "quinn", PROJECT, "viewer")
+    assert (code, told) == (0, f"quinn is viewer of {PROJECT}.\n")
+    assert api.get(container_id(11), "quinn").status_code == 200
+
+
+def test_schedules_have_the_stacks_name(stack: LocalStack, deployed: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ran(capsys, "--stack", deployed, "schedule", "add", "late", "--rate", "1 hour", "--all")[0] == 0
+    rules = stack.client("events").list_rules(NamePrefix=deployed)["Rules"]
+    assert [rule["Name"] for rule in rules] == ["longshore-prod-late"]
+    assert ran(capsys, "--stack", deployed, "schedule", "remove", "late")[0] == 0
+
+
+@pytest.mark.usefixtures("deployed", "stack")
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--stack", "nowhere"], "There is no stack nowhere in us-east-1: give --stack, --region or --profile."),
+        (["--stack", "another"], "The stack another is not one of Longshore, or its deployment is not complete."),
+        (["--profile", "nobody"], "The config profile (nobody) could not be found."),
+    ],
+)
+def test_a_stack_that_is_not_there(capsys: pytest.CaptureFixture[str], arguments: list[str], told: str) -> None:
+    assert ran(capsys, *arguments, "ban", "quinn") == (1, f"error: {told}\n")
+
+
+def test_a_stack_of_an_older_version(stack: LocalStack) -> None:
+    old = target.Target("old", {"ContainersTableName": "c"}, lambda *_: None)
+    with pytest.raises(target.AdminError, match="The stack old has no output ClusterName: deploy this version"):
+        old.checked_cluster(None)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        ("ExpiredToken", "Your AWS credentials have expired: sign in again."),
+        ("InvalidClientTokenId", "AWS does not know your credentials: sign in again, or give --profile."),
+        ("AccessDenied", "Your AWS credentials do not permit DescribeStacks: An injected fault."),
+        ("InternalFailure", "AWS refused DescribeStacks: InternalFailure: An injected fault."),
+    ],
+)
+def test_what_cloudformation_refuses(
+    emulator: Emulator, capsys: pytest.CaptureFixture[str], error: str, told: str
+) -> None:
+    emulator.faults.add("cloudformation", "DescribeStacks", error, status=400, times=None)
+    assert ran(capsys, "ban", "quinn") == (3, f"error: {told}\n")
+
+
+def test_no_credentials_and_no_region(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    assert ran(capsys, "ban", "quinn") == (1, "error: No AWS credentials: sign in, or give --profile.\n")
+    for name in ("AWS_DEFAULT_REGION", "AWS_REGION"):
+        monkeypatch.delenv(name)
+    assert ran(capsys, "ban", "quinn") == (1, "error: No region: give --region, or set AWS_REGION.\n")
+
+
+def test_no_answer(stack: LocalStack, emulator: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
+    emulator.faults.add("cloudformation", "DescribeStacks", "drop", times=None)
+    code, told = ran(capsys, "ban", "quinn")
+    assert (code, told.count("\n")) == (3, 1)
+    assert told.startswith("error: AWS did not answer: ")
+
+
+# --- The local stack --------------------------------------------------------------------------------------------------
+
+
+def test_none_runs(stack: LocalStack, capsys: pytest.CaptureFixture[str]) -> None:
+    refused = (1, "error: No local stack runs: start one with `make up`.\n")
+    assert ran(capsys, "--local", "ban", "quinn") == refused
+    with announced(stack):
+        content = FILE.read_text()
+        FILE.write_text(content.replace(stack.emulator.url, "http://127.0.0.1:1"))
+        # What a stack has left that was killed.
+        assert ran(capsys, "--local", "ban", "quinn") == refused
+        for broken in ("{", "[]", "{}"):
+            FILE.write_text(broken)
+            assert ran(capsys, "--local", "ban", "quinn") == refused
+        FILE.write_text(content)
+    assert not FILE.exists()
+
+
+def test_a_profile_has_no_meaning_for_it(capsys: pytest.CaptureFixture[str]) -> None:
+    code, told = ran(capsys, "--local", "--profile", "prod", "ban", "quinn")
+    assert code == 2
+    assert "--local takes no --profile and no --region" in told
+
+
+def test_whatever_the_environment_says_nothing_reaches_real_aws(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, api: Api
+) -> None:
+    config = tmp_path / "config"
+    config.write_text("[default]\nregion = eu-west-1\nendpoint_url = https://real.example.com\n")
+    keys = {"AWS_ACCESS_KEY_ID": "AKIAREAL", "AWS_SECRET_ACCESS_KEY": "real", "AWS_SESSION_TOKEN": "real"}
+    for name, value in {
+        **keys,
+        "AWS_CONFIG_FILE": str(config),
+        "AWS_REGION": "eu-west-1",
+        "AWS_ENDPOINT_URL": "https://real.example.com",
+        "AWS_ENDPOINT_URL_DYNAMODB": "https://real.example.com",
+        "AWS_USE_FIPS_ENDPOINT": "true",
+        "HTTP_PROXY": "http://127.0.0.1:1",
+        "http_proxy": "http://127.0.0.1:1",
+        "NO_PROXY": "",
+        "no_proxy": "",
+    }.items():
+        monkeypatch.setenv(name, value)
+    with announced(stack):
+        found = target.local()
+        for client in (found.dynamodb(), found.ecs(), found.ec2(), found.events(), found.functions()):
+            assert re.fullmatch(r"http://127\.0\.0\.1:\d+", client.meta.endpoint_url)
+            assert client.meta.region_name == "us-east-1"
+            credentials = client._request_signer._credentials  # type: ignore[attr-defined]
+            assert (credentials.access_key, credentials.token) == ("longshorelocal", None)
+        assert main(["--local", "grant", "rita", PROJECT, "viewer"]) == 0
+        assert found.ecs().list_clusters()["clusterArns"]
+    assert api.get(container_id(11), "rita").status_code == 200
+
+
+def test_a_later_stack_has_the_file_to_itself(stack: LocalStack) -> None:
+    with announced(stack):
+        FILE.write_text(json.dumps({"url": "http://127.0.0.1:2"}))
+    assert read() == {"url": "http://127.0.0.1:2"}
+    FILE.unlink()
+
+
+def test_make_up_tells_where_it_is_while_it_serves(tmp_path: Path) -> None:
+    """As two programs, in an environment that knows of no AWS."""
+    file = tmp_path / "stack.json"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PYTHON"))} | {
+        "PORT": "0",
+        "LONGSHORE_STACK_FILE": str(file),
+    }
+
+    def admin(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "admin", "--local", *arguments]
+        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+    assert admin("ban", "quinn").stderr == "error: No local stack runs: start one with `make up`.\n"
+    serving = subprocess.Popen(
+        [sys.executable, "-m", "local", "serve"],
+        cwd=ROOT,
+        env=environment | {"PYTHONPATH": f"{ROOT / 'layers/common'}{os.pathsep}{ROOT}"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        until = time.monotonic() + 90
+        while not file.exists():
+            assert serving.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        registered = admin("register", "--project", PROJECT, "--name", "x", "--task-definition", "web")
+        assert (registered.returncode, registered.stderr.partition(":")[0]) == (0, "Registered x")
+        assert registered.stdout.strip() != ""
+        assert admin("doctor", registered.stdout.strip()).stderr == "1 checked, 0 with faults.\n"
+    finally:
+        serving.send_signal(signal.SIGTERM)
+        assert serving.wait(30) == 0
+    assert not file.exists()
