@@ -1,0 +1,173 @@
+"""docs/administer.md: its examples print what it says, and its policy permits what the commands call, and no more."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from admin import checks
+from admin.cli import main
+from local.emulator import Call
+from local.seed import PROJECT, Seeder, container_id
+from local.stack import LocalStack
+from local.stack_file import announced
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "administer.md"
+COMMAND = "python -m admin --local "
+
+
+def examples() -> list[tuple[str, str]]:
+    """The commands of the page's console blocks, in order, each with what is printed below it."""
+    blocks = re.findall(r"```console\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    parts = [part for block in blocks for part in re.split(r"^\$ ", block, flags=re.MULTILINE) if part]
+    return [(command, printed) for command, _, printed in (part.partition("\n") for part in parts)]
+
+
+def shape(printed: str) -> list[str]:
+    """The lines without what differs from one run to the next; in no order, for stdout and stderr are two."""
+    known = {PROJECT, container_id(12)}
+    text = re.sub(r"\b[0-9a-f]{32}\b", "<task>", printed)
+    text = re.sub(r"\b[0-9a-f]{24}\b", lambda found: found[0] if found[0] in known else "<id>", text)
+    return sorted(re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d", "<time>", text).splitlines())
+
+
+@pytest.fixture
+def scene(stack: LocalStack) -> None:
+    """What the page's examples find: a family with two tasks, one of them a service's."""
+    Seeder(stack).task_definition("shop")
+    stack.emulator.ecs.adopt_running("default", "shop")
+    stack.emulator.ecs.adopt_running("default", "shop").group = "service:checkout"
+
+
+def used(calls: Iterable[Call]) -> set[str]:
+    """The IAM actions of the calls."""
+    actions = set()
+    for call in calls:
+        if call.operation == "TransactWriteItems":
+            actions |= {f"dynamodb:{kind}Item" for item in call.parameters["TransactItems"] for kind in item}
+        elif call.operation == "Invoke":
+            actions.add("lambda:InvokeFunction")
+        else:
+            actions.add(f"{call.service}:{call.operation}")
+        if call.operation == "PutRule":
+            actions.add("events:TagResource")
+    return actions
+
+
+@pytest.mark.usefixtures("scene")
+def test_the_examples(stack: LocalStack, capsys: pytest.CaptureFixture[str]) -> None:
+    table = stack.table_name("ContainersTable")
+    told = examples()
+    assert len(told) == 14
+    # The page checks three containers.
+    assert len(stack.client("dynamodb").scan(TableName=table)["Items"]) == 2
+    checked = 0
+    with announced(stack):
+        for command, printed in told:
+            assert command.startswith(COMMAND)
+            if " doctor " in command and not checked:
+                checked = 1
+                _spoil(stack, table)
+            capsys.readouterr()
+            code = main(shlex.split(command.removeprefix("python -m admin ")))
+            out, err = capsys.readouterr()
+            assert code == ("COUNTER_WRONG" in printed and "repaired" not in printed), command
+            assert shape(out + err) == shape(printed), command
+
+
+def _spoil(stack: LocalStack, table: str) -> None:
+    """The fault that the page's check finds; of the containers it leaves as many as the page has."""
+    dynamodb = stack.client("dynamodb")
+    invoices = [each for each in dynamodb.scan(TableName=table)["Items"] if each["name"]["S"] == "invoices"]
+    dynamodb.delete_item(TableName=table, Key={"id": invoices[0]["id"]})
+    _change(stack, container_id(12), "log_count", {"N": "3"})
+
+
+def _change(stack: LocalStack, identity: str, attribute: str, value: Any) -> None:
+    stack.client("dynamodb").update_item(
+        TableName=stack.table_name("ContainersTable"),
+        Key={"id": {"S": identity}},
+        UpdateExpression="SET #attribute = :wrong",
+        ExpressionAttributeNames={"#attribute": attribute},
+        ExpressionAttributeValues={":wrong": value},
+    )
+
+
+def test_the_policy_permits_what_is_called_and_no_more(stack: LocalStack, run: Any, fresh_id: str) -> None:
+    (text,) = re.findall(r"```json\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    statements = json.loads(text)["Statement"]
+    permitted = {action for each in statements for action in _listed(each["Action"])}
+
+    calls: list[Call] = []
+
+    def recorded(*arguments: str) -> None:
+        stack.emulator.calls.clear()
+        assert run(*arguments).code == 0, arguments
+        calls.extend(stack.emulator.calls)
+
+    _use_everything(stack, recorded, fresh_id)
+    # In this process the functions' calls are recorded too.
+    functions = {"ecs:StopTask", "ecs:RunTask", "ecs:DescribeContainerInstances"}
+    assert used(calls) - functions == permitted - {"cloudformation:DescribeStacks"}
+
+
+def _listed(actions: Any) -> list[str]:
+    return actions if isinstance(actions, list) else [actions]
+
+
+def _use_everything(stack: LocalStack, run: Callable[..., None], identity: str) -> None:
+    for arguments in [
+        ["register", "--project", PROJECT, "--name", "x", "--task-definition", "web"],
+        ["grant", "sam", PROJECT, "viewer"],
+        ["revoke", "sam", PROJECT],
+        ["ban", "sam"],
+        ["unban", "sam"],
+        ["schedule", "add", "used", "--rate", "1 day", "--all"],
+        ["schedule", "list"],
+        ["schedule", "remove", "used"],
+    ]:
+        run(*arguments)
+    _adopt_one_that_ends(stack, run)
+    Seeder(stack).add(identity, ["stopped", "running"] * 10)
+    (task,) = stack.emulator.ecs.live(started_by=identity)
+    stack.emulator.ecs.forget(task.arn)
+    run("doctor", identity, "--repair")
+    Seeder(stack).add(identity, ["stopped", "running"] * 10)
+    _change(stack, identity, "log_count", {"N": "3"})
+    run("doctor", identity, "--repair")
+    run("doctor", "--all")
+
+
+def _adopt_one_that_ends(stack: LocalStack, run: Callable[..., None]) -> None:
+    Seeder(stack).task_definition("used", launch_type="FARGATE")
+    task = stack.emulator.ecs.adopt_running("default", "used", launch_type="FARGATE")
+    ec2 = stack.client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.0.0.0/24")["Subnet"]["SubnetId"]
+    interface = ec2.create_network_interface(SubnetId=subnet)["NetworkInterface"]["NetworkInterfaceId"]
+    task.attachments[0]["details"][1]["value"] = interface
+
+    def end(parameters: dict[str, Any]) -> bool:
+        if task.live:
+            stack.emulator.ecs.exit(task.arn, 0)
+        return True
+
+    stack.emulator.faults.add("dynamodb", "TransactWriteItems", delay=0.3, match=end)
+    run("adopt", "--project", PROJECT, "--family", "used", "--yes")
+
+
+def test_the_codes_of_faults() -> None:
+    rows = [line.split("|")[2] for line in PAGE.read_text().splitlines() if line.startswith("|")]
+    named = [code for row in rows for code in re.findall(r"`([A-Z]+_?[A-Z]+)`", row)]
+    assert sorted(named) == sorted(checks.Code)
+
+
+def test_the_time_that_is_given() -> None:
+    assert checks.GRACE.total_seconds() == 120
+    assert "are given two minutes before" in PAGE.read_text()
