@@ -14,8 +14,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from boto3.dynamodb.types import TypeSerializer
 from botocore.exceptions import ClientError
+from longshore.attributes import serialize
 from longshore.models import Container
 
 from admin.checks import INDEX_KEYS, Code, History, Item, container_of, index_keys
@@ -26,8 +26,6 @@ from admin.target import Target
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
     from types_boto3_lambda import LambdaClient
-
-_serialize = TypeSerializer().serialize
 
 SWEEPS = {
     Code.OVERDUE: "operations",
@@ -134,7 +132,7 @@ class Repair:
         given = {f":{name}": value for name, value in after.items()} | values
         names = {f"#{name}": name for name in [*after, *(gone or [])]} | (also or {})
         request: dict[str, Any] = (
-            {"ExpressionAttributeValues": {k: _serialize(v) for k, v in given.items()}} if given else {}
+            {"ExpressionAttributeValues": {k: serialize(v) for k, v in given.items()}} if given else {}
         )
         try:
             self._dynamodb.update_item(

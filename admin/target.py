@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -92,7 +93,8 @@ class Target:
 
 def deployed(name: str, profile: str | None, region: str | None) -> Target:
     """A stack in the operator's account. AdminError when there is none of this name."""
-    session = boto3.Session(profile_name=profile, region_name=region)
+    # As the AWS CLI has it; boto3 knows of the older AWS_DEFAULT_REGION only.
+    session = boto3.Session(profile_name=profile, region_name=region or os.environ.get("AWS_REGION"))
     make: Any = session.client
 
     def client(service: str, config: Config) -> Any:
