@@ -120,6 +120,7 @@ def _welcome(url: str, database: str, token: str) -> str:
             f"Longshore serves {url}/api/v1",
             f"Reference: {url}/docs",
             f"Database: {database}",
+            f"Console: {url}/console#{long_history} (paste the token below)",
             f"Demo project {PROJECT}; the token below is user operator's and is good for a day.",
             "",
             f"  AUTH='Authorization: Bearer {token}'",

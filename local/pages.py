@@ -21,6 +21,9 @@ def pages() -> dict[str, Page]:
         **folder(_package("flask_swagger_ui") / "dist", "/docs"),
         **folder(ROOT / "local" / "docs", "/docs"),
         "/openapi.yaml": _page(ROOT / "openapi.yaml", _YAML),
+        **folder(ROOT / "local" / "console", "/console"),
+        # Its files name each other relative to their folder.
+        "/console": _redirect("/console/"),
     }
 
 
@@ -33,6 +36,10 @@ def folder(root: Path, prefix: str) -> dict[str, Page]:
         if path == root / "index.html":
             found |= {prefix: page, f"{prefix}/": page}
     return found
+
+
+def _redirect(to: str) -> Page:
+    return lambda: Response(307, [("Location", to)], b"")
 
 
 def _page(path: Path, kind: str | None = None) -> Page:

@@ -1,0 +1,155 @@
+/**
+ * The API over HTTP: one method a call, errors as the API words them, and operations that are safe to repeat.
+ *
+ * @import { Container, LogsPage, LogsQuery, Operation, OperationResult } from "./types.js"
+ * @typedef {{data: any, message: string, status: number, requestId: string}} Answer
+ */
+
+import { learn } from "./clock.js";
+
+/** Longer than the gateway may take: 29 s. */
+const TIMEOUT_MS = 35_000;
+/** Waits before an operation is sent again. */
+const REPEAT_AFTER_MS = [500, 1000, 2000, 4000, 8000];
+
+/** An error that the API answered with. */
+export class ApiError extends Error {
+  /**
+   * @param {number} status
+   * @param {{code: string, message: string, data?: any}} body
+   * @param {string} requestId
+   * @param {number | null} retryAfterMs
+   */
+  constructor(status, body, requestId, retryAfterMs) {
+    super(body.message);
+    this.name = "ApiError";
+    this.status = status;
+    this.code = body.code;
+    this.data = body.data ?? null;
+    this.requestId = requestId;
+    this.retryAfterMs = retryAfterMs;
+  }
+}
+
+/** No answer of the API came: the connection failed, it took too long, or what came was not whole or not the API's. */
+export class NoAnswerError extends Error {
+  /**
+   * @param {string} message
+   * @param {boolean} lost Whether the call may have reached the API, so that repeating it makes sense.
+   */
+  constructor(message, lost) {
+    super(message);
+    this.name = "NoAnswerError";
+    this.lost = lost;
+  }
+}
+
+export class Api {
+  /** @param {() => {baseUrl: string, token: string}} connection Asked at every call. */
+  constructor(connection) {
+    this.connection = connection;
+  }
+
+  /**
+   * @param {string} id
+   * @param {AbortSignal} signal
+   * @returns {Promise<Container>}
+   */
+  async container(id, signal) {
+    return (await this.#send(`/containers/${encodeURIComponent(id)}`, { signal })).data;
+  }
+
+  /**
+   * @param {string} id
+   * @param {LogsQuery} query
+   * @param {AbortSignal} signal
+   * @returns {Promise<LogsPage>}
+   */
+  async logs(id, query, signal) {
+    const text = new URLSearchParams(Object.entries(query).map(([name, value]) => [name, String(value)]));
+    return (await this.#send(`/containers/${encodeURIComponent(id)}/status-logs?${text}`, { signal })).data;
+  }
+
+  /**
+   * Perform an operation. When its answer is lost it is repeated under the same key, so that it has one effect.
+   * @param {string} id
+   * @param {Operation} operation
+   * @param {string} key The Idempotency-Key.
+   * @param {(reason: string) => void} onRepeat Told before each repeat.
+   * @returns {Promise<OperationResult>}
+   */
+  async operate(id, operation, key, onRepeat) {
+    const path = `/containers/${encodeURIComponent(id)}/${operation}`;
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        const answer = await this.#send(path, { method: "POST", headers: { "Idempotency-Key": key } });
+        const { message, status } = answer.data;
+        return { accepted: answer.status === 202, message, status, requestId: answer.requestId };
+      } catch (error) {
+        const wait = REPEAT_AFTER_MS[attempt];
+        if (wait === undefined || !isRepeatable(error)) throw error;
+        onRepeat(/** @type {Error} */ (error).message);
+        const asked = error instanceof ApiError ? (error.retryAfterMs ?? 0) : 0;
+        await new Promise((resolve) => setTimeout(resolve, Math.max(wait, asked)));
+      }
+    }
+  }
+
+  /**
+   * @param {string} path
+   * @param {{method?: string, headers?: Record<string, string>, signal?: AbortSignal}} options
+   * @returns {Promise<Answer>}
+   */
+  async #send(path, { method = "GET", headers = {}, signal }) {
+    const { baseUrl, token } = this.connection();
+    const timeout = AbortSignal.timeout(TIMEOUT_MS);
+    let reply;
+    let text;
+    try {
+      reply = await fetch(baseUrl + path, {
+        method,
+        headers: token ? { ...headers, Authorization: `Bearer ${token}` } : headers,
+        signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
+        cache: "no-store",
+        credentials: "omit",
+        redirect: "error",
+      });
+      text = await reply.text();
+    } catch (error) {
+      if (signal?.aborted) throw error;
+      const host = new URL(baseUrl).host;
+      throw new NoAnswerError(
+        timeout.aborted ? `No answer from ${host} within ${TIMEOUT_MS / 1000} s` : `No answer from ${host}`,
+        true,
+      );
+    }
+    learn(reply.headers.get("Date"));
+    return read(reply, text);
+  }
+}
+
+/**
+ * @param {Response} reply
+ * @param {string} text
+ * @returns {Answer}
+ */
+function read(reply, text) {
+  let body;
+  try {
+    body = JSON.parse(text);
+  } catch {
+    body = null;
+  }
+  const requestId = reply.headers.get("X-Request-Id") ?? "";
+  if (reply.ok && body?.data) return { data: body.data, message: body.message, status: reply.status, requestId };
+  if (!reply.ok && typeof body?.code === "string") {
+    const seconds = Number.parseInt(reply.headers.get("Retry-After") ?? "", 10);
+    throw new ApiError(reply.status, body, requestId, Number.isNaN(seconds) ? null : seconds * 1000);
+  }
+  throw new NoAnswerError(`What answered is not the API (HTTP ${reply.status})`, reply.ok || reply.status >= 500);
+}
+
+/** @param {unknown} error */
+function isRepeatable(error) {
+  return error instanceof NoAnswerError ? error.lost : error instanceof ApiError && error.status === 429;
+}

@@ -1,0 +1,111 @@
+/**
+ * The container's card: what it is, its status, what is pending, and the buttons.
+ *
+ * @import { Container, Operation } from "./types.js"
+ */
+
+import { now } from "./clock.js";
+import { enable, h, setText } from "./dom.js";
+import { dateTime, wholeSeconds } from "./format.js";
+import { badge, capital, IN_PROGRESS, operationIcon, OPERATIONS } from "./status.js";
+
+export class Card {
+  /**
+   * @param {HTMLElement} root
+   * @param {(operation: Operation) => void} onOperation Only called for what is allowed.
+   * @param {(message: string) => void} onRefused Told why a button does nothing.
+   */
+  constructor(root, onOperation, onRefused) {
+    this.root = root;
+    /** @type {Container | null} */
+    this.container = null;
+    /** @type {Operation | null} */
+    this.unanswered = null;
+    this.status = h("p", { class: "status" });
+    this.since = h("p", { class: "since num" });
+    this.name = h("h2", { id: "container-name" });
+    this.identity = h("p", { class: "identity" });
+    this.progress = h("p", { class: "progress", hidden: true });
+    this.progressText = h("span", { class: "num" });
+    this.progress.append(h("span", { class: "spinner", "aria-hidden": "true" }), this.progressText);
+    this.buttons = new Map(OPERATIONS.map((operation) => {
+      const button = h("button", {
+        type: "button",
+        "data-operation": operation,
+        class: operation === "force-stop" ? "danger outline" : "",
+        onclick: () => {
+          if (this.#allows(operation)) onOperation(operation);
+          else onRefused(this.#refusal(operation));
+        },
+      }, operationIcon(operation), capital(operation));
+      return [operation, button];
+    }));
+    root.replaceChildren(
+      h("div", { class: "card-main" },
+        h("div", { class: "status-block" }, this.status, this.since),
+        h("div", { class: "who" }, this.name, this.identity)),
+      h("div", { class: "operations", role: "group", "aria-label": "Operations" }, ...this.buttons.values()),
+      // Last, so that the buttons stay where they are.
+      this.progress,
+    );
+  }
+
+  /**
+   * @param {Container} container
+   * @param {Operation | null} unanswered The operation that was sent and has no answer yet.
+   */
+  show(container, unanswered) {
+    this.container = container;
+    this.unanswered = unanswered;
+    this.root.hidden = false;
+    setText(this.name, container.name);
+    this.root.className = `card is-${container.status}`;
+    if (this.status.dataset.status !== container.status) {
+      this.status.dataset.status = container.status;
+      this.status.replaceChildren(badge(container.status, "badge large"));
+    }
+    this.identity.replaceChildren(
+      "Container ", h("code", { class: "breakable" }, container.id),
+      " · project ", h("code", { class: "breakable" }, container.project_id));
+    for (const [operation, button] of this.buttons) {
+      const allowed = this.#allows(operation);
+      enable(button, allowed);
+      button.title = allowed ? "" : this.#refusal(operation);
+    }
+    this.tick();
+  }
+
+  /** Count on: what shows elapsed time is set anew. */
+  tick() {
+    const container = this.container;
+    if (!container) return;
+    const since = Date.parse(container.status_since);
+    setText(this.since, `for ${wholeSeconds(now() - since)}, since ${dateTime(since)}`);
+    const pending = container.pending_operation;
+    this.progress.hidden = !pending && !this.unanswered;
+    if (pending) {
+      const began = Date.parse(pending.started_at);
+      setText(this.progressText, `${IN_PROGRESS[pending.operation]} for ${wholeSeconds(now() - began)}, asked for by ${pending.triggered_by}`);
+    } else if (this.unanswered) {
+      setText(this.progressText, `${IN_PROGRESS[this.unanswered]}: sent, no answer yet`);
+    }
+  }
+
+  hide() {
+    this.container = null;
+    this.root.hidden = true;
+  }
+
+  /** @param {Operation} operation */
+  #allows(operation) {
+    return this.unanswered !== operation && Boolean(this.container?.allowed_operations.includes(operation));
+  }
+
+  /** @param {Operation} operation */
+  #refusal(operation) {
+    const container = this.container;
+    const pending = container?.pending_operation;
+    const state = pending ? IN_PROGRESS[pending.operation].toLowerCase() : container?.status;
+    return `${capital(operation)} is not allowed while the container is ${state}`;
+  }
+}

@@ -1,0 +1,101 @@
+/** Making elements. Text is only ever set as text, so that nothing of the API's is read as HTML. */
+
+/** @typedef {Node | string | null | undefined | false} Child */
+
+/**
+ * @template {keyof HTMLElementTagNameMap} K
+ * @param {K} tag
+ * @param {Record<string, unknown>} [attributes] `onclick` and the like are listeners; true is an empty attribute; null,
+ *   undefined and false leave it out.
+ * @param {...Child} children
+ * @returns {HTMLElementTagNameMap[K]}
+ */
+export function h(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  fill(element, attributes, children);
+  return element;
+}
+
+/**
+ * @template {keyof SVGElementTagNameMap} K
+ * @param {K} tag
+ * @param {Record<string, unknown>} [attributes]
+ * @param {...Child} children
+ * @returns {SVGElementTagNameMap[K]}
+ */
+export function s(tag, attributes = {}, ...children) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  fill(element, attributes, children);
+  return element;
+}
+
+/**
+ * The element with this id, which the page has.
+ * @param {string} id
+ * @returns {HTMLElement}
+ */
+export function byId(id) {
+  const element = document.getElementById(id);
+  if (!element) throw new Error(`no element ${id}`);
+  return element;
+}
+
+/**
+ * Set an element's text unless it is that already.
+ * @param {Element} element
+ * @param {string} text
+ */
+export function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+/**
+ * A button that is not enabled keeps the focus, so that the keyboard does not lose its place.
+ * @param {HTMLElement} button
+ * @param {boolean} enabled
+ */
+export function enable(button, enabled) {
+  button.setAttribute("aria-disabled", String(!enabled));
+}
+
+/**
+ * Radio buttons that look like one control.
+ * @template {string} V
+ * @param {string} name
+ * @param {string} label
+ * @param {readonly (readonly [V, string])[]} options Each a value and its text.
+ * @param {V} value
+ * @param {(value: V) => void} onChange
+ * @returns {{element: HTMLElement, select: (value: V) => void}}
+ */
+export function segmented(name, label, options, value, onChange) {
+  const inputs = options.map(([one]) =>
+    h("input", { type: "radio", name, value: one, id: `${name}-${one}`, onchange: () => onChange(one) }),
+  );
+  const element = h(
+    "fieldset",
+    { class: "segmented" },
+    h("legend", { class: "sr" }, label),
+    ...options.flatMap(([one, text], index) => [inputs[index], h("label", { for: `${name}-${one}` }, text)]),
+  );
+  /** @param {V} chosen */
+  const select = (chosen) => {
+    for (const input of inputs) input.checked = input.value === chosen;
+  };
+  select(value);
+  return { element, select };
+}
+
+/**
+ * @param {Element} element
+ * @param {Record<string, unknown>} attributes
+ * @param {Child[]} children
+ */
+function fill(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (typeof value === "function") element.addEventListener(name.slice(2), /** @type {EventListener} */ (value));
+    else element.setAttribute(name, value === true ? "" : String(value));
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
+}

@@ -1,0 +1,162 @@
+/**
+ * Asking for operations, and what they come to.
+ *
+ * @import { Api } from "./api.js"
+ * @import { Notices } from "./notices.js"
+ * @import { Container, Operation, OperationResult, Pending } from "./types.js"
+ */
+
+import { ApiError, NoAnswerError } from "./api.js";
+import { byId } from "./dom.js";
+import { describe } from "./errors.js";
+import { capital, GOAL, IN_PROGRESS } from "./status.js";
+
+export class Operations {
+  /**
+   * @param {Api} api
+   * @param {Notices} notices
+   * @param {() => void} onChange What was asked for, or its result, has changed what is to be shown.
+   */
+  constructor(api, notices, onChange) {
+    this.api = api;
+    this.notices = notices;
+    this.onChange = onChange;
+    /** @type {Map<string, {id: string, operation: Operation}>} The requests that wait for their answer, by their key. */
+    this.waiting = new Map();
+    /** @type {{id: string, operation: Operation, startedAt: string | null, notice: HTMLElement} | null} Answered by 202. */
+    this.accepted = null;
+    /** @type {import("./types.js").Status | null} The status that the last answer has told of. */
+    this.told = null;
+  }
+
+  /**
+   * The operation that was sent for a container last and has no answer yet.
+   * @param {string} id
+   */
+  unanswered(id) {
+    return [...this.waiting.values()].findLast((one) => one.id === id)?.operation ?? null;
+  }
+
+  /**
+   * @param {Container} container
+   * @param {Operation} operation
+   */
+  async ask(container, operation) {
+    if (operation === "force-stop" && !(await confirmed(container))) return;
+    await this.#send(container, operation, crypto.randomUUID());
+  }
+
+  /**
+   * See whether the operation that was answered by 202 has ended.
+   * @param {Container} container As read just now.
+   * @param {() => string | undefined} reason Of the newest change of status.
+   */
+  follow(container, reason) {
+    const accepted = this.accepted;
+    const pending = container.pending_operation;
+    if (!accepted || accepted.id !== container.id) return;
+    if (pending && (accepted.startedAt === null || pending.started_at === accepted.startedAt)) {
+      accepted.startedAt = pending.started_at;
+      return;
+    }
+    this.accepted = null;
+    const { operation, notice } = accepted;
+    const text = `Container is ${container.status}`;
+    if (pending) {
+      const title = `${capital(operation)} was superseded by ${pending.operation}`;
+      this.notices.show({ kind: "info", title }, notice);
+    } else if (container.status === GOAL[operation]) {
+      this.notices.show({ kind: "ok", title: `${capital(operation)} is done: ${text.toLowerCase()}` }, notice);
+    } else {
+      const why = reason();
+      const title = `${capital(operation)} ended otherwise: ${text.toLowerCase()}`;
+      this.notices.show({ kind: "error", title, lines: why ? [why] : [] }, notice);
+    }
+  }
+
+  /**
+   * @param {Container} container
+   * @param {Operation} operation
+   * @param {string} key The Idempotency-Key: of this click, whatever it takes to get an answer.
+   */
+  async #send(container, operation, key) {
+    /** @type {HTMLElement | undefined} */
+    let repeating;
+    this.waiting.set(key, { id: container.id, operation });
+    this.onChange();
+    try {
+      const result = await this.api.operate(container.id, operation, key, (why) => {
+        const title = `${why}. Sending ${operation} again, under the same key.`;
+        repeating = this.notices.show({ kind: "info", title }, repeating);
+      });
+      this.#answered(container, operation, result, repeating);
+    } catch (error) {
+      this.#failed(container, operation, key, error, repeating);
+    } finally {
+      this.waiting.delete(key);
+      this.onChange();
+    }
+  }
+
+  /**
+   * @param {Container} container
+   * @param {Operation} operation
+   * @param {OperationResult} result
+   * @param {HTMLElement} [before]
+   */
+  #answered(container, operation, { accepted, message, status, requestId }, before) {
+    this.told = status;
+    const notice = this.notices.show({ kind: accepted ? "info" : "ok", title: message, requestId }, before);
+    if (accepted) this.accepted = { id: container.id, operation, startedAt: null, notice };
+  }
+
+  /**
+   * @param {Container} container
+   * @param {Operation} operation
+   * @param {string} key
+   * @param {unknown} error
+   * @param {HTMLElement} [before]
+   */
+  #failed(container, operation, key, error, before) {
+    const notice = describe(error);
+    if (error instanceof NoAnswerError) {
+      notice.lines = [
+        `Whether ${operation} was carried out is not known: the status tells. Sending it again under the same key is safe.`,
+      ];
+    }
+    // The API keeps no such answers: under the same key it tries again, or finds that it is done already.
+    if (error instanceof NoAnswerError || (error instanceof ApiError && error.status >= 500)) {
+      notice.action = { text: "Send again", run: () => this.#send(container, operation, key) };
+    }
+    this.notices.show(notice, before);
+  }
+}
+
+/** @param {Pending} pending */
+export function inProgress(pending) {
+  return IN_PROGRESS[pending.operation] ?? capital(pending.operation);
+}
+
+/**
+ * Ask whether to kill it.
+ * @param {Container} container
+ * @returns {Promise<boolean>}
+ */
+function confirmed(container) {
+  const dialog = /** @type {HTMLDialogElement} */ (byId("confirm"));
+  const pending = container.pending_operation;
+  byId("confirm-text").textContent =
+    `${container.name} is ${container.status}${pending ? ` and ${inProgress(pending).toLowerCase()}` : ""}. ` +
+    "Its processes are killed at once, without the time to end cleanly. Unsaved work is lost.";
+  return new Promise((resolve) => {
+    let answer = false;
+    byId("confirm-cancel").onclick = () => dialog.close();
+    byId("confirm-ok").onclick = () => {
+      answer = true;
+      dialog.close();
+    };
+    // Also of the Escape key.
+    dialog.onclose = () => resolve(answer);
+    dialog.showModal();
+  });
+}

@@ -1,0 +1,44 @@
+/** Runs a task again and again while the page can be seen, one run at a time. */
+export class Poller {
+  /**
+   * @param {() => Promise<void>} task Never rejects.
+   * @param {() => number} delay Milliseconds until the next run, asked after each.
+   */
+  constructor(task, delay) {
+    this.task = task;
+    this.delay = delay;
+    this.active = false;
+    this.running = false;
+    this.again = false;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.timer = undefined;
+    document.addEventListener("visibilitychange", () => {
+      if (!document.hidden && this.active) this.now();
+    });
+  }
+
+  start() {
+    this.active = true;
+    this.now();
+  }
+
+  stop() {
+    this.active = false;
+    clearTimeout(this.timer);
+  }
+
+  /** Run at once, or right after the run in progress: that one may have read what was true before. */
+  async now() {
+    clearTimeout(this.timer);
+    this.again = this.running;
+    if (this.running) return;
+    this.running = true;
+    do {
+      this.again = false;
+      await this.task();
+    } while (this.again && this.active);
+    this.running = false;
+    clearTimeout(this.timer);
+    if (this.active && !document.hidden) this.timer = setTimeout(() => this.now(), this.delay());
+  }
+}

@@ -1,0 +1,102 @@
+/**
+ * What the console remembers. The base URL and the token stay in the tab's session storage, and never get into an
+ * address: a link must not be able to send a token elsewhere. Recent containers and the time zone outlive the tab.
+ */
+
+const BASE_URL = "longshore.base-url";
+const TOKEN = "longshore.token";
+const RECENT = "longshore.recent";
+const ZONE = "longshore.zone";
+const MOST_RECENT = 12;
+
+/** @typedef {{baseUrl: string, token: string}} Connection */
+/** @typedef {{id: string, name: string}} Recent */
+
+export const DEFAULT_BASE_URL = `${location.origin}/api/v1`;
+
+/** @returns {Connection} */
+export function connection() {
+  return {
+    baseUrl: sessionStorage.getItem(BASE_URL) ?? DEFAULT_BASE_URL,
+    token: sessionStorage.getItem(TOKEN) ?? "",
+  };
+}
+
+/**
+ * Check and keep a connection. An empty token keeps the one there is, as long as the base URL stays the same.
+ * @param {string} baseUrl
+ * @param {string} token As pasted: a token, or a whole Authorization header.
+ * @throws {Error} With a message for the user; then nothing is changed.
+ */
+export function connect(baseUrl, token) {
+  const url = checkedUrl(baseUrl);
+  const bare = token.trim().replace(/^(authorization:\s*)?bearer\s+/i, "");
+  if (!/^[\x21-\x7e]*$/.test(bare)) throw new Error("A token has no spaces and only ASCII characters");
+  const known = url === connection().baseUrl ? connection().token : "";
+  if (!bare && !known) throw new Error("Enter a token");
+  sessionStorage.setItem(BASE_URL, url);
+  sessionStorage.setItem(TOKEN, bare || known);
+}
+
+export function forgetToken() {
+  sessionStorage.removeItem(TOKEN);
+}
+
+/**
+ * Who the token says that it is for, to show it. Nothing relies on it: the API checks the token.
+ * @returns {{user: string, expires: Date | null} | null} null without a token, or when it is not a JWT.
+ */
+export function tokenClaims() {
+  const payload = connection().token.split(".")[1];
+  if (!payload) return null;
+  try {
+    const bytes = Uint8Array.from(atob(payload.replace(/-/g, "+").replace(/_/g, "/")), (c) => c.charCodeAt(0));
+    const claims = JSON.parse(new TextDecoder().decode(bytes));
+    return { user: String(claims.sub ?? ""), expires: Number(claims.exp) ? new Date(claims.exp * 1000) : null };
+  } catch {
+    return null;
+  }
+}
+
+/** @returns {Recent[]} The containers opened last, the latest first. */
+export function recent() {
+  try {
+    const list = JSON.parse(localStorage.getItem(RECENT) ?? "[]");
+    return Array.isArray(list) ? list.filter((one) => typeof one?.id === "string") : [];
+  } catch {
+    return [];
+  }
+}
+
+/** @param {Recent} opened */
+export function remember(opened) {
+  const others = recent().filter((one) => one.id !== opened.id);
+  localStorage.setItem(RECENT, JSON.stringify([opened, ...others].slice(0, MOST_RECENT)));
+}
+
+/** @returns {"local" | "utc"} */
+export function zone() {
+  return localStorage.getItem(ZONE) === "utc" ? "utc" : "local";
+}
+
+/** @param {"local" | "utc"} value */
+export function setZone(value) {
+  localStorage.setItem(ZONE, value);
+}
+
+/** @param {string} text */
+function checkedUrl(text) {
+  let url;
+  try {
+    url = new URL(text.trim());
+  } catch {
+    throw new Error("The base URL is not a URL, such as https://api.example.com/v1/api/v1");
+  }
+  if (url.username || url.password || url.search || url.hash) {
+    throw new Error("The base URL must have no user, query or fragment");
+  }
+  if (url.origin !== location.origin && url.protocol !== "https:") {
+    throw new Error("The base URL must be https:, or on the console's own host");
+  }
+  return url.href.replace(/\/+$/, "");
+}

@@ -1,0 +1,52 @@
+/**
+ * What the API answers with, as the console reads it.
+ *
+ * @typedef {"stopped" | "running" | "paused" | "failed" | "expired"} Status
+ * @typedef {"start" | "stop" | "force-stop" | "restart" | "pause" | "resume"} Operation
+ * @typedef {"transition_time" | "created_at" | "to_status" | "from_status"} SortBy
+ * @typedef {"asc" | "desc"} SortOrder
+ *
+ * @typedef {object} Pending
+ * @property {Operation} operation
+ * @property {string} started_at
+ * @property {string} triggered_by
+ *
+ * @typedef {object} Container
+ * @property {string} id
+ * @property {string} project_id
+ * @property {string} name
+ * @property {Status} status
+ * @property {string} status_since
+ * @property {Operation[]} allowed_operations
+ * @property {Pending | null} pending_operation
+ * @property {string} created_at
+ * @property {string} updated_at
+ *
+ * @typedef {object} StatusLog One change of status. Rows never change.
+ * @property {string} id
+ * @property {string} container_id
+ * @property {Status | null} from_status
+ * @property {Status} to_status
+ * @property {string} transition_time
+ * @property {string} created_at
+ * @property {number | null} duration_ms
+ * @property {string} triggered_by
+ * @property {Record<string, unknown> | null} metadata
+ *
+ * @typedef {object} Pagination
+ * @property {number} total
+ * @property {number} page
+ * @property {number} limit
+ * @property {number} totalPages
+ *
+ * @typedef {{logs: StatusLog[], pagination: Pagination}} LogsPage
+ * @typedef {{page: number, limit: number, sort_by: SortBy, sort_order: SortOrder}} LogsQuery
+ *
+ * @typedef {object} OperationResult
+ * @property {boolean} accepted Whether it is under way still (202).
+ * @property {string} message
+ * @property {Status} status
+ * @property {string} requestId
+ */
+
+export {};
