@@ -1,0 +1,105 @@
+"""A headless Chromium, and a fresh tab of it for each test. Skipped without chromium and chromedriver, except in CI."""
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+
+import pytest
+from api_client import Api
+from browser.availability import unavailable
+from browser.console_page import ConsolePage
+from browser.npm import NpmUnavailableError, package
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.chrome.webdriver import WebDriver
+
+from local.stack import LocalStack
+
+ARGUMENTS = [
+    "--headless=new",
+    "--no-sandbox",  # tests run as root in containers, where Chromium's sandbox can't
+    "--disable-dev-shm-usage",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--no-proxy-server",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1280,900",
+]
+_REFUSED = re.compile(r"Failed to load resource: the server responded with a status of (\d{3})")
+_AXE = ("axe-core", "4.14.1")
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]:
+    """Chromium, driven; for the whole run. Tests ask for `tab`."""
+    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
+    if chromium is None or chromedriver is None:
+        unavailable("chromium or chromedriver is missing: Debian's packages are chromium and chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for argument in [*ARGUMENTS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"]:
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(chromedriver))
+    driver.set_script_timeout(60)
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def refusals() -> set[int | str]:
+    """What a test expects in the browser's console: HTTP statuses of refused calls, and network errors (`net::…`)."""
+    return set()
+
+
+@pytest.fixture
+def tab(browser: WebDriver, refusals: set[int | str]) -> Iterator[WebDriver]:
+    """The browser on a fresh, empty tab of 1280 by 900. At the end its console has to be free of errors."""
+    old = browser.current_window_handle
+    browser.switch_to.new_window("tab")
+    new = browser.current_window_handle
+    browser.switch_to.window(old)
+    browser.close()
+    browser.switch_to.window(new)
+    for log in ("browser", "performance"):
+        browser.get_log(log)  # type: ignore[no-untyped-call]  # what is left of the test before
+    yield browser
+    entries = browser.get_log("browser")  # type: ignore[no-untyped-call]
+    errors = [entry["message"] for entry in entries if entry["level"] in {"SEVERE", "WARNING"}]
+    assert [error for error in errors if not _expected(error, refusals)] == []
+
+
+@pytest.fixture
+def visit(tab: WebDriver) -> Callable[[str], ConsolePage]:
+    """Takes the base URL of a stack, and gives its console."""
+
+    def console(url: str) -> ConsolePage:
+        tab.execute_cdp_cmd("Storage.clearDataForOrigin", {"origin": url, "storageTypes": "all"})
+        return ConsolePage(tab, url)
+
+    return console
+
+
+@pytest.fixture
+def console(visit: Callable[[str], ConsolePage], stack: LocalStack, api: Api) -> ConsolePage:
+    """The console of the stack, not opened yet."""
+    return visit(stack.url)
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The source of axe-core, which finds faults of accessibility."""
+    try:
+        return (package(*_AXE) / "axe.min.js").read_text(encoding="utf-8")
+    except NpmUnavailableError as missing:
+        unavailable(str(missing))
+
+
+def _expected(error: str, refusals: set[int | str]) -> bool:
+    refused = _REFUSED.search(error)
+    if refused:
+        return int(refused[1]) in refusals
+    return any(isinstance(one, str) and one in error for one in refusals)

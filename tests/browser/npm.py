@@ -1,0 +1,27 @@
+"""Packages of the npm registry that tests use: fetched on demand, and no part of this repository."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+CACHE = Path(__file__).parents[2] / ".local" / "npm"
+
+
+class NpmUnavailableError(Exception):
+    """The package can't be had here; the message says why."""
+
+
+def package(name: str, version: str) -> Path:
+    """The folder of a package without dependencies, fetched unless it is there. NpmUnavailableError."""
+    prefix = CACHE / f"{name}-{version}"
+    folder = prefix / "node_modules" / name
+    if (folder / "package.json").is_file():
+        return folder
+    npm = shutil.which("npm")
+    if npm is None:
+        raise NpmUnavailableError(f"npm is missing: it fetches {name}")
+    options = ["--prefix", str(prefix), "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
+    done = subprocess.run([npm, "install", *options, f"{name}@{version}"], capture_output=True, text=True)
+    if done.returncode != 0 or not (folder / "package.json").is_file():
+        raise NpmUnavailableError(f"npm could not fetch {name}: {(done.stderr or done.stdout).strip()[-500:]}")
+    return folder

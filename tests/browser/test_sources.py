@@ -1,0 +1,36 @@
+"""The console's modules by the TypeScript compiler: their JSDoc types hold, and nothing is unused."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from browser.availability import unavailable
+from browser.npm import NpmUnavailableError, package
+
+CONSOLE = Path(__file__).parents[2] / "local" / "console"
+OPTIONS = "--noEmit --allowJs --checkJs --strict --noUnusedLocals --noUnusedParameters --target es2023 --module esnext"
+
+
+@pytest.fixture(scope="module")
+def compiler() -> list[str]:
+    node = shutil.which("node")
+    if node is None:
+        unavailable("node is missing: the TypeScript compiler runs on it")
+    try:
+        tsc = package("typescript", "5.9.3") / "bin" / "tsc"
+    except NpmUnavailableError as missing:
+        unavailable(str(missing))
+    return [node, str(tsc), *OPTIONS.split(), "--moduleResolution", "bundler", "--lib", "es2023,dom,dom.iterable"]
+
+
+def test_types(compiler: list[str], tmp_path: Path) -> None:
+    """All that it finds is the fault in a module of the test's own, which shows that it looks."""
+    modules = sorted(str(path) for path in CONSOLE.glob("*.js"))
+    assert len(modules) > 10
+    faulty = tmp_path / "faulty.js"
+    faulty.write_text("/** @param {string} text */\nexport function f(text) {\n  return text.missing;\n}\n")
+    checked = subprocess.run([*compiler, *modules, faulty.name], capture_output=True, text=True, cwd=tmp_path)
+    assert checked.stdout.splitlines() == [
+        "faulty.js(3,15): error TS2339: Property 'missing' does not exist on type 'string'."
+    ]
