@@ -55,21 +55,20 @@ export class Operations {
     const accepted = this.accepted;
     const pending = container.pending_operation;
     if (!accepted || accepted.id !== container.id) return;
-    if (pending && (accepted.startedAt === null || pending.started_at === accepted.startedAt)) {
+    const { operation, notice, startedAt } = accepted;
+    if (pending?.operation === operation && pending.started_at === (startedAt ?? pending.started_at)) {
       accepted.startedAt = pending.started_at;
       return;
     }
     this.accepted = null;
-    const { operation, notice } = accepted;
-    const text = `Container is ${container.status}`;
+    const name = capital(operation);
     if (pending) {
-      const title = `${capital(operation)} was superseded by ${pending.operation}`;
-      this.notices.show({ kind: "info", title }, notice);
+      this.notices.show({ kind: "info", title: `${name} has ended: now ${pending.operation} is pending` }, notice);
     } else if (container.status === GOAL[operation]) {
-      this.notices.show({ kind: "ok", title: `${capital(operation)} is done: ${text.toLowerCase()}` }, notice);
+      this.notices.show({ kind: "ok", title: `${name} is done: the container is ${container.status}` }, notice);
     } else {
       const why = reason();
-      const title = `${capital(operation)} ended otherwise: ${text.toLowerCase()}`;
+      const title = `${name} ended otherwise: the container is ${container.status}`;
       this.notices.show({ kind: "error", title, lines: why ? [why] : [] }, notice);
     }
   }
@@ -107,7 +106,12 @@ export class Operations {
   #answered(container, operation, { accepted, message, status, requestId }, before) {
     this.told = status;
     const notice = this.notices.show({ kind: accepted ? "info" : "ok", title: message, requestId }, before);
-    if (accepted) this.accepted = { id: container.id, operation, startedAt: null, notice };
+    if (!accepted) return;
+    // Only force-stop is accepted while another is pending.
+    if (this.accepted?.notice.isConnected) {
+      this.notices.show({ kind: "info", title: `${capital(this.accepted.operation)} was superseded` }, this.accepted.notice);
+    }
+    this.accepted = { id: container.id, operation, startedAt: null, notice };
   }
 
   /**

@@ -90,7 +90,7 @@ function checkedUrl(text) {
   try {
     url = new URL(text.trim());
   } catch {
-    throw new Error("The base URL is not a URL, such as https://api.example.com/v1/api/v1");
+    throw new Error("The base URL is not a URL, such as https://api.example.com/api/v1");
   }
   if (url.username || url.password || url.search || url.hash) {
     throw new Error("The base URL must have no user, query or fragment");

@@ -1,4 +1,4 @@
-"""A headless Chromium, and a fresh tab of it for each test. Skipped without chromium and chromedriver, except in CI."""
+"""A headless Chromium, and a fresh tab of it for each test. Skipped without chromium and chromedriver."""
 
 import re
 import shutil
@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from api_client import Api
-from browser.availability import unavailable
 from browser.console_page import ConsolePage
 from browser.npm import NpmUnavailableError, package
 from selenium import webdriver
@@ -37,7 +36,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]:
     """Chromium, driven; for the whole run. Tests ask for `tab`."""
     chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
     if chromium is None or chromedriver is None:
-        unavailable("chromium or chromedriver is missing: Debian's packages are chromium and chromium-driver")
+        pytest.skip("chromium or chromedriver is missing: Debian's packages are chromium and chromium-driver")
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
     for argument in [*ARGUMENTS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"]:
@@ -95,7 +94,7 @@ def axe() -> str:
     try:
         return (package(*_AXE) / "axe.min.js").read_text(encoding="utf-8")
     except NpmUnavailableError as missing:
-        unavailable(str(missing))
+        pytest.skip(str(missing))
 
 
 def _expected(error: str, refusals: set[int | str]) -> bool:

@@ -41,7 +41,9 @@ class ConsolePage:
     def connect(self, token: str) -> None:
         field = self.element("#token")
         field.clear()
-        field.send_keys(token)
+        field.click()
+        # Pasted.
+        self.cdp("Input.insertText", text=token)
         self.element("#connection-form button[type=submit]").click()
 
     def click(self, operation: str) -> None:

@@ -74,6 +74,29 @@ def test_where_the_token_may_be_sent(console: ConsolePage) -> None:
     assert console.run("return sessionStorage.length") == 0
 
 
+def test_an_api_on_another_host(
+    console: ConsolePage, api: Api, seeder: Seeder, refusals: set[int | str], fresh_id: str
+) -> None:
+    """The API's CORS lets the console in: its headers, its request ids. Only for plain HTTP is its policy put aside."""
+    refusals.add(400)
+    seeder.add(fresh_id, STOPPED)
+    console.cdp("Page.setBypassCSP", enabled=True)
+    console.freeze()
+    console.open()
+    elsewhere = console.url.replace("127.0.0.1", "localhost")
+    console.run("sessionStorage.setItem('longshore.base-url', arguments[0])", f"{elsewhere}/api/v1")
+    console.run("sessionStorage.setItem('longshore.token', arguments[0])", tokens.token("operator"))
+    console.open(fresh_id)
+    console.wait_for_status("stopped")
+    assert console.text("#session-text").startswith("operator at localhost:")
+    assert api.post(fresh_id, "start").status_code == 200
+    console.click("start")
+    console.wait_for_notice("Container is already running", "OPERATION_STATE_CONFLICT", "request ")
+    console.wait_for_status("running")
+    sent = {request["url"] for request in console.requests() if request["method"] == "POST"}
+    assert sent == {f"{elsewhere}/api/v1/containers/{fresh_id}/start"}
+
+
 def test_start_and_pause_by_clicking(console: ConsolePage, api: Api, seeder: Seeder, fresh_id: str) -> None:
     seeder.add(fresh_id, STOPPED, name="web-1")
     console.sign_in(fresh_id)

@@ -5,7 +5,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from browser.availability import unavailable
 from browser.npm import NpmUnavailableError, package
 
 CONSOLE = Path(__file__).parents[2] / "local" / "console"
@@ -16,11 +15,11 @@ OPTIONS = "--noEmit --allowJs --checkJs --strict --noUnusedLocals --noUnusedPara
 def compiler() -> list[str]:
     node = shutil.which("node")
     if node is None:
-        unavailable("node is missing: the TypeScript compiler runs on it")
+        pytest.skip("node is missing: the TypeScript compiler runs on it")
     try:
         tsc = package("typescript", "5.9.3") / "bin" / "tsc"
     except NpmUnavailableError as missing:
-        unavailable(str(missing))
+        pytest.skip(str(missing))
     return [node, str(tsc), *OPTIONS.split(), "--moduleResolution", "bundler", "--lib", "es2023,dom,dom.iterable"]
 
 
