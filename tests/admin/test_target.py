@@ -10,12 +10,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from api_client import Api
 
 from admin import target
 from admin.cli import main
+from admin.errors import AdminError
 from local.emulator import Emulator
 from local.seed import PROJECT, container_id
 from local.stack import LocalStack
@@ -77,7 +79,7 @@ def test_a_stack_that_is_not_there(capsys: pytest.CaptureFixture[str], arguments
 
 def test_a_stack_of_an_older_version(stack: LocalStack) -> None:
     old = target.Target("old", {"ContainersTableName": "c"}, lambda *_: None)
-    with pytest.raises(target.AdminError, match="The stack old has no output ClusterName: deploy this version"):
+    with pytest.raises(AdminError, match="The stack old has no output ClusterName: deploy this version"):
         old.checked_cluster(None)
 
 
@@ -145,28 +147,30 @@ def test_whatever_the_environment_says_nothing_reaches_real_aws(
     config = tmp_path / "config"
     config.write_text("[default]\nregion = eu-west-1\nendpoint_url = https://real.example.com\n")
     keys = {"AWS_ACCESS_KEY_ID": "AKIAREAL", "AWS_SECRET_ACCESS_KEY": "real", "AWS_SESSION_TOKEN": "real"}
-    for name, value in {
-        **keys,
-        "AWS_CONFIG_FILE": str(config),
-        "AWS_REGION": "eu-west-1",
-        "AWS_ENDPOINT_URL": "https://real.example.com",
-        "AWS_ENDPOINT_URL_DYNAMODB": "https://real.example.com",
-        "AWS_USE_FIPS_ENDPOINT": "true",
-        "HTTP_PROXY": "http://127.0.0.1:1",
-        "http_proxy": "http://127.0.0.1:1",
-        "NO_PROXY": "",
-        "no_proxy": "",
-    }.items():
-        monkeypatch.setenv(name, value)
-    with announced(stack):
-        found = target.local()
-        for client in (found.dynamodb(), found.ecs(), found.ec2(), found.events(), found.functions()):
-            assert re.fullmatch(r"http://127\.0\.0\.1:\d+", client.meta.endpoint_url)
-            assert client.meta.region_name == "us-east-1"
-            credentials = client._request_signer._credentials  # type: ignore[attr-defined]
-            assert (credentials.access_key, credentials.token) == ("longshorelocal", None)
-        assert main(["--local", "grant", "rita", PROJECT, "viewer"]) == 0
-        assert found.ecs().list_clusters()["clusterArns"]
+    with monkeypatch.context() as patched:
+        for name, value in {
+            **keys,
+            "AWS_CONFIG_FILE": str(config),
+            "AWS_REGION": "eu-west-1",
+            "AWS_ENDPOINT_URL": "https://real.example.com",
+            "AWS_ENDPOINT_URL_DYNAMODB": "https://real.example.com",
+            "AWS_USE_FIPS_ENDPOINT": "true",
+            "HTTP_PROXY": "http://127.0.0.1:1",
+            "http_proxy": "http://127.0.0.1:1",
+            "NO_PROXY": "",
+            "no_proxy": "",
+        }.items():
+            patched.setenv(name, value)
+        with announced(stack):
+            found = target.local()
+            clients: tuple[Any, ...] = (found.dynamodb(), found.ecs(), found.ec2(), found.events(), found.functions())
+            for client in clients:
+                assert re.fullmatch(r"http://127\.0\.0\.1:\d+", client.meta.endpoint_url)
+                assert client.meta.region_name == "us-east-1"
+                credentials = client._request_signer._credentials
+                assert (credentials.access_key, credentials.token) == ("longshorelocal", None)
+            assert main(["--local", "grant", "rita", PROJECT, "viewer"]) == 0
+            assert found.ecs().list_clusters()["clusterArns"]
     assert api.get(container_id(11), "rita").status_code == 200
 
 
