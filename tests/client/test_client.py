@@ -125,7 +125,7 @@ def test_what_is_asked_wrongly(client: Longshore, call: Callable[[Any], Any], co
         (tokens.token("stranger"), "CONTAINER_NOT_FOUND"),
         (tokens.token("viewer"), "INSUFFICIENT_PERMISSIONS"),
     ],
-    ids=lambda value: value if "_" in value else "token",
+    ids=lambda value: value if value.isupper() else "token",
 )
 def test_who_may_not(stack: LocalStack, token: str, code: str) -> None:
     with Longshore(stack.url, token, retries=EAGER) as client, pytest.raises(BY_CODE[code]) as refused:
