@@ -8,12 +8,12 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
 COMMAND = str(Path(sys.executable).with_name("longshore"))
-WIDTH = 120
+WIDTH = 112  # as of the README's screens
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -54,12 +54,11 @@ class Terminal:
         """What was printed so far, without its colours."""
         return _COLOUR.sub("", self.raw).replace("\r\n", "\n")
 
-    def read_until(self, wanted: str) -> str:
-        """Read until the text is there; EOFError when the program ends without it."""
-        while wanted not in self.text:
+    def read_until(self, seen: Callable[[str], bool]) -> None:
+        """Read until the text is as it should be; EOFError when the program ends before."""
+        while not seen(self.text):
             if not self._read():
-                raise EOFError(f"{wanted!r} never came:\n{self.text}")
-        return self.text
+                raise EOFError(f"It never came. What came:\n{self.text}")
 
     def interrupt(self) -> None:
         """Ctrl-C."""

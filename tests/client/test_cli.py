@@ -296,7 +296,7 @@ def test_interrupted_while_waiting(terminal: Callable[..., Terminal], seeder: Se
     seeder.task_definition("never", labels={"simulate.start": "never"})
     seeder.add(fresh_id, ["stopped"], task_definition="never")
     shown = terminal("start", fresh_id, "--wait")
-    shown.read_until("start …")
+    shown.read_until(lambda text: "start …" in text)
     shown.interrupt()
     assert shown.end() == 130
     assert f"interrupted; the start may go on: longshore status {fresh_id}" in shown.text
@@ -306,9 +306,9 @@ def test_interrupted_while_waiting(terminal: Callable[..., Terminal], seeder: Se
 def test_follow_on_a_terminal(terminal: Callable[..., Terminal], api: Api, seeder: Seeder, fresh_id: str) -> None:
     seeder.add(fresh_id, ["stopped"])
     shown = terminal("logs", fresh_id, "--follow")
-    shown.read_until("Registered")
+    shown.read_until(lambda text: "Registered" in text)
     api.post(fresh_id, "start")
-    shown.read_until("start by operator")
+    shown.read_until(lambda text: "start by operator" in text)
     shown.interrupt()
     assert shown.end() == 130
     lines = [line for line in shown.text.splitlines() if line.strip() and "^C" not in line]

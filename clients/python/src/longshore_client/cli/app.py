@@ -76,7 +76,7 @@ def _add(operation: Operation) -> None:
     @app.command(operation, help=_HELP[operation])
     def manage(
         container_id: Id,
-        wait: Annotated[bool, typer.Option("--wait", help="Wait until it is over, however long it takes.")] = False,
+        wait: Annotated[bool, typer.Option("--wait", help="Wait until it is over, not only accepted.")] = False,
         timeout: Annotated[float, typer.Option(min=0, help="With --wait: the most seconds to wait.")] = 300,
         as_json: AsJson = False,
         url: Url = None,

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -32,7 +33,9 @@ class Output:
     def __init__(self, *, as_json: bool = False) -> None:
         self._json = as_json
         self.out = Console(highlight=False)
-        self.err = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.err = Console(stderr=True, highlight=False)
+        # Only a terminal has a width to keep to.
+        self.err.soft_wrap = not self.err.is_terminal
 
     def result(self, result: OperationResult) -> None:
         """The answer to an operation."""
@@ -96,10 +99,10 @@ class Output:
         code = f" ({error.code})" if isinstance(error, ApiError) else ""
         self.err.print(Text("error: ", "bold red") + Text(_clean(f"{error}{code}")))
         for line in _advice(error):
-            self.err.print(Text(f"  {_clean(line)}"))
+            self._print_indented(Text(_clean(line)))
         request_id = getattr(error, "request_id", None)
         if request_id:
-            self.err.print(Text(f"  request id: {_clean(request_id)}", "dim"))
+            self._print_indented(Text(f"request id: {_clean(request_id)}", "dim"))
 
     def problem(self, message: str) -> None:
         """What went wrong before anything was asked of the API."""
@@ -108,6 +111,9 @@ class Output:
     def note(self, message: str) -> None:
         """Something to know, on stderr."""
         self.err.print(Text(_clean(message), "dim"))
+
+    def _print_indented(self, line: Text) -> None:
+        self.err.print(Padding(line, (0, 0, 0, 2), expand=False) if self.err.is_terminal else Text("  ") + line)
 
     @staticmethod
     def _print_fields(fields: Sequence[str]) -> None:
@@ -149,20 +155,24 @@ def _table(rows: Iterable[StatusLog], *, header: bool) -> Table:
 def _fields(row: StatusLog) -> list[str]:
     took = _NOTHING if row.duration_ms is None else str(row.duration_ms)
     times = [_moment(row.transition_time), row.from_status or _NOTHING, row.to_status, took]
-    return [*times, row.triggered_by, _what(row.metadata)]
+    return [*times, row.triggered_by, _what(row)]
 
 
-def _what(metadata: Mapping[str, Any]) -> str:
+def _what(row: StatusLog) -> str:
     """The metadata that people ask for, in words."""
+    metadata = row.metadata
     words = [
-        (" ".join(str(metadata[name]) for name in ("command",) if name in metadata)),
+        str(metadata.get("command", "")),
         f"by {metadata['actor']}" if "actor" in metadata else "",
         f"by rule {metadata['rule']}" if "rule" in metadata else "",
         f"in place of {metadata['superseded']}" if "superseded" in metadata else "",
     ]
     told = [" ".join(word for word in words if word)]
-    told += [str(metadata["reason"])] if "reason" in metadata else []
-    told += [f"exit code {metadata['exit_code']}"] if "exit_code" in metadata else []
+    # What a command has done needs no other reason than the command.
+    if "reason" in metadata and ("command" not in metadata or row.to_status == "failed"):
+        told.append(str(metadata["reason"]))
+    if "exit_code" in metadata:
+        told.append(f"exit code {metadata['exit_code']}")
     return ", ".join(part for part in told if part) or _NOTHING
 
 
