@@ -201,8 +201,10 @@ def test_behind_a_proxy_that_loses_replies(longshore: Run, stack: LocalStack, se
 def test_it_is_still_under_way(longshore: Run, seeder: Seeder, fresh_id: str) -> None:
     seeder.task_definition("never", labels={"simulate.start": "never"})
     seeder.add(fresh_id, ["stopped"], task_definition="never")
-    accepted = longshore("start", fresh_id)
-    assert (accepted.returncode, accepted.stdout) == (0, f"{fresh_id}\tstart\tstopped\tContainer is starting\n")
+    waited = longshore("start", fresh_id, "--wait", "--timeout", "0.1")
+    assert (waited.returncode, waited.stdout) == (7, "")
+    assert waited.stderr.startswith("error: start is still under way after 0.1 s\n")
+    assert f"longshore status {fresh_id} shows when it is over" in waited.stderr
     assert longshore("status", fresh_id).stdout.splitlines()[-1].startswith("pending\tstart since 2")
 
 
