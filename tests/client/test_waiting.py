@@ -240,6 +240,12 @@ NOT: dict[str, tuple[str, str, Rows, str]] = {
         "a force-stop took its place",
     ),
     "the task ended first": ("pause", "failed", [row("failed", 1, "system", reason="Exited")], "Exited"),
+    "undone, just after something else": (
+        "start",
+        "stopped",
+        [row("stopped", -1, "system", reason="Exited")],
+        "it ended without an effect, and the container is stopped",
+    ),
     "undone": ("start", "stopped", [], "it ended without an effect, and the container is stopped"),
     "undone, and begun again by another": (
         "start",

@@ -85,7 +85,8 @@ class Wait:
         is_replaced = pending is not None and pending.operation == "force-stop"
         if is_replaced or any(row.metadata.get("superseded") == self.accepted.operation for row in rows):
             return "a force-stop took its place"
-        told = [str(row.metadata["reason"]) for row in rows if "reason" in row.metadata]
+        since = [row for row in rows if row.created_at >= self._pending.started_at]
+        told = [str(row.metadata["reason"]) for row in since if "reason" in row.metadata]
         return told[-1] if told else f"it ended without an effect, and the container is {container.status}"
 
     def _completed(self, status: Status) -> OperationResult:
