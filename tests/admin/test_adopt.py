@@ -182,7 +182,7 @@ def test_what_is_skipped_and_why(run: Any, stack: LocalStack, seeder: Seeder, fr
     included = adopt(run, "motley", "--include-services", "--service", "shop")
     assert [line.split()[:2] for line in included.out.splitlines()[1:]] == [["adopt", served.id]]
     assert included.out.rstrip().endswith("its service will replace it when it stops")
-    for task in (managed, odd):
+    for task in (managed, odd, owned):
         stack.emulator.ecs.forget(task.arn)
 
 
