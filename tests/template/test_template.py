@@ -79,12 +79,26 @@ def test_cloudformation_has_nothing_to_find_fault_with(resolved: template.Stack)
         {"TokenSecretArn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:mine-AbCdEf"},
         {"AuthorizerCacheSeconds": "0", "ManageApiGatewayAccount": "false"},
         {"TaskRoleArns": "arn:aws:iam::123456789012:role/a,arn:aws:iam::123456789012:role/b"},
+        {"Architecture": "arm64", "MemorySize": "1024"},
     ],
 )
 def test_it_resolves_with_other_parameters(parameters: dict[str, str]) -> None:
     resolved = template.load(parameters=parameters)
     uses_own_secret = not parameters.keys() & {"TokenAlgorithm", "TokenSecretArn"}
     assert ("TokenSecret" in resolved.resources) is uses_own_secret
+
+
+@pytest.mark.parametrize(("architecture", "layer"), [("x86_64", "CommonLayer"), ("arm64", "CommonLayerArm64")])
+def test_functions_and_their_layer_are_of_one_architecture(architecture: str, layer: str) -> None:
+    resolved = template.load(parameters={"Architecture": architecture, "MemorySize": "1024"})
+    ((name, properties),) = resolved.of_type("AWS::Lambda::LayerVersion").items()
+    # SAM adds a digest: a layer that changes is another one.
+    assert re.fullmatch(f"{layer}[0-9a-f]{{10}}", name)
+    assert properties["CompatibleArchitectures"] == [architecture]
+    for function, own in resolved.of_type("AWS::Lambda::Function").items():
+        assert own["Architectures"] == [architecture]
+        assert own["MemorySize"] == (256 if function == "UnknownOperationFunction" else "1024")
+        assert own["Layers"] == [template._arn("AWS::Lambda::LayerVersion", resolved.physical_name(name))]
 
 
 def test_every_gateway_response_is_one_that_aws_has(resolved: template.Stack) -> None:

@@ -50,7 +50,7 @@ from longshore.models import (
 )
 from longshore.outcomes import accepted, change_by, change_by_exit, completed, conflict, given, superseded
 from longshore.steps import Broken, Ended, NoEffect, Observation, Reached, Steps, Uncertain, Unobserved
-from longshore.store import IDEMPOTENCY_WINDOW, Replayed, Store, Superseded
+from longshore.store import IDEMPOTENCY_WINDOW, Replayed, Store, Superseded, record_of
 
 DEADLINE = timedelta(seconds=60)
 """How long an operation belongs to the one who drives it: longer than a function may run."""
@@ -479,7 +479,7 @@ class Operations:
             return self._accept(current, now, Unobserved("Another process carries it on"), patience)
         if task is not None and not task.is_stopped and current.task_arn != task.arn:
             self._steps.stop_stray(container, task.arn)
-        return self._keep_last(pending, container.id, self._told_by_history(container, current))
+        return self._keep_last(container, self._told_by_history(container, current))
 
     def _told_by_history(self, container: Container, current: Container) -> Outcome:
         """How the operation ended, for one who has not ended it. `container` is as the operation was last seen."""
@@ -494,16 +494,8 @@ class Operations:
             raise ExternalServiceError(str((own[-1].metadata or {}).get("reason") or "The operation failed"))
         return superseded(current, pending.operation)
 
-    def _keep_last(self, pending: PendingOperation, container_id: str, outcome: Outcome) -> Outcome:
+    def _keep_last(self, container: Container, outcome: Outcome) -> Outcome:
         """Keep the answer for the Idempotency-Key, unless it has one: then that is the answer."""
-        if pending.idempotency_id is None or pending.idempotency_expires_at is None:
+        if container.operation is None or container.operation.idempotency_id is None:
             return outcome
-        record = IdempotencyRecord(
-            id=pending.idempotency_id,
-            container_id=container_id,
-            operation=pending.operation,
-            operation_id=pending.id,
-            expires_at=pending.idempotency_expires_at,
-            answer=outcome,
-        )
-        return self._store.keep_answer(record).answer or outcome
+        return self._store.keep_answer(record_of(container, outcome)).answer or outcome

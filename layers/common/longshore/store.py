@@ -97,6 +97,22 @@ def log_item(entry: Entry) -> "Item":
     return serialize_item(row)
 
 
+def record_of(container: Container, answer: Outcome | None) -> IdempotencyRecord:
+    """What is kept for the Idempotency-Key of the pending operation, which has one."""
+    pending = container.operation
+    assert pending is not None
+    assert pending.idempotency_id is not None
+    assert pending.idempotency_expires_at is not None
+    return IdempotencyRecord(
+        id=pending.idempotency_id,
+        container_id=container.id,
+        operation=pending.operation,
+        operation_id=pending.id,
+        expires_at=pending.idempotency_expires_at,
+        answer=answer,
+    )
+
+
 class Store:
     """The three tables that hold state. Every read is consistent."""
 
@@ -253,7 +269,7 @@ class Store:
         update = self._update(claimed, f"{as_read} AND {nothing_else_pending}", values)
         items: list[TransactWriteItemTypeDef] = [{"Update": update}]
         if pending.idempotency_id is not None:
-            items.append(self._put_record(_record(claimed, None), only_if_new=True))
+            items.append(self._put_record(record_of(claimed, None), only_if_new=True))
         refused = self._write(items)
         if refused is None:
             return claimed
@@ -283,7 +299,7 @@ class Store:
             if forget:
                 items.append(self._delete_record(pending.idempotency_id))
             elif answer is not None:
-                items.append(self._put_record(_record(before, answer)))
+                items.append(self._put_record(record_of(before, answer)))
         return self._commit(items, after)
 
     def commit_observed(self, before: Container, after: Container, entry: Entry) -> Container | Superseded:
@@ -316,7 +332,7 @@ class Store:
         after = before.model_copy(update={"operation": pending, "generation": generation})
         items: list[TransactWriteItemTypeDef] = [{"Update": self._update_of_operation(before, after)}]
         if answer is not None and pending.idempotency_id is not None:
-            items.append(self._put_record(_record(before, answer)))
+            items.append(self._put_record(record_of(before, answer)))
         return self._commit(items, after)
 
     def abandon(self, before: Container) -> Container | Superseded:
@@ -494,21 +510,6 @@ class Store:
 def _store_error(error: ClientError) -> Exception:
     # A request that DynamoDB does not understand is our fault, not the service's.
     return error if error.response["Error"]["Code"] == "ValidationException" else StoreError("The database failed")
-
-
-def _record(container: Container, answer: Outcome | None) -> IdempotencyRecord:
-    pending = container.operation
-    assert pending is not None
-    assert pending.idempotency_id is not None
-    assert pending.idempotency_expires_at is not None
-    return IdempotencyRecord(
-        id=pending.idempotency_id,
-        container_id=container.id,
-        operation=pending.operation,
-        operation_id=pending.id,
-        expires_at=pending.idempotency_expires_at,
-        answer=answer,
-    )
 
 
 def _old_item(reason: Any) -> "Item | None":
