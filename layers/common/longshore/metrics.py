@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from enum import StrEnum
 from functools import cache
-from typing import Any, cast
+from typing import Any
 
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 from aws_lambda_powertools.metrics.functions import is_metrics_disabled
@@ -42,7 +42,8 @@ def embedded(function: str, values: Mapping[Metric, float]) -> dict[str, Any]:
     if described is None:
         return {}
     directive = {"Timestamp": time.time_ns() // 1_000_000, "CloudWatchMetrics": described}
-    return {"_aws": directive, **cast("Mapping[str, float]", values)}
+    # Plain text is written twice as fast as a member of an enumeration.
+    return {"_aws": directive, **{metric._value_: value for metric, value in values.items()}}
 
 
 @cache
