@@ -50,6 +50,8 @@ def answer(operation: str, parameters: dict[str, Any], container: dict[str, Any]
             return {"taskArns": []}
         case "DescribeContainerInstances":
             return {"containerInstances": [{"ec2InstanceId": "i-0123456789abcdef0"}]}
+        case "GetSecretValue":
+            return {"SecretString": "k" * 32}
         case "SendCommand":
             return {"Command": {"CommandId": "command"}}
         case "GetCommandInvocation":

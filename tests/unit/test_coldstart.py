@@ -16,6 +16,7 @@ FUNCTIONS = {function.code_path.name: function for function in template.load().f
 PROGRAM = template.ROOT / "tests" / "started_child.py"
 
 CLIENTS = {
+    "authorizer": ["secretsmanager"],
     "unknown_operation": [],
     "status_logs": ["dynamodb"],
     "get_container": ["dynamodb"],
@@ -47,12 +48,13 @@ def container(status: str) -> dict[str, Any]:
     }
 
 
-def start(folder: str, result: Path) -> Any:
+def start(folder: str, result: Path, **variables: str) -> Any:
     event = json.loads((template.ROOT / "events" / f"{folder}.json").read_text(encoding="utf-8"))
     if "authorizer" in event.get("requestContext", {}):
         event["requestContext"]["authorizer"]["expires_at"] = "9999999999"
     environment = {
         **FUNCTIONS[folder].environment,
+        **variables,
         "PYTHONPATH": str(template.ROOT / "layers" / "common"),
         "AWS_DEFAULT_REGION": template.REGION,
         "AWS_ACCESS_KEY_ID": "test",
@@ -68,7 +70,7 @@ def start(folder: str, result: Path) -> Any:
     return json.loads(result.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("folder", sorted(FUNCTIONS.keys() - {"authorizer"}))
+@pytest.mark.parametrize("folder", sorted(FUNCTIONS))
 def test_what_a_handler_needs_is_there(folder: str, tmp_path: Path) -> None:
     told = start(folder, tmp_path / "result")
     if "statusCode" in told["answer"]:
@@ -80,9 +82,17 @@ def test_what_a_handler_needs_is_there(folder: str, tmp_path: Path) -> None:
     assert told["enabled"]
     assert told["frozen"] > 10_000
     # What belongs to other use cases is not imported.
-    assert not {"boto3", "jwt", "cryptography", "longshore.tokens"} & set(told["modules"])
-    operates = folder not in ("status_logs", "get_container", "unknown_operation")
+    assert "boto3" not in told["modules"]
+    assert ("jwt" in told["modules"]) == (folder == "authorizer")
+    operates = folder not in ("authorizer", "status_logs", "get_container", "unknown_operation")
     assert ("longshore.operations" in told["modules"]) == operates
+
+
+def test_an_authorizer_with_a_key_set_needs_no_aws(tmp_path: Path) -> None:
+    told = start("authorizer", tmp_path / "result", TOKEN_ALGORITHM="RS256", TOKEN_SECRET_ARN="")
+    assert told["clients"] == told["late"] == []
+    assert told["answer"]["context"]["code"] == "INVALID_TOKEN"
+    assert not {"longshore.models", "longshore.store"} & set(told["modules"])
 
 
 @pytest.mark.parametrize("folder", sorted(FUNCTIONS))
