@@ -309,6 +309,22 @@ def test_force_stop_supersedes_a_start(stack: LocalStack, api: Api, seeder: Seed
     assert check(stack, fresh_id)["log_count"] == 2
 
 
+def test_force_stop_of_a_start_that_takes_longer_is_completed_by_its_event(
+    stack: LocalStack, api: Api, seeder: Seeder, fresh_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The task that stops is not the container's yet: it is the superseded start's."""
+    monkeypatch.setattr(stack.emulator.ecs, "_stop_delay", timedelta(seconds=2.5))
+    seeder.add(fresh_id, ["stopped"], task_definition="never")
+    accepted(api, fresh_id, "start", "stopped")
+    assert api.post(fresh_id, "force-stop").status_code == 202
+    settled(api, fresh_id, "stopped")
+    row = api.rows(fresh_id)[-1]
+    assert (row["to_status"], row["triggered_by"]) == ("stopped", "user")
+    assert (row["metadata"]["command"], row["metadata"]["superseded"]) == ("force-stop", "start")
+    assert row["duration_ms"] >= 2000
+    check(stack, fresh_id)
+
+
 @pytest.mark.usefixtures("slow_starts")
 @pytest.mark.parametrize("by", ["event", "sweep"])
 def test_a_restart_whose_start_takes_longer_is_completed(

@@ -109,6 +109,10 @@ class TaskEvents:
             self._operations.settle(container)
             return Effect.SETTLED
         if not starting:
+            if task.is_stopped and pending.superseded_start is not None:
+                # It may be the task of the start that a force-stop has superseded, whose end is what that waits for.
+                self._operations.settle(container)
+                return Effect.SETTLED
             return self._stop_stray(container, task)
         if task.is_running or task.is_stopped:
             # Whether this task is the one that the start has run is for the start to say.
