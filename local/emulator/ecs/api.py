@@ -1,0 +1,194 @@
+"""The requests of the ECS API that are simulated."""
+
+import re
+from datetime import datetime
+from typing import Any
+
+from local.emulator.ecs.catalog import REGION, Cluster, TaskDefinition
+from local.emulator.ecs.placement import Placement, satisfies
+from local.emulator.ecs.tasks import SimulatedTask
+from local.emulator.ecs.tokens import TOKEN_LIFETIME, Token, fingerprint
+from local.emulator.errors import AwsError
+
+MAX_DESCRIBED = 100
+MAX_COUNT = 10
+
+
+class TaskApi(Placement):
+    """RunTask, StopTask, DescribeTasks, ListTasks and ListContainerInstances."""
+
+    OPERATIONS = frozenset({"RunTask", "StopTask", "DescribeTasks", "ListTasks", "ListContainerInstances"})
+
+    def handle(self, operation: str, parameters: dict[str, Any], region: str = REGION) -> dict[str, Any]:
+        """Answer one of OPERATIONS: parameters and result as in the ECS API. Raises AwsError."""
+        with self._lock:
+            now = self._tick()
+            match operation:
+                case "RunTask":
+                    return self._run_task(parameters, region, now)
+                case "StopTask":
+                    return self._stop_task(parameters, region, now)
+                case "DescribeTasks":
+                    return self._describe_tasks(parameters, region)
+                case "ListTasks":
+                    return self._list_tasks(parameters, region)
+                case "ListContainerInstances":
+                    return self._list_container_instances(parameters, region)
+        raise ValueError(f"not simulated: {operation}")
+
+    def _run_task(self, parameters: dict[str, Any], region: str, now: datetime) -> dict[str, Any]:
+        cluster = self._cluster(parameters, region)
+        count = int(parameters.get("count", 1))
+        if not 1 <= count <= MAX_COUNT:
+            raise AwsError("InvalidParameterException", f"count should be between 1 and {MAX_COUNT}")
+        token = parameters.get("clientToken")
+        if token is not None and not re.fullmatch(r"[!-~]{1,64}", str(token)):
+            raise AwsError("InvalidParameterException", "Invalid client token.")
+        if token is not None and (answer := self._repeat(cluster, str(token), parameters, now)):
+            return answer
+        definition = self._definition(parameters, region)
+        launch_type, provider = _launch_type(parameters, definition)
+        tasks: list[SimulatedTask] = []
+        failures: list[dict[str, str]] = []
+        for _ in range(count):
+            instance, refusals = None, list[dict[str, str]]()
+            if launch_type != "FARGATE":
+                instance, refusals = self._place(cluster, definition, launch_type, parameters, region, tasks)
+                if instance is None:
+                    failures.extend(refusals)
+                    continue
+            task = self._create(cluster, definition, launch_type, instance, parameters, region, now)
+            task.capacity_provider = provider
+            tasks.append(task)
+            self._changed(task, now)
+            self._start_for_real(task)
+        if token is not None:
+            self._tokens[(cluster.arn, str(token))] = Token(
+                now, fingerprint(parameters), [task.arn for task in tasks], failures
+            )
+        return {"tasks": [task.to_api(include_tags=True) for task in tasks], "failures": failures}
+
+    def _repeat(self, cluster: Cluster, token: str, parameters: dict[str, Any], now: datetime) -> dict[str, Any] | None:
+        """The answer to a clientToken that was used before, or None when it is new or has lapsed.
+
+        Source: "Ensuring idempotency" in the ECS API reference. A token lives for 24 hours, or until an hour
+        after the last of its tasks has stopped, whichever is sooner. Failures to place are repeated as well.
+        """
+        known = self._tokens.get((cluster.arn, token))
+        if known is None:
+            return None
+        remembered = [self._tasks[arn] for arn in known.task_arns if arn in self._tasks]
+        if now - known.used_at >= TOKEN_LIFETIME or (known.task_arns and not remembered):
+            del self._tokens[(cluster.arn, token)]
+            return None
+        if known.fingerprint != fingerprint(parameters):
+            raise AwsError(
+                "ConflictException",
+                "The provided clientToken is already in use with a different RunTask request.",
+                resourceIds=known.task_arns,
+            )
+        tasks = [
+            task.to_api(include_tags=True)
+            if task.live
+            else {"taskArn": task.arn, "lastStatus": task.last_status, "desiredStatus": task.desired_status}
+            for task in remembered
+        ]
+        return {"tasks": tasks, "failures": known.failures}
+
+    def _stop_task(self, parameters: dict[str, Any], region: str, now: datetime) -> dict[str, Any]:
+        cluster = self._cluster(parameters, region)
+        task = self._find(cluster, str(parameters.get("task", "")))
+        if task is None:
+            raise AwsError("InvalidParameterException", "The referenced task was not found.")
+        reason = parameters.get("reason") or "Task stopped by user"
+        self._begin_stop(task, "UserInitiated", str(reason), now)
+        return {"task": task.to_api(include_tags=True)}
+
+    def _describe_tasks(self, parameters: dict[str, Any], region: str) -> dict[str, Any]:
+        cluster = self._cluster(parameters, region)
+        references = [str(reference) for reference in parameters.get("tasks") or []]
+        if not references:
+            raise AwsError("InvalidParameterException", "Tasks cannot be empty.")
+        if len(references) > MAX_DESCRIBED:
+            raise AwsError("InvalidParameterException", f"Tasks cannot be more than {MAX_DESCRIBED}.")
+        include_tags = "TAGS" in (parameters.get("include") or [])
+        tasks, failures = [], []
+        for reference in references:
+            task = self._find(cluster, reference)
+            if task is not None:
+                tasks.append(task.to_api(include_tags))
+            else:
+                name = reference.rpartition("/")[2]
+                arn = f"arn:aws:ecs:{region}:{self._account}:task/{cluster.name}/{name}"
+                failures.append({"arn": arn, "reason": "MISSING"})
+        return {"tasks": tasks, "failures": failures}
+
+    def _list_tasks(self, parameters: dict[str, Any], region: str) -> dict[str, Any]:
+        cluster = self._cluster(parameters, region)
+        started_by, family = parameters.get("startedBy"), parameters.get("family")
+        instance = parameters.get("containerInstance")
+        if started_by is not None and (family or instance or parameters.get("serviceName")):
+            raise AwsError("InvalidParameterException", "startedBy must be the only filter.")
+        desired = parameters.get("desiredStatus", "RUNNING")
+        arns = [
+            task.arn
+            for task in self._tasks.values()
+            if task.cluster == cluster
+            and task.desired_status == desired
+            and (started_by is None or task.started_by == started_by)
+            and (family is None or task.definition.family == family)
+            and parameters.get("serviceName") is None
+            and parameters.get("launchType", task.launch_type) == task.launch_type
+            and (instance is None or (task.instance is not None and _last(task.instance.arn) == _last(str(instance))))
+        ]
+        return _page(arns, "taskArns", parameters)
+
+    def _list_container_instances(self, parameters: dict[str, Any], region: str) -> dict[str, Any]:
+        cluster = self._cluster(parameters, region)
+        expression, status = parameters.get("filter"), parameters.get("status")
+        arns = [
+            instance.arn
+            for instance in self.instances(region)
+            if instance.cluster_arn == cluster.arn
+            and status in (None, instance.status)
+            and (not expression or satisfies(str(expression), instance))
+        ]
+        return _page(arns, "containerInstanceArns", parameters)
+
+
+def _launch_type(parameters: dict[str, Any], definition: TaskDefinition) -> tuple[str, str | None]:
+    """The launch type, and the capacity provider when one was asked for. Raises AwsError."""
+    launch_type = parameters.get("launchType")
+    strategy = parameters.get("capacityProviderStrategy") or []
+    if launch_type and strategy:
+        raise AwsError(
+            "InvalidParameterException",
+            "Specifying both a launch type and capacity provider strategy is not supported. Remove one and try again.",
+        )
+    provider = str(strategy[0]["capacityProvider"]) if strategy else None
+    if provider is not None:
+        launch_type = "FARGATE" if provider.startswith("FARGATE") else "EC2"
+    launch_type = str(launch_type or "EC2")
+    if launch_type not in ("EC2", "FARGATE", "EXTERNAL"):
+        raise AwsError("InvalidParameterException", f"Unknown launch type {launch_type}.")
+    if launch_type == "FARGATE" and "FARGATE" not in definition.compatibilities:
+        raise AwsError("InvalidParameterException", "Task definition does not support launch_type FARGATE.")
+    if definition.network_mode == "awsvpc" and not parameters.get("networkConfiguration"):
+        raise AwsError(
+            "InvalidParameterException",
+            "Network Configuration must be provided when networkMode 'awsvpc' is specified.",
+        )
+    return launch_type, provider
+
+
+def _page(arns: list[str], key: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    start = int(parameters.get("nextToken") or 0)
+    size = int(parameters.get("maxResults") or 100)
+    page: dict[str, Any] = {key: arns[start : start + size]}
+    if start + size < len(arns):
+        page["nextToken"] = str(start + size)
+    return page
+
+
+def _last(reference: str) -> str:
+    return reference.rpartition("/")[2]

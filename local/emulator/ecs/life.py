@@ -1,0 +1,321 @@
+"""The life of tasks: what becomes of them when, and the events that tell of it."""
+
+import heapq
+import itertools
+import random
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from local.emulator.ecs.catalog import ACCOUNT, Catalog, Cluster, Instance, TaskDefinition
+from local.emulator.ecs.engine import Engine
+from local.emulator.ecs.events import task_state_change
+from local.emulator.ecs.tasks import SimulatedContainer, SimulatedTask, container_of
+from local.emulator.ecs.tokens import Token
+from local.emulator.errors import AwsError
+
+
+class TaskLife:
+    """All tasks, on an injected clock.
+
+    run_delay: seconds from RunTask to RUNNING; stop_delay: seconds from SIGTERM to the exit.
+    rng: the source of ids; seed it for a reproducible simulation.
+    engine: runs the tasks' containers for real, in its own time instead of these delays.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        now: Callable[[], datetime],
+        run_delay: float = 0.4,
+        stop_delay: float = 0.3,
+        rng: random.Random | None = None,
+        account: str = ACCOUNT,
+        engine: Engine | None = None,
+    ) -> None:
+        self._catalog = catalog
+        self._now = now
+        self._engine = engine
+        self._run_delay = timedelta(seconds=run_delay)
+        self._stop_delay = timedelta(seconds=stop_delay)
+        self._rng = rng or random.Random()
+        self._account = account
+        self._lock = threading.RLock()
+        self._time: datetime | None = None
+        self._tasks: dict[str, SimulatedTask] = {}
+        self._tokens: dict[tuple[str, str], Token] = {}
+        self._events: list[dict[str, Any]] = []
+        # (when, order of entry, task ARN): the order of entry makes equal times deterministic.
+        self._agenda: list[tuple[datetime, int, str]] = []
+        self._entries = itertools.count()
+        self._capacity: dict[str, tuple[int | None, int | None]] = {}
+        self._agents_lost: set[str] = set()
+
+    # ── time ──
+
+    def advance(self, now: datetime) -> None:
+        """Carry out what has become due by `now`, each at its own time, the earliest first."""
+        with self._lock:
+            while (due := self.next_due()) is not None and due <= now:
+                task = self._tasks[heapq.heappop(self._agenda)[2]]
+                self._step(task, due)
+                self._schedule(task)
+            self._time = max(now, self._time or now)
+
+    def next_due(self) -> datetime | None:
+        """When the next change is due, or None."""
+        with self._lock:
+            while self._agenda:
+                due, _, arn = self._agenda[0]
+                task = self._tasks.get(arn)
+                if task is not None and task.next_due() == due:
+                    return due
+                # The task has changed since; what it waits for now has an entry of its own.
+                heapq.heappop(self._agenda)
+            return None
+
+    def _schedule(self, task: SimulatedTask) -> None:
+        """Enter in the agenda when a task changes next; to be called after whatever may have altered that."""
+        due = task.next_due()
+        if due is not None:
+            heapq.heappush(self._agenda, (due, next(self._entries), task.arn))
+
+    def drain_events(self) -> list[dict[str, Any]]:
+        """The EventBridge events ("ECS Task State Change") since the last call, in order."""
+        with self._lock:
+            events, self._events = self._events, []
+            return events
+
+    def _tick(self) -> datetime:
+        """Advance to the clock's time, and return it. Time never runs backwards."""
+        self.advance(self._now())
+        assert self._time is not None
+        return self._time
+
+    # ── look-up ──
+
+    def _cluster(self, parameters: dict[str, Any], region: str) -> Cluster:
+        cluster = self._catalog.cluster(str(parameters.get("cluster") or "default"), region)
+        if cluster is None:
+            raise AwsError("ClusterNotFoundException", "Cluster not found.")
+        return cluster
+
+    def _definition(self, parameters: dict[str, Any], region: str) -> TaskDefinition:
+        definition = self._catalog.task_definition(str(parameters.get("taskDefinition", "")), region)
+        if definition is None:
+            raise AwsError("ClientException", "TaskDefinition not found.")
+        if not definition.active:
+            raise AwsError("ClientException", "TaskDefinition is inactive")
+        return definition
+
+    def _find(self, cluster: Cluster, reference: str) -> SimulatedTask | None:
+        if not reference.startswith("arn:"):
+            reference = f"{cluster.arn.replace(':cluster/', ':task/')}/{reference}"
+        task = self._tasks.get(reference)
+        return task if task is not None and task.cluster == cluster else None
+
+    # ── ids ──
+
+    def _hex(self, digits: int) -> str:
+        return f"{self._rng.getrandbits(4 * digits):0{digits}x}"
+
+    def _uuid(self) -> str:
+        return "-".join(self._hex(digits) for digits in (8, 4, 4, 4, 12))
+
+    # ── steps ──
+
+    def _create(
+        self,
+        cluster: Cluster,
+        definition: TaskDefinition,
+        launch_type: str,
+        instance: Instance | None,
+        parameters: dict[str, Any],
+        region: str,
+        now: datetime,
+        task_id: str | None = None,
+    ) -> SimulatedTask:
+        task_id = task_id or self._hex(32)
+        prefix = f"arn:aws:ecs:{region}:{self._account}"
+        fargate = launch_type == "FARGATE"
+        overrides = dict(parameters.get("overrides") or {})
+        overrides.setdefault("containerOverrides", [])
+        task = SimulatedTask(
+            arn=f"{prefix}:task/{cluster.name}/{task_id}",
+            region=region,
+            cluster=cluster,
+            definition=definition,
+            launch_type=launch_type,
+            instance=instance,
+            created_at=now,
+            group=str(parameters.get("group") or f"family:{definition.family}"),
+            started_by=parameters.get("startedBy"),
+            tags=list(parameters.get("tags") or []),
+            overrides=overrides,
+            attachments=self._network(parameters) if definition.network_mode == "awsvpc" else [],
+            containers=[
+                container_of(container, f"{prefix}:container/{cluster.name}/{task_id}/{self._hex(32)}")
+                for container in definition.containers
+            ],
+            platform_version="1.4.0" if fargate else None,
+            enable_execute_command=bool(parameters.get("enableExecuteCommand", False)),
+            last_status="PROVISIONING" if fargate else "PENDING",
+            step_at=now + (self._run_delay / 2 if fargate else self._run_delay),
+        )
+        if not fargate:
+            task.pull_started_at = task.connectivity_at = now
+            self._hold(task)
+        self._tasks[task.arn] = task
+        return task
+
+    def _network(self, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+        network = (parameters.get("networkConfiguration") or {}).get("awsvpcConfiguration") or {}
+        details = {
+            "subnetId": next(iter(network.get("subnets") or []), "subnet-0"),
+            "networkInterfaceId": f"eni-{self._hex(17)}",
+            "privateIPv4Address": f"10.0.{self._rng.randrange(256)}.{self._rng.randrange(4, 255)}",
+        }
+        return [
+            {
+                "id": self._uuid(),
+                "type": "ElasticNetworkInterface",
+                "status": "ATTACHED",
+                "details": [{"name": name, "value": value} for name, value in details.items()],
+            }
+        ]
+
+    def _hold(self, task: SimulatedTask) -> None:
+        """Keep a task PENDING that never starts, or of which an engine is to say when it has."""
+        if self._engine is not None or any(container.start == "never" for container in task.containers):
+            task.step_at = None
+
+    def _start_for_real(self, task: SimulatedTask) -> None:
+        if self._engine is not None and task.last_status == "PENDING":
+            self._engine.start(task)
+
+    def _step(self, task: SimulatedTask, at: datetime) -> None:
+        """Carry out the one change of a task that is due at `at`."""
+        if not task.live:
+            self._forget(task)
+        elif task.stopped_unstarted_at is not None and task.stopped_unstarted_at <= at:
+            self._stopped(task, at)
+        elif task.step_at is not None and task.step_at <= at:
+            self._next_status(task, at)
+        else:
+            for container in task.containers:
+                end = container.next_end() if container.running else None
+                if end is not None and end[0] <= at:
+                    self._end(task, container, end[1], at)
+                    return
+
+    def _next_status(self, task: SimulatedTask, at: datetime) -> None:
+        task.step_at = None
+        if task.desired_status == "STOPPED":
+            task.last_status = "DEACTIVATING" if task.launch_type == "FARGATE" else "STOPPING"
+            self._changed(task, at)
+        elif task.last_status == "PROVISIONING":
+            task.last_status = "PENDING"
+            task.pull_started_at = task.connectivity_at = at
+            task.step_at = at + self._run_delay / 2
+            self._hold(task)
+            self._changed(task, at)
+            self._start_for_real(task)
+        elif failed := [container for container in task.containers if container.start == "fail"]:
+            reason = (
+                "CannotPullContainerError: Error response from daemon: "
+                f"pull access denied for {failed[0].image}, repository does not exist or may require 'docker login'"
+            )
+            failed[0].reason = reason
+            task.desired_status = "STOPPED"
+            task.stop_code, task.stopped_reason = "TaskFailedToStart", reason
+            task.stopping_at = at
+            self._stopped(task, at)
+        else:
+            self._running(task, at)
+            self._changed(task, at)
+
+    def _running(self, task: SimulatedTask, at: datetime, docker_ids: dict[str, str] | None = None) -> None:
+        """The task runs. docker_ids: of its containers by name, when they are real."""
+        task.last_status = "RUNNING"
+        task.pull_stopped_at = task.started_at = at
+        for container in task.containers:
+            container.last_status = "RUNNING"
+            # Fargate's containers are not Docker's: their ids differ.
+            if task.launch_type == "FARGATE":
+                container.runtime_id = f"{task.id}-{self._rng.randrange(10**9, 10**10)}"
+            else:
+                container.runtime_id = docker_ids[container.name] if docker_ids else self._hex(64)
+            if container.exit_after is not None and docker_ids is None:
+                container.exits_at = at + container.exit_after
+
+    def _begin_stop(self, task: SimulatedTask, code: str, reason: str, at: datetime) -> None:
+        """Ask a task to stop. One that is stopping or has stopped keeps its first reason."""
+        if not task.live or task.desired_status == "STOPPED":
+            return
+        task.desired_status = "STOPPED"
+        task.stop_code, task.stopped_reason = code, reason
+        task.stopping_at = at
+        if task.last_status == "RUNNING":
+            task.step_at = at + self._stop_delay / 2
+            self._terminate_containers(task, at)
+        else:
+            task.step_at = None
+            # A start under way can't be taken back: the engine tells how it went, and that ends the task.
+            if self._engine is None or task.last_status == "PROVISIONING":
+                task.stopped_unstarted_at = at + self._stop_delay
+        self._changed(task, at)
+
+    def _terminate_containers(self, task: SimulatedTask, at: datetime) -> None:
+        """Send SIGTERM to what still runs, and SIGKILL after the stopTimeout."""
+        for container in task.containers:
+            if container.running and self._engine is not None:
+                self._engine.stop(task, container)
+            elif container.running:
+                container.killed_at = at + container.stop_timeout
+                # A frozen process does not see the signal before it is thawed.
+                if not container.ignores_sigterm and not container.paused:
+                    container.terminates_at = at + self._stop_delay
+
+    def _end(self, task: SimulatedTask, container: SimulatedContainer, code: int, at: datetime) -> None:
+        """The process of a container has ended."""
+        container.last_status = "STOPPED"
+        container.exit_code = code
+        container.paused = False
+        container.exits_at = container.exit_left = container.terminates_at = container.killed_at = None
+        if container.essential and task.desired_status == "RUNNING":
+            task.desired_status = "STOPPED"
+            task.stop_code = "EssentialContainerExited"
+            task.stopped_reason = "Essential container in task exited"
+            task.stopping_at = at
+            self._terminate_containers(task, at)
+        if any(other.running for other in task.containers):
+            self._changed(task, at)
+        else:
+            task.execution_stopped_at = at
+            self._stopped(task, at)
+
+    def _stopped(self, task: SimulatedTask, at: datetime) -> None:
+        task.last_status = task.desired_status = "STOPPED"
+        task.step_at = task.stopped_unstarted_at = None
+        task.stopped_at = at
+        task.execution_stopped_at = task.execution_stopped_at or at
+        for container in task.containers:
+            container.last_status = "STOPPED"
+        for attachment in task.attachments:
+            attachment["status"] = "DELETED"
+        self._changed(task, at)
+
+    def _forget(self, task: SimulatedTask) -> None:
+        del self._tasks[task.arn]
+        self._remove_for_real(task)
+
+    def _remove_for_real(self, task: SimulatedTask) -> None:
+        if self._engine is not None:
+            self._engine.remove(task)
+
+    def _changed(self, task: SimulatedTask, at: datetime) -> None:
+        """Raise the version, and put the event in the outbox."""
+        task.version += 1
+        self._schedule(task)
+        self._events.append(task_state_change(task, at, self._uuid(), self._account))
