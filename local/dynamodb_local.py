@@ -74,7 +74,7 @@ class DynamoDbLocal:
     folder: what `fetch` returned. patience: seconds to wait until it answers.
     """
 
-    def __init__(self, folder: Path, patience: float = 30.0) -> None:
+    def __init__(self, folder: Path, patience: float = 120.0) -> None:
         self._folder = folder
         self._patience = patience
         self._process: subprocess.Popen[bytes] | None = None
