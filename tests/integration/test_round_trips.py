@@ -15,7 +15,7 @@ from local.seed import Seeder, container_id
 from local.stack import LocalStack
 
 # How long each call is made to take at least. Calls that do not wait for each other overlap.
-LEAST = 0.05
+LEAST = 0.1
 HISTORIES = {
     "stopped": ["stopped"],
     "running": ["stopped", "running"],
