@@ -7,11 +7,13 @@ A default build would serve as well, only slower. What this one does about it:
 install   the packages of requirements.txt, all of them pinned, as wheels for the functions' platform
 cut       botocore's models to the operations in use, its endpoints to the services in use
 prune     what no function imports, and the symbols of extension modules
+stand in  for modules that others import, and of which no function uses anything, with those of standins/
 compile   .pyc files whose validity is not checked: the layer is read-only, and all its files have one date
 
 The same sources give the same bytes. The build fails when it would leave out something that is used: an operation that
-the library calls is not in `OPERATIONS`, or one of these is not in botocore's models; or when what it would leave out
-is not there any more, so that `UNUSED` stays true from one version of a package to the next.
+the library calls is not in `OPERATIONS`, or one of these is not in botocore's models; when what it would leave out
+is not there any more, so that `UNUSED` stays true from one version of a package to the next; or when a package imports
+a name that a stand-in does not have.
 """
 
 import argparse
@@ -96,6 +98,7 @@ def build(target: Path, architecture: str) -> None:
     check_operations([*(root / "longshore").rglob("*.py")], root / "botocore" / "data")
     cut(root / "botocore" / "data")
     prune(root)
+    stand_in(root, HERE / "standins")
     drop_symbols(root)
     compile_all(target)
     normalise(root)
@@ -264,6 +267,74 @@ def prune(root: Path) -> None:
         for path in [path for path in info.rglob("*") if path.is_file()]:
             if not _KEPT_OF_DIST_INFO.fullmatch(path.relative_to(info).as_posix()):
                 path.unlink()
+
+
+def stand_in(root: Path, standins: Path) -> None:
+    """Put modules of `standins` in the place of those that they stand for, and take away what only these used.
+
+    A package that has a stand-in for its `__init__` keeps the modules that others import from it, and no other.
+    """
+    new = sorted(path.relative_to(standins) for path in standins.rglob("*.py"))
+    for path in new:
+        if not (root / path).is_file():
+            raise BuildError(f"there is no {path} any more for {standins.name}/{path} to stand in for")
+    names = {module_name(path): _defined(standins / path) for path in new}
+    needed: set[str] = set()
+    for source in root.rglob("*.py"):
+        path = source.relative_to(root)
+        for module, name in _imported(source, module_name(path), is_package=path.name == "__init__.py"):
+            inside = any(f"{module_name(path)}.".startswith(f"{package}.") for package in names)
+            if inside or module not in names or name in names[module]:
+                continue
+            if not _is_module(root, f"{module}.{name}"):
+                raise BuildError(f"{path} imports {name} of {module}, which its stand-in does not have")
+            needed.add(f"{module}.{name}")
+    for package in [path.parent for path in new if path.name == "__init__.py"]:
+        for path in (root / package).rglob("*.py"):
+            if path.relative_to(root) not in new and module_name(path.relative_to(root)) not in needed:
+                path.unlink()
+        for folder in sorted((path for path in (root / package).rglob("*") if path.is_dir()), reverse=True):
+            if not any(folder.iterdir()):
+                folder.rmdir()
+    shutil.copytree(standins, root, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def module_name(path: Path) -> str:
+    """`botocore.docs` for `botocore/docs/__init__.py`."""
+    return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+
+
+def _is_module(root: Path, name: str) -> bool:
+    path = root.joinpath(*name.split("."))
+    return path.is_dir() or path.with_suffix(".py").is_file()
+
+
+def _defined(source: Path) -> set[str]:
+    """The names that a module has once it is imported."""
+    names: set[str] = set()
+    for node in ast.parse(source.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign):
+            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+    return names
+
+
+def _imported(source: Path, module: str, *, is_package: bool) -> Iterator[tuple[str, str]]:
+    """What a module imports by `from`, anywhere in it: the module that it comes from, and the name."""
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            origin = node.module or ""
+            if node.level:
+                parts = module.split(".")
+                above = parts[: len(parts) - node.level + is_package]
+                origin = ".".join([*above, *filter(None, [node.module])])
+            for alias in node.names:
+                yield origin, alias.name
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                package, _, name = alias.name.rpartition(".")
+                yield package, name
 
 
 def compile_all(target: Path) -> None:

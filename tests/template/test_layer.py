@@ -171,6 +171,90 @@ def test_what_describes_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert files_of(tmp_path / "it-1.0.dist-info") == kept
 
 
+# --- stand-ins --------------------------------------------------------------------------------------------------------
+
+STANDINS = LIBRARY.parent / "standins"
+
+
+@pytest.fixture(scope="module")
+def stood_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The packages that have stand-ins, and what stands in."""
+    root = tmp_path_factory.mktemp("stood-in")
+    for package in sorted(path.name for path in STANDINS.iterdir() if path.is_dir()):
+        spec = importlib.util.find_spec(package)
+        assert spec is not None
+        assert spec.origin is not None
+        ignored = shutil.ignore_patterns("__pycache__", "data")
+        shutil.copytree(Path(spec.origin).parent, root / package, ignore=ignored)
+    build.stand_in(root, STANDINS)
+    return root
+
+
+def test_clients_and_models_work_with_the_stand_ins(stood_in: Path) -> None:
+    script = f"""if True:
+        import sys
+        import botocore
+        botocore.__path__.append({str(DATA.parent)!r})
+        import botocore.session
+        session = botocore.session.get_session()
+        session.get_component("data_loader").search_paths.append({str(DATA)!r})
+        client = session.create_client("dynamodb", region_name="eu-central-1")
+        assert client.get_item.__doc__ == ""
+        assert client.can_paginate("query") and client.get_paginator("query") and client.get_waiter("table_exists")
+        import pydantic
+        class Model(pydantic.BaseModel):
+            number: int
+        assert Model(number="1").number == 1
+        folders = ({str(stood_in)!r},)
+        assert {{botocore.docs.__file__, pydantic.plugin.__file__}} <= {{m.__file__ for m in sys.modules.values()
+            if getattr(m, "__file__", None) and m.__file__.startswith(folders)}}
+        print(sorted({{"importlib.metadata", "html.parser", "botocore.docs.bcdoc"}} & set(sys.modules)))
+    """
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script],
+        env={"PYTHONPATH": str(stood_in), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert (ran.stdout, ran.stderr) == ("[]\n", "")
+
+
+def test_what_only_the_replaced_modules_used_is_gone(stood_in: Path) -> None:
+    assert sorted(path.name for path in (stood_in / "botocore" / "docs").iterdir()) == [
+        "__init__.py",
+        "docstring.py",
+        "utils.py",
+    ]
+    assert sorted(path.name for path in (stood_in / "urllib3" / "http2").iterdir()) == ["__init__.py", "probe.py"]
+
+
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "from package.part import Gone",
+        "from .part import Gone",
+        "from . import part, other\nfrom .part import Known, Gone",
+        "def later():\n    from package.part import Gone",
+        "import package.part.Gone",
+    ],
+)
+def test_a_name_that_a_stand_in_lacks_is_noticed(tmp_path: Path, imports: str) -> None:
+    root = tree(
+        tmp_path / "root",
+        {"package/__init__.py": "", "package/user.py": imports, "package/part.py": "Known = Gone = 1"},
+    )
+    standins = tree(tmp_path / "standins", {"package/part.py": "Known = 1"})
+    with pytest.raises(build.BuildError, match=r"package/user\.py imports Gone of package\.part"):
+        build.stand_in(root, standins)
+
+
+def test_a_stand_in_for_nothing_is_noticed(tmp_path: Path) -> None:
+    root = tree(tmp_path / "root", {"package/__init__.py": ""})
+    standins = tree(tmp_path / "standins", {"package/part.py": ""})
+    with pytest.raises(build.BuildError, match=r"there is no package/part\.py any more"):
+        build.stand_in(root, standins)
+
+
 def test_modules_are_compiled_for_where_they_will_be(tmp_path: Path) -> None:
     source = "def f():\n    return 1\n"
     root = tree(tmp_path, {f"python/{name}": source for name in ("longshore/a.py", "it/__init__.py", "single.py")})
