@@ -31,13 +31,13 @@ EXAMPLES ?= 2000
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
 
-up: $(VENV)/ready ## Serve the API on localhost, seeded (PORT=3000, DYNAMODB=moto|local|URL, DOCKER=1 for real containers)
+up: $(VENV)/serves ## Serve the API on localhost, seeded (PORT=3000, DYNAMODB=moto|local|URL, DOCKER=1 for real containers)
 	@PORT=$(PORT) DYNAMODB=$(DYNAMODB) DOCKER=$(DOCKER) exec $(BIN)/python -m local serve
 
-admin: $(VENV)/ready ## Set up the administration commands, and list them
+admin: $(VENV)/serves ## Set up the administration commands, and list them
 	@$(BIN)/python -m admin --help
 
-token: $(VENV)/ready ## Print a token for the local API (USER=operator, TTL=86400)
+token: $(VENV)/serves ## Print a token for the local API (USER=operator, TTL=86400)
 	@$(BIN)/python -m local token --user $(if $(filter command,$(origin USER)),$(USER),operator) --ttl $(TTL)
 
 test: $(VENV)/ready ## Run the tests (what needs Java skips without it)
@@ -88,11 +88,16 @@ installed: $(VENV)/ready $(VENV)/sam/ready $(VENV)/checkov/ready ## Install all 
 clean: ## Remove what was installed and fetched
 	rm -rf $(VENV) .local .mypy_cache .ruff_cache .pytest_cache .aws-sam .import_linter_cache
 
-# Also remade when the requirements change. pip needs no network for what is installed already.
-$(VENV)/ready: requirements.txt layers/common/requirements.txt clients/python/pyproject.toml
+# Also remade when the requirements change.
+$(VENV)/serves: local/requirements.txt layers/common/requirements.txt clients/python/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.13 $(MAKECMDGOALS)" >&2; exit 2; }
 	@echo "Installing into $(VENV) (once; about half a minute)" >&2
 	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --requirement local/requirements.txt >&2
+	@touch $@
+
+$(VENV)/ready: $(VENV)/serves requirements.txt
+	@echo "Installing what the tests need (once; about half a minute)" >&2
 	@$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.txt >&2
 	@touch $@
 
