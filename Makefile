@@ -19,6 +19,9 @@ PYTHON_OF_FUNCTIONS ?= $(firstword $(wildcard /usr/bin/python3.13) $(shell comma
 SAM = env -u PYTHONPATH PATH="$(abspath $(VENV))/sam/bin:$$PATH" $(VENV)/sam/bin/sam
 # Processes that run the tests
 WORKERS ?= auto
+# The benchmarks
+QUICK ?=
+ONLY ?=
 # The simulation
 N ?= 1000
 SEED ?= 1
@@ -52,6 +55,9 @@ simulate: $(VENV)/ready ## Run callers, events and sweeps against faults on a vi
 simulate-mutants: $(VENV)/ready ## Take out what keeps the invariants, one by one: the simulation has to notice
 	cd tests && $(abspath $(BIN))/python -m simulation.mutants --jobs $(JOBS)
 
+bench: $(VENV)/ready $(VENV)/sam/ready $(VENV)/bench-ready ## Measure speed and costs, and write them down (QUICK=1 only tries it; ONLY=cold,warm,...)
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
+
 build: $(VENV)/sam/ready ## Build the functions and the layer
 	$(SAM) build
 
@@ -72,7 +78,7 @@ fuzz: $(VENV)/ready ## Send what openapi.yaml allows and forbids to the local st
 lint: $(VENV)/ready ## Check style, types and layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy layers/common/longshore layers/common/build.py functions/*/app.py local admin clients/python/src tests/*.py tests/*/*.py
+	$(BIN)/mypy layers/common/longshore layers/common/build.py functions/*/app.py local admin clients/python/src benchmarks/*.py benchmarks/children tests/*.py tests/*/*.py
 	$(BIN)/lint-imports --no-logo
 
 format: $(VENV)/ready ## Format the code
@@ -109,9 +115,14 @@ $(VENV)/sam/ready: tests/e2e/requirements.txt
 	@$(VENV)/sam/bin/pip install --quiet --disable-pip-version-check --requirement $< >&2
 	@touch $@
 
+# In the project's own environment, which is made anew when its requirements change.
+$(VENV)/bench-ready: benchmarks/requirements.txt $(VENV)/ready
+	@$(BIN)/pip install --quiet --disable-pip-version-check --requirement $< >&2
+	@touch $@
+
 $(VENV)/checkov/ready: tests/template/requirements-checkov.txt
 	@$(PYTHON) -m venv $(VENV)/checkov
 	@$(VENV)/checkov/bin/pip install --quiet --disable-pip-version-check --requirement $< >&2
 	@touch $@
 
-.PHONY: help up token test e2e build validate deploy openapi fuzz simulate simulate-mutants lint format check checkov installed clean admin
+.PHONY: help up token test e2e bench build validate deploy openapi fuzz simulate simulate-mutants lint format check checkov installed clean admin

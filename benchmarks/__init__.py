@@ -1,0 +1,1 @@
+"""How fast Longshore is, beside what a user would pick instead, and what a call costs: docs/performance.md."""

@@ -1,0 +1,94 @@
+"""`make bench`: measures, writes `results.json`, draws the charts and brings docs/performance.md up to date.
+
+python -m benchmarks                      everything, a million rows: about ten minutes on two cores
+python -m benchmarks --only cold,warm     these parts; the others keep their figures
+python -m benchmarks --quick              a little of everything, to see that it works; what is kept stays as it is
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks import cold, costs, database, depth, report, results, sizes, targets, warm
+from benchmarks.targets import WORK, Targets
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure how fast Longshore is.")
+    parser.add_argument("--quick", action="store_true", help="a little of everything, and keep nothing of it")
+    parser.add_argument("--only", metavar="PARTS", help=f"some of {','.join(results.PARTS)}")
+    options = parser.parse_args()
+    parts = options.only.split(",") if options.only else list(results.PARTS)
+    if unknown := set(parts) - set(results.PARTS):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    try:
+        _run(parts, quick=options.quick)
+    except targets.MissingError as missing:
+        print(missing, file=sys.stderr)
+        return 2
+    return 0
+
+
+def _run(parts: list[str], *, quick: bool) -> None:
+    file = WORK / "quick.json" if quick else results.FILE
+    built = _timed("building, and installing the peers", targets.prepare)
+    measured: dict[str, dict[str, Any]] = {}
+    alone: dict[str, Callable[[], dict[str, Any]]] = {
+        "cold": lambda: cold.measure(built, rounds=2 if quick else 15, quick=quick),
+        "sizes": lambda: sizes.measure(built),
+        "warm": lambda: warm.measure(built, rounds=2 if quick else 31, calls=10 if quick else 200),
+    }
+    for part, measure in alone.items():
+        if part in parts:
+            measured[part] = results.part(_timed(part, measure), built)
+    if {"depth", "costs"} & set(parts):
+        measured |= _with_database(parts, built, quick=quick)
+    found = (results.load(file) if len(parts) < len(results.PARTS) else {}) | measured
+    results.save(found, file)
+    if set(found) >= set(results.PARTS):
+        _tell(found, quick=quick)
+
+
+def _with_database(parts: list[str], built: Targets, *, quick: bool) -> dict[str, dict[str, Any]]:
+    measured = {}
+    with database.started() as aws:
+        if "costs" in parts:
+            measured["costs"] = results.part(_timed("costs", lambda: costs.measure(built, aws, quick=quick)), built)
+        if "depth" in parts:
+            rows, rounds = (5_000, 2) if quick else (1_000_000, 61)
+            measured["depth"] = results.part(
+                _timed("depth", lambda: depth.measure(built, aws, rows=rows, rounds=rounds)), built
+            )
+    return measured
+
+
+def _tell(found: dict[str, Any], *, quick: bool) -> None:
+    # matplotlib takes a second to import.
+    from benchmarks import charts
+
+    if quick:
+        # That they can be drawn and told is a part of what is tried; the figures mean nothing.
+        charts.draw(found, WORK / "charts")
+        report.render(report.PAGE.read_text(encoding="utf-8"), found)
+        print("It works. These figures mean nothing.")
+    else:
+        charts.draw(found)
+        report.write()
+        print(report.aims(found))
+        print(f"The figures are in {results.FILE.name}, docs/performance.md and docs/charts.")
+
+
+def _timed(what: str, measure: Callable[[], Any]) -> Any:
+    print(f"{what} …", file=sys.stderr, flush=True)
+    began = time.monotonic()
+    figures = measure()
+    print(f"{what}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    return figures
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,102 @@
+"""Runs in the functions' Python: becomes ready as a cold start does, and ends at once, so that its CPU time is that.
+
+    ready.py nothing              only the interpreter
+    ready.py client               boto3 and a client of DynamoDB, which nobody does without
+    ready.py run CODE             a line of Python
+    ready.py import [MODEL...]    the function's module, and models that it has left for the first call to build
+    ready.py call EVENT REPLIES   the module and its first call, with AWS stubbed
+
+With CHECK set it writes there what it saw, and its time counts for nothing.
+"""
+
+import os
+import sys
+from typing import Any
+
+CHECK = os.environ.get("CHECK")
+
+made: set[str] = set()
+
+
+def main() -> None:
+    what = sys.argv[1]
+    clients_at_import: set[str] = set()
+    models_at_import: set[str] = set()
+    answer = None
+    if what == "client":
+        import boto3
+
+        boto3.client("dynamodb")
+    elif what == "run":
+        exec(sys.argv[2], {})
+    elif what != "nothing":
+        if CHECK and what == "call":
+            watch()
+        import app
+
+        if what == "import":
+            for model in sys.argv[2:]:
+                module, name = model.split(":")
+                getattr(sys.modules[module], name).model_rebuild()
+        else:
+            clients_at_import, models_at_import = set(made), models()
+            answer = first_call(app)
+    if CHECK:
+        import json
+
+        seen = {
+            "clients": sorted(made - clients_at_import),
+            "models": sorted(models() - models_at_import),
+            "answer": answer,
+        }
+        with open(CHECK, "w", encoding="utf-8") as file:
+            json.dump(seen, file, default=str)
+    # What ends a process is no part of a cold start.
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def first_call(app: Any) -> Any:
+    import json
+
+    from context import Context
+
+    with open(sys.argv[2], encoding="utf-8") as file:
+        event = json.load(file)
+    if "botocore.client" in sys.modules:
+        import stubs
+
+        stubs.install(sys.argv[3])
+    return app.handler(event, Context())
+
+
+def models() -> set[str]:
+    """The pydantic models that are built by now, as MODULE:NAME."""
+    if "pydantic" not in sys.modules:
+        return set()
+    from pydantic import BaseModel
+
+    found, left = set(), BaseModel.__subclasses__()
+    while left:
+        model = left.pop()
+        left += model.__subclasses__()
+        if model.__pydantic_complete__ and getattr(sys.modules.get(model.__module__), model.__name__, None) is model:
+            found.add(f"{model.__module__}:{model.__name__}")
+    return found
+
+
+def watch() -> None:
+    """Note which services clients are made for. Imports botocore, so that nothing may be timed."""
+    import botocore.client
+
+    creator: Any = botocore.client.ClientCreator
+    original = creator.create_client
+
+    def create_client(self: Any, service_name: str, *arguments: Any, **options: Any) -> Any:
+        made.add(service_name)
+        return original(self, service_name, *arguments, **options)
+
+    creator.create_client = create_client
+
+
+main()

@@ -1,0 +1,184 @@
+"""How much CPU a cold start takes until the handler is ready, as a ratio to boto3 with a client of DynamoDB.
+
+Each sample of a function stands beside one of the baseline that ran right before or after it. The interpreter's own
+start is the same for all, and Lambda's: it is taken off both. The ratio with it is given too.
+
+A handler is ready when its module is imported, and the clients and models that its first call uses are made. Models
+that are left for that call to build are built; where it makes a client, the call itself counts. And the authorizer is
+ready when it has verified a token, with a key that it fetched. How long it takes until the first call is answered, AWS
+stubbed, is given too.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import rsa
+from jwt.algorithms import RSAAlgorithm
+
+from benchmarks import samples
+from benchmarks.figures import Spread, middle, ratios
+from benchmarks.progress import bar
+from benchmarks.runs import Cold
+from benchmarks.targets import WORK, Target, Targets
+
+OPERATIONS = ("start", "stop", "force_stop", "restart", "pause", "resume")
+
+
+_PLAIN = "the default layer"
+_QUICK = ("authorizer", "start", "status_logs")
+
+# What a function has to have in any case, and what it chooses to have. Each alone, so that what two share counts twice.
+_PIECES = {
+    "botocore with a client of DynamoDB": (
+        "import botocore.session; botocore.session.get_session().create_client('dynamodb')"
+    ),
+    "pydantic with the models": "import longshore.models",
+    "Powertools Logger": "from aws_lambda_powertools import Logger; Logger()",
+    "Powertools Metrics": "from aws_lambda_powertools.metrics import EphemeralMetrics; EphemeralMetrics()",
+    "PyJWT with cryptography": "import jwt; import cryptography.hazmat.primitives.asymmetric.rsa",
+}
+
+
+@dataclass(frozen=True)
+class _Start:
+    """A target's two ways to start: until it is ready, and until its first call is answered."""
+
+    ready: Cold
+    answered: Cold
+    how: str
+
+
+def measure(targets: Targets, rounds: int, *, quick: bool) -> dict[str, Any]:
+    """`rounds` pairs of everything; with `quick`, of few functions. The result's keys are the names in the tables."""
+    nothing = Cold(targets.stock, ("nothing",), {})
+    client = Cold(targets.stock, ("client",), {})
+    of_layer = replace(targets.functions["status_logs"], path=(targets.layer,))
+    pieces = {name: Cold(of_layer, ("run", code), {}) for name, code in _PIECES.items()}
+    bare: list[float] = []
+    with _authority() as (key_set, token):
+        functions = _QUICK if quick else tuple(sorted(targets.functions, key=_order))
+        starts = {**_functions(functions, targets, key_set, token), **_peers(targets)}
+        plain = replace(starts["status_logs"].ready, target=targets.without_bytecode["status_logs"])
+        # Each beside the baseline, which runs before it and after it by turns.
+        trains = {name: [start.ready, start.answered] for name, start in starts.items()}
+        trains |= {_PLAIN: [plain], **{name: [piece] for name, piece in pieces.items()}}
+        for cold in (nothing, client, *(cold for train in trains.values() for cold in train)):
+            cold.cpu(targets.python)  # fills the disk's cache
+        samples_of: dict[str, list[list[float]]] = {name: [] for name in trains}
+        for turn in bar(range(rounds), "cold starts", "round"):
+            bare.append(nothing.cpu(targets.python))
+            for name, train in trains.items():
+                cars = [*train, client]
+                seconds = [cold.cpu(targets.python) for cold in (cars if turn % 2 else reversed(cars))]
+                samples_of[name].append(seconds if turn % 2 else seconds[::-1])
+    less = middle(bare)
+
+    def ratio(name: str, car: int = 0, less: float = less) -> Spread:
+        return ratios([(seconds[car], seconds[-1]) for seconds in samples_of[name]], less)
+
+    ours = [seconds[0] - less for seconds in samples_of["status_logs"]]
+    default = [seconds[0] - less for seconds in samples_of[_PLAIN]]
+    return {
+        "interpreter_seconds": less,
+        "baseline_seconds": middle([seconds[-1] for all_of in samples_of.values() for seconds in all_of]),
+        "targets": {
+            name: {
+                "seconds": middle([seconds[0] for seconds in samples_of[name]]),
+                "ratio": ratio(name).as_dict(),
+                "ratio_with_interpreter": ratio(name, less=0.0).as_dict(),
+                "ratio_answered": ratio(name, 1).as_dict(),
+                "ready": start.how,
+            }
+            for name, start in starts.items()
+        },
+        "pieces": {
+            name: {"seconds": middle([seconds[0] - less for seconds in samples_of[name]]), "ratio": ratio(name).median}
+            for name in pieces
+        },
+        "plain_layer": {
+            "ratio": ratio(_PLAIN).as_dict(),
+            "to_ours": ratios(list(zip(default, ours, strict=True))).as_dict(),
+        },
+    }
+
+
+def _order(function: str) -> tuple[int, str]:
+    """What callers wait for comes first."""
+    first = ("authorizer", "status_logs", "get_container", *OPERATIONS, "unknown_operation")
+    return (first.index(function) if function in first else len(first), function)
+
+
+def _functions(functions: tuple[str, ...], targets: Targets, key_set: str, token: str) -> dict[str, _Start]:
+    of_token = {"TOKEN_ALGORITHM": "RS256", "JWKS_URL": key_set}
+    return {
+        name: _start(targets.functions[name], name, targets, of_token if name == "authorizer" else {}, token)
+        for name in functions
+    }
+
+
+def _peers(targets: Targets) -> dict[str, _Start]:
+    return {target.name: _start(target, "status_logs", targets, {}, "") for target in targets.peers.values()}
+
+
+def _start(target: Target, function: str, targets: Targets, environment: dict[str, str], token: str) -> _Start:
+    """Looks, untimed, at what the first call makes, to find what it takes to be ready."""
+    ours, theirs = samples.write_replies(targets, function, WORK)
+    sent = samples.page_event() if function == "status_logs" else samples.event(function)
+    file = WORK / f"event-{function}.json"
+    file.write_text(json.dumps(sent).replace("Bearer TOKEN", f"Bearer {token}"), encoding="utf-8")
+    answered = Cold(target, ("call", str(file), str(theirs if target.resource else ours)), environment)
+    seen = answered.check(targets.python)
+    answer = seen["answer"] or {}
+    if function == "authorizer":
+        if answer["policyDocument"]["Statement"][0]["Effect"] != "Allow":
+            raise RuntimeError(f"the authorizer did not admit the token: {answer}")
+        return _Start(answered, answered, "a token is verified")
+    if isinstance(answer, dict) and answer.get("statusCode", 200) >= 400 and function != "unknown_operation":
+        raise RuntimeError(f"{target.name} answered {answer}")
+    if seen["clients"]:
+        return _Start(answered, answered, "its first call is answered, which makes clients")
+    models = seen["models"]
+    built = f"imported, and {len(models)} models built" if models else "imported"
+    return _Start(Cold(target, ("import", *models), environment), answered, built)
+
+
+@contextmanager
+def _authority() -> Iterator[tuple[str, str]]:
+    """The URL of a JSON Web Key Set on this machine, and a token that its key has signed."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    public = RSAAlgorithm.to_jwk(key.public_key(), as_dict=True) | {"kid": "one", "use": "sig", "alg": "RS256"}
+    body = json.dumps({"keys": [public]}).encode()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            """Nobody reads it."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    claims = {"sub": samples.USER, "iat": int(time.time()), "exp": int(time.time()) + 86400}
+    try:
+        yield (
+            f"http://127.0.0.1:{server.server_port}/jwks.json",
+            jwt.encode(claims, key, algorithm="RS256", headers={"kid": "one"}),
+        )
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

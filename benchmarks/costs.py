@@ -1,0 +1,245 @@
+"""What a call costs in AWS's units: requests, how many of them wait for each other, and capacity of DynamoDB.
+
+Each case is called on a container of its own, by what `sam build` has made, on the emulated AWS with DynamoDB Local.
+DynamoDB Local charges a transaction four write units per KB where AWS charges two, so that its units for transactions
+are halved; a probe makes sure of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from benchmarks import samples
+from benchmarks.database import Aws
+from benchmarks.runs import Warm
+from benchmarks.targets import WORK, Targets
+from local import tokens
+from local.seed import Seeder
+
+_LEAST = 0.03  # seconds that a call to AWS takes at least, so that those which do not wait for each other overlap
+
+_QUICK = {"page of 10 rows", "start", "pause"}
+
+RUNNING = ("stopped", "running")
+PAUSED = ("stopped", "running", "paused")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A call: its function, what the container has been through, and the status that answers it."""
+
+    name: str
+    function: str
+    statuses: tuple[str, ...]
+    answered: int = 200
+    query: Mapping[str, str] | None = None
+    headers: Mapping[str, str] | None = None
+
+
+def _cases() -> list[Case]:
+    key = {"Idempotency-Key": "benchmark"}
+    operations = [
+        ("start", ("stopped",)),
+        ("stop", RUNNING),
+        ("force_stop", RUNNING),
+        ("restart", RUNNING),
+        ("pause", RUNNING),
+        ("resume", PAUSED),
+    ]
+    pages = {"page of 10 rows": "10", "page of 100 rows": "100"}
+    long = tuple(["stopped", "running"] * 100)
+    return [
+        *(Case(name, "status_logs", long, query={"limit": limit}) for name, limit in pages.items()),
+        Case("container", "get_container", RUNNING),
+        *(Case(function.replace("_", "-"), function, statuses) for function, statuses in operations),
+        Case("start with Idempotency-Key", "start", ("stopped",), headers=key),
+        Case("restart with Idempotency-Key", "restart", RUNNING, headers=key),
+        Case("start, refused by the status", "start", RUNNING, answered=400),
+    ]
+
+
+def measure(targets: Targets, aws: Aws, *, quick: bool) -> dict[str, Any]:
+    """Every case once, after a call that warms its function up; with `quick`, a few of them."""
+    factor = _transaction_factor(aws)
+    seeder = Seeder(aws.stack)
+    chosen = [case for case in _cases() if not quick or case.name in _QUICK]
+    cases: dict[str, Any] = {}
+    for number, case in enumerate(chosen):
+        cases[case.name] = _case(targets, aws, seeder, case, number, factor)
+    cases["authorizer, token not cached"] = _authorizer(targets, aws)
+    function = targets.stack.functions["StartFunction"]
+    api = targets.stack.api
+    assert api is not None
+    (settings,) = api.method_settings
+    return {
+        "cases": cases,
+        "transaction_factor": factor,
+        "row_bytes": item_size(list(samples.history(("stopped", "running")))[-1][1]),
+        "page_rcu": cases["page of 10 rows"].pop("rcu_by_table"),
+        "memory": function.memory,
+        "architecture": str(targets.stack.parameters["Architecture"]),
+        "throttle": [int(settings["ThrottlingRateLimit"]), int(settings["ThrottlingBurstLimit"])],
+    }
+
+
+def _case(targets: Targets, aws: Aws, seeder: Seeder, case: Case, number: int, factor: float) -> dict[str, Any]:
+    with TemporaryDirectory(dir=WORK) as folder:
+        environment = {**aws.environment, "LOGS": str(Path(folder) / "logs")}
+        with Warm(targets.python, targets.functions[case.function], "live", environment=environment) as warm:
+            events = []
+            for turn in range(2):
+                identity = f"{number:016x}{turn:08x}"
+                seeder.add(identity, case.statuses)
+                events.append(_event(case, identity, turn))
+            warm.call(events[0])
+            warm.delay(_LEAST)
+            called = warm.call(events[1])
+    answer = called["answer"]
+    if answer["statusCode"] != case.answered:
+        raise RuntimeError(f"{case.name} was answered {answer}")
+    of_dynamodb = [call for call in called["calls"] if call["service"] == "dynamodb"]
+    units = [_units(call, factor) for call in of_dynamodb]
+    costs = {
+        "function": case.function,
+        "gateway": True,
+        "requests": len(of_dynamodb),
+        "round_trips": depth(of_dynamodb),
+        "other_requests": _count(
+            f"{call['service']} {call['operation']}" for call in called["calls"] if call["service"] != "dynamodb"
+        ),
+        "rcu": sum(read for read, _ in units),
+        "wcu": sum(write for _, write in units),
+        "wcu_by_table": _by_table(of_dynamodb, targets, factor),
+        "cpu_seconds": round(called["cpu"], 6),
+        "logged_bytes": called["printed"],
+        "answer_bytes": len(answer["body"].encode()),
+    }
+    if case.name == "page of 10 rows":
+        costs["rcu_by_table"] = _reads_by_table(of_dynamodb, targets)
+    return costs
+
+
+def _authorizer(targets: Targets, aws: Aws) -> dict[str, Any]:
+    """A token signed with the stack's secret, which the function has read before."""
+    event = samples.event("authorizer")
+    for headers in (event["headers"], event["multiValueHeaders"]):
+        sent = json.dumps(headers["Authorization"]).replace("TOKEN", tokens.token(samples.USER))
+        headers["Authorization"] = json.loads(sent)
+    with TemporaryDirectory(dir=WORK) as folder:
+        environment = {**aws.environment, "LOGS": str(Path(folder) / "logs")}
+        with Warm(targets.python, targets.functions["authorizer"], "live", environment=environment) as warm:
+            warm.call(event)
+            called = warm.call(event)
+    if called["answer"]["policyDocument"]["Statement"][0]["Effect"] != "Allow":
+        raise RuntimeError(f"the authorizer answered {called['answer']}")
+    return {
+        "function": "authorizer",
+        "gateway": False,
+        "requests": 0,
+        "round_trips": 0,
+        "other_requests": _count(f"{call['service']} {call['operation']}" for call in called["calls"]),
+        "rcu": 0.0,
+        "wcu": 0.0,
+        "wcu_by_table": {},
+        "cpu_seconds": round(called["cpu"], 6),
+        "logged_bytes": called["printed"],
+        "answer_bytes": len(json.dumps(called["answer"])),
+    }
+
+
+def item_size(item: samples.Item) -> int:
+    """Bytes of an item as DynamoDB counts them: names and values; numbers by pairs of digits; maps with their overhead.
+
+    Source: "DynamoDB item sizes and formats".
+    """
+    return sum(len(name) + _value_size(value) for name, value in item.items())
+
+
+def _value_size(value: Any) -> int:
+    ((kind, held),) = value.items()
+    match kind:
+        case "S":
+            return len(held.encode())
+        case "N":
+            return (len(held.lstrip("-")) + 1) // 2 + 1
+        case "M":
+            return 3 + sum(1 + len(name) + _value_size(inner) for name, inner in held.items())
+        case _:
+            raise ValueError(f"the size of a {kind} is not known")
+
+
+def _event(case: Case, identity: str, turn: int) -> Any:
+    event = samples.page_event() if case.function == "status_logs" else samples.event(case.function)
+    event["pathParameters"]["id"] = identity
+    if case.query:
+        event["queryStringParameters"] = dict(case.query)
+        event["multiValueQueryStringParameters"] = {name: [value] for name, value in case.query.items()}
+    for name, value in (case.headers or {}).items():
+        event["headers"][name] = f"{value}-{identity}-{turn}"
+        event["multiValueHeaders"][name] = [f"{value}-{identity}-{turn}"]
+    return event
+
+
+def depth(calls: Iterable[Mapping[str, Any]]) -> int:
+    """The longest chain of calls of which each began after the one before had ended."""
+    length, ended = 0, 0.0
+    for call in sorted(calls, key=lambda call: float(call["ended"])):
+        if call["began"] >= ended:
+            length, ended = length + 1, call["ended"]
+    return length
+
+
+def _units(call: Mapping[str, Any], factor: float) -> tuple[float, float]:
+    """Read and write units of a call, as AWS counts them."""
+    units = float(sum(part["CapacityUnits"] for part in call["capacity"]))
+    match call["operation"]:
+        case "GetItem" | "Query" | "Scan":
+            return units, 0.0
+        case "TransactWriteItems":
+            return 0.0, units * factor
+        case "PutItem" | "UpdateItem" | "DeleteItem":
+            return 0.0, units
+        case other:
+            raise RuntimeError(f"it is not known what {other} costs")
+
+
+def _by_table(calls: Iterable[Mapping[str, Any]], targets: Targets, factor: float) -> dict[str, float]:
+    """Write units. Those of global indexes stand apart: a local one shares the table's partition."""
+    names = {targets.table(f"{name}Table"): name for name in ("Containers", "StatusLogs", "Access", "Idempotency")}
+    found: dict[str, float] = {}
+    for call in calls:
+        if call["operation"] in ("GetItem", "Query", "Scan"):
+            continue
+        share = factor if call["operation"] == "TransactWriteItems" else 1.0
+        for part in call["capacity"]:
+            elsewhere = sum(index["CapacityUnits"] for index in part.get("GlobalSecondaryIndexes", {}).values())
+            table = names[part["TableName"]]
+            found[table] = found.get(table, 0.0) + share * (part["CapacityUnits"] - elsewhere)
+            if elsewhere:
+                found[f"{table} indexes"] = found.get(f"{table} indexes", 0.0) + share * elsewhere
+    return found
+
+
+def _reads_by_table(calls: Iterable[Mapping[str, Any]], targets: Targets) -> dict[str, float]:
+    names = {targets.table(f"{name}Table"): name for name in ("Containers", "StatusLogs", "Access")}
+    return {names[part["TableName"]]: part["CapacityUnits"] for call in calls for part in call["capacity"]}
+
+
+def _count(names: Iterable[str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for name in names:
+        found[name] = found.get(name, 0) + 1
+    return found
+
+
+def _transaction_factor(aws: Aws) -> float:
+    """What DynamoDB Local's write units of a transaction have to be multiplied by to be AWS's: two for 1 KB."""
+    table = aws.stack.table_name("IdempotencyTable")
+    put: dict[str, Any] = {"Put": {"TableName": table, "Item": {"id": {"S": "benchmark"}}}}
+    answer = aws.stack.client("dynamodb").transact_write_items(TransactItems=[put], ReturnConsumedCapacity="TOTAL")
+    return 2.0 / float(answer["ConsumedCapacity"][0]["CapacityUnits"])

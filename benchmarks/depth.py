@@ -1,0 +1,145 @@
+"""A million rows in one container: what a page costs at the beginning and at the end, in all eight orders.
+
+The handler that `sam build` has made asks DynamoDB Local. A deep page's time is compared with the first page's of the
+same order, which ran right before it. Beside it, how the usual ways grow: the walk along LastEvaluatedKey, by one of
+the peers (all of them walk alike), and PostgreSQL's OFFSET.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from benchmarks import database, postgres, samples
+from benchmarks.figures import middle, ratios
+from benchmarks.progress import bar
+from benchmarks.runs import Warm
+from benchmarks.targets import WORK, MissingError, Targets
+from benchmarks.warm import body
+
+ORDERS = [
+    (sort_by, order)
+    for sort_by in ("transition_time", "created_at", "to_status", "from_status")
+    for order in ("asc", "desc")
+]
+_WALKER = "flask"
+
+
+def measure(targets: Targets, aws: database.Aws, rows: int, rounds: int) -> dict[str, Any]:
+    """Load `rows` rows, and measure pages at fixed shares of the depth; at a million, 1, 1,000, 50,000 and 99,990."""
+    pages = [1, rows // 1000, rows // 20, rows // 10 - 10]
+    walked = [page for page in (1, 10, 100, 1000) if page <= rows // 10]
+    with TemporaryDirectory(dir=WORK) as folder, ExitStack() as stack:
+        copied = Path(folder) / "rows"
+        with copied.open("w", encoding="utf-8") as copy:
+            database.fill(aws, rows, copy)
+        ours = stack.enter_context(
+            Warm(targets.python, targets.functions["status_logs"], "live", environment=aws.environment)
+        )
+        walker = stack.enter_context(Warm(targets.python, targets.peers[_WALKER], "live", environment=aws.environment))
+        result = {
+            "rows": rows,
+            "pages": pages,
+            "orders": _orders(ours, targets, pages, rounds),
+            "walk": _walk(walker, ours, targets, walked, pages[-1], 2 if rounds < 10 else 5),
+        }
+        stack.close()
+        result["offset"] = _offset(copied, pages, 3 if rounds < 10 else 15)
+    return result
+
+
+def _orders(ours: Warm, targets: Targets, pages: list[int], rounds: int) -> list[dict[str, Any]]:
+    logs = targets.table("StatusLogsTable")
+    result = []
+    for sort_by, order in bar(ORDERS, "pages of the million", "order"):
+        events = {page: samples.page_event(page, sort_by=sort_by, order=order) for page in pages}
+        for page in (*pages, *pages):
+            ours.call(events[page])
+        pairs: dict[int, list[tuple[float, float]]] = {page: [] for page in pages[1:]}
+        for turn in range(rounds):
+            for page in pages[1:]:
+                first, second = (1, page) if turn % 2 else (page, 1)
+                seconds = {first: ours.call(events[first])["seconds"], second: ours.call(events[second])["seconds"]}
+                pairs[page].append((seconds[page], seconds[1]))
+        rows = []
+        for page in pages:
+            called = ours.call(events[page])
+            found = body(called)["data"]["logs"]
+            if len(found) != samples.ROWS_OF_A_PAGE:
+                raise RuntimeError(f"page {page} by {sort_by} {order} has {len(found)} rows")
+            rows.append(
+                {
+                    "page": page,
+                    "requests": len(called["calls"]),
+                    # Container and membership are read first, and at once.
+                    "after_access": sum(call["table"] == logs for call in called["calls"]),
+                    "rcu": consumed(called["calls"]),
+                    "rcu_after_access": consumed(call for call in called["calls"] if call["table"] == logs),
+                    "seconds": middle(
+                        [one for one, _ in pairs[page]]
+                        if page > 1
+                        else [other for each in pairs.values() for _, other in each]
+                    ),
+                    "ratio": ratios(pairs[page]).as_dict() if page > 1 else None,
+                }
+            )
+        result.append({"sort_by": sort_by, "sort_order": order, "pages": rows})
+    return result
+
+
+def _walk(walker: Warm, ours: Warm, targets: Targets, pages: list[int], deepest: int, rounds: int) -> dict[str, Any]:
+    """The walk's requests, units and time; and, by the last two pages, what the deepest page would take."""
+    rows = []
+    for page in bar(pages, "walking", "page"):
+        asked = samples.page_event(page)
+        called = walker.call(asked)
+        if body(called)["data"] != body(ours.call(asked))["data"]:
+            raise RuntimeError(f"the walk finds another page {page}")
+        seconds = [walker.call(asked)["seconds"] for _ in range(rounds)]
+        rows.append(
+            {
+                "page": page,
+                "requests": len(called["calls"]),
+                "rcu": consumed(called["calls"]),
+                "seconds": middle(seconds),
+            }
+        )
+    first, last = rows[0], rows[-1]
+    share = (deepest - 1) / (last["page"] - 1)
+
+    def at_deepest(name: str) -> float:
+        return float(first[name] + (last[name] - first[name]) * share)
+
+    return {
+        "peer": walker_name(targets),
+        "pages": rows,
+        "extrapolated": {
+            "page": deepest,
+            "requests": round(at_deepest("requests")),
+            "rcu": round(at_deepest("rcu"), 1),
+            "seconds": round(at_deepest("seconds"), 1),
+        },
+    }
+
+
+def walker_name(targets: Targets) -> str:
+    """The peer that walks."""
+    return targets.peers[_WALKER].name
+
+
+def consumed(calls: Any) -> float:
+    """Capacity units of calls that read."""
+    return float(sum(unit["CapacityUnits"] for call in calls for unit in call["capacity"]))
+
+
+def _offset(rows: Path, pages: list[int], rounds: int) -> dict[str, Any] | None:
+    try:
+        return postgres.measure(rows, pages, rounds)
+    except MissingError as missing:
+        if os.environ.get("CI"):
+            raise
+        print(f"left out: {missing}")
+        return None

@@ -1,0 +1,158 @@
+"""PostgreSQL with the same million rows, asked for pages as SQL is: ORDER BY, LIMIT, OFFSET.
+
+A cluster of its own in a temporary folder, which only listens on a socket there and is gone afterwards.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from benchmarks.database import COLUMNS
+from benchmarks.figures import middle
+from benchmarks.samples import CONTAINER, ROWS_OF_A_PAGE
+from benchmarks.targets import MissingError
+
+_TABLE = """
+CREATE TABLE status_logs (
+    id text NOT NULL,
+    container_id text NOT NULL,
+    seq bigint NOT NULL,
+    from_status text,
+    to_status text NOT NULL,
+    transition_time timestamptz NOT NULL,
+    created_at timestamptz NOT NULL,
+    duration_ms bigint,
+    triggered_by text NOT NULL,
+    metadata jsonb
+)
+"""
+_INDEX = "CREATE UNIQUE INDEX by_time ON status_logs (container_id, transition_time)"
+_PAGE = """
+SELECT id, container_id, from_status, to_status, transition_time, created_at, duration_ms, triggered_by, metadata
+FROM status_logs WHERE container_id = %s ORDER BY transition_time DESC LIMIT %s OFFSET %s
+"""
+_COUNT = "SELECT count(*) FROM status_logs WHERE container_id = %s"
+_PATIENCE = 60  # seconds
+
+
+def measure(rows: Path, pages: list[int], rounds: int) -> dict[str, Any]:
+    """Seconds of each page, and of the count that `total` takes. MissingError without PostgreSQL."""
+    with _cluster() as connection:
+        connection.execute(_TABLE)
+        with (
+            rows.open("rb") as file,
+            connection.cursor() as cursor,
+            cursor.copy(f"COPY status_logs ({', '.join(COLUMNS)}) FROM STDIN") as copy,
+        ):
+            while block := file.read(1 << 20):
+                copy.write(block)
+        connection.execute(_INDEX)
+        connection.execute("VACUUM (ANALYZE) status_logs")
+        seconds: dict[int, list[float]] = {page: [] for page in pages}
+        counts: list[float] = []
+        for turn in range(rounds + 1):
+            for page in pages:
+                offset = (page - 1) * ROWS_OF_A_PAGE
+                taken, found = _timed(connection, _PAGE, CONTAINER, ROWS_OF_A_PAGE, offset)
+                if len(found) != ROWS_OF_A_PAGE:
+                    raise RuntimeError(f"PostgreSQL has {len(found)} rows on page {page}")
+                if turn:  # the first round fills its cache
+                    seconds[page].append(taken)
+            counts.append(_timed(connection, _COUNT, CONTAINER)[0])
+        ((version,),) = connection.execute("SHOW server_version").fetchall()
+    return {
+        "version": str(version).split()[0],
+        "pages": {str(page): middle(taken) for page, taken in seconds.items()},
+        "growth": {str(page): round(middle(taken) / middle(seconds[pages[0]]), 2) for page, taken in seconds.items()},
+        "count_seconds": middle(counts),
+    }
+
+
+def _timed(connection: psycopg.Connection[Any], query: str, *values: object) -> tuple[float, list[Any]]:
+    began = time.perf_counter()
+    found = connection.execute(query, values, prepare=True).fetchall()
+    return time.perf_counter() - began, found
+
+
+@contextmanager
+def _cluster() -> Iterator[psycopg.Connection[Any]]:
+    programs = _programs()
+    user = _user()
+    folder = Path(tempfile.mkdtemp(prefix="longshore-"))
+    try:
+        if user:
+            shutil.chown(folder, user)
+        data = folder / "data"
+        log = (folder / "log").open("wb")
+        run: dict[str, Any] = {"cwd": folder, "stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
+        if user:
+            run |= {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
+        made = subprocess.run(
+            [programs / "initdb", "--pgdata", data, "--auth", "trust", "--username", "benchmark", "--no-sync"], **run
+        )
+        if made.returncode:
+            raise MissingError(f"PostgreSQL makes no cluster: {_tail(folder)}")
+        server = subprocess.Popen([programs / "postgres", "-D", data, "-k", folder, "-c", "listen_addresses="], **run)
+        try:
+            with _connected(folder, server) as connection:
+                yield connection
+        finally:
+            server.terminate()
+            try:
+                server.wait(_PATIENCE)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait()
+            log.close()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _connected(folder: Path, server: subprocess.Popen[bytes]) -> psycopg.Connection[Any]:
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return psycopg.connect(host=str(folder), user="benchmark", dbname="postgres", autocommit=True)
+        except psycopg.OperationalError as error:
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise MissingError(f"PostgreSQL does not start: {_tail(folder)}") from error
+            time.sleep(0.1)
+
+
+def _programs() -> Path:
+    """Where initdb and postgres are; Debian keeps them off the path, a folder for each version."""
+    on_path = shutil.which("initdb")
+    if on_path:
+        return Path(on_path).resolve().parent
+    of_debian = Path("/usr/lib/postgresql").glob("*/bin/initdb")
+    newest = max(of_debian, key=lambda path: float(path.parts[-3]), default=None)
+    if newest is None:
+        raise MissingError("PostgreSQL is missing (on Debian: apt-get install postgresql)")
+    return newest.parent
+
+
+def _user() -> str | None:
+    """As whom it runs: not as root, which PostgreSQL refuses."""
+    if os.geteuid():
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(name).pw_name
+        except KeyError:
+            continue
+    raise MissingError("PostgreSQL does not run as root, and there is no user postgres or nobody")
+
+
+def _tail(folder: Path) -> str:
+    return (folder / "log").read_text(errors="replace")[-500:]

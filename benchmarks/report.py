@@ -1,0 +1,325 @@
+"""Writes the figures of `results.json` into docs/performance.md: `python -m benchmarks.report`.
+
+A table stands between `<!-- figures: NAME -->` and `<!-- end -->`, and is written anew each time; a test compares it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import prices, results
+
+PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
+
+_BLOCK = re.compile(r"(<!-- figures: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+Results = Mapping[str, Any]
+
+
+def render(page: str, found: Results) -> str:
+    """The page with the figures in their places. KeyError for a name that no table has."""
+    return _BLOCK.sub(lambda block: f"{block[1]}{TABLES[block['name']](found)}\n{block[3]}", page)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _text_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:,.1f} ms" if seconds >= 0.001 else f"{seconds * 1e6:,.0f} µs"
+
+
+def _ratio(spread: Mapping[str, float]) -> str:
+    return f"{spread['median']:.2f}"
+
+
+def _around(spread: Mapping[str, float]) -> str:
+    return f"{spread['low']:.2f} to {spread['high']:.2f}"
+
+
+# --- what was aimed at ------------------------------------------------------------------------------------------------
+
+
+def aims(found: Results) -> str:
+    """Each aim, what was measured, and whether that meets it."""
+    cold, warm = found["cold"]["figures"]["targets"], found["warm"]["figures"]["targets"]
+    functions = ("status_logs", "start", "stop", "force_stop", "restart", "pause", "resume")
+    slowest = max(cold[name]["ratio"]["median"] for name in functions if name in cold)
+    peers = [name for name in warm if name != "status_logs"]
+    slowest_peer, fastest_peer = (pick(cold[name]["ratio"]["median"] for name in peers) for pick in (max, min))
+    of_warm = warm["status_logs"]["ratio"]["median"]
+    best_warm = min(warm[name]["ratio"]["median"] for name in peers)
+    pages = [page for order in found["depth"]["figures"]["orders"] for page in order["pages"]]
+    deepest = max(page["ratio"]["median"] for page in pages if page["ratio"])
+    after = max(page["after_access"] for page in pages)
+    units = {page["rcu"] for page in pages}
+    cases = found["costs"]["figures"]["cases"]
+    trips_of_page = max(case["round_trips"] for case in cases.values() if case["function"] == "status_logs")
+    trips = max(case["round_trips"] for case in cases.values())
+    sizes = found["sizes"]["figures"]
+    layer, largest = sizes["layer"] / 1e6, max(sizes["functions"].values()) / 1e3
+    rows = [
+        (
+            "cold start of `status_logs` and of each operation, to boto3's client",
+            "≤ 1.00",
+            f"{slowest:.2f} at most",
+            slowest <= 1,
+        ),
+        (
+            "the authorizer, a token verified by a JWKS key",
+            "≤ 0.70",
+            _ratio(cold["authorizer"]["ratio"]),
+            cold["authorizer"]["ratio"]["median"] <= 0.7,
+        ),
+        (
+            "the peers, likewise",
+            "above ours",
+            f"{fastest_peer:.2f} to {slowest_peer:.2f}",
+            fastest_peer > cold["status_logs"]["ratio"]["median"],
+        ),
+        ("warm call of `status_logs`, CPU, to a bare `json.dumps`", "≤ 3.0", f"{of_warm:.1f}", of_warm <= 3),
+        ("the same, to the best peer", "below", f"{best_warm:.1f}", of_warm < best_warm),
+        ("pages at any depth, time to page 1", "≤ 1.15", f"{deepest:.2f} at most", deepest <= 1.15),
+        ("requests of a page after access is checked", "≤ 2", f"{after}", after <= 2),
+        (
+            "read units of pages at any depth",
+            "equal",
+            " and ".join(f"{unit:g}" for unit in sorted(units)),
+            len(units) == 1,
+        ),
+        ("dependent round trips of a page, access checked in them", "≤ 2", f"{trips_of_page}", trips_of_page <= 2),
+        ("dependent round trips of an operation", "≤ 4", f"{trips}", trips <= 4),
+        ("the layer, unzipped", "≤ 25 MB", f"{layer:.1f} MB", layer <= 25),
+        ("the largest function's own folder", "≤ 20 KB", f"{largest:.1f} KB", largest <= 20),
+    ]
+    return _text_table(("what", "aim", "measured", "met"), [(*row, "yes" if met else "**no**") for *row, met in rows])
+
+
+# --- the parts --------------------------------------------------------------------------------------------------------
+
+
+def machine(found: Results) -> str:
+    """When and on what; one row for each part that was measured on its own."""
+    rows: dict[tuple[str, ...], list[str]] = {}
+    for name, part in found.items():
+        of = part["machine"]
+        key = (part["taken"], of["processor"], of["memory"], f"{of['system']}, Python {of['python']}")
+        rows.setdefault(key, []).append(name)
+    days: dict[tuple[str, ...], list[str]] = {}
+    for (taken, *rest), names in rows.items():
+        days.setdefault((taken.split()[0], *rest), []).extend(names)
+    table = _text_table(
+        ("measured", "on", "processor", "memory", "system"),
+        [(", ".join(names), *key) for key, names in days.items()],
+    )
+    some = next(iter(found.values()))["machine"]
+    versions = f"botocore {some['botocore']}, pydantic {some['pydantic']}, Powertools {some['powertools']}"
+    return f"{table}\n\n{versions}; {some['dynamodb_local']}."
+
+
+def cold(found: Results) -> str:
+    """Ours, then the peers."""
+    figures = found["cold"]["figures"]
+    rows = [
+        (
+            f"`{name}`" if "_" in name or name.islower() else name,
+            f"{_ms(one['seconds'])}",
+            f"**{_ratio(one['ratio'])}**",
+            _around(one["ratio"]),
+            _ratio(one["ratio_with_interpreter"]),
+            _ratio(one["ratio_answered"]),
+            one["ready"],
+        )
+        for name, one in figures["targets"].items()
+    ]
+    table = _table(("", "CPU", "ratio", "quartiles", "with the interpreter", "first call answered", "ready when"), rows)
+    return (
+        f"{table}\n\nThe interpreter alone takes {_ms(figures['interpreter_seconds'])}, boto3 with a client of DynamoDB"
+        f" {_ms(figures['baseline_seconds'])}. On the layer that SAM builds by default, without bytecode, `status_logs`"
+        f" takes **{_ratio(figures['plain_layer']['to_ours'])} times** the CPU that it takes on ours"
+        f" ({_around(figures['plain_layer']['to_ours'])}), a ratio of {_ratio(figures['plain_layer']['ratio'])}."
+    )
+
+
+def pieces(found: Results) -> str:
+    """What becoming ready is made of."""
+    figures = found["cold"]["figures"]
+    return _table(
+        ("", "CPU", "ratio"),
+        [(name, _ms(one["seconds"]), f"{one['ratio']:.2f}") for name, one in figures["pieces"].items()],
+    )
+
+
+def sizes(found: Results) -> str:
+    """Megabytes."""
+    figures = found["sizes"]["figures"]
+    largest = max(figures["functions"].items(), key=lambda item: item[1])
+    rows = [
+        ("the layer", f"{figures['layer'] / 1e6:.1f} MB"),
+        ("the layer as SAM builds it by default", f"{figures['plain_layer'] / 1e6:.1f} MB"),
+        (f"the largest function's own folder, `{largest[0]}`", f"{largest[1] / 1e3:.1f} KB"),
+        *((name, f"{size / 1e6:.1f} MB") for name, size in figures["peers"].items()),
+    ]
+    return _table(("unzipped", ""), rows)
+
+
+def warm(found: Results) -> str:
+    """CPU of a call."""
+    figures = found["warm"]["figures"]
+    rows = [
+        ("bare `json.dumps`", _ms(figures["bare_seconds"]), "1.00", ""),
+        *(
+            (
+                f"`{name}`" if "_" in name else name,
+                _ms(one["seconds"]),
+                f"**{_ratio(one['ratio'])}**",
+                _around(one["ratio"]),
+            )
+            for name, one in figures["targets"].items()
+        ),
+    ]
+    return _table(("", "CPU a call", "ratio", "quartiles"), rows)
+
+
+def depth(found: Results) -> str:
+    """Time to page 1 in every order."""
+    figures = found["depth"]["figures"]
+    pages = figures["pages"]
+    rows = []
+    for order in figures["orders"]:
+        units = sorted({f"{page['rcu']:g}" for page in order["pages"]})
+        rows.append(
+            (
+                f"`{order['sort_by']}` {order['sort_order']}",
+                _ms(order["pages"][0]["seconds"]),
+                *(_ratio(page["ratio"]) for page in order["pages"][1:]),
+                f"{max(page['after_access'] for page in order['pages'])}",
+                " and ".join(units),
+            )
+        )
+    head = ("", "page 1", *(f"page {page:,}" for page in pages[1:]), "requests after access", "RCU in all")
+    return _table(head, rows)
+
+
+def growth(found: Results) -> str:
+    """How the usual ways grow."""
+    figures = found["depth"]["figures"]
+    walk, offset = figures["walk"], figures["offset"]
+    first = walk["pages"][0]["seconds"]
+    rows = [
+        (
+            "LastEvaluatedKey",
+            f"{page['page']:,}",
+            f"{page['requests']:,}",
+            f"{page['rcu']:,.1f}",
+            _ms(page["seconds"]),
+            f"{page['seconds'] / first:,.1f}",
+        )
+        for page in walk["pages"]
+    ]
+    far = walk["extrapolated"]
+    rows.append(
+        (
+            "LastEvaluatedKey, extrapolated",
+            f"{far['page']:,}",
+            f"{far['requests']:,}",
+            f"{far['rcu']:,.1f}",
+            f"{far['seconds']:,.0f} s",
+            f"{far['seconds'] / first:,.0f}",
+        )
+    )
+    if offset:
+        rows += [
+            ("OFFSET", f"{int(page):,}", "1", "", _ms(seconds), f"{offset['growth'][page]:,.1f}")
+            for page, seconds in offset["pages"].items()
+        ]
+    table = _table(("", "page", "requests", "RCU", "time", "to page 1"), rows)
+    if not offset:
+        return table
+    return (
+        f"{table}\n\nThe walk is {walk['peer']}'s. OFFSET is PostgreSQL {offset['version']}, with the index that fits;"
+        f" the `count(*)` that `total` takes adds {_ms(offset['count_seconds'])} to every page."
+    )
+
+
+def units(found: Results) -> str:
+    """Requests and capacity."""
+    rows = [
+        (
+            name,
+            f"{case['round_trips']}",
+            f"{case['requests']}",
+            ", ".join(
+                f"{what.split()[1]}{f' ({count})' if count > 1 else ''}"
+                for what, count in case["other_requests"].items()
+            )
+            or "none",
+            f"{case['rcu']:g}",
+            f"{case['wcu']:g}",
+        )
+        for name, case in found["costs"]["figures"]["cases"].items()
+    ]
+    return _table(("", "dependent round trips", "requests to DynamoDB", "to other services", "RCU", "WCU"), rows)
+
+
+def money(found: Results) -> str:
+    """Dollars of a million calls."""
+    figures = found["costs"]["figures"]
+    memory, architecture = figures["memory"], figures["architecture"]
+    rows = []
+    for name, case in figures["cases"].items():
+        cost = prices.price(case, memory, architecture)
+        rows.append(
+            (
+                name,
+                _ms(prices.duration(case, memory)),
+                *(f"{part:,.2f}" for part in (cost.gateway, cost.functions, cost.database, cost.logs)),
+                f"**{cost.total:,.2f}**",
+            )
+        )
+    table = _table(("a million of", "lasts", "API Gateway", "Lambda", "DynamoDB", "logs", "US dollars"), rows)
+    return f"{table}\n\n{memory} MB on {architecture}; list prices of {prices.REGION}, {prices.AS_OF}."
+
+
+def rates(found: Results) -> str:
+    """The limits, and the rates that they leave."""
+    figures = found["costs"]["figures"]
+    rate, burst = figures["throttle"]
+    rows = [
+        (limit.scope, limit.name, limit.value, limit.rate, limit.source)
+        for limit in prices.limits(figures, figures["memory"], (rate, burst))
+    ]
+    return _text_table(("of", "limit", "AWS's value", "leaves", "source"), rows)
+
+
+TABLES: dict[str, Callable[[Results], str]] = {
+    "aims": aims,
+    "machine": machine,
+    "cold": cold,
+    "pieces": pieces,
+    "sizes": sizes,
+    "warm": warm,
+    "depth": depth,
+    "growth": growth,
+    "units": units,
+    "money": money,
+    "rates": rates,
+}
+
+
+def write() -> None:
+    """Bring the page up to date."""
+    PAGE.write_text(render(PAGE.read_text(encoding="utf-8"), results.load()), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write()

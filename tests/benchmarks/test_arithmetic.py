@@ -1,0 +1,86 @@
+"""What the benchmarks compute from what they measure."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import costs, prices, samples
+from benchmarks.figures import Spread, ratios
+from benchmarks.targets import HERE, PEERS, ROOT
+from local.seed import long_history
+
+CASE: dict[str, Any] = {
+    "function": "start",
+    "gateway": True,
+    "round_trips": 3,
+    "cpu_seconds": 0.01,
+    "rcu": 2.0,
+    "wcu": 16.0,
+    "logged_bytes": 600,
+}
+
+
+def test_a_ratio_is_the_median_of_pairs() -> None:
+    spread = ratios([(2, 1), (30, 10), (4, 1)])
+    assert spread == Spread(median=3.0, low=2.5, high=3.5, samples=3)
+
+
+def test_what_both_have_is_taken_off() -> None:
+    assert ratios([(3, 2)], less=1).median == 2.0
+    assert Spread.of([7.0]) == Spread(7.0, 7.0, 7.0, 1)
+
+
+@pytest.mark.parametrize(
+    ("times", "length"),
+    [
+        ([], 0),
+        ([(0, 1)], 1),
+        ([(0, 1), (0, 1)], 1),
+        ([(0, 1), (0, 3), (1, 2), (3, 4)], 3),
+        ([(0, 1), (1, 2), (2, 3)], 3),
+    ],
+)
+def test_what_overlaps_does_not_depend(times: list[tuple[int, int]], length: int) -> None:
+    assert costs.depth({"began": began, "ended": ended} for began, ended in times) == length
+
+
+def test_the_size_of_an_item() -> None:
+    assert costs.item_size({"id": {"S": "ab"}, "n": {"N": "-123"}, "m": {"M": {"k": {"S": "v"}}}}) == 15
+
+
+def test_a_call_lasts_as_long_as_its_effect() -> None:
+    least = 0.01 * 1769 / 512 + 3 * prices.ROUND_TRIP
+    assert prices.duration(CASE, 512) == pytest.approx(least + prices.EFFECT["start"])
+    assert prices.duration({**CASE, "wcu": 0.0}, 512) == pytest.approx(least)
+
+
+def test_the_price_of_a_million() -> None:
+    price = prices.price(CASE, 512, "arm64")
+    assert price.gateway == pytest.approx(3.50)
+    assert price.database == pytest.approx(2 * 0.125 + 16 * 0.625)
+    assert price.functions == pytest.approx(0.20 + prices.duration(CASE, 512) * 0.5 * 13.3334)
+    assert price.total == pytest.approx(price.gateway + price.functions + price.database + price.logs)
+    assert prices.price({**CASE, "gateway": False}, 512, "arm64").gateway == 0
+
+
+def test_the_rows_that_are_loaded_are_a_history() -> None:
+    rows = list(samples.history(long_history(200)))
+    container, last = rows[-1]
+    assert container.log_count == 200
+    assert [int(item["seq"]["N"]) for _, item in rows] == list(range(1, 201))
+    assert sum(container.to_counts.values()) == sum(container.from_counts.values()) == 200
+    assert last["to_status"]["S"] == container.status
+
+
+def pins(path: Path) -> dict[str, str]:
+    return dict(re.findall(r"^([a-z0-9-]+)(?:\[[a-z]+\])?==(\S+)$", path.read_text(), re.MULTILINE))
+
+
+@pytest.mark.parametrize("peer", ["boto3", *PEERS])
+def test_peers_have_the_versions_that_we_have(peer: str) -> None:
+    ours = pins(ROOT / "layers" / "common" / "requirements.txt")
+    theirs = pins(HERE / "peers" / peer / "requirements.txt")
+    assert "botocore" in theirs
+    assert {name: version for name, version in theirs.items() if name in ours}.items() <= ours.items()
