@@ -111,6 +111,6 @@ def _price(found: Results) -> Figure:
     axes.bar_label(bars, labels=[f"${cost.total:,.2f}" for cost in costs], padding=3)
     axes.set_xlabel("US dollars")
     axes.set_title("Price of a million calls", loc="left")
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False, loc="upper right")
     axes.spines[["top", "right"]].set_visible(False)
     return figure

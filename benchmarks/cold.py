@@ -29,6 +29,7 @@ from benchmarks.figures import Spread, middle, ratios
 from benchmarks.progress import bar
 from benchmarks.runs import Cold
 from benchmarks.targets import WORK, Target, Targets
+from local import template
 
 OPERATIONS = ("start", "stop", "force_stop", "restart", "pause", "resume")
 
@@ -118,7 +119,10 @@ def _order(function: str) -> tuple[int, str]:
 
 
 def _functions(functions: tuple[str, ...], targets: Targets, key_set: str, token: str) -> dict[str, _Start]:
-    of_token = {"TOKEN_ALGORITHM": "RS256", "JWKS_URL": key_set}
+    # As it is deployed with an identity provider; only that this one is not on https.
+    parameters = {"TokenAlgorithm": "RS256", "JwksUrl": "https://example.com/jwks.json"}
+    deployed = template.load(parameters=parameters).functions["AuthorizerFunction"].environment
+    of_token = {**deployed, "JWKS_URL": key_set}
     return {
         name: _start(targets.functions[name], name, targets, of_token if name == "authorizer" else {}, token)
         for name in functions

@@ -9,9 +9,15 @@
 With CHECK set it writes there what it saw, and its time counts for nothing.
 """
 
+from __future__ import annotations
+
 import os
 import sys
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    # It is no part of the interpreter's start, which is measured too.
+    from typing import Any
 
 CHECK = os.environ.get("CHECK")
 
