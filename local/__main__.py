@@ -7,8 +7,8 @@ import logging
 import os
 import signal
 import sys
-import threading
 from collections.abc import Sequence
+from queue import SimpleQueue
 from types import FrameType
 
 from local import tokens
@@ -37,10 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def serve() -> int:
     """Serve until SIGINT or SIGTERM. 0, or 2 for what the caller can mend, with one line that says what."""
-    ended = threading.Event()
+    # The one queue that a signal handler may put into, even when the next signal comes while it does.
+    ended: SimpleQueue[int] = SimpleQueue()
 
-    def end(_signal: int, _frame: FrameType | None) -> None:
-        ended.set()
+    def end(number: int, _frame: FrameType | None) -> None:
+        ended.put(number)
 
     signal.signal(signal.SIGINT, end)
     signal.signal(signal.SIGTERM, end)
@@ -82,9 +83,9 @@ def serve() -> int:
         return _fail(str(error))
     try:
         with announced(stack):
-            if not ended.is_set():
+            if ended.empty():
                 print(_welcome(stack.url, stack.database, tokens.token("operator")), flush=True)
-            ended.wait()
+            ended.get()
     finally:
         stack.stop()
     return 0
