@@ -72,8 +72,9 @@ def measure(targets: Targets, rounds: int, *, quick: bool) -> dict[str, Any]:
         # Each beside the baseline, which runs before it and after it by turns.
         trains = {name: [start.ready, start.answered] for name, start in starts.items()}
         trains |= {_PLAIN: [plain], **{name: [piece] for name, piece in pieces.items()}}
-        for cold in (nothing, client, *(cold for train in trains.values() for cold in train)):
-            cold.cpu(targets.python)  # fills the disk's cache
+        # The first runs fill the disk's cache.
+        for cold in (nothing, client, *(cold for train in trains.values() for cold in train if not quick)):
+            cold.cpu(targets.python)
         samples_of: dict[str, list[list[float]]] = {name: [] for name in trains}
         for turn in bar(range(rounds), "cold starts", "round"):
             bare.append(nothing.cpu(targets.python))

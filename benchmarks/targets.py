@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -78,8 +79,12 @@ def prepare() -> Targets:
     WORK.mkdir(parents=True, exist_ok=True)
     python = _interpreter()
     stack = template.load()
-    built = _sam_build(WORK / "build", ROOT / "template.yaml")
-    plain = _sam_build(WORK / "build-plain", _template_of_plain_layer(), LAYER)
+    # pip waits for the network most of the time.
+    with ThreadPoolExecutor(1) as pool:
+        building = pool.submit(_build)
+        peers = {name: _peer(name) for name in PEERS}
+        stock = _installed("boto3")
+        built, plain = building.result()
     tables = {
         "CONTAINERS_TABLE": stack.physical_name("ContainersTable"),
         "STATUS_LOGS_TABLE": stack.physical_name("StatusLogsTable"),
@@ -96,8 +101,8 @@ def prepare() -> Targets:
         python=python,
         functions=functions,
         without_bytecode=without_bytecode,
-        peers={name: Target(PEERS[name], (_peer(name),), tables, resource=True) for name in PEERS},
-        stock=Target("boto3", (_installed("boto3"),)),
+        peers={name: Target(PEERS[name], (folder,), tables, resource=True) for name, folder in peers.items()},
+        stock=Target("boto3", (stock,)),
         bare=Target("json.dumps", (HERE / "bare",), {"BENCHMARK_PAGE": str(WORK / "page.json")}),
         stack=stack,
     )
@@ -123,6 +128,14 @@ def _interpreter() -> Path:
     if not (folder / "bin" / "python").exists():
         _run(_SAM / "python", "-m", "venv", "--clear", "--without-pip", folder)
     return folder / "bin" / "python"
+
+
+def _build() -> tuple[Path, Path]:
+    """Our functions and layer, and the layer as SAM builds it by itself; one by one, since they share a folder."""
+    return (
+        _sam_build(WORK / "build", ROOT / "template.yaml"),
+        _sam_build(WORK / "build-plain", _template_of_plain_layer(), LAYER),
+    )
 
 
 def _sam_build(folder: Path, source: Path, *resources: str) -> Path:
