@@ -55,7 +55,7 @@ simulate: $(VENV)/ready ## Run callers, events and sweeps against faults on a vi
 simulate-mutants: $(VENV)/ready ## Take out what keeps the invariants, one by one: the simulation has to notice
 	cd tests && $(abspath $(BIN))/python -m simulation.mutants --jobs $(JOBS)
 
-bench: $(VENV)/ready $(VENV)/sam/ready $(VENV)/bench-ready ## Measure speed and costs, and write them down (QUICK=1 only tries it; ONLY=cold,warm,...)
+bench: $(VENV)/ready $(VENV)/sam/ready ## Measure speed and costs, and write them down (QUICK=1 only tries it; ONLY=cold,warm,...)
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
 
 build: $(VENV)/sam/ready ## Build the functions and the layer
@@ -102,7 +102,7 @@ $(VENV)/serves: local/requirements.txt layers/common/requirements.txt clients/py
 	@$(BIN)/pip install --quiet --disable-pip-version-check --requirement local/requirements.txt >&2
 	@touch $@
 
-$(VENV)/ready: $(VENV)/serves requirements.txt
+$(VENV)/ready: $(VENV)/serves requirements.txt benchmarks/requirements.txt
 	@echo "Installing what the tests need (once; about half a minute)" >&2
 	@$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.txt >&2
 	@touch $@
@@ -113,11 +113,6 @@ $(VENV)/sam/ready: tests/e2e/requirements.txt
 	@echo "Installing SAM CLI into $(VENV)/sam (once; about half a minute)" >&2
 	@$(PYTHON_OF_FUNCTIONS) -m venv $(VENV)/sam
 	@$(VENV)/sam/bin/pip install --quiet --disable-pip-version-check --requirement $< >&2
-	@touch $@
-
-# In the project's own environment, which is made anew when its requirements change.
-$(VENV)/bench-ready: benchmarks/requirements.txt $(VENV)/ready
-	@$(BIN)/pip install --quiet --disable-pip-version-check --requirement $< >&2
 	@touch $@
 
 $(VENV)/checkov/ready: tests/template/requirements-checkov.txt
