@@ -8,6 +8,7 @@ install   the packages of requirements.txt, all of them pinned, as wheels for th
 cut       botocore's models to the operations in use, its endpoints to the services in use
 prune     what no function imports, and the symbols of extension modules
 stand in  for modules that others import, and of which no function uses anything, with those of standins/
+untype    what only type checkers read of dictionaries
 compile   .pyc files whose validity is not checked: the layer is read-only, and all its files have one date
 
 The same sources give the same bytes. The build fails when it would leave out something that is used: an operation that
@@ -79,6 +80,9 @@ UNUSED = (
 # Of what describes a package: Amazon Inspector knows it by its METADATA, and licences go with the code.
 _KEPT_OF_DIST_INFO = re.compile(r"METADATA|(licenses/|LICEN[CS]E|NOTICE|COPYING|AUTHORS).*")
 
+TYPED = ("pydantic_core/core_schema.py",)
+"""Modules that describe so many dictionaries to type checkers that it shows in a function's start."""
+
 _EPOCH = 315532800  # 1980-01-01, the first day that a zip file knows
 
 
@@ -99,6 +103,7 @@ def build(target: Path, architecture: str) -> None:
     cut(root / "botocore" / "data")
     prune(root)
     stand_in(root, HERE / "standins")
+    untype(root)
     drop_symbols(root)
     compile_all(target)
     normalise(root)
@@ -297,6 +302,19 @@ def stand_in(root: Path, standins: Path) -> None:
             if not any(folder.iterdir()):
                 folder.rmdir()
     shutil.copytree(standins, root, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def untype(root: Path) -> None:
+    """Make a plain dictionary of every TypedDict in TYPED: it is one when the program runs."""
+    for name in TYPED:
+        tree, typed = ast.parse((root / name).read_text(encoding="utf-8")), {"TypedDict"}
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef) and typed & {ast.unparse(base) for base in node.bases}:
+                typed.add(node.name)
+                node.bases, node.keywords, node.body = [ast.Name("dict")], [], [ast.Pass()]
+        if len(typed) == 1:
+            raise BuildError(f"{name} has no TypedDict any more: look at TYPED in build.py")
+        (root / name).write_text(ast.unparse(ast.fix_missing_locations(tree)), encoding="utf-8")
 
 
 def module_name(path: Path) -> str:

@@ -180,13 +180,14 @@ STANDINS = LIBRARY.parent / "standins"
 def stood_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The packages that have stand-ins, and what stands in."""
     root = tmp_path_factory.mktemp("stood-in")
-    for package in sorted(path.name for path in STANDINS.iterdir() if path.is_dir()):
+    for package in [*sorted(path.name for path in STANDINS.iterdir() if path.is_dir()), "pydantic_core"]:
         spec = importlib.util.find_spec(package)
         assert spec is not None
         assert spec.origin is not None
         ignored = shutil.ignore_patterns("__pycache__", "data")
         shutil.copytree(Path(spec.origin).parent, root / package, ignore=ignored)
     build.stand_in(root, STANDINS)
+    build.untype(root)
     return root
 
 
@@ -204,7 +205,11 @@ def test_clients_and_models_work_with_the_stand_ins(stood_in: Path) -> None:
         import pydantic
         class Model(pydantic.BaseModel):
             number: int
-        assert Model(number="1").number == 1
+            other: "Model | None" = None
+        assert Model(number="1", other={{"number": 2}}).other.number == 2
+        from pydantic_core import core_schema
+        assert core_schema.IntSchema.__bases__ == core_schema.BeforeValidatorFunctionSchema.__bases__ == (dict,)
+        assert core_schema.int_schema(ge=1) == {{"type": "int", "ge": 1}}
         folders = ({str(stood_in)!r},)
         assert {{botocore.docs.__file__, pydantic.plugin.__file__}} <= {{m.__file__ for m in sys.modules.values()
             if getattr(m, "__file__", None) and m.__file__.startswith(folders)}}
@@ -246,6 +251,12 @@ def test_a_name_that_a_stand_in_lacks_is_noticed(tmp_path: Path, imports: str) -
     standins = tree(tmp_path / "standins", {"package/part.py": "Known = 1"})
     with pytest.raises(build.BuildError, match=r"package/user\.py imports Gone of package\.part"):
         build.stand_in(root, standins)
+
+
+def test_nothing_to_untype_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "TYPED", ("module.py",))
+    with pytest.raises(build.BuildError, match=r"module\.py has no TypedDict any more"):
+        build.untype(tree(tmp_path, {"module.py": "class A(dict):\n    a: int\n"}))
 
 
 def test_a_stand_in_for_nothing_is_noticed(tmp_path: Path) -> None:

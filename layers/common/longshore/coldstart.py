@@ -6,9 +6,12 @@ collector rests until `ready`.
 """
 
 import gc
+import os
 from collections.abc import Callable
 
 gc.disable()
+# Else Python asks how it was built where time zones are, since pydantic knows of them. Here all times are UTC.
+os.environ.setdefault("PYTHONTZPATH", "")
 
 
 def ready(*needs: Callable[[], object]) -> None:
