@@ -4,11 +4,13 @@ import fcntl
 import os
 import pty
 import re
+import signal
 import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -28,15 +30,26 @@ def run(arguments: Sequence[str], env: Mapping[str, str]) -> "subprocess.Complet
     return subprocess.run([COMMAND, *arguments], env=env, capture_output=True, text=True, timeout=120, check=False)
 
 
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """What is started meanwhile heeds SIGINT. It would inherit that a shell's background ignores it."""
+    as_it_was = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, as_it_was)
+
+
 class Terminal:
     """The command on a terminal, which is what both stdout and stderr are. A context manager."""
 
     def __init__(self, arguments: Sequence[str], env: Mapping[str, str]) -> None:
         self._parent, child = pty.openpty()
         fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 40, WIDTH, 0, 0))
-        self._process = subprocess.Popen(
-            [COMMAND, *arguments], env=env, stdin=child, stdout=child, stderr=child, start_new_session=True
-        )
+        with interruptible():
+            self._process = subprocess.Popen(
+                [COMMAND, *arguments], env=env, stdin=child, stdout=child, stderr=child, start_new_session=True
+            )
         os.close(child)
         self.raw = ""
 
@@ -62,7 +75,7 @@ class Terminal:
 
     def interrupt(self) -> None:
         """Ctrl-C."""
-        self._process.send_signal(2)
+        self._process.send_signal(signal.SIGINT)
 
     def end(self) -> int:
         """Read all that is printed, and wait for the end. The exit code."""

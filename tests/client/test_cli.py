@@ -1,6 +1,7 @@
 """The command `longshore`, run as a program against the local stack."""
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 from api_client import Api
 from client.lossy_proxy import LossyProxy
-from client.terminal import COMMAND, Terminal, environment, run
+from client.terminal import COMMAND, Terminal, environment, interruptible, run
 from invariants import check
 
 from local import tokens
@@ -228,19 +229,20 @@ def test_follow(env: dict[str, str], stack: LocalStack, api: Api, seeder: Seeder
     """Each row once, in order, while replies get lost; the JSON is a row to a line."""
     seeder.add(fresh_id, ["stopped", "running", "stopped"])
     with LossyProxy(stack.url) as proxy:
-        following = subprocess.Popen(
-            [COMMAND, "logs", fresh_id, "--follow", "--json", "--limit", "2"],
-            env={**env, "LONGSHORE_URL": proxy.url},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        with interruptible():
+            following = subprocess.Popen(
+                [COMMAND, "logs", fresh_id, "--follow", "--json", "--limit", "2"],
+                env={**env, "LONGSHORE_URL": proxy.url},
+                stdout=subprocess.PIPE,
+                text=True,
+            )
         try:
             assert following.stdout
             told = [json.loads(following.stdout.readline()) for _ in range(2)]
             for operation in ("start", "restart", "pause", "stop"):
                 assert api.post(fresh_id, operation).status_code == 200
             told += [json.loads(following.stdout.readline()) for _ in range(5)]
-            following.send_signal(2)
+            following.send_signal(signal.SIGINT)
             rest, _ = following.communicate(timeout=60)
         finally:
             following.kill()
