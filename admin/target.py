@@ -71,21 +71,26 @@ class Target:
         return self.cluster
 
     def dynamodb(self) -> DynamoDBClient:
-        return self._client("dynamodb")  # type: ignore[no-any-return]
+        client: DynamoDBClient = self._client("dynamodb")
+        return client
 
     def ecs(self) -> ECSClient:
-        return self._client("ecs")  # type: ignore[no-any-return]
+        client: ECSClient = self._client("ecs")
+        return client
 
     def ec2(self) -> EC2Client:
-        return self._client("ec2")  # type: ignore[no-any-return]
+        client: EC2Client = self._client("ec2")
+        return client
 
     def events(self) -> EventBridgeClient:
-        return self._client("events")  # type: ignore[no-any-return]
+        client: EventBridgeClient = self._client("events")
+        return client
 
     def functions(self) -> LambdaClient:
         # A sweep that was begun twice does no harm, but waiting for it twice is of no use.
         config = Config(connect_timeout=5, read_timeout=_INVOCATION_SECONDS, retries={"total_max_attempts": 1})
-        return self.make("lambda", config)  # type: ignore[no-any-return]
+        client: LambdaClient = self.make("lambda", config)
+        return client
 
     def _client(self, service: str) -> Any:
         return self.make(service, Config(connect_timeout=5, read_timeout=15, retries=_RETRIES, max_pool_connections=32))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from tqdm import tqdm
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 def bar(items: Iterable[T], what: str, unit: str, total: int | None = None) -> Iterable[T]:
     """The items, with a bar that goes along with them."""
-    shown: Any = tqdm(
+    shown: Iterable[T] = tqdm(
         items, desc=what, unit=f" {unit}s", unit_scale=total is not None and total > 10_000, total=total, disable=None
     )
-    return shown  # type: ignore[no-any-return]
+    return shown
