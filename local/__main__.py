@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import select
 import signal
+import socket
 import sys
 from collections.abc import Sequence
-from queue import SimpleQueue
-from types import FrameType
 
 from local import tokens
 
@@ -37,14 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def serve() -> int:
     """Serve until SIGINT or SIGTERM. 0, or 2 for what the caller can mend, with one line that says what."""
-    # The one queue that a signal handler may put into, even when the next signal comes while it does.
-    ended: SimpleQueue[int] = SimpleQueue()
-
-    def end(number: int, _frame: FrameType | None) -> None:
-        ended.put(number)
-
-    signal.signal(signal.SIGINT, end)
-    signal.signal(signal.SIGTERM, end)
+    end = told_to_end()
     logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
     logging.getLogger("local").setLevel(logging.INFO)
 
@@ -83,12 +76,28 @@ def serve() -> int:
         return _fail(str(error))
     try:
         with announced(stack):
-            if ended.empty():
+            if not select.select([end], [], [], 0)[0]:
                 print(_welcome(stack.url, stack.database, tokens.token("operator")), flush=True)
-            ended.get()
+            end.recv(1)
     finally:
         stack.stop()
     return 0
+
+
+def told_to_end() -> socket.socket:
+    """A socket that can be read from once SIGINT or SIGTERM has come.
+
+    Python runs a signal's handler between two of its instructions. One that arrives just before the main thread blocks,
+    in a queue or for an event, does not wake it, and the handler would wait with it for ever. A wakeup descriptor is
+    written to by the signal itself, whichever thread gets it.
+    """
+    told, tell = socket.socketpair()
+    tell.setblocking(False)
+    signal.set_wakeup_fd(tell.detach(), warn_on_full_buffer=False)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # A signal is written down only where it has a handler.
+        signal.signal(number, lambda *_: None)
+    return told
 
 
 def _fail(message: str) -> int:

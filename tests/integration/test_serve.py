@@ -33,3 +33,16 @@ def test_it_serves_until_it_is_told_to_end(tmp_path: Path, times: int) -> None:
         finally:
             process.kill()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_signal_that_another_thread_gets_ends_it_too() -> None:
+    """The system gives a signal to any thread that takes it, and does not wake the main one for it."""
+    program = (
+        "import signal, threading\n"
+        "from local.__main__ import told_to_end\n"
+        "end = told_to_end()\n"
+        "take = lambda: signal.pthread_kill(threading.get_ident(), signal.SIGTERM)\n"
+        "threading.Timer(0.2, take).start()\n"
+        "end.recv(1)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, timeout=60, check=False).returncode == 0
