@@ -78,7 +78,7 @@ fuzz: $(VENV)/ready ## Send what openapi.yaml allows and forbids to the local st
 lint: $(VENV)/ready ## Check style, types and layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy layers/common/longshore layers/common/build.py functions/*/app.py local admin clients/python/src benchmarks/*.py benchmarks/children tests/*.py tests/*/*.py
+	$(BIN)/mypy layers/common/longshore layers/common/builder functions/*/app.py local admin clients/python/src benchmarks/*.py benchmarks/children tests/*.py tests/*/*.py
 	$(BIN)/lint-imports --no-logo
 
 format: $(VENV)/ready ## Format the code

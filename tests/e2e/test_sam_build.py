@@ -35,7 +35,7 @@ def test_it_builds(built: Path) -> None:
     present = {entry.name for entry in (layer / "python").iterdir()}
     assert {"longshore", "botocore", "jwt", "pydantic", "aws_lambda_powertools"} <= present
     assert files_of(layer) == {name for name in files_of(layer) if name.startswith("python/")}
-    assert not present & {"boto3", "build.py", "Makefile", "requirements.txt"}
+    assert not present & {"boto3", "builder", "Makefile", "requirements.txt"}
 
 
 def test_what_is_deployed_is_small(built: Path) -> None:
@@ -61,8 +61,8 @@ def test_each_architecture_has_its_layer(built: Path) -> None:
 def test_building_again_gives_the_same_layer(built: Path, tmp_path: Path) -> None:
     (layer,) = template.load(built / "template.yaml").layers
     python = sam.SAM.with_name("python3.13")
-    source = template.ROOT / "layers" / "common" / "build.py"
-    ran = subprocess.run([python, "-I", source, tmp_path], capture_output=True, text=True)
+    command = [str(python), "-E", "-s", "-B", "-m", "builder", str(tmp_path)]
+    ran = subprocess.run(command, cwd=template.ROOT / "layers" / "common", capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
     assert digests(tmp_path) == digests(layer)
 

@@ -1,0 +1,1 @@
+"""Builds the layer; not a part of it."""

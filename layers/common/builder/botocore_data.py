@@ -1,0 +1,131 @@
+"""botocore's data, cut to the services and operations in use."""
+
+import ast
+import gzip
+import json
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from builder.errors import BuildError
+
+OPERATIONS: Mapping[str, frozenset[str]] = {
+    "dynamodb": frozenset({"GetItem", "PutItem", "Query", "Scan", "TransactWriteItems", "UpdateItem"}),
+    "ecs": frozenset({"DescribeContainerInstances", "DescribeTasks", "ListTasks", "RunTask", "StopTask"}),
+    "lambda": frozenset({"Invoke"}),
+    "secretsmanager": frozenset({"GetSecretValue"}),
+    "ssm": frozenset({"GetCommandInvocation", "SendCommand"}),
+}
+"""The AWS operations that the library calls, by botocore's names."""
+
+_LIST = "OPERATIONS in builder/botocore_data.py"
+
+
+def check_operations(sources: list[Path], data: Path) -> None:
+    """Whether OPERATIONS are those that the sources call, and botocore knows them all.
+
+    A call is told by its name: any attribute that is called like an operation of one of these services counts.
+    """
+    called = _called(sources)
+    for service, wanted in OPERATIONS.items():
+        known = _read(_newest(data, service) / "service-2")["operations"].keys()
+        if missing := sorted(wanted - known):
+            raise BuildError(f"botocore has no {service} operation {', '.join(missing)}: look at {_LIST}")
+        used = {operation for operation in known if snake_case(operation) in called}
+        if missing := sorted(used - wanted):
+            raise BuildError(f"the library calls {service} {', '.join(missing)}: add it to {_LIST}")
+        if idle := sorted(wanted - used):
+            raise BuildError(f"the library calls no {service} {', '.join(idle)}: take it from {_LIST}")
+
+
+def _called(sources: list[Path]) -> set[str]:
+    nodes = (node for source in sources for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))))
+    return {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+
+
+def snake_case(operation: str) -> str:
+    """A client's method for an operation whose name has no abbreviation in it, as none of ours has."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", operation).lower()
+
+
+def cut(data: Path) -> None:
+    """Reduce botocore's data to the services in OPERATIONS, and their models to these operations."""
+    models = {Path(name): _read(data / name) for name in ("partitions", "sdk-default-configuration", "_retry")}
+    prefixes = set()
+    for service, operations in OPERATIONS.items():
+        newest = _newest(data, service)
+        folder = Path(service, newest.name)
+        model = _read(newest / "service-2")
+        prefixes.add(model["metadata"]["endpointPrefix"])
+        models[folder / "service-2"] = cut_model(model, operations)
+        models[folder / "endpoint-rule-set-1"] = _read(newest / "endpoint-rule-set-1")
+        for extras in newest.glob("service-2.*-extras.json"):
+            models[folder / extras.stem] = _read(newest / extras.stem)
+    models[Path("endpoints")] = cut_endpoints(_read(data / "endpoints"), prefixes)
+    shutil.rmtree(data)
+    for name, model in models.items():
+        path = data / f"{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(_undocumented(model), separators=(",", ":")), encoding="utf-8")
+
+
+def cut_model(model: Any, operations: frozenset[str]) -> Any:
+    """A service's model with these operations and the shapes that they reach, and no other."""
+    kept = {name: operation for name, operation in model["operations"].items() if name in operations}
+    shapes: dict[str, Any] = {}
+    reached = list(_shape_names(kept))
+    while reached:
+        name = reached.pop()
+        if name not in shapes:
+            shapes[name] = model["shapes"][name]
+            reached += _shape_names(shapes[name])
+    ordered = {name: shape for name, shape in model["shapes"].items() if name in shapes}
+    return {**model, "operations": kept, "shapes": ordered}
+
+
+def cut_endpoints(endpoints: Any, services: set[str]) -> Any:
+    """The table of endpoints with these services alone. All partitions and their regions stay."""
+    partitions = [
+        {**partition, "services": {name: at for name, at in partition["services"].items() if name in services}}
+        for partition in endpoints["partitions"]
+    ]
+    return {**endpoints, "partitions": partitions}
+
+
+def _shape_names(node: Any) -> Iterator[str]:
+    """The names in `{"shape": NAME}`, however deep."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key == "shape" and isinstance(value, str):
+                yield value
+            else:
+                yield from _shape_names(value)
+    elif isinstance(node, list):
+        for item in node:
+            yield from _shape_names(item)
+
+
+def _undocumented(node: Any) -> Any:
+    """The same without its texts for people. A member that is called `documentation` is no text."""
+    if isinstance(node, dict):
+        items = node.items()
+        return {k: _undocumented(v) for k, v in items if not (k == "documentation" and isinstance(v, str))}
+    return [_undocumented(item) for item in node] if isinstance(node, list) else node
+
+
+def _newest(data: Path, service: str) -> Path:
+    """The folder of a service's latest API version, as botocore chooses it."""
+    versions = sorted(path.parent for path in data.glob(f"{service}/*/service-2.json*"))
+    if not versions:
+        raise BuildError(f"botocore has no service {service}: look at {_LIST}")
+    return versions[-1]
+
+
+def _read(path: Path) -> Any:
+    """A file of botocore's data by its path without extension, compressed or not."""
+    plain = path.with_name(f"{path.name}.json")
+    if plain.is_file():
+        return json.loads(plain.read_bytes())
+    return json.loads(gzip.decompress(path.with_name(f"{path.name}.json.gz").read_bytes()))
