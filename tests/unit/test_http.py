@@ -499,6 +499,20 @@ def test_a_request_s_line_is_as_powertools_would_write_it(log: Log, monkeypatch:
     assert len(log.text.splitlines()) == 2
 
 
+def test_the_time_of_a_line(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = [1736937000.0999, 1736937000.9999, 1736937001.0, 1767225599.5]
+    for moment in moments:
+        with monkeypatch.context() as patch:
+            patch.setattr(time, "time", lambda moment=moment: moment)
+            logs.tell("said", {})
+    assert [line["timestamp"] for line in log.lines] == [
+        "2025-01-15T10:30:00.099+00:00",
+        "2025-01-15T10:30:00.999+00:00",
+        "2025-01-15T10:30:01.000+00:00",
+        "2025-12-31T23:59:59.500+00:00",
+    ]
+
+
 def test_what_is_no_json_is_told_as_text(log: Log) -> None:
     assert logs.tell("said", {"it": CONTEXT})
     assert log.lines[0]["it"] == str(CONTEXT)

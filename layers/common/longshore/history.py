@@ -18,7 +18,7 @@ from longshore.models import NO_STATUS, Change, Container, StatusLog, StatusLogs
 
 
 class Counted(Protocol):
-    """What a page has to know of its container: a `Container` does, and so do its `Counters` alone."""
+    """What a page has to know of its container: a `Container` does, and so do the store's `Counters`."""
 
     @property
     def id(self) -> str: ...
@@ -28,16 +28,6 @@ class Counted(Protocol):
     def to_counts(self) -> dict[str, int]: ...
     @property
     def from_counts(self) -> dict[str, int]: ...
-
-
-class Counters(NamedTuple):
-    """The counters of a container's history, and whose it is."""
-
-    id: str
-    project_id: str
-    log_count: int
-    to_counts: dict[str, int]
-    from_counts: dict[str, int]
 
 
 class Span(NamedTuple):

@@ -22,7 +22,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from longshore.attributes import deserialize_item, serialize, serialize_item
 from longshore.clock import Clock, to_text
 from longshore.errors import ExternalServiceError
-from longshore.history import Counted, Counters, Entry, Span
+from longshore.history import Counted, Entry, Span
 from longshore.models import Container, IdempotencyRecord, Outcome, PendingOperation, StatusLog
 
 if TYPE_CHECKING:
@@ -77,6 +77,27 @@ class Replayed(NamedTuple):
     """A claim was refused because its Idempotency-Key is in use."""
 
     record: IdempotencyRecord
+
+
+class Counters(NamedTuple):
+    """The counters of a container's history, and whose it is. Those by status wait in its item until they are used."""
+
+    id: str
+    project_id: str
+    log_count: int
+    item: "Item"
+
+    @property
+    def to_counts(self) -> dict[str, int]:
+        return self._counts("to_counts")
+
+    @property
+    def from_counts(self) -> dict[str, int]:
+        return self._counts("from_counts")
+
+    def _counts(self, name: str) -> dict[str, int]:
+        counts = self.item[name]["M"] if name in self.item else {}
+        return {status: int(count["N"]) for status, count in counts.items()}
 
 
 def container_item(container: Container) -> "Item":
@@ -138,11 +159,7 @@ class Store:
         if item is None:
             return None
         total = int(item["log_count"]["N"]) if "log_count" in item else 0
-        counts = [
-            {status: int(count["N"]) for status, count in item[name]["M"].items()} if name in item else {}
-            for name in ("to_counts", "from_counts")
-        ]
-        return Counters(container_id, item["project_id"]["S"], total, *counts)
+        return Counters(container_id, item["project_id"]["S"], total, item)
 
     def record(self, record_id: str) -> IdempotencyRecord | None:
         """What is known of an Idempotency-Key within its 24 hours. One read."""
