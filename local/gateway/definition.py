@@ -1,0 +1,127 @@
+"""What the API's OpenAPI document says of its resources, methods and authorizers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from local.gateway.errors import GatewayError
+from local.template import Api
+
+_METHODS = {"get", "put", "post", "delete", "options", "head", "patch"}
+_ANY_METHOD = "x-amazon-apigateway-any-method"
+
+
+@dataclass(frozen=True)
+class Method:
+    """What a method of a resource leads to: a function by its logical id, or none; and who may pass, by name."""
+
+    integration: Mapping[str, Any]
+    function: str | None
+    authorizer: str | None
+
+
+@dataclass(frozen=True)
+class Route:
+    """One resource. A segment is literal text, `{name}`, or `{name+}` for all that is left."""
+
+    resource: str
+    segments: tuple[str, ...]
+    methods: Mapping[str, Method]
+
+    def match(self, path: Sequence[str]) -> dict[str, str] | None:
+        """The decoded path parameters, or None when the path is not this resource's."""
+        parameters = {}
+        for index, segment in enumerate(self.segments):
+            if segment.endswith("+}"):
+                rest = path[index:]
+                if not rest:
+                    return None
+                parameters[segment[1:-2]] = "/".join(rest)
+                return parameters
+            # An empty segment is a doubled slash: nothing is called that.
+            if index >= len(path) or not path[index]:
+                return None
+            if segment.startswith("{"):
+                parameters[segment[1:-1]] = path[index]
+            elif segment != path[index]:
+                return None
+        return parameters if len(path) == len(self.segments) else None
+
+    @property
+    def rank(self) -> tuple[int, ...]:
+        """Sorts what wins first: at each segment text before a parameter, and a greedy one last."""
+        return tuple(2 if s.endswith("+}") else 1 if s.startswith("{") else 0 for s in self.segments)
+
+
+@dataclass(frozen=True)
+class Authorizer:
+    """A function that judges requests by what `identity_sources` name of them, and how long its verdict is kept."""
+
+    name: str
+    function: str
+    identity_sources: tuple[str, ...]
+    ttl_seconds: int
+
+
+def routes_of(api: Api) -> list[Route]:
+    """All resources, in the order in which a path is tried on them. GatewayError."""
+    return sorted((_route(api, path, item) for path, item in api.body["paths"].items()), key=lambda route: route.rank)
+
+
+def authorizers_of(api: Api) -> dict[str, Authorizer]:
+    """By the names of their security schemes. GatewayError."""
+    return {name: _authorizer(api, name, scheme) for name, scheme in _schemes(api).items()}
+
+
+def _schemes(api: Api) -> Mapping[str, Any]:
+    schemes: Mapping[str, Any] = api.body.get("components", {}).get("securitySchemes", {})
+    return schemes
+
+
+def _route(api: Api, path: str, item: Mapping[str, Any]) -> Route:
+    methods = {}
+    for name, operation in item.items():
+        if name not in _METHODS and name != _ANY_METHOD:
+            continue
+        where = f"{name.upper()} {path}"
+        integration = operation.get("x-amazon-apigateway-integration")
+        if integration is None:
+            raise GatewayError(f"{where} has no integration")
+        kind = str(integration["type"]).lower()
+        if kind not in {"aws_proxy", "mock"}:
+            raise GatewayError(f"{where}: an integration of type {kind} is not known locally")
+        function = _function(api, integration["uri"], where) if kind == "aws_proxy" else None
+        # NONE is how SAM writes that a method is open; no scheme has that name.
+        security = [name for entry in operation.get("security", []) for name in entry if name != "NONE"]
+        if len(security) > 1 or not _schemes(api).keys() >= set(security):
+            raise GatewayError(f"{where}: security {security} is not known locally")
+        key = "ANY" if name == _ANY_METHOD else name.upper()
+        methods[key] = Method(integration, function, security[0] if security else None)
+    return Route(path, tuple(path.strip("/").split("/")), methods)
+
+
+def _authorizer(api: Api, name: str, scheme: Mapping[str, Any]) -> Authorizer:
+    definition = scheme.get("x-amazon-apigateway-authorizer")
+    if definition is None or definition.get("type") != "request":
+        raise GatewayError(f"{name}: only REQUEST authorizers are known locally")
+    sources = tuple(part.strip() for part in str(definition.get("identitySource", "")).split(",") if part)
+    for source in sources:
+        if not source.startswith(("method.request.header.", "method.request.querystring.")):
+            raise GatewayError(f"{name}: identity source {source} is not known locally")
+    return Authorizer(
+        name,
+        _function(api, definition["authorizerUri"], name),
+        sources,
+        int(definition.get("authorizerResultTtlInSeconds", 300)),
+    )
+
+
+def _function(api: Api, uri: str, where: str) -> str:
+    match = re.search(r"/functions/(.+)/invocations$", uri)
+    function = api.functions.get(match[1]) if match else None
+    if function is None:
+        raise GatewayError(f"{where}: no function of this stack behind {uri}")
+    return function

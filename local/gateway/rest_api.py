@@ -1,0 +1,96 @@
+"""API Gateway's REST API, emulated without sockets: a request in, a response out.
+
+Everything about the API comes from its OpenAPI document in the translated template. Where AWS documents a behaviour,
+the place is named; where it is only known by observation, the comment says so.
+
+    handle → size → route → throttle → authorize → integrate → respond
+                          any of them may end in a gateway response
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+
+from local.gateway.authorizer import Authorizers
+from local.gateway.definition import Method, routes_of
+from local.gateway.errors import RefusedError
+from local.gateway.exchange import Exchange, Invoke
+from local.gateway.integration import integrate
+from local.gateway.messages import Request, Response, segments
+from local.gateway.responses import GATEWAY_RESPONSE_STATUS, GatewayResponses
+from local.gateway.throttling import Throttle
+from local.template import Api
+
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-execution-service-limits-table.html
+BODY_LIMIT = 10 * 1024 * 1024
+HEAD_LIMIT = 10_240
+
+
+class Gateway:
+    """One REST API. `handle` is safe to call from many threads at once."""
+
+    def __init__(self, api: Api, invoke: Invoke, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` gives seconds, for throttling and the authorizer's cache. GatewayError."""
+        self._api = api
+        self._invoke = invoke
+        self._responses = GatewayResponses(api)
+        self._routes = routes_of(api)
+        self._authorizers = Authorizers(api, invoke, clock)
+        self._throttle = Throttle(api, clock)
+
+    @property
+    def routes(self) -> list[tuple[str, str]]:
+        """Every (METHOD, resource), those that answer preflights included."""
+        return [(method, route.resource) for route in self._routes for method in route.methods]
+
+    def handle(self, request: Request) -> Response:
+        """Answer a request. Never raises for what a client may send."""
+        exchange = Exchange(request, self._api)
+        try:
+            self._check_size(request)
+            method = self._match(exchange)
+            self._throttle.check(request.method, exchange.context["resourcePath"])
+            self._authorizers.authorize(exchange, method)
+            status, headers, body = integrate(self._api, self._invoke, exchange, method)
+        except RefusedError as refusal:
+            return self._responses.respond(refusal, exchange.context)
+        exchange.context["status"] = str(status)
+        return Response(status, headers, body, exchange.context)
+
+    def refuse(self, request: Request, response_type: str, status: int | None = None) -> Response:
+        """A gateway response for a request that the HTTP server could not take as far as `handle`."""
+        message = HTTPStatus(status or GATEWAY_RESPONSE_STATUS[response_type]).phrase
+        return self._responses.respond(
+            RefusedError(response_type, message, status), Exchange(request, self._api).context
+        )
+
+    def _check_size(self, request: Request) -> None:
+        # The request line and the headers, with what separates them on the wire.
+        size = len(request.method) + len(request.raw_path) + len(request.raw_query) + len(request.protocol) + 5
+        size += sum(len(name) + len(value) + 4 for name, value in request.headers)
+        if size > HEAD_LIMIT:
+            raise RefusedError("DEFAULT_4XX", "Request Header Fields Too Large", 431)
+        if len(request.body) > BODY_LIMIT:
+            raise RefusedError("REQUEST_TOO_LARGE", "Request Too Long")
+
+    def _match(self, exchange: Exchange) -> Method:
+        path = segments(exchange.request.raw_path)
+        for route in self._routes:
+            parameters = route.match(path)
+            if parameters is None:
+                continue
+            method = route.methods.get(exchange.request.method) or route.methods.get("ANY")
+            # The resource is found first, and the method in it: no other resource is tried.
+            if method is None:
+                break
+            exchange.route = route
+            exchange.path_parameters = parameters
+            exchange.context["resourcePath"] = route.resource
+            return method
+        # By observation. The gateway takes an Authorization header where no authorizer is for a Signature Version 4,
+        # and IncompleteSignature has no gateway response of its own. (Its message would quote the header.)
+        if exchange.request.header("Authorization"):
+            raise RefusedError("DEFAULT_4XX", "Authorization header is not a complete signature", 403)
+        raise RefusedError("MISSING_AUTHENTICATION_TOKEN", "Missing Authentication Token")
