@@ -1,0 +1,113 @@
+"""The local stack as a whole: what it makes of a template, and what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+from small_api import TEMPLATE
+
+from local import template, tokens
+from local.provision import ProvisionError, provision
+from local.stack import LocalStack
+
+
+def test_the_key_is_made_once_and_is_the_owners_alone(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "key"
+    with ThreadPoolExecutor(8) as pool:
+        keys = set(pool.map(lambda _: tokens.key(path), range(8)))
+    assert len(keys) == 1
+    assert len(keys.pop()) == 64
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [file.name for file in path.parent.iterdir()] == ["key"]
+
+
+WHOLE = """
+  Table:
+    Type: AWS::DynamoDB::Table
+    Properties:
+      BillingMode: PAY_PER_REQUEST
+      DeletionProtectionEnabled: true
+      AttributeDefinitions:
+        - {AttributeName: id, AttributeType: S}
+        - {AttributeName: at, AttributeType: N}
+        - {AttributeName: kind, AttributeType: S}
+      KeySchema: [{AttributeName: id, KeyType: HASH}, {AttributeName: at, KeyType: RANGE}]
+      LocalSecondaryIndexes:
+        - IndexName: local
+          KeySchema: [{AttributeName: id, KeyType: HASH}, {AttributeName: kind, KeyType: RANGE}]
+          Projection: {ProjectionType: ALL}
+      GlobalSecondaryIndexes:
+        - IndexName: global
+          KeySchema: [{AttributeName: kind, KeyType: HASH}]
+          Projection: {ProjectionType: KEYS_ONLY}
+      TimeToLiveSpecification: {AttributeName: expires_at, Enabled: true}
+  Secret: {Type: AWS::SecretsManager::Secret, Properties: {GenerateSecretString: {}}}
+  Document:
+    Type: AWS::SSM::Document
+    Properties: {DocumentType: Command, Content: {schemaVersion: "2.2", mainSteps: []}}
+"""
+
+WHOLE_HANDLER = """
+import os
+import boto3
+
+def handler(event, context):
+    name = boto3.client("dynamodb").list_tables()["TableNames"][0]
+    return {"statusCode": 200, "body": name + " " + os.environ["AWS_ACCESS_KEY_ID"]}
+"""
+
+
+@pytest.fixture
+def whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(tokens, "KEY_FILE", tmp_path / "key")
+    # What must not be seen while the stack runs, and must be there again afterwards.
+    monkeypatch.setenv("AWS_PROFILE", "production")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", "http://192.0.2.1")
+    path = tmp_path / "template.yaml"
+    path.write_text(TEMPLATE + WHOLE)
+    for name in ("echo", "auth"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "app.py").write_text(WHOLE_HANDLER)
+    return path
+
+
+def test_a_stack_starts_serves_and_leaves_no_trace(whole: Path) -> None:
+    before = dict(os.environ)
+    for _ in range(2):
+        with LocalStack(port=0, seed=False, template_path=whole) as stack:
+            answer = httpx.get(f"{stack.url}/open", trust_env=False)
+            assert answer.text == "longshore-Table longshorelocal"
+            assert stack.invoke("EchoFunction", {})["statusCode"] == 200
+            assert stack.table_name("Table") == "longshore-Table"
+            assert "AWS_PROFILE" not in os.environ
+        assert dict(os.environ) == before
+
+
+def test_what_the_template_declares_is_made_and_kept(whole: Path) -> None:
+    with LocalStack(port=0, seed=False, template_path=whole) as stack:
+        dynamodb = stack.client("dynamodb")
+        table = dynamodb.describe_table(TableName="longshore-Table")["Table"]
+        assert [index["IndexName"] for index in table["LocalSecondaryIndexes"]] == ["local"]
+        assert [index["IndexName"] for index in table["GlobalSecondaryIndexes"]] == ["global"]
+        assert not table["DeletionProtectionEnabled"]
+        ttl = dynamodb.describe_time_to_live(TableName="longshore-Table")["TimeToLiveDescription"]
+        assert ttl == {"TimeToLiveStatus": "ENABLED", "AttributeName": "expires_at"}
+        secret = stack.client("secretsmanager").get_secret_value(
+            SecretId="arn:aws:secretsmanager:us-east-1:123456789012:secret:longshore-Secret"
+        )
+        assert secret["SecretString"] == tokens.key()
+        document = stack.client("ssm").get_document(Name="longshore-Document")
+        assert json.loads(document["Content"]) == {"schemaVersion": "2.2", "mainSteps": []}
+
+        clients = {name: stack.client(name) for name in ("dynamodb", "secretsmanager", "ssm", "ecs", "events")}
+        dynamodb.put_item(TableName="longshore-Table", Item={"id": {"S": "a"}, "at": {"N": "1"}})
+        provision(template.load(whole), token_key="another", **clients)
+        assert dynamodb.scan(TableName="longshore-Table")["Count"] == 1
+        whole.write_text(whole.read_text().replace("IndexName: global", "IndexName: renamed"))
+        with pytest.raises(ProvisionError, match="longshore-Table"):
+            provision(template.load(whole), token_key="another", **clients)
