@@ -123,7 +123,7 @@ def register(
         assign_public_ip=assign_public_ip,
         placement_constraints=placement_constraint or [],
     )
-    wanted = Registration(id or new_container_id(), project, name, runtime, server).checked(found.ecs())
+    wanted = Registration(id or new_container_id(), project, name, runtime, server).checked(found)
     new = Registry.of(found).register(wanted)
     remark(f"Registered {name}: it is stopped, and can be started." if new else f"{name} is registered already.")
     print(wanted.id)

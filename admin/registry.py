@@ -41,8 +41,8 @@ class Registration:
     runtime: Runtime
     server_instance_id: str | None = None
 
-    def checked(self, ecs: ECSClient) -> Registration:
-        """Itself. AdminError for what ECS could never run."""
+    def checked(self, target: Target) -> Registration:
+        """Itself. AdminError for what the stack could never have ECS run."""
         check_id(self.id, "the id")
         check_id(self.project_id, "the project")
         if not self.name.strip() or len(self.name) > _LONGEST_NAME or not self.name.isprintable():
@@ -51,7 +51,14 @@ class Registration:
         check_pattern(self.runtime.security_groups, r"sg-[0-9a-f]{8,17}", "A security group")
         if self.server_instance_id is not None:
             self._check_server(self.server_instance_id)
-        self._check_launch(_task_definition(ecs, self.runtime.task_definition))
+        definition = _task_definition(target.ecs(), self.runtime.task_definition)
+        self._check_launch(definition)
+        for role in filter(None, (definition.get("taskRoleArn"), definition.get("executionRoleArn"))):
+            if not target.may_pass(role):
+                raise AdminError(
+                    f"The task definition {self.runtime.task_definition} names the role {role}, which the stack"
+                    f" {target.name} may not pass: add it to the stack's parameter TaskRoleArns, and deploy."
+                )
         return self
 
     def _check_server(self, server: str) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -33,11 +34,15 @@ _INVOCATION_SECONDS = 310
 
 @dataclass(frozen=True)
 class Target:
-    """A stack by its name and outputs. `make` makes a client of a service, with further settings of botocore's."""
+    """A stack by its name and outputs. `make` makes a client of a service, with further settings of botocore's.
+
+    `roles` are the ARNs, which may have wildcards, of the roles that it may pass to tasks; None where nobody asks.
+    """
 
     name: str
     outputs: Mapping[str, str]
     make: Callable[[str, Config], Any]
+    roles: Sequence[str] | None = None
 
     def output(self, name: str) -> str:
         """AdminError when the stack does not have it."""
@@ -69,6 +74,13 @@ class Target:
                 " deploy another stack for that."
             )
         return self.cluster
+
+    def may_pass(self, role: str) -> bool:
+        """Whether ECS gets this role, an ARN or a name, when the stack runs a task."""
+        if self.roles is None:
+            return True
+        allowed = self.roles if role.startswith("arn:") else [arn.rpartition("/")[2] for arn in self.roles]
+        return any(fnmatchcase(role, pattern) for pattern in allowed)
 
     def dynamodb(self) -> DynamoDBClient:
         client: DynamoDBClient = self._client("dynamodb")
@@ -117,7 +129,9 @@ def deployed(name: str, profile: str | None, region: str | None) -> Target:
     outputs = {each["OutputKey"]: each["OutputValue"] for each in stack.get("Outputs", [])}
     if "ContainersTableName" not in outputs:
         raise AdminError(f"The stack {name} is not one of Longshore, or its deployment is not complete.")
-    return Target(name, outputs, client)
+    parameters = {each["ParameterKey"]: each.get("ParameterValue", "") for each in stack.get("Parameters", [])}
+    roles = parameters.get("TaskRoleArns")
+    return Target(name, outputs, client, None if roles is None else [arn.strip() for arn in roles.split(",")])
 
 
 def local() -> Target:

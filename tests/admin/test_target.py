@@ -64,6 +64,48 @@ def test_schedules_have_the_stacks_name(stack: LocalStack, deployed: str, capsys
     assert ran(capsys, "--stack", deployed, "schedule", "remove", "late")[0] == 0
 
 
+def test_a_task_definition_whose_roles_the_stack_may_not_pass(
+    stack: LocalStack, deployed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """ECS would refuse each start. What the roles are allowed is known of a deployed stack alone."""
+    assert stack.template is not None
+    role = "arn:aws:iam::123456789012:role/{}"
+    pairs = [("service/web", "execution"), ("service/web", "other"), ("web", "execution"), ("worker-7", None)]
+    for number, (task, execution) in enumerate(pairs):
+        stack.client("ecs").register_task_definition(
+            family=f"roles-{number}",
+            taskRoleArn=role.format(task) if "/" in task else task,
+            **({"executionRoleArn": role.format(execution)} if execution else {}),
+            containerDefinitions=[{"name": "app", "image": "x", "memory": 128}],
+        )
+    body = {
+        # The emulated CloudFormation would show a list as Python has it, where AWS shows its text.
+        "Parameters": {"TaskRoleArns": {"Type": "String"}},
+        "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
+        "Outputs": {name: {"Value": value} for name, value in stack.template.outputs.items()},
+    }
+    allowed = [role.format(name) for name in ("service/web", "execution", "worker-*")]
+    for name, roles in (("longshore-roles", ", ".join(allowed)), ("longshore-none", "")):
+        stack.client("cloudformation").create_stack(
+            StackName=name,
+            TemplateBody=json.dumps(body),
+            Parameters=[{"ParameterKey": "TaskRoleArns", "ParameterValue": roles}],
+        )
+
+    def register(name: str, number: int) -> tuple[int, str]:
+        what = ("--project", PROJECT, "--name", "roles", "--task-definition", f"roles-{number}")
+        code = main(["--stack", name, "--region", "us-east-1", "register", *what])
+        return code, capsys.readouterr().err
+
+    assert [register("longshore-roles", number)[0] for number in range(4)] == [0, 1, 0, 0]
+    assert register("longshore-roles", 1)[1] == (
+        "error: The task definition roles-1 names the role arn:aws:iam::123456789012:role/other, which the stack"
+        " longshore-roles may not pass: add it to the stack's parameter TaskRoleArns, and deploy.\n"
+    )
+    assert [register("longshore-none", number)[0] for number in range(4)] == [1, 1, 1, 1]
+    assert register(deployed, 1)[0] == 0
+
+
 @pytest.mark.usefixtures("deployed", "stack")
 @pytest.mark.parametrize(
     ("arguments", "told"),
