@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -24,7 +25,7 @@ from longshore.outcomes import change_by_exit
 from longshore.store import Store
 
 from admin.errors import AdminError, explained
-from admin.registry import Registration, Registry, first_row
+from admin.registry import Registration, Registry, first_row, role_not_passed
 from admin.target import Target
 from admin.values import is_id
 
@@ -77,12 +78,22 @@ class Adoption:
     """The running tasks of one cluster, for one project."""
 
     def __init__(
-        self, ecs: ECSClient, ec2: EC2Client, registry: Registry, store: Store, *, cluster: str, project_id: str
+        self,
+        ecs: ECSClient,
+        ec2: EC2Client,
+        registry: Registry,
+        store: Store,
+        role_not_passed: Callable[[str], str | None],
+        *,
+        cluster: str,
+        project_id: str,
     ) -> None:
         self._ecs = ecs
         self._ec2 = ec2
         self._registry = registry
         self._store = store
+        # Asked once for each task definition.
+        self._role_not_passed = cache(role_not_passed)
         self._cluster = cluster
         self._project_id = project_id
 
@@ -93,6 +104,7 @@ class Adoption:
             target.ec2(),
             Registry.of(target),
             store_of(target),
+            partial(role_not_passed, target),
             cluster=cluster,
             project_id=project_id,
         )
@@ -171,7 +183,8 @@ class Adoption:
             platform_version=described.get("platformVersion"),
         )
         registration = Registration(base["container_id"], self._project_id, base["family"], runtime)
-        return Candidate(**base, wanted=registration, notes=tuple(_notes(described)))
+        role = self._role_not_passed(runtime.task_definition)
+        return Candidate(**base, wanted=registration, notes=tuple(_notes(described, role)))
 
     def _networks(self, described: Sequence[Any]) -> dict[str, dict[str, Any]]:
         """The security groups of the tasks' network interfaces, and whether they have a public address."""
@@ -267,7 +280,9 @@ def _why_not(described: Any, wanted: Filter, owned: set[str]) -> str | None:
     return None
 
 
-def _notes(described: Any) -> Iterator[str]:
+def _notes(described: Any, role: str | None) -> Iterator[str]:
+    if role is not None:
+        yield f"no later start: the stack may not pass the role {role} (parameter TaskRoleArns)"
     if described.get("group", "").startswith(_SERVICE):
         yield "its service will replace it when it stops"
     overrides = described.get("overrides", {})

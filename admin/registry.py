@@ -53,12 +53,12 @@ class Registration:
             self._check_server(self.server_instance_id)
         definition = _task_definition(target.ecs(), self.runtime.task_definition)
         self._check_launch(definition)
-        for role in filter(None, (definition.get("taskRoleArn"), definition.get("executionRoleArn"))):
-            if not target.may_pass(role):
-                raise AdminError(
-                    f"The task definition {self.runtime.task_definition} names the role {role}, which the stack"
-                    f" {target.name} may not pass: add it to the stack's parameter TaskRoleArns, and deploy."
-                )
+        role = _role_not_passed(target, definition)
+        if role is not None:
+            raise AdminError(
+                f"The task definition {self.runtime.task_definition} names the role {role}, which the stack"
+                f" {target.name} may not pass: add it to the stack's parameter TaskRoleArns, and deploy."
+            )
         return self
 
     def _check_server(self, server: str) -> None:
@@ -89,6 +89,16 @@ class Registration:
             raise AdminError("Only a Fargate task can be given a public address: leave --assign-public-ip out.")
         if runtime.placement_constraints and fargate:
             raise AdminError("A Fargate task cannot be placed: leave --placement-constraint out.")
+
+
+def role_not_passed(target: Target, task_definition: str) -> str | None:
+    """A role of the task definition that the stack may not pass, so that ECS would refuse to run it; else None."""
+    return _role_not_passed(target, _task_definition(target.ecs(), task_definition))
+
+
+def _role_not_passed(target: Target, definition: Any) -> str | None:
+    roles: list[str] = [definition[name] for name in ("taskRoleArn", "executionRoleArn") if definition.get(name)]
+    return next((role for role in roles if not target.may_pass(role)), None)
 
 
 def _task_definition(ecs: ECSClient, name: str) -> Any:

@@ -105,6 +105,20 @@ def test_a_task_definition_whose_roles_the_stack_may_not_pass(
     assert [register("longshore-none", number)[0] for number in range(4)] == [1, 1, 1, 1]
     assert register(deployed, 1)[0] == 0
 
+    def adopt(name: str, number: int) -> str:
+        which = ("--project", PROJECT, "--family", f"roles-{number}")
+        assert main(["--stack", name, "--region", "us-east-1", "adopt", *which]) == 0
+        return capsys.readouterr().out
+
+    for number in (0, 1):
+        stack.emulator.ecs.adopt_running("default", f"roles-{number}")
+    assert "no later start" not in adopt("longshore-roles", 0)
+    note = (
+        "no later start: the stack may not pass the role arn:aws:iam::123456789012:role/other (parameter TaskRoleArns)"
+    )
+    assert note in adopt("longshore-roles", 1)
+    assert "no later start" not in adopt(deployed, 1)
+
 
 @pytest.mark.usefixtures("deployed", "stack")
 @pytest.mark.parametrize(
