@@ -119,7 +119,7 @@ class LocalStack:
                 stack, runtime.invoke, rules_now=lambda: self.emulator.rules()
             )
             own: dict[str, Any] = {
-                "on_task_change": self._on_task_change,
+                "on_event": self._on_event,
                 "on_invoke": eventbridge.answer_invoke,
                 "docker": self._start_docker(),
             }
@@ -247,8 +247,8 @@ class LocalStack:
         """The name of a table, by its logical id in the template. KeyError."""
         return _started(self.template).physical_name(logical_id)
 
-    def _on_task_change(self, event: dict[str, Any]) -> None:
-        also: Callable[[dict[str, Any]], object] | None = self._emulator_options.get("on_task_change")
+    def _on_event(self, event: dict[str, Any]) -> None:
+        also: Callable[[dict[str, Any]], object] | None = self._emulator_options.get("on_event")
         if also is not None:
             also(event)
         if self._events and self._eventbridge is not None:

@@ -93,8 +93,8 @@ class Emulator:
 
     host, port: where to listen; port 0 takes a free one. Listen on 0.0.0.0 to be reached from containers.
     run_delay, stop_delay, command_delay: seconds until a task runs, exits after SIGTERM, a command ends.
-    on_task_change: called with each "ECS Task State Change" event, in order, from one thread, outside all
-        locks. While it runs, time goes on, but later events wait.
+    on_event: called with each event that ECS or Systems Manager sends to EventBridge, those of each in order, from one
+        thread, outside all locks. While it runs, time goes on, but later events wait.
     on_invoke: answers lambda:Invoke, for moto has no functions here; takes the function's name or ARN, the payload
         and whether the invocation is asynchronous. Raises AwsError.
     docker: runs the tasks as containers and the commands' scripts on this machine; without it both are simulated.
@@ -113,14 +113,14 @@ class Emulator:
         run_delay: float = 0.4,
         stop_delay: float = 0.3,
         command_delay: float = 0.1,
-        on_task_change: Callable[[dict[str, Any]], object] | None = None,
+        on_event: Callable[[dict[str, Any]], object] | None = None,
         on_invoke: Callable[[str, bytes, bool], InvokeAnswer] | None = None,
         docker: DockerEngine | None = None,
     ) -> None:
         self._host = host
         self._port = port
         self._delays = (run_delay, stop_delay, command_delay)
-        self._on_task_change = on_task_change
+        self._on_event = on_event
         self._on_invoke = on_invoke
         self._docker = docker
         self.faults = Faults()
@@ -221,13 +221,13 @@ class Emulator:
 
     def _deliver(self) -> None:
         while not self._stopping.wait(TICK):
-            for event in self.ecs.drain_events():
-                if self._on_task_change is None or self._stopping.is_set():
+            for event in [*self.ecs.drain_events(), *self.ssm.drain_events()]:
+                if self._on_event is None or self._stopping.is_set():
                     continue
                 try:
-                    self._on_task_change(event)
+                    self._on_event(event)
                 except Exception:
-                    log.exception("the receiver of an ECS event failed")
+                    log.exception("the receiver of an event failed")
 
     # ── a request ──
 

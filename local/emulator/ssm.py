@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Protocol
 
-from local.emulator.ecs import REGION, TaskSimulation
+from local.emulator.ecs import ACCOUNT, REGION, TaskSimulation
 from local.emulator.errors import AwsError
 
 UNKNOWN_FOR = timedelta(milliseconds=20)
@@ -188,6 +188,7 @@ class CommandSimulation:
         self._lock = threading.RLock()
         self._invocations: dict[tuple[str, str], Invocation] = {}
         self._forced: list[_Forced] = []
+        self._events: list[dict[str, Any]] = []
         self._disconnected: set[str] = set()
 
     # ── time ──
@@ -215,8 +216,15 @@ class CommandSimulation:
             dues = [invocation.next_due() for invocation in self._invocations.values()]
             return min((due for due in dues if due is not None), default=None)
 
+    def drain_events(self) -> list[dict[str, Any]]:
+        """The EventBridge events of the invocations since the last call, in order."""
+        with self._lock:
+            events, self._events = self._events, []
+            return events
+
     def _begin(self, invocation: Invocation) -> None:
         invocation.status = invocation.details = "InProgress"
+        self._tell(invocation, invocation.starts_at)
         script = invocation.script
         if self._host is not None and script is not None and (invocation.forced is None or invocation.forced[2]):
             invocation.on_host = True
@@ -238,23 +246,33 @@ class CommandSimulation:
             error = self._tasks.host_command(invocation.instance_id, action, ids, at)
         self._end(invocation, Outcome(0) if error is None else Outcome(1, error_output=error))
 
-    @staticmethod
-    def _end(invocation: Invocation, outcome: Outcome) -> None:
+    def _end(self, invocation: Invocation, outcome: Outcome) -> None:
         """Give the invocation its last status: what a test ordered, or what became of the script."""
-        if invocation.forced is not None:
-            ordered, code, _ = invocation.forced
-            invocation.status, invocation.details = OUTCOMES[ordered]
-            invocation.response_code = code if ordered == "Failed" else -1
-            if ordered == "Failed":
-                invocation.error_output = "failed to run commands: an injected fault"
-            return
-        invocation.output = outcome.output[:MAX_OUTPUT]
-        invocation.error_output = outcome.error_output[:MAX_ERROR_OUTPUT]
-        if outcome.exit_code is None:
-            invocation.status, invocation.details = OUTCOMES["TimedOut"]
-        else:
-            invocation.status = invocation.details = "Failed" if outcome.exit_code else "Success"
-            invocation.response_code = outcome.exit_code
+        _decide(invocation, outcome)
+        self._tell(invocation, invocation.ends_at)
+
+    def _tell(self, invocation: Invocation, at: datetime) -> None:
+        """https://docs.aws.amazon.com/systems-manager/latest/userguide/monitoring-systems-manager-event-examples.html"""
+        instance = f"instance/{invocation.instance_id}"
+        self._events.append(
+            {
+                "version": "0",
+                "id": self._uuid(),
+                "detail-type": "EC2 Command Invocation Status-change Notification",
+                "source": "aws.ssm",
+                "account": ACCOUNT,
+                "time": at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+                "region": invocation.region,
+                "resources": [f"arn:aws:ec2:{invocation.region}:{ACCOUNT}:{instance}"],
+                "detail": {
+                    "command-id": invocation.command_id,
+                    "document-name": invocation.document,
+                    "instance-id": invocation.instance_id,
+                    "requested-date-time": _stamp(invocation.requested_at),
+                    "status": invocation.status,
+                },
+            }
+        )
 
     # ── requests ──
 
@@ -400,6 +418,23 @@ class CommandSimulation:
         with self._lock:
             self.advance(self._now())
             return list(self._invocations.values())
+
+
+def _decide(invocation: Invocation, outcome: Outcome) -> None:
+    if invocation.forced is not None:
+        ordered, code, _ = invocation.forced
+        invocation.status, invocation.details = OUTCOMES[ordered]
+        invocation.response_code = code if ordered == "Failed" else -1
+        if ordered == "Failed":
+            invocation.error_output = "failed to run commands: an injected fault"
+        return
+    invocation.output = outcome.output[:MAX_OUTPUT]
+    invocation.error_output = outcome.error_output[:MAX_ERROR_OUTPUT]
+    if outcome.exit_code is None:
+        invocation.status, invocation.details = OUTCOMES["TimedOut"]
+    else:
+        invocation.status = invocation.details = "Failed" if outcome.exit_code else "Success"
+        invocation.response_code = outcome.exit_code
 
 
 def _stamp(value: datetime) -> str:

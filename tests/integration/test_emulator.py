@@ -121,7 +121,7 @@ def code(error: Any) -> str:
 @pytest.fixture
 def world() -> Iterator[World]:
     events: list[dict[str, Any]] = []
-    with Emulator(run_delay=0.1, stop_delay=0.1, command_delay=0.06, on_task_change=events.append) as emulator:
+    with Emulator(run_delay=0.1, stop_delay=0.1, command_delay=0.06, on_event=events.append) as emulator:
         world = World(emulator, events)
         yield world
         world.close()
@@ -206,7 +206,7 @@ def test_a_receiver_of_events_may_call_the_emulator_and_fail() -> None:
         seen.append(own.describe(event["resources"][0])["lastStatus"])
         raise ValueError("the receiver's own fault")
 
-    with Emulator(run_delay=0.05, on_task_change=receive) as emulator:
+    with Emulator(run_delay=0.05, on_event=receive) as emulator:
         own = World(emulator, [])
         own.run()
         eventually(lambda: len(seen) >= 2)
@@ -410,6 +410,29 @@ def test_document_and_instance_must_exist(world: World) -> None:
         world.send("pause", ["0" * 64])
     with pytest.raises(ssm.exceptions.InvocationDoesNotExist):
         ssm.get_command_invocation(CommandId="0" * 36, InstanceId=world.instance)
+
+
+def test_a_command_tells_of_itself(world: World) -> None:
+    ids = [world.running()["containers"][0]["runtimeId"]]
+    paused = world.send("pause", ids)
+    world.result(paused)
+    world.emulator.ssm.fail_next()
+    refused = world.send("unpause", ids)
+    world.result(refused)
+
+    def told() -> list[dict[str, Any]]:
+        return [event for event in list(world.events) if event["source"] == "aws.ssm"]
+
+    eventually(lambda: len(told()) == 4)
+    ((_, begun), (first, success), _, (second, failed)) = [
+        (event["detail"]["command-id"], event["detail"]["status"]) for event in told()
+    ]
+    assert (begun, first, success, second, failed) == ("InProgress", paused, "Success", refused, "Failed")
+    event = told()[1]
+    assert event["detail-type"] == "EC2 Command Invocation Status-change Notification"
+    assert event["resources"] == [f"arn:aws:ec2:us-east-1:123456789012:instance/{world.instance}"]
+    assert (event["detail"]["instance-id"], event["detail"]["document-name"]) == (world.instance, "freezer")
+    assert len({event["id"] for event in told()}) == 4
 
 
 def test_commands_can_be_made_to_fail(world: World) -> None:

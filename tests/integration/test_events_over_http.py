@@ -18,6 +18,7 @@ from invariants import all_rows, check
 from longshore.operations import LAST_ATTEMPT
 from settling import PATIENCE, eventually, make_overdue
 
+from local.runtime import FunctionError
 from local.seed import INSTANCE, Seeder
 from local.stack import LocalStack
 
@@ -33,13 +34,13 @@ TASKS: dict[str, dict[str, Any]] = {
 # these is more than two minutes old: no longer too young for the drift sweep.
 LONG_RUNNING = ["stopped", "running"] * 15
 
-# Every task event of the module's stack, in the order in which ECS sent them.
+# Every event of the module's stack, those of ECS and those of Systems Manager each in their order.
 TOLD: list[dict[str, Any]] = []
 
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[LocalStack]:
-    options = {**QUICK, "on_task_change": TOLD.append}
+    options = {**QUICK, "on_event": TOLD.append}
     with LocalStack(port=0, parameters=PARAMETERS, emulator_options=options) as local:
         for family, settings in TASKS.items():
             Seeder(local).task_definition(family, **settings)
@@ -51,6 +52,12 @@ def stack() -> Iterator[LocalStack]:
 def slow_starts(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
     """A task takes longer to come up than the wait."""
     monkeypatch.setattr(stack.emulator.ecs, "_run_delay", timedelta(seconds=2.5))
+
+
+@pytest.fixture
+def slow_hosts(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host takes longer to run a command than the wait."""
+    monkeypatch.setattr(stack.emulator.ssm, "_delay", timedelta(seconds=2.5))
 
 
 def settled(api: Api, container: str, status: str) -> dict[str, Any]:
@@ -70,6 +77,25 @@ def running(stack: LocalStack, seeder: Seeder, container: str) -> str:
 
 def told_of(container: str) -> list[dict[str, Any]]:
     return [event for event in list(TOLD) if event["detail"].get("startedBy") == container]
+
+
+def commands_for(stack: LocalStack, container: str) -> list[Any]:
+    """The commands that were sent to hosts for the container."""
+    return [each for each in stack.emulator.ssm.invocations() if each.comment.endswith(container)]
+
+
+def ended(stack: LocalStack, command_id: str) -> bool:
+    return all(each.ended for each in stack.emulator.ssm.invocations() if each.command_id == command_id)
+
+
+def told_of_success(container: str, stack: LocalStack) -> dict[str, Any]:
+    """The event of the container's newest command, once it has succeeded."""
+    command = commands_for(stack, container)[-1].command_id
+
+    def fits(event: dict[str, Any]) -> bool:
+        return (event["detail"].get("command-id"), event["detail"].get("status")) == (command, "Success")
+
+    return copy.deepcopy(eventually(lambda: [event for event in list(TOLD) if fits(event)])[0])
 
 
 def told_of_stop(container: str) -> dict[str, Any]:
@@ -345,6 +371,138 @@ def test_a_restart_whose_start_takes_longer_is_completed(
     assert {row["metadata"]["command"] for row in rows} == {"restart"}
     assert len({row["metadata"]["operation_id"] for row in rows}) == 1
     check(stack, fresh_id)
+
+
+# --- A host has run a command -----------------------------------------------------------------------------------------
+
+WAITING_FOR_A_HOST = [
+    (["stopped", "running"], "pause", "paused", ["paused"]),
+    (["stopped", "running", "paused"], "resume", "running", ["running"]),
+    (["stopped", "running", "paused"], "stop", "stopped", ["stopped"]),
+    (["stopped", "running", "paused"], "restart", "running", ["stopped", "running"]),
+]
+
+
+@pytest.mark.usefixtures("slow_hosts")
+@pytest.mark.parametrize(("before", "operation", "status", "adds"), WAITING_FOR_A_HOST)
+def test_what_waits_for_a_host_is_completed_by_its_event(
+    stack: LocalStack,
+    api: Api,
+    seeder: Seeder,
+    fresh_id: str,
+    before: list[str],
+    operation: str,
+    status: str,
+    adds: list[str],
+) -> None:
+    seeder.add(fresh_id, before)
+    assert api.post(fresh_id, operation, headers={"Idempotency-Key": fresh_id}).status_code == 202
+    settled(api, fresh_id, status)
+    rows = api.rows(fresh_id)[len(before) :]
+    assert [row["to_status"] for row in rows] == adds
+    assert {(row["triggered_by"], row["metadata"]["command"]) for row in rows} == {("user", operation)}
+    assert rows[0]["duration_ms"] >= 2000
+    # Nobody has asked the host a second time, and nobody is told anything else a second time.
+    assert len(commands_for(stack, fresh_id)) == 1
+    assert api.post(fresh_id, operation, headers={"Idempotency-Key": fresh_id}).status_code == 202
+    check(stack, fresh_id)
+
+
+def test_a_command_that_was_waited_for_is_no_news(stack: LocalStack, api: Api, seeder: Seeder, fresh_id: str) -> None:
+    seeder.add(fresh_id, ["stopped", "running"])
+    for operation in ("pause", "resume", "force-stop"):
+        assert api.post(fresh_id, operation).status_code == 200
+        before = all_rows(stack, fresh_id)
+        for _ in range(2):
+            event = told_of_success(fresh_id, stack)
+            assert stack.invoke("CommandFinishedFunction", event) == {"effect": "stale"}
+        assert all_rows(stack, fresh_id) == before
+
+
+@pytest.mark.usefixtures("slow_hosts")
+def test_the_command_of_another_operation_completes_nothing(
+    stack: LocalStack, api: Api, seeder: Seeder, fresh_id: str
+) -> None:
+    seeder.add(fresh_id, ["stopped", "running"])
+    accepted(api, fresh_id, "pause", "running")
+    settled(api, fresh_id, "paused")
+    old = told_of_success(fresh_id, stack)
+    accepted(api, fresh_id, "resume", "paused")
+    assert stack.invoke("CommandFinishedFunction", old) == {"effect": "stale"}
+    assert api.get(fresh_id).json()["data"]["status"] == "paused"
+    settled(api, fresh_id, "running")
+    check(stack, fresh_id)
+
+
+@pytest.mark.usefixtures("slow_hosts")
+def test_a_container_that_has_ended_meanwhile_was_not_paused(
+    stack: LocalStack, api: Api, seeder: Seeder, fresh_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own event may be late: that of the command looks at the task first."""
+    running(stack, seeder, fresh_id)
+    # No event but the one that is told below.
+    monkeypatch.setattr(stack, "_events", False)
+    accepted(api, fresh_id, "pause", "running")
+    event = told_of_success(fresh_id, stack)
+    (task,) = stack.emulator.ecs.live(started_by=fresh_id)
+    stack.emulator.ecs.exit(task.arn, 3)
+    told_of_stop(fresh_id)
+    assert stack.invoke("CommandFinishedFunction", event) == {"effect": "settled"}
+    row = api.rows(fresh_id)[-1]
+    assert (row["to_status"], row["metadata"]["exit_code"]) == ("failed", 3)
+    assert check(stack, fresh_id)["status"] == "failed"
+
+
+@pytest.mark.usefixtures("slow_hosts")
+def test_a_command_that_failed_is_left_to_the_sweep(
+    stack: LocalStack, api: Api, seeder: Seeder, fresh_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeder.add(fresh_id, ["stopped", "running"])
+    stack.emulator.ssm.fail_next(1, "Failed", 1)
+    accepted(api, fresh_id, "pause", "running")
+    (command,) = eventually(lambda: [each for each in commands_for(stack, fresh_id) if each.ended])
+    failed = {"detail": {"command-id": command.command_id, "instance-id": command.instance_id, "status": "Success"}}
+    # Whatever the event says: the command itself is asked.
+    assert stack.invoke("CommandFinishedFunction", failed) == {"effect": "foreign"}
+    assert api.get(fresh_id).json()["data"]["pending_operation"]["operation"] == "pause"
+    monkeypatch.setattr(stack.emulator.ssm, "_delay", timedelta())
+    make_overdue(stack, fresh_id)
+    stack.invoke("RecoverFunction", {"sweep": "operations"})
+    settled(api, fresh_id, "paused")
+    check(stack, fresh_id)
+
+
+def test_a_foreign_command_is_no_business_of_ours(stack: LocalStack, seeder: Seeder, fresh_id: str) -> None:
+    task = stack.client("ecs").describe_tasks(cluster="default", tasks=[running(stack, seeder, fresh_id)])["tasks"][0]
+    ssm = stack.client("ssm")
+    event = {"detail": {"command-id": "e8d3c0e4-71f7-4491-898f-c9b35bee5f3b", "instance-id": INSTANCE}}
+    assert stack.invoke("CommandFinishedFunction", event) == {"effect": "foreign"}
+    for comment in ("", f"container {fresh_id}", f"Longshore operation {'5e' * 12} of container {'0f' * 12}"):
+        sent = ssm.send_command(
+            DocumentName="longshore-HostCommandDocument",
+            InstanceIds=[INSTANCE],
+            Parameters={"action": ["unpause"], "runtimeIds": [task["containers"][0]["runtimeId"]]},
+            Comment=comment,
+        )["Command"]
+        eventually(lambda sent=sent: ended(stack, sent["CommandId"]))  # type: ignore[misc]
+        told = {"detail": {"command-id": sent["CommandId"], "instance-id": INSTANCE}}
+        effect = "stale" if comment.startswith("Longshore") else "foreign"
+        assert stack.invoke("CommandFinishedFunction", told) == {"effect": effect}
+
+
+def test_a_command_of_which_nothing_can_be_learned_comes_again(
+    stack: LocalStack, api: Api, seeder: Seeder, fresh_id: str
+) -> None:
+    seeder.add(fresh_id, ["stopped", "running"])
+    assert api.post(fresh_id, "pause").status_code == 200
+    event = told_of_success(fresh_id, stack)
+    stack.emulator.faults.add("ssm", "GetCommandInvocation", "InternalServerError", status=500, times=None)
+    try:
+        with pytest.raises(FunctionError, match="ExternalServiceError"):
+            stack.invoke("CommandFinishedFunction", event)
+    finally:
+        stack.emulator.faults.clear()
+    assert stack.invoke("CommandFinishedFunction", event) == {"effect": "stale"}
 
 
 # --- A server goes ----------------------------------------------------------------------------------------------------

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 from invariants import all_rows, check
+from settling import eventually
 
 from local import template, tokens
 from local.seed import INSTANCE, PROJECT, Seeder, container_id
 from local.stack import LocalStack
 
+LATER = "2999-01-01T00:00:00.000Z"
 EVENTS = template.ROOT / "events"
 # The containers of the seed that samples change.
 DEMO = {
@@ -128,6 +130,42 @@ def task_state_change(stack: LocalStack, event: Any) -> None:
     assert answer(stack, "task_state_change", event) == {"effect": "stale"}
 
 
+def command_finished(stack: LocalStack, event: Any) -> None:
+    """The sample is about a command that nobody has sent. Then one is sent for a pause that is pending."""
+    assert answer(stack, "command_finished", event) == {"effect": "foreign"}
+    container, operation = container_id(12), "5e" * 12
+    pending = {"id": operation, "operation": "pause", "step": "pause", "triggered_by": "user", "actor": "operator"}
+    times = dict.fromkeys(("started_at", "since"), "2025-01-15T10:30:00.000Z") | {"deadline": LATER}
+    changed = stack.client("dynamodb").update_item(
+        TableName=stack.table_name("ContainersTable"),
+        Key={"id": {"S": container}},
+        ReturnValues="ALL_NEW",
+        UpdateExpression="SET #operation = :operation, pending_shard = :shard, pending_deadline = :later",
+        ExpressionAttributeNames={"#operation": "operation"},
+        ExpressionAttributeValues={
+            ":operation": {"M": {name: {"S": value} for name, value in (pending | times).items()}},
+            ":shard": {"S": "0"},
+            ":later": {"S": LATER},
+        },
+    )
+    arn = changed["Attributes"]["task_arn"]["S"]
+    (task,) = stack.client("ecs").describe_tasks(cluster="default", tasks=[arn])["tasks"]
+    detail = event["detail"]
+    sent = stack.client("ssm").send_command(
+        DocumentName=detail["document-name"],
+        InstanceIds=[detail["instance-id"]],
+        Parameters={"action": ["pause"], "runtimeIds": [each["runtimeId"] for each in task["containers"]]},
+        Comment=f"Longshore operation {operation} of container {container}",
+    )["Command"]
+    eventually(lambda: all(each.ended for each in stack.emulator.ssm.invocations()))
+    # Where events are delivered, the command's own may have come first.
+    effect = answer(stack, "command_finished", {**event, "detail": {**detail, "command-id": sent["CommandId"]}})
+    assert effect in ({"effect": "settled"}, {"effect": "stale"})
+    row = all_rows(stack, container)[-1]
+    assert (row["from_status"], row["to_status"], row["triggered_by"]) == ("running", "paused", "user")
+    assert row["metadata"]["operation_id"] == operation
+
+
 def server_terminated(stack: LocalStack, event: Any) -> None:
     bound = "5a" * 12
     Seeder(stack).add(bound, ["stopped"], server=INSTANCE)
@@ -157,6 +195,7 @@ CHECKS: dict[str, Callable[[LocalStack, Any], None]] = {
     "resume": operation("resume", 13, "resumed", ["running"]),
     "unknown_operation": unknown_operation,
     "task_state_change": task_state_change,
+    "command_finished": command_finished,
     "server_terminated": server_terminated,
     "scheduled_stop": scheduled_stop,
     "recover": recover,

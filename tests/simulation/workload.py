@@ -330,6 +330,10 @@ class Workload:
     def _deliver(self, event: dict[str, Any]) -> None:
         """EventBridge's promise is at least once, in any order. Some runs break even that."""
         detail = event["detail"]
+        if event["source"] == "aws.ssm":
+            name = f"command {detail['command-id'][-6:]}"
+            self._send(name, lambda: self.world.commands.apply(detail), may_be_lost=True)
+            return
         name = f"event {detail['taskArn'][-6:]}v{detail['version']}"
         self._send(name, lambda: self.world.events.apply(detail), may_be_lost=True)
 

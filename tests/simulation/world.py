@@ -19,7 +19,7 @@ from longshore.ecs import Ecs
 from longshore.errors import LongshoreError
 from longshore.freezer import Freezer
 from longshore.models import Container, Outcome
-from longshore.observed import Servers, TaskEvents
+from longshore.observed import CommandEvents, Servers, TaskEvents
 from longshore.operations import Operations
 from longshore.reader import Reader
 from longshore.schedules import ScheduledStops
@@ -116,7 +116,7 @@ class World:
         self.scheduler.machines = [self.ssm, self.ecs]
         self.scheduler.advanced = self.after_effect
         self.ledger = Ledger(self)
-        self.deliver: Callable[[dict[str, Any]], None] = lambda _: None  # where ECS's events go
+        self.deliver: Callable[[dict[str, Any]], None] = lambda _: None  # where AWS's events go
         # How far a global index may be behind, and how far the actors' clocks may differ.
         self._most_lag = chances.choice((0, 0, 1, 5))
         self._most_skew = chances.choice((0, 0, 0.02, 0.5))
@@ -135,11 +135,13 @@ class World:
             dynamodb, containers="containers", status_logs="status-logs", idempotency="idempotency", clock=self.clock
         )
         tasks = Ecs(ecs)
-        steps = Steps(tasks, Freezer(lambda: ssm, tasks, _DOCUMENT, self.clock), self.clock)
+        freezer = Freezer(lambda: ssm, tasks, _DOCUMENT, self.clock)
+        steps = Steps(tasks, freezer, self.clock)
         access = Access(dynamodb, "access")
         self.operations = Operations(self.store, access, steps, self.clock, wait)
         self.reader = Reader(self.store, access)
         self.events = TaskEvents(self.store, self.operations, tasks)
+        self.commands = CommandEvents(self.store, self.operations, freezer)
         self.servers = Servers(self.store, self.clock)
         self.schedules = ScheduledStops(self.store, self.operations, map)
         self.recovery = Recovery(self.store, self.operations, self.clock, map, self.enough_time)
@@ -346,12 +348,17 @@ class World:
         self.ledger.written(table, before, after)
 
     def after_effect(self) -> None:
-        """Hand on ECS's events, and check what must hold at every moment."""
+        """Hand on AWS's events, and check what must hold at every moment."""
         events = self.ecs.drain_events()
         for event in events:
             detail = event["detail"]
             self.note("ecs", f"task {detail['taskArn'][-6:]} v{detail['version']} {detail['lastStatus']}")
             self.deliver(event)
+        for event in self.ssm.drain_events():
+            detail = event["detail"]
+            if detail["status"] == "Success":  # as the rule has it
+                self.note("ssm", f"command {detail['command-id'][-6:]} {detail['status']}")
+                self.deliver(event)
         self.ledger.check(tasks_changed=bool(events))
 
     def _lag(self) -> int:

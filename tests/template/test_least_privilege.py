@@ -24,6 +24,7 @@ from unittest.mock import patch
 import conftest
 import pytest
 from api_client import Api
+from longshore.operations import LAST_ATTEMPT
 from settling import eventually, make_overdue
 from template import iam
 
@@ -175,6 +176,13 @@ class Scene:
             self.post(container, operation, 500, key=key)
         faults.clear()
 
+    def leave_to_the_host(self, container: str, operation: str, key: str = "") -> None:
+        """Begin an operation without waiting for the host's command to end."""
+        from longshore import bootstrap
+
+        with patch.object(bootstrap.operations(), "_wait", timedelta()):
+            self.post(container, operation, 202, key=key)
+
     def failed_with_a_task(self, launch_type: str = "EC2") -> str:
         """Add a container that failed because nobody could find out about its task, which lives."""
         container = self.add(FAILED, launch_type=launch_type)
@@ -206,9 +214,20 @@ class Scene:
 
         def fits(event: dict[str, Any]) -> bool:
             detail = event["detail"]
-            return (detail.get("startedBy"), detail["lastStatus"]) == (container, status)
+            return (detail.get("startedBy"), detail.get("lastStatus")) == (container, status)
 
         return copy.deepcopy(eventually(lambda: [event for event in list(self.told) if fits(event)])[-1])
+
+    def host_has_run(self, container: str) -> dict[str, Any]:
+        """What Systems Manager tells when a host has run the container's newest command."""
+        command = self.stack.emulator.ssm.invocations()[-1]
+        assert command.comment.endswith(container)
+
+        def fits(event: dict[str, Any]) -> bool:
+            detail = event["detail"]
+            return (detail.get("command-id"), detail.get("status")) == (command.command_id, "Success")
+
+        return eventually(lambda: [event for event in list(self.told) if fits(event)])[-1]
 
     def tell(self, container: str, status: str) -> str:
         return str(self.invoke("TaskStateChangeFunction", self.event(container, status))["effect"])
@@ -342,6 +361,44 @@ def task_events(scene: Scene) -> None:
             scene.stack.invoke("TaskStateChangeFunction", event)
 
 
+def command_events(scene: Scene) -> None:
+    function = "CommandFinishedFunction"
+    for operation, history in (("pause", RUNNING), ("resume", PAUSED), ("stop", PAUSED)):
+        container = scene.add(history)
+        scene.leave_to_the_host(container, operation, key=f"{operation} by its host")
+        assert scene.invoke(function, scene.host_has_run(container)) == {"effect": "settled"}
+    # Nobody was answered: the row keeps the answer.
+    container = scene.add(RUNNING)
+    scene.leave_pending(container, "pause", key="pause by its host, lost", lost=True)
+    assert scene.invoke(function, scene.host_has_run(container)) == {"effect": "settled"}
+
+    # A restart goes on to its second step when the task has ended meanwhile.
+    container = scene.add(PAUSED)
+    scene.leave_to_the_host(container, "restart")
+    event = scene.host_has_run(container)
+    scene.stack.emulator.ecs.exit(scene.task_of(container), 1)
+    assert scene.invoke(function, event) == {"effect": "settled"}
+
+    # The last of many tries: the key is free again.
+    container = scene.add(PAUSED)
+    scene.leave_pending(container, "stop", key="given up by its host", lost=True)
+    event = scene.host_has_run(container)
+    assert make_overdue(scene.stack, container, LAST_ATTEMPT)
+    scene.stack.emulator.faults.add("ecs", "StopTask", "AccessDeniedException", status=400)
+    with scene.recorder.of(function), pytest.raises(FunctionError):
+        scene.stack.invoke(function, event)
+
+    container = scene.add(RUNNING, server=INSTANCE)
+    scene.leave_to_the_host(container, "pause")
+    event = scene.host_has_run(container)
+    with (
+        scene.recorder.interrupted("dynamodb", "TransactWriteItems", scene.expire),
+        scene.recorder.of(function),
+        pytest.raises(FunctionError),
+    ):
+        scene.stack.invoke(function, event)
+
+
 def iso_times(node: Any) -> Any:
     """Times as events have them."""
     if isinstance(node, dict):
@@ -421,6 +478,7 @@ SCENARIOS = [
     force_stop_in_place_of_a_start,
     restart_of_what_left_a_task,
     task_events,
+    command_events,
     recovery,
     drift,
     scheduled_stops,
@@ -436,7 +494,7 @@ def told() -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def stack(told: list[dict[str, Any]]) -> Iterator[LocalStack]:
-    options = {**conftest.QUICK, "on_task_change": told.append}
+    options = {**conftest.QUICK, "on_event": told.append}
     with LocalStack(port=0, parameters=PARAMETERS, emulator_options=options, seed=False, events=False) as local:
         seeder = Seeder(local)
         seeder.cluster()

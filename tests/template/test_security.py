@@ -23,7 +23,13 @@ from local import template
 CHECKOV = template.ROOT / ".venv" / "checkov" / "bin" / "checkov"
 
 # EventBridge invokes these, or what a client invokes in its place.
-ASYNCHRONOUS = {"TaskStateChangeFunction", "ServerTerminatedFunction", "ScheduledStopFunction", "RecoverFunction"}
+ASYNCHRONOUS = {
+    "TaskStateChangeFunction",
+    "CommandFinishedFunction",
+    "ServerTerminatedFunction",
+    "ScheduledStopFunction",
+    "RecoverFunction",
+}
 SWEEPS = {"ScheduledStopFunction", "RecoverFunction"}
 
 

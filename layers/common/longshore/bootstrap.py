@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from types_boto3_lambda import LambdaClient
     from types_boto3_ssm import SSMClient
 
+    from longshore.freezer import Freezer
     from longshore.operations import Operations
 
 # A request that takes longer than the read timeout is sent again, so all of it must fit into a function's 29 seconds.
@@ -98,10 +99,17 @@ def reader() -> Reader:
 
 
 @cache
+def freezer() -> "Freezer":
+    from longshore.ecs import Ecs
+    from longshore.freezer import Freezer
+
+    return Freezer(ssm, Ecs(ecs()), settings().host_command_document, SystemClock())
+
+
+@cache
 def operations() -> "Operations":
     # What only operations need is not imported by the functions that read.
     from longshore.ecs import Ecs
-    from longshore.freezer import Freezer
     from longshore.models import Container, IdempotencyRecord, Outcome, PendingOperation, StatusLog
     from longshore.operations import Operations
     from longshore.steps import Steps
@@ -109,13 +117,11 @@ def operations() -> "Operations":
     for model in (Container, IdempotencyRecord, Outcome, PendingOperation, StatusLog):
         model.model_rebuild()
     clock = SystemClock()
-    tasks = Ecs(ecs())
-    freezer = Freezer(ssm, tasks, settings().host_command_document, clock)
     wait = timedelta(seconds=settings().wait_seconds)
-    return Operations(store(), access(), Steps(tasks, freezer, clock), clock, wait)
+    return Operations(store(), access(), Steps(Ecs(ecs()), freezer(), clock), clock, wait)
 
 
 def forget() -> None:
     """Make everything anew when it is next needed, as a new execution environment would."""
-    for made in (settings, _session, dynamodb, ecs, ssm, functions, store, access, reader, operations):
+    for made in (settings, _session, dynamodb, ecs, ssm, functions, store, access, reader, freezer, operations):
         made.cache_clear()

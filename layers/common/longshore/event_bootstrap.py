@@ -12,7 +12,7 @@ from longshore import bootstrap
 from longshore.clock import SystemClock
 
 if TYPE_CHECKING:
-    from longshore.observed import Servers, TaskEvents
+    from longshore.observed import CommandEvents, Servers, TaskEvents
     from longshore.schedules import Continuation, ScheduledStops
     from longshore.sweeps import Drift, Recovery
 
@@ -31,6 +31,14 @@ def task_events() -> "TaskEvents":
     from longshore.observed import TaskEvents
 
     return TaskEvents(bootstrap.store(), bootstrap.operations(), Ecs(bootstrap.ecs()), log_pending)
+
+
+@cache
+def command_events() -> "CommandEvents":
+    from longshore.events import log_pending
+    from longshore.observed import CommandEvents
+
+    return CommandEvents(bootstrap.store(), bootstrap.operations(), bootstrap.freezer(), log_pending)
 
 
 @cache
@@ -97,5 +105,5 @@ def _spread(function: Callable[[str], str], items: Iterable[str]) -> Iterable[st
 
 def forget() -> None:
     """Make everything anew when it is next needed, as a new execution environment would."""
-    for made in (task_events, servers, scheduled_stops):
+    for made in (task_events, command_events, servers, scheduled_stops):
         made.cache_clear()

@@ -4,6 +4,7 @@ The document takes an action of a fixed list and the containers' ids, acts on al
 repeat. Its exit code says what became of it: 0 done (or it was so already), 1 nothing was changed, 2 some were.
 """
 
+import re
 from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
@@ -13,6 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from longshore.clock import Clock
 from longshore.ecs import Ecs, Task
+from longshore.errors import ExternalServiceError
 from longshore.models import Container
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 _POLL = 0.3  # seconds
 _NOTHING_CHANGED = 1  # the document's exit code
 _COMMAND_SECONDS = 30  # how long SSM tries to reach the host: its least
+
+_COMMENT = re.compile(r"Longshore operation (?P<operation>[0-9a-f]{24}) of container (?P<container>[0-9a-f]{24})")
 
 _UNDELIVERED = frozenset({"Undeliverable", "DeliveryTimedOut", "InvalidPlatform", "AccessDenied", "Terminated"})
 
@@ -47,6 +51,13 @@ class Answer(NamedTuple):
 
     result: Result
     reason: str = ""
+
+
+class SentFor(NamedTuple):
+    """What a command was sent for."""
+
+    container_id: str
+    operation_id: str
 
 
 class Freezer:
@@ -82,7 +93,7 @@ class Freezer:
                 InstanceIds=[host],
                 Parameters={"action": [action.value], "runtimeIds": list(task.runtime_ids)},
                 TimeoutSeconds=_COMMAND_SECONDS,
-                Comment=f"Longshore container {container.id}",
+                Comment=_comment(container),
             )
         except ClientError as error:
             metadata = error.response["ResponseMetadata"]
@@ -95,6 +106,22 @@ class Freezer:
         except BotoCoreError:
             return Answer(Result.UNCERTAIN, "Systems Manager did not answer")
         return host, answer["Command"]["CommandId"]
+
+    def done_for(self, command_id: str, host: str) -> SentFor | None:
+        """What a command was sent for that has done what it was to do; None when it has not, or is not ours.
+
+        Raises ExternalServiceError when Systems Manager does not say.
+        """
+        try:
+            invocation = self._client().get_command_invocation(CommandId=command_id, InstanceId=host)
+        except (ClientError, BotoCoreError) as error:
+            if isinstance(error, ClientError) and error.response["Error"]["Code"] == "InvocationDoesNotExist":
+                return None
+            raise ExternalServiceError("Systems Manager does not say what became of the command") from error
+        ours = _COMMENT.fullmatch(invocation.get("Comment", ""))
+        if ours is None or invocation["StatusDetails"] != "Success":
+            return None
+        return SentFor(container_id=ours["container"], operation_id=ours["operation"])
 
     def _result(self, command_id: str, host: str, until: datetime) -> Answer:
         reason = "The instance has not run the command yet"
@@ -118,3 +145,9 @@ class Freezer:
                 case _:
                     return Answer(Result.UNCERTAIN, "The command did not complete on the instance")
         return Answer(Result.IN_PROGRESS, reason)
+
+
+def _comment(container: Container) -> str:
+    """Tells a command's event which operation it is for. 100 characters at most."""
+    assert container.operation is not None
+    return f"Longshore operation {container.operation.id} of container {container.id}"

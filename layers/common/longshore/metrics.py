@@ -24,6 +24,7 @@ class Metric(StrEnum):
     CONFLICTS = "Conflicts"  # of these, by the container's status or a pending operation
     FAULTS = "Faults"  # answered 5xx
     TASK_EVENTS = "TaskEvents"  # by what became of them
+    COMMAND_EVENTS = "CommandEvents"  # of hosts that have paused, resumed or killed, by what became of them
     CONTAINERS_EXPIRED = "ContainersExpired"  # because their server is gone
     SCHEDULED_STOPS = "ScheduledStops"  # containers, by what became of them
     RECOVERY = "Recovery"  # containers that a sweep has looked at, by what it found

@@ -1,4 +1,4 @@
-"""Changes that nobody asked for: a task that stopped by itself, a server that is gone.
+"""Changes that nobody waits for: a task that stopped by itself, a command that a host has run, a server that is gone.
 
 Events come late, twice and out of order. One is believed only about the task that the container has, and only when its
 version is higher than the last that was believed. Whether a pending operation is complete is never taken from an event:
@@ -6,7 +6,7 @@ it is a reason to look.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -14,10 +14,12 @@ from typing import Any
 from longshore.clock import Clock
 from longshore.ecs import Ecs, Task, adopted_as
 from longshore.errors import ExternalServiceError
+from longshore.freezer import Freezer
 from longshore.history import append
 from longshore.lifecycle import Status, Step
 from longshore.models import Change, Container, PendingOperation, Trigger
 from longshore.operations import Operations, new_id
+from longshore.steps import awaits_host
 from longshore.store import Store, Superseded
 
 _TRIES = 5
@@ -27,8 +29,8 @@ _ID = re.compile(r"[0-9a-f]{24}")
 class Effect(StrEnum):
     """What became of an event."""
 
-    FOREIGN = "foreign"  # not about a task of a container
-    STALE = "stale"  # known already, or about a task that the container no longer has
+    FOREIGN = "foreign"  # not about a task of a container, or a command for one
+    STALE = "stale"  # known already, or about a task or an operation that the container no longer has
     SETTLED = "settled"  # the pending operation was looked at
     RECORDED = "recorded"  # a row was written
     STRAY_STOPPED = "stray-stopped"  # the task is not its container's, and was told to stop
@@ -129,6 +131,41 @@ class TaskEvents:
             return Effect.STALE
         self._ecs.stop(container.runtime, task.arn, "Longshore: not the task that its container has")
         return Effect.STRAY_STOPPED
+
+
+class CommandEvents:
+    """Applies "EC2 Command Invocation Status-change Notification" events, of commands that have succeeded.
+
+    What has failed is left to the sweep, which tries again. Raises ExternalServiceError: then the event has to come
+    again. `on_pending` as in TaskEvents.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        operations: Operations,
+        freezer: Freezer,
+        on_pending: Callable[[PendingOperation], None] = lambda _: None,
+    ) -> None:
+        self._store = store
+        self._operations = operations
+        self._freezer = freezer
+        self._on_pending = on_pending
+
+    def apply(self, detail: Mapping[str, str]) -> Effect:
+        """Apply the event's detail, of which only the command and the host are believed."""
+        sent_for = self._freezer.done_for(detail["command-id"], detail["instance-id"])
+        if sent_for is None:
+            return Effect.FOREIGN
+        container = self._store.container(sent_for.container_id)
+        pending = container.operation if container else None
+        if container is None or pending is None or pending.id != sent_for.operation_id:
+            return Effect.STALE
+        if not awaits_host(container, pending):
+            return Effect.STALE
+        self._on_pending(pending)
+        self._operations.settle(container, host_is_done=True)
+        return Effect.SETTLED
 
 
 class Servers:

@@ -158,13 +158,13 @@ class Operations:
         taken = self._store.take_over(container, renewed)
         return None if isinstance(taken, Superseded) else self._drive(taken, _Patience(until, for_caller))
 
-    def settle(self, container: Container) -> Outcome:
+    def settle(self, container: Container, *, host_is_done: bool = False) -> Outcome:
         """Look once, without waiting, whether the pending operation has reached its end, and commit it if so.
 
-        For who has reason to think so, as from an event; whoever drives the operation is not disturbed. Raises
-        ExternalServiceError.
+        For who has reason to think so, as from an event; whoever drives the operation is not disturbed. With
+        `host_is_done` the step's command is known to have done its work on the host. Raises ExternalServiceError.
         """
-        return self._drive(container, _Patience(self._clock.now(), for_caller=False))
+        return self._drive(container, _Patience(self._clock.now(), for_caller=False), host_is_done=host_is_done)
 
     def record_exit(self, container: Container, task: Task | None, triggered_by: Trigger) -> Container | Superseded:
         """Write the row of a task that ended by itself while nothing was pending, unless it is written already.
@@ -299,12 +299,20 @@ class Operations:
 
     # --- after the claim -------------------------------------------------------------------------------------------
 
-    def _drive(self, container: Container, patience: _Patience) -> Outcome:
+    def _drive(self, container: Container, patience: _Patience, *, host_is_done: bool = False) -> Outcome:
         """Run the pending operation from its step to its end, or as far as patience goes. Raises on failure."""
         while True:
             pending = container.operation
             assert pending is not None
-            seen = self._steps.run(container, pending, patience.until, look_first=not patience.for_caller)
+            seen = self._steps.run(
+                container,
+                pending,
+                patience.until,
+                look_first=not patience.for_caller,
+                host_is_done=host_is_done,
+            )
+            # The next step is another one.
+            host_is_done = False
             settled = self._settle(container, pending, seen, patience)
             if isinstance(settled, Outcome):
                 return settled

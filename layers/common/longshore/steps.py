@@ -64,6 +64,8 @@ class Uncertain(NamedTuple):
     reason: str
 
 
+_Freeze = Callable[[Action, Container, Task, datetime], Answer]
+
 Observation = Reached | Ended | Broken | Unobserved | NoEffect | Uncertain
 
 
@@ -76,24 +78,32 @@ class Steps:
         self._clock = clock
 
     def run(
-        self, container: Container, pending: PendingOperation, until: datetime, *, look_first: bool = False
+        self,
+        container: Container,
+        pending: PendingOperation,
+        until: datetime,
+        *,
+        look_first: bool = False,
+        host_is_done: bool = False,
     ) -> Observation:
         """Act, and look for the effect until the given time.
 
         With `look_first` a task is not told to stop when it has stopped already, as one who comes later may expect.
+        With `host_is_done` what the step has to have done on the host is known to be done.
         """
+        freeze = _already_done if host_is_done else self._freezer.act
         try:
             match pending.step:
                 case Step.START:
                     return self._start(container, pending, until)
                 case Step.STOP:
-                    return self._stop(container, pending, until, look_first)
+                    return self._stop(container, pending, until, freeze, look_first=look_first)
                 case Step.KILL:
                     return self._kill(container, pending, until)
                 case Step.PAUSE:
-                    return self._freeze(Action.PAUSE, container, until)
+                    return self._freeze(Action.PAUSE, container, until, freeze)
                 case Step.UNPAUSE:
-                    return self._freeze(Action.UNPAUSE, container, until)
+                    return self._freeze(Action.UNPAUSE, container, until, freeze)
                 case _:
                     assert_never(pending.step)
         except PlacementError as error:
@@ -133,7 +143,9 @@ class Steps:
             return Reached(task.started_at, {"task_id": task.id}, task)
         return Broken(now, task.stopped_reason or "The task stopped before it ran", task)
 
-    def _stop(self, container: Container, pending: PendingOperation, until: datetime, look_first: bool) -> Observation:
+    def _stop(
+        self, container: Container, pending: PendingOperation, until: datetime, freeze: _Freeze, *, look_first: bool
+    ) -> Observation:
         if container.task_arn is None:
             return Ended(self._clock.now(), None)
         thawed = container.status is Status.PAUSED
@@ -143,7 +155,7 @@ class Steps:
                 return self._stopped(pending, task)
             if thawed:
                 # A frozen process gets no SIGTERM.
-                answer = self._freezer.act(Action.UNPAUSE, container, task, until)
+                answer = freeze(Action.UNPAUSE, container, task, until)
                 if answer.result is not Result.DONE:
                     return self._not_done(container, answer)
         arn, reason = container.task_arn, f"Longshore operation {pending.id}"
@@ -185,11 +197,11 @@ class Steps:
         own = next((task for task in stopped if task.arn == container.task_arn), own)
         return Reached(self._clock.now(), facts | (own.facts if own else {}), own)
 
-    def _freeze(self, action: Action, container: Container, until: datetime) -> Observation:
+    def _freeze(self, action: Action, container: Container, until: datetime, freeze: _Freeze) -> Observation:
         task = self._current(container)
         if task is None or task.is_stopped:
             return Ended((task.stopped_at if task else None) or self._clock.now(), task)
-        answer = self._freezer.act(action, container, task, until)
+        answer = freeze(action, container, task, until)
         if answer.result is Result.DONE:
             return Reached(self._clock.now(), {"task_id": task.id})
         return self._not_done(container, answer)
@@ -284,6 +296,16 @@ class Steps:
                 uncertain = True
             self._clock.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_POLL)
+
+
+def _already_done(*_: object) -> Answer:
+    return Answer(Result.DONE)
+
+
+def awaits_host(container: Container, pending: PendingOperation) -> bool:
+    """Whether the operation's step waits for what a host is to do: nothing but a command's event tells of that."""
+    thaws = pending.step is Step.STOP and container.status is Status.PAUSED
+    return thaws or pending.step in (Step.PAUSE, Step.UNPAUSE)
 
 
 def _before(moment: datetime | None, other: datetime) -> bool:
