@@ -8,7 +8,9 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from api_client import Api
@@ -130,6 +132,19 @@ def test_paused_means_frozen(stack: LocalStack, api: Api, run: Callable[[str], s
     assert docker_state(runtime_id) == "running"
     assert grows(runtime_id)
     check(stack, fresh_id)
+
+
+def test_nobody_has_to_wait_for_the_host(stack: LocalStack, api: Api, run: Callable[[str], str], fresh_id: str) -> None:
+    """The event of the command that the host has run completes the operation."""
+    from longshore import bootstrap
+
+    runtime_id = run("polite")
+    with patch.object(bootstrap.operations(), "_wait", timedelta()):
+        for operation, status in (("pause", "paused"), ("resume", "running")):
+            assert api.post(fresh_id, operation).status_code == 202
+            eventually(lambda status=status: api.get(fresh_id).json()["data"]["status"] == status)  # type: ignore[misc]
+            assert docker_state(runtime_id) == status
+            check(stack, fresh_id)
 
 
 def test_stop_lets_a_process_end_itself(stack: LocalStack, api: Api, run: Callable[[str], str], fresh_id: str) -> None:
