@@ -1,8 +1,13 @@
 """Idempotency-Key: the first answer again, and no second effect."""
 
+from datetime import timedelta
+from typing import Any
+from unittest.mock import patch
+
 import pytest
 from api_client import Api
 from invariants import check
+from settling import make_overdue
 
 from local.emulator import Emulator
 from local.seed import Seeder
@@ -88,3 +93,35 @@ def test_a_repeat_drives_on_what_was_left_pending(
     assert (second.status_code, second.json()["data"]["status"]) == (200, "running")
     assert len([task for task in emulator.ecs.tasks() if task.started_by == fresh_id]) == 1
     assert check(stack, fresh_id)["log_count"] == 2
+
+
+def test_a_refusal_after_a_repeat_was_answered_does_not_undo_what_was_begun(
+    stack: LocalStack, api: Api, seeder: Seeder, emulator: Emulator, fresh_id: str, key: dict[str, str]
+) -> None:
+    """The task was run. Then a repeat is answered 202 just before the first request is, which therefore acts again."""
+    from longshore import bootstrap
+
+    seeder.add(fresh_id, ["stopped"])
+    writes: list[int] = []
+    answers: list[int] = []
+
+    def before_write(**_: Any) -> None:
+        writes.append(len(writes))
+        if writes == [0, 1]:
+            answers.append(api.post(fresh_id, "start", headers=key).status_code)
+            emulator.faults.add("ecs", "RunTask", "AccessDeniedException", status=400)
+
+    events = bootstrap.dynamodb().meta.events
+    events.register("before-call.dynamodb.TransactWriteItems", before_write)
+    try:
+        with patch.object(bootstrap.operations(), "_wait", timedelta()):
+            first = api.post(fresh_id, "start", headers=key)
+    finally:
+        events.unregister("before-call.dynamodb.TransactWriteItems", before_write)
+    assert (answers, first.json()["code"]) == ([202], "EXTERNAL_SERVICE_ERROR")
+    assert len(emulator.ecs.live(started_by=fresh_id)) == 1
+    # It is pending, or its task has come up meanwhile and its event has completed it.
+    if make_overdue(stack, fresh_id):
+        stack.invoke("RecoverFunction", {"sweep": "operations"})
+    assert check(stack, fresh_id)["status"] == "running"
+    assert len(emulator.ecs.live(started_by=fresh_id)) == 1

@@ -75,6 +75,13 @@ class _Patience(NamedTuple):
 
     until: datetime
     for_caller: bool
+    alone: bool = False  # nobody else can have acted for this operation
+
+
+class _Shared(NamedTuple):
+    """The container with the operation as it now stands, which another process has driven or noted upon."""
+
+    container: Container
 
 
 class Operations:
@@ -136,7 +143,7 @@ class Operations:
             )
             match claimed:
                 case Container():
-                    return given(self._drive(claimed, _Patience(until, for_caller=True)))
+                    return given(self._drive(claimed, _Patience(until, for_caller=True, alone=True)))
                 case Replayed():
                     record = claimed.record
                 case Superseded():
@@ -314,13 +321,17 @@ class Operations:
             # The next step is another one.
             host_is_done = False
             settled = self._settle(container, pending, seen, patience)
-            if isinstance(settled, Outcome):
-                return settled
-            container = settled
+            match settled:
+                case Outcome():
+                    return settled
+                case _Shared():
+                    container, patience = settled.container, patience._replace(alone=False)
+                case Container():
+                    container = settled
 
     def _settle(
         self, container: Container, pending: PendingOperation, seen: Observation, patience: _Patience
-    ) -> Container | Outcome:
+    ) -> Container | _Shared | Outcome:
         """Commit what was observed of a step. Returns the answer, or the container to run the next step on."""
         match seen:
             case Reached():
@@ -346,7 +357,7 @@ class Operations:
 
     def _reached(
         self, container: Container, pending: PendingOperation, seen: Reached, patience: _Patience
-    ) -> Container | Outcome:
+    ) -> Container | _Shared | Outcome:
         goal = GOAL[pending.step]
         step = next_step(pending.operation, pending.step)
         outcome = completed(container, pending, goal)
@@ -363,7 +374,7 @@ class Operations:
 
     def _ended(
         self, container: Container, pending: PendingOperation, seen: Ended, patience: _Patience
-    ) -> Container | Outcome:
+    ) -> Container | _Shared | Outcome:
         """The task ended by itself: a row that says so. The operation goes on if it still can, else it conflicts."""
         change = change_by_exit(seen.at, seen.task)
         verdict = decide(change.to_status, pending.operation, None, container.runtime.launch_type)
@@ -377,9 +388,7 @@ class Operations:
             return self._overtaken(container, None, patience)
         return self._first_answer(pending, answer, patience) if answer else result
 
-    def _fail(
-        self, container: Container, change: Change, task: Task | None, patience: _Patience
-    ) -> Container | Outcome:
+    def _fail(self, container: Container, change: Change, task: Task | None, patience: _Patience) -> _Shared | Outcome:
         """End the operation with the container `failed`: an error for the caller, which no Idempotency-Key keeps."""
         if isinstance(self._commit(container, change, None, None, forget=True), Superseded):
             return self._overtaken(container, task, patience)
@@ -389,14 +398,15 @@ class Operations:
     def _nothing_done(pending: PendingOperation, seen: NoEffect, patience: _Patience) -> bool:
         """Whether a refusal means that the operation has done nothing: no try before it, and nothing that it replaced.
 
-        Else somebody may have done something, and what a refusal leaves open has to be tried again.
+        Else somebody may have done something, and what a refusal leaves open has to be tried again. That goes for this
+        process too, once it does over what others have noted upon.
         """
-        first_try = patience.for_caller and pending.attempts == 0
+        first_try = patience.alone and pending.attempts == 0
         return (seen.certain or first_try) and pending.superseded is None
 
     def _undo(
         self, container: Container, pending: PendingOperation, seen: NoEffect, patience: _Patience
-    ) -> Container | Outcome:
+    ) -> _Shared | Outcome:
         """End an operation that cannot be done: as if it had never begun, unless a row says that it has."""
         if pending.has_row:
             change = change_by(pending, Status.FAILED, self._clock.now(), {"reason": seen.reason}, None)
@@ -411,7 +421,7 @@ class Operations:
         pending: PendingOperation,
         seen: Unobserved | Uncertain | NoEffect,
         patience: _Patience,
-    ) -> Container | Outcome:
+    ) -> _Shared | Outcome:
         """The last try has failed too: nothing stays pending for ever. A task that may still come up is stopped.
 
         The container keeps its task's ARN: force-stop and restart make sure that it is gone.
@@ -458,7 +468,7 @@ class Operations:
 
     def _accept(
         self, container: Container, pending: PendingOperation, seen: Unobserved, patience: _Patience
-    ) -> Container | Outcome:
+    ) -> _Shared | Outcome:
         """Answer 202. What a sweep or an event needs to know of the task is noted with it."""
         outcome = accepted(container, pending)
         keeps = patience.for_caller and pending.idempotency_id is not None and not pending.answered
@@ -469,7 +479,7 @@ class Operations:
         result = self._store.note(container, noted, outcome if keeps else None)
         return self._overtaken(container, seen.task, patience) if isinstance(result, Superseded) else outcome
 
-    def _overtaken(self, container: Container, task: Task | None, patience: _Patience) -> Container | Outcome:
+    def _overtaken(self, container: Container, task: Task | None, patience: _Patience) -> _Shared | Outcome:
         """What to do for one whose commit was refused: go on with the operation as it now stands, or answer.
 
         Another process may have carried the very same operation on, or ended it: then its rows tell the answer. Or
@@ -483,7 +493,7 @@ class Operations:
             # Carried on, or merely noted upon. A driver whom nobody waits for leaves it to the one who carried it on.
             same_place = (current.log_count, now.attempts) == (container.log_count, pending.attempts)
             if same_place or (patience.for_caller and self._clock.now() < patience.until):
-                return current
+                return _Shared(current)
             return self._accept(current, now, Unobserved("Another process carries it on"), patience)
         if task is not None and not task.is_stopped and current.task_arn != task.arn:
             self._steps.stop_stray(container, task.arn)
