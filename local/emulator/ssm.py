@@ -148,7 +148,8 @@ def render(content: dict[str, Any], values: dict[str, list[str]]) -> Script:
     text = "\n".join(inputs["runCommand"])
     for name, rule in content["parameters"].items():
         value = _as_json(values[name]) if rule["type"] == "StringList" else values[name][0]
-        text = re.sub(r"{{\s*" + re.escape(name) + r"\s*}}", lambda _, value=value: value, text)  # type: ignore[misc]
+        # As it is, whatever it holds: a replacement that is text would be searched for groups.
+        text = value.join(re.split(r"{{\s*" + re.escape(name) + r"\s*}}", text))
     return Script(text, float(inputs.get("timeoutSeconds", 3600)))
 
 

@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -193,9 +194,9 @@ class Ecs:
 
     def all_running(self, cluster: str) -> Iterator[list[Task]]:
         """The cluster's tasks that are not stopping, a hundred at a time."""
-        start: dict[str, str] = {}
+        start: dict[str, Any] = {}
         while True:
-            answer = self._call(lambda start=start: self._client.list_tasks(cluster=cluster, **start))  # type: ignore[misc]
+            answer = self._call(partial(self._client.list_tasks, cluster=cluster, **start))
             if answer["taskArns"]:
                 yield list(self.describe_many(cluster, answer["taskArns"]).values())
             if not answer.get("nextToken"):

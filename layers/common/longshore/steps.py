@@ -6,6 +6,7 @@ database; `operations` turns its observation into a commit.
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar, assert_never
 
@@ -259,7 +260,7 @@ class Steps:
     def _stop_all(self, container: Container, arns: list[str], until: datetime) -> list[Task] | None:
         """Stop the tasks. Returns those that ECS still knows when all were seen stopped in time, else None."""
         asked = [
-            self._insist(lambda arn=arn: self._ecs.stop(container.runtime, arn, "Longshore: stopped for good"), until)  # type: ignore[misc]
+            self._insist(partial(self._ecs.stop, container.runtime, arn, "Longshore: stopped for good"), until)
             for arn in arns
         ]
         tasks = [self._watch(container, task, until, lambda seen: seen.is_stopped) for task in asked if task]

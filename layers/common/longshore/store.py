@@ -15,6 +15,7 @@ succeeds; a claim finds its own operation's id in the item and knows that it has
 import random
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -176,7 +177,8 @@ class Store:
         start: dict[str, Any] = {}
         while True:
             answer = self._call(
-                lambda start=start: self._dynamodb.query(  # type: ignore[misc]  # mypy cannot infer a lambda's default
+                partial(
+                    self._dynamodb.query,
                     TableName=self._status_logs,
                     IndexName=where.index_name,
                     KeyConditionExpression="container_id = :container AND #attribute BETWEEN :low AND :high",
