@@ -92,8 +92,17 @@ class Registration:
 
 
 def role_not_passed(target: Target, task_definition: str) -> str | None:
-    """A role of the task definition that the stack may not pass, so that ECS would refuse to run it; else None."""
-    return _role_not_passed(target, _task_definition(target.ecs(), task_definition))
+    """A role of the task definition that the stack may not pass, so that ECS would refuse to run it.
+
+    None when there is none, or nothing is known: of roles that nobody asks for, or of a definition that was deleted.
+    """
+    if target.roles is None:
+        return None
+    try:
+        definition = _task_definition(target.ecs(), task_definition)
+    except AdminError:
+        return None
+    return _role_not_passed(target, definition)
 
 
 def _role_not_passed(target: Target, definition: Any) -> str | None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from api_client import Api
 
-from admin import target
+from admin import registry, target
 from admin.cli import main
 from admin.errors import AdminError
 from local.emulator import Emulator
@@ -64,8 +64,12 @@ def test_schedules_have_the_stacks_name(stack: LocalStack, deployed: str, capsys
     assert ran(capsys, "--stack", deployed, "schedule", "remove", "late")[0] == 0
 
 
+def gone(*_: object) -> None:
+    raise AdminError("There is no such task definition.")
+
+
 def test_a_task_definition_whose_roles_the_stack_may_not_pass(
-    stack: LocalStack, deployed: str, capsys: pytest.CaptureFixture[str]
+    stack: LocalStack, deployed: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """ECS would refuse each start. What the roles are allowed is known of a deployed stack alone."""
     assert stack.template is not None
@@ -118,6 +122,10 @@ def test_a_task_definition_whose_roles_the_stack_may_not_pass(
     )
     assert note in adopt("longshore-roles", 1)
     assert "no later start" not in adopt(deployed, 1)
+    # A task may outlive its definition.
+    with monkeypatch.context() as patched:
+        patched.setattr(registry, "_task_definition", gone)
+        assert adopt("longshore-roles", 1).count("adopt ") == 1
 
 
 @pytest.mark.usefixtures("deployed", "stack")

@@ -142,7 +142,7 @@ def test_nobody_has_to_wait_for_the_host(stack: LocalStack, api: Api, run: Calla
     with patch.object(bootstrap.operations(), "_wait", timedelta()):
         for operation, status in (("pause", "paused"), ("resume", "running")):
             assert api.post(fresh_id, operation).status_code == 202
-            eventually(lambda status=status: api.get(fresh_id).json()["data"]["status"] == status)  # type: ignore[misc]
+            eventually(lambda: api.get(fresh_id).json()["data"]["status"], status.__eq__)
             assert docker_state(runtime_id) == status
             check(stack, fresh_id)
 

@@ -9,6 +9,7 @@ import copy
 import random
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -484,7 +485,7 @@ def test_a_foreign_command_is_no_business_of_ours(stack: LocalStack, seeder: See
             Parameters={"action": ["unpause"], "runtimeIds": [task["containers"][0]["runtimeId"]]},
             Comment=comment,
         )["Command"]
-        eventually(lambda sent=sent: ended(stack, sent["CommandId"]))  # type: ignore[misc]
+        eventually(partial(ended, stack, sent["CommandId"]))
         told = {"detail": {"command-id": sent["CommandId"], "instance-id": INSTANCE}}
         effect = "stale" if comment.startswith("Longshore") else "foreign"
         assert stack.invoke("CommandFinishedFunction", told) == {"effect": effect}

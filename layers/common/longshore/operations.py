@@ -318,8 +318,6 @@ class Operations:
                 look_first=not patience.for_caller,
                 host_is_done=host_is_done,
             )
-            # The next step is another one.
-            host_is_done = False
             settled = self._settle(container, pending, seen, patience)
             match settled:
                 case Outcome():
@@ -327,7 +325,8 @@ class Operations:
                 case _Shared():
                     container, patience = settled.container, patience._replace(alone=False)
                 case Container():
-                    container = settled
+                    # What the host has done was for the step before.
+                    container, host_is_done = settled, False
 
     def _settle(
         self, container: Container, pending: PendingOperation, seen: Observation, patience: _Patience
