@@ -7,7 +7,7 @@ from unittest.mock import patch
 import pytest
 from api_client import Api
 from invariants import check
-from settling import make_overdue
+from settling import recover_all
 
 from local.emulator import Emulator
 from local.seed import Seeder
@@ -114,14 +114,17 @@ def test_a_refusal_after_a_repeat_was_answered_does_not_undo_what_was_begun(
     events = bootstrap.dynamodb().meta.events
     events.register("before-call.dynamodb.TransactWriteItems", before_write)
     try:
-        with patch.object(bootstrap.operations(), "_wait", timedelta()):
+        # The task comes up only when the test lets it: its event would complete the operation before the refusal.
+        with (
+            patch.object(bootstrap.operations(), "_wait", timedelta()),
+            patch.object(emulator.ecs, "_run_delay", timedelta(hours=1)),
+        ):
             first = api.post(fresh_id, "start", headers=key)
     finally:
         events.unregister("before-call.dynamodb.TransactWriteItems", before_write)
     assert (answers, first.json()["code"]) == ([202], "EXTERNAL_SERVICE_ERROR")
-    assert len(emulator.ecs.live(started_by=fresh_id)) == 1
-    # It is pending, or its task has come up meanwhile and its event has completed it.
-    if make_overdue(stack, fresh_id):
-        stack.invoke("RecoverFunction", {"sweep": "operations"})
+    (task,) = emulator.ecs.live(started_by=fresh_id)
+    emulator.ecs.come_up(task.arn)
+    recover_all(stack)
     assert check(stack, fresh_id)["status"] == "running"
     assert len(emulator.ecs.live(started_by=fresh_id)) == 1

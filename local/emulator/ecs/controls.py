@@ -41,6 +41,16 @@ class Controls(Placement):
                     return
             raise ValueError(f"no such container runs in {task_arn}")
 
+    def come_up(self, task_arn: str) -> None:
+        """The next step of a task's start is due now, however long the start was to take."""
+        with self._lock:
+            now = self._tick()
+            task = self._tasks[task_arn]
+            if task.step_at is not None:
+                task.step_at = now
+                self._schedule(task)
+                self._tick()
+
     def interrupt(self, task_arn: str) -> None:
         """Spot capacity is taken back: the task is asked to stop."""
         with self._lock:
