@@ -18,9 +18,9 @@ from longshore.clock import SystemClock
 from longshore.ecs import Ecs, Task, adopted_as
 from longshore.errors import ExternalServiceError
 from longshore.history import append
+from longshore.ids import new_id
 from longshore.lifecycle import LaunchType, Status
 from longshore.models import Container, Runtime, Trigger
-from longshore.operations import new_id
 from longshore.outcomes import change_by_exit
 from longshore.store import Store
 

@@ -1,6 +1,6 @@
 """What must hold of a container's item and its rows. Pure: items as plain values go in, faults come out.
 
-The five things are told in docs/administer.md, "Check". Rows are taken one by one, since there may be a million.
+What must hold is described in docs/administer.md, "Check". Rows are taken one by one, since there may be a million.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from enum import StrEnum
 from typing import Any
 
 from longshore.clock import to_text
+from longshore.driver import LAST_ATTEMPT, ON_ITS_WAY
 from longshore.ecs import Task
 from longshore.history import rank_key
 from longshore.lifecycle import LIVE, Status
 from longshore.models import NO_STATUS, Container, StatusLog
-from longshore.operations import LAST_ATTEMPT
 from longshore.store import container_item
 from pydantic import ValidationError
 
@@ -43,7 +43,8 @@ class Code(StrEnum):
     ROW_MALFORMED = "ROW_MALFORMED"  # 4: a row that the API could not answer with
     ITEM_MALFORMED = "ITEM_MALFORMED"  # 4: an item that no function can read
     INDEX_WRONG = "INDEX_WRONG"  # 4: the keys of a sparse index are not what status and operation imply
-    OVERDUE = "OVERDUE"  # 5: an operation that nobody drives on
+    OVERDUE = "OVERDUE"  # 5: an operation that no sweep continues
+    HISTORY_FULL = "HISTORY_FULL"  # the history takes no more rows
 
 
 STATE = frozenset({Code.TASK_MISSING, Code.TASK_UNEXPECTED, Code.OVERDUE})
@@ -83,17 +84,18 @@ class History:
         """Whether the rows themselves are in order, so that counting them means something."""
         return not any(fault.code in (Code.CHAIN_BROKEN, Code.ROW_MALFORMED) for fault in self.faults)
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self, item: Item) -> dict[str, Any]:
         """The attributes of the item that follow from the rows."""
         assert self.last is not None
-        return {
+        attributes = {
             "log_count": self.count,
             "to_counts": dict(self.to_counts),
             "from_counts": dict(self.from_counts),
-            "status_since": self.last["transition_time"],
             "last_transition_time": self.last["transition_time"],
             "last_created_at": self.last["created_at"],
         }
+        # At DynamoDB's limit a change of status has no row.
+        return attributes if item.get("history_full") else attributes | {"status_since": self.last["transition_time"]}
 
 
 def history(item: Item, rows: Iterable[Item]) -> History:
@@ -155,13 +157,13 @@ def _malformed(row: Item) -> str | None:
 
 def _compare(item: Item, found: History) -> Iterable[Fault]:
     assert found.last is not None
-    if item.get("status") != found.last.get("to_status"):
+    if item.get("status") != found.last.get("to_status") and not item.get("history_full"):
         yield Fault(
             Code.STATUS_DIFFERS, f"the status is {item.get('status')}, the last row's {found.last.get('to_status')}"
         )
     if not found.is_chain:
         return
-    for name, value in found.summary().items():
+    for name, value in found.summary(item).items():
         if item.get(name) != value:
             yield Fault(Code.COUNTER_WRONG, f"{name} is {item.get(name)}, not {value}")
 
@@ -190,14 +192,28 @@ def index_faults(item: Item, container: Container) -> list[Fault]:
 
 
 def pending_faults(container: Container, now: datetime, grace: timedelta = GRACE) -> list[Fault]:
+    """The faults of the pending operation.
+
+    More attempts than the last one are a fault only when the step has lasted long: until then, attempts that were made
+    too early to give the step up, or that found its task on its way, are in order.
+    """
     pending = container.operation
     if pending is None:
         return []
     if pending.deadline + grace < now:
         return [Fault(Code.OVERDUE, f"{pending.operation.value} is past its deadline of {to_text(pending.deadline)}")]
-    if pending.attempts > LAST_ATTEMPT:
-        return [Fault(Code.OVERDUE, f"{pending.operation.value} was taken over {pending.attempts} times")]
+    if pending.attempts > LAST_ATTEMPT and pending.begun_at + ON_ITS_WAY + grace < now:
+        step = f"{pending.operation.value} has had {pending.attempts} attempts at its step {pending.step.value}"
+        return [Fault(Code.OVERDUE, f"{step} since {to_text(pending.begun_at)}")]
     return []
+
+
+def limit_faults(container: Container) -> list[Fault]:
+    """What a container can no longer do because its history has reached DynamoDB's limit."""
+    if not container.history_full:
+        return []
+    full = "its history has reached DynamoDB's limit of 10 GB: only stop and force-stop work"
+    return [Fault(Code.HISTORY_FULL, full)]
 
 
 def task_faults(
@@ -205,7 +221,8 @@ def task_faults(
 ) -> list[Fault]:
     """Compare with ECS: `own` is the container's task as ECS knows it, `started` those that live in its name.
 
-    While an operation is pending, or something has changed just now, nothing is said.
+    While an operation is pending, or something has changed just now, nothing is said. That ECS does not show a task is
+    a fault only if a second look, half a minute later, does not find it either.
     """
     recent = now - grace
     if container.operation is not None or max(container.status_since, container.updated_at) > recent:
@@ -215,7 +232,7 @@ def task_faults(
     faults = []
     if container.status in LIVE:
         if not alive and (own is None or own.stopped_at is None or own.stopped_at < recent):
-            known = "ECS no longer knows its task" if own is None else f"its task {own.id} has stopped"
+            known = "ECS does not show its task" if own is None else f"its task {own.id} has stopped"
             faults.append(Fault(Code.TASK_MISSING, f"it is {container.status.value}, and {known}"))
         live -= {container.task_arn or ""}
     elif container.status is Status.FAILED:

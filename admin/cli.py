@@ -233,6 +233,9 @@ def schedule_list(context: Context, json: Json = False) -> None:
         as_json([each.as_json() for each in found])
     else:
         table(["NAME", "WHEN", "STOPS", "STATE", "NEXT"], [_listed(each) for each in found])
+    old = sum(each.ours and each.what is not None and not each.passes_time for each in found)
+    if old:
+        remark(f"{old} schedules do not pass their scheduled time: run `schedule migrate`.")
 
 
 def _listed(each: Listed) -> list[str]:
@@ -267,6 +270,19 @@ def schedule_add(
     made = Schedules.of(context.obj.target()).add(name, expression, stops, enabled=not disabled, replace=replace)
     state = "disabled" if disabled else f"next at {made.next_at:%Y-%m-%d %H:%M} UTC" if made.next_at else "enabled"
     remark(f"Schedule {name}: {expression}, {state}.")
+
+
+@schedule.command("migrate")
+def schedule_migrate(context: Context) -> None:
+    """Make the schedules that an older version added pass their scheduled time. Safe to repeat."""
+    changed, refused = Schedules.of(context.obj.target()).migrate()
+    for name in changed:
+        remark(f"Migrated the schedule {name}.")
+    for name, reason in refused.items():
+        remark(f"error: the schedule {name} was not migrated: {reason}.")
+    remark(f"{len(changed)} migrated, {len(refused)} not.")
+    if refused:
+        raise typer.Exit(REFUSED)
 
 
 @schedule.command("remove")
@@ -328,6 +344,10 @@ def _repaired(repair: Repair, looked: Doctor, faulty: dict[str, Look]) -> dict[s
     for kind in dict.fromkeys(kind for code, kind in SWEEPS.items() if code in codes):
         remark(f"Waiting for a sweep of {'pending operations' if kind == 'operations' else 'tasks'}.")
         repair.sweep(kind)
+        if kind == "drift" and looked.awaits_second_look(faulty):
+            remark("ECS does not show a task: waiting for a second sweep half a minute later.")
+            looked.wait_between_looks()
+            repair.sweep(kind)
     return _examined_again(list(faulty), looked)
 
 

@@ -2,20 +2,21 @@
 
 What is seen once may be something on its way: a container is looked at again before a fault is told. A fault in its
 history was there at one moment, since an item and its rows change together or not at all; so it counts when it is there
-again. A fault in what ECS or the clock says counts only while the item stays as it is.
+again. A fault in what ECS or the clock says counts only while the item stays as it is. ECS may not show a task that
+exists: then the next look comes half a minute later, as it does for operations and sweeps.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from longshore.clock import SystemClock
 from longshore.ecs import Ecs, Task
-from longshore.models import Container
+from longshore.models import BETWEEN_LOOKS, Container
 
 from admin.checks import (
     GRACE,
@@ -27,6 +28,7 @@ from admin.checks import (
     container_of,
     history,
     index_faults,
+    limit_faults,
     pending_faults,
     task_faults,
 )
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
 _LOOKS = 6
 _PAUSE = 0.5  # seconds between two looks
+_BETWEEN_LOOKS = BETWEEN_LOOKS.total_seconds() + 1  # for a task that ECS does not show; clocks differ
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ class Look:
     item: Item | None
     history: History
     faults: list[Fault] = field(default_factory=list)
+    task_absent: bool = False  # ECS has not shown its task
 
     @classmethod
     def well(cls) -> Look:
@@ -102,18 +106,31 @@ class Doctor:
         `tasks` is what its cluster ran a while ago: it may clear a container, and never convicts one.
         """
         first = self.look(container_id, tasks)
+        if first.faults and tasks is not None:
+            first = self.look(container_id)
         if not first.faults:
             return first
         for _ in range(_LOOKS):
-            time.sleep(_PAUSE)
+            if first.task_absent and any(fault.code is Code.TASK_MISSING for fault in first.faults):
+                self.wait_between_looks()
+            else:
+                time.sleep(_PAUSE)
             again = self.look(container_id)
             before = {fault.code for fault in first.faults}
-            same = first.item == again.item
+            same = _settled(first.item) == _settled(again.item)
             certain = [each for each in again.faults if each.code in before and (same or each.code not in STATE)]
             if certain or not again.faults:
                 return Look(again.item, again.history, certain)
             first = again
         return None
+
+    def wait_between_looks(self) -> None:
+        """Wait until a second look proves that a task which the first did not find is gone."""
+        time.sleep(_BETWEEN_LOOKS)
+
+    def awaits_second_look(self, container_ids: Iterable[str]) -> bool:
+        """Whether the drift sweep has looked once for the task of one of the containers, and did not find it."""
+        return any("absent_since" in (self._item(each) or {}) for each in container_ids)
 
     def look(self, container_id: str, tasks: Tasks | None = None) -> Look:
         item = self._item(container_id)
@@ -130,18 +147,20 @@ class Doctor:
             *index_faults(item, container),
             *pending_faults(container, now, self._grace),
             *task_faults(container, own, started, now, self._grace),
+            *limit_faults(container),
         ]
-        return Look(item, found, faults)
+        return Look(item, found, faults, task_absent=own is None)
 
     def _tasks_of(self, container: Container, known: Tasks | None) -> tuple[Task | None, list[Task]]:
         """The container's own task, and those that live in its name."""
         own = container.task_arn or ""
         if known is not None:
             return known.by_arn.get(own), known.by_starter.get(container.id, [])
-        arns = self._ecs.started_by(container.runtime, container.id)
-        wanted = list(dict.fromkeys([*arns, *([own] if own else [])]))
-        tasks = self._ecs.describe_many(container.runtime.cluster, wanted[:100]) if wanted else {}
-        return tasks.get(own), [tasks[arn] for arn in arns if arn in tasks]
+        started, _ = self._ecs.started_by(container.runtime, container.id, ["RUNNING"])
+        found = next((task for task in started if task.arn == own), None)
+        if found is None and own:
+            found = self._ecs.describe(container.runtime, own)
+        return found, started
 
     def _item(self, container_id: str) -> Item | None:
         answer = self._dynamodb.get_item(
@@ -166,3 +185,11 @@ class Doctor:
         for page in pages:
             for item in page["Items"]:
                 yield plain(item)
+
+
+def _settled(item: Item | None) -> Item | None:
+    """An item without what sweeps note while they look for its task."""
+    if item is None or "operation" in item:
+        return item
+    noted = ("absent_since", "pending_shard", "pending_deadline")
+    return {name: value for name, value in item.items() if name not in noted}

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 from longshore.clock import SystemClock
 from longshore.history import Entry, append
+from longshore.ids import new_id
 from longshore.lifecycle import LaunchType, Status
 from longshore.models import Change, Container, Runtime, Trigger
-from longshore.operations import new_id
 from longshore.store import container_item, log_item
 
 from admin.errors import AdminError, UnavailableError, explained

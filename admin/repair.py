@@ -91,7 +91,7 @@ class Repair:
 
     def _mend_counters(self, container_id: str, item: Item, history: History) -> None:
         # The next generation: whoever has read the wrong counters may not write what follows from them.
-        after = history.summary() | {"generation": int(item.get("generation", 0)) + 1}
+        after = history.summary(item) | {"generation": int(item.get("generation", 0)) + 1}
         self._write(
             self._containers,
             {"id": container_id},

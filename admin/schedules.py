@@ -1,15 +1,18 @@
-"""Further scheduled stops: EventBridge rules whose target is the stack's function, with a constant input.
+"""Further scheduled stops: EventBridge rules whose target is the stack's function.
 
-A rule's name is the stack's, a hyphen, and the schedule's; a tag says that it was made here. A rule is made disabled,
-given its target, and enabled last: at no time does it fire half made, and whatever a crash leaves behind is completed
-by the same command once more.
+A rule's name is the stack's, a hyphen, and the schedule's; a tag marks the rules that `schedule add` made. A rule is
+created disabled, given its target, and enabled last, so that it never fires without a target, and running the same
+command again completes what a crash has left.
+
+The target's input transformer passes the scheduled time with the input. Rules that older versions made pass the input
+alone; `migrate` changes them.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -23,17 +26,19 @@ from local.expressions import Cron, schedule
 
 if TYPE_CHECKING:
     from types_boto3_events import EventBridgeClient
+    from types_boto3_events.type_defs import InputTransformerTypeDef, TargetTypeDef
 
 TAG = "longshore:stack"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _LONGEST_RULE = 64  # EventBridge's
 _TARGET_ID = "scheduled-stop"
 _INPUT_LIMIT = 8192  # characters, EventBridge's
+_TEMPLATE = '{{"time": <time>, "input": {}}}'
 
 
 @dataclass(frozen=True)
 class Listed:
-    """One of the function's rules. `what` is its input, None when it has no target yet."""
+    """One of the function's rules. `what` is its input, None when it has no target, or one with another input."""
 
     name: str
     rule: str
@@ -41,7 +46,8 @@ class Listed:
     enabled: bool
     what: dict[str, Any] | None
     next_at: datetime | None  # None for a rate, whose beginning EventBridge does not tell
-    ours: bool  # made here, not by the template
+    ours: bool  # made by `schedule add`, not by the template
+    passes_time: bool  # by an input transformer
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -51,6 +57,7 @@ class Listed:
             "enabled": self.enabled,
             "input": self.what,
             "next": self.next_at.isoformat().replace("+00:00", "Z") if self.next_at else None,
+            "passes_time": self.passes_time,
             "removable": self.ours,
         }
 
@@ -76,15 +83,13 @@ class Schedules:
     def add(self, name: str, expression: str, stops: StopInput, *, enabled: bool, replace: bool) -> Listed:
         """Make the rule, or complete one that was begun. AdminError when there is another one of the name already,
         unless it is to be replaced."""
-        rule, constant = self._rule_name(name), _input(stops.model_copy(update={"rule": name}))
+        rule, wanted = self._rule_name(name), stops.model_copy(update={"rule": name}).model_dump(exclude_defaults=True)
+        transformer = _transformer(wanted)
         present = self._described(rule)
         if present is not None:
             self._check_ours(name, present)
             target = self._target(rule)
-            same = target is not None and (present["ScheduleExpression"], json.loads(target["Input"])) == (
-                expression,
-                json.loads(constant),
-            )
+            same = (present.get("ScheduleExpression"), _input_of(target)) == (expression, wanted)
             if target is not None and not same and not replace:
                 raise AdminError(
                     f"There is a schedule {name} already, which is another one: give --replace to change it."
@@ -97,25 +102,52 @@ class Schedules:
             # Of a rule that is there already they are ignored.
             Tags=[{"Key": TAG, "Value": self._stack}],
         )
-        answer = self._events.put_targets(
-            Rule=rule,
-            Targets=[
-                {
-                    "Id": _TARGET_ID,
-                    "Arn": self._function,
-                    "Input": constant,
-                    "DeadLetterConfig": {"Arn": self._dead_letters},
-                }
-            ],
+        self._put_target(
+            rule,
+            {
+                "Id": _TARGET_ID,
+                "Arn": self._function,
+                "InputTransformer": transformer,
+                "DeadLetterConfig": {"Arn": self._dead_letters},
+            },
         )
+        if enabled:
+            self._events.enable_rule(Name=rule)
+        return self._listed(rule)
+
+    def migrate(self) -> tuple[list[str], dict[str, str]]:
+        """Make every rule that `schedule add` made pass its scheduled time. Safe to repeat.
+
+        A rule keeps its expression, its state and the other settings of its target.
+
+        Returns:
+            The names of the schedules that were changed, and the reasons of those that could not be changed, by name.
+        """
+        changed: list[str] = []
+        refused: dict[str, str] = {}
+        for listed in self.all():
+            if listed.passes_time or listed.what is None:
+                continue
+            if not listed.ours:
+                refused[listed.name] = "its rule was not made by `schedule add`"
+                continue
+            target: Any = {key: value for key, value in self._target(listed.rule).items() if key != "Input"}
+            try:
+                target["InputTransformer"] = _transformer(listed.what)
+                self._put_target(listed.rule, target)
+            except AdminError as error:
+                refused[listed.name] = str(error).rstrip(".")
+            else:
+                changed.append(listed.name)
+        return changed, refused
+
+    def _put_target(self, rule: str, target: TargetTypeDef) -> None:
+        answer = self._events.put_targets(Rule=rule, Targets=[target])
         if answer["FailedEntryCount"]:
             failure = answer["FailedEntries"][0]
             raise AdminError(
                 f"EventBridge did not take the rule's target: {failure.get('ErrorMessage', 'no reason given')}"
             )
-        if enabled:
-            self._events.enable_rule(Name=rule)
-        return self._listed(rule)
 
     def remove(self, name: str) -> None:
         """Remove the rule. AdminError when there is none, or when it was not made here."""
@@ -160,9 +192,10 @@ class Schedules:
             rule=rule,
             expression=expression,
             enabled=enabled,
-            what=json.loads(target["Input"]) if target and target.get("Input") else None,
+            what=_input_of(target),
             next_at=_next(expression) if enabled and target else None,
             ours=self._is_ours(described["Arn"]),
+            passes_time=bool(target and target.get("InputTransformer")),
         )
 
     def _described(self, rule: str) -> Any:
@@ -217,19 +250,35 @@ def expression_of(cron: str | None, rate: str | None) -> str:
 
 def stop_input(project: str | None, containers: list[str], *, everything: bool) -> StopInput:
     """What a schedule stops. AdminError unless it is just one of the three."""
+    if (project is not None) + bool(containers) + everything != 1:
+        raise AdminError("Give just one of --all, --project and --container.")
     try:
         return StopInput(project_id=project, container_ids=containers or None, all=everything)
-    except ValidationError as error:
-        if any("exactly one" in fault["msg"] for fault in error.errors()):
-            raise AdminError("Give just one of --all, --project and --container.") from None
+    except ValidationError:
         raise AdminError("A project and a container are named by 24 characters of 0-9a-f.") from None
 
 
-def _input(stops: StopInput) -> str:
-    constant = stops.model_dump_json(exclude_defaults=True)
-    if len(constant) > _INPUT_LIMIT:
+def _transformer(wanted: Mapping[str, Any]) -> InputTransformerTypeDef:
+    """The transformer that passes the scheduled time with the input. AdminError when the input is too long."""
+    template = _TEMPLATE.format(json.dumps(wanted, separators=(",", ":")))
+    if len(template) > _INPUT_LIMIT:
         raise AdminError("A schedule's input has 8,192 characters at most, about 290 containers: use more schedules.")
-    return constant
+    return {"InputPathsMap": {"time": "$.time"}, "InputTemplate": template}
+
+
+def _input_of(target: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The input of a rule's target, with or without a scheduled time; None when it has none that can be read."""
+    if target is None:
+        return None
+    transformer = target.get("InputTransformer")
+    text = transformer["InputTemplate"].replace("<time>", "null") if transformer else target.get("Input", "null")
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    if transformer and isinstance(found, dict):
+        found = found.get("input")
+    return found if isinstance(found, dict) else None
 
 
 def _next(expression: str) -> datetime | None:

@@ -5,294 +5,37 @@
     lambda:Invoke, InvocationType Event ---'
 
 Rules, schedules, inputs and the number of retries are the translated template's; rules may also be made and changed
-while the stack runs. What differs from AWS: a retry comes after seconds, not minutes; no event is delivered twice
-unless it failed; and a queue of dead letters is a list.
+while the stack runs. Unlike on AWS, no event is delivered twice unless it failed.
 """
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import json
 import logging
 import re
 import threading
-import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
-from typing import Any, Protocol
-
-from moto.events.models import EventPattern
+from typing import Any
 
 from local.emulator import AwsError, InvokeAnswer
-from local.expressions import Schedule, schedule
+from local.expressions import Schedule
+from local.invocations import DeadLetter, Invocations, Invoke
+from local.rules import ChangingRules, Rule, Target, rules
 from local.runtime import FunctionError, FunctionTimeoutError, PayloadTooLargeError
-from local.template import ACCOUNT_ID, PARTITION, REGION, Stack, TemplateError
+from local.template import ACCOUNT_ID, PARTITION, REGION, Stack
+from local.transformer import TransformError
 
 LOG = logging.getLogger("local.eventbridge")
 
 # What every region takes of an asynchronous invocation, in bytes of JSON.
 ASYNC_PAYLOAD_LIMIT = 262_144
 
-# Lambda waits one minute, then two.
-RETRY_DELAYS = (0.5, 1.0)
-# Lambda's default, for a function without an EventInvokeConfig.
-_RETRIES = 2
-_WORKERS = 16
-# How long `stop()` waits for functions that are running, in seconds.
-_GRACE_SECONDS = 10.0
 # How often the clock is looked at, in seconds: it may be set, or the machine may have slept.
 _TICK = 0.2
-
-# The filters of https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern-operators.html that the
-# matcher knows. What it does not know it would let pass.
-_FILTERS = {"anything-but", "cidr", "equals-ignore-case", "exists", "numeric", "prefix", "suffix", "wildcard"}
-
-
-class Invoke(Protocol):
-    """Calls a function by logical id, as `Runtime.invoke` does."""
-
-    def __call__(self, function: str, event: Any, *, request_id: str | None = None) -> Any: ...
-
-
-# --- Rules ------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Target:
-    """A function of the stack, by logical id, and the constant `input` (JSON) that it gets in the event's place."""
-
-    function: str
-    input: str | None
-
-    def payload(self, event: Mapping[str, Any]) -> Any:
-        return dict(event) if self.input is None else json.loads(self.input)
-
-
-@dataclass(frozen=True)
-class Rule:
-    """One AWS::Events::Rule. It has a pattern or a schedule, or both.
-
-    One that is not the template's goes by its name for a logical id.
-    """
-
-    logical_id: str
-    arn: str
-    enabled: bool
-    pattern: EventPattern | None
-    schedule: Schedule | None
-    targets: tuple[Target, ...]
-
-    def matches(self, event: Mapping[str, Any]) -> bool:
-        return self.enabled and self.pattern is not None and bool(self.pattern.matches_event(event))
-
-
-def rules(stack: Stack, start: datetime) -> dict[str, Rule]:
-    """The rules of a template, by logical id, as made at `start`. TemplateError for what is not known locally."""
-    found = {}
-    for logical_id, properties in stack.of_type("AWS::Events::Rule").items():
-        try:
-            found[logical_id] = _rule(logical_id, stack.physical_name(logical_id), properties, _functions(stack), start)
-        except TemplateError as error:
-            raise TemplateError(f"{logical_id}: {error}") from None
-    return found
-
-
-def _functions(stack: Stack) -> dict[str, str]:
-    """The functions' logical ids, by ARN."""
-    return {function.arn: function.logical_id for function in stack.functions.values()}
-
-
-def _rule(
-    logical_id: str, name: str, properties: Mapping[str, Any], functions: Mapping[str, str], start: datetime
-) -> Rule:
-    pattern, expression = properties.get("EventPattern"), properties.get("ScheduleExpression")
-    return Rule(
-        logical_id=logical_id,
-        arn=f"arn:{PARTITION}:events:{REGION}:{ACCOUNT_ID}:rule/{name}",
-        enabled=properties.get("State") != "DISABLED",
-        pattern=None if pattern is None else matcher(pattern),
-        schedule=None if expression is None else _schedule(expression, start),
-        targets=tuple(_target(target, functions) for target in properties.get("Targets", [])),
-    )
-
-
-def _schedule(expression: str, start: datetime) -> Schedule:
-    try:
-        return schedule(expression, start)
-    except ValueError as error:
-        raise TemplateError(str(error)) from None
-
-
-def matcher(pattern: Mapping[str, Any]) -> EventPattern:
-    """The matcher of an event pattern. It knows nothing of arrays of objects. TemplateError."""
-    _check_filters(pattern)
-    return EventPattern.load(json.dumps(pattern))
-
-
-def _check_filters(node: Any) -> None:
-    """TemplateError for what is neither a list of values and known filters nor an object of such."""
-    if not isinstance(node, Mapping):
-        raise TemplateError("an event pattern holds objects and lists only")
-    for name, value in node.items():
-        if name == "$or":
-            for alternative in value:
-                _check_filters(alternative)
-        elif not isinstance(value, list):
-            _check_filters(value)
-        elif unknown := {key for item in value if isinstance(item, Mapping) for key in item} - _FILTERS:
-            raise TemplateError(f"the filter {', '.join(sorted(unknown))} is not known locally")
-
-
-def _target(target: Mapping[str, Any], functions: Mapping[str, str]) -> Target:
-    if unknown := target.keys() - {"Id", "Arn", "Input", "DeadLetterConfig", "RetryPolicy"}:
-        raise TemplateError(f"a target's {', '.join(sorted(unknown))} is not known locally")
-    if target["Arn"] not in functions:
-        raise TemplateError(f"the target {target['Arn']} is no function of this stack")
-    constant = target.get("Input")
-    if constant is not None:
-        try:
-            json.loads(constant)
-        except ValueError:
-            raise TemplateError("a target's Input is not JSON") from None
-    return Target(functions[target["Arn"]], constant)
-
-
-# --- Asynchronous invocations -----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class DeadLetter:
-    """An event that its function, by logical id, could not handle in so many attempts, and the last error."""
-
-    function: str
-    event: Any
-    attempts: int
-    error_type: str
-    message: str
-
-
-@dataclass(frozen=True)
-class _Delivery:
-    function: str
-    event: Any
-    request_id: str
-    attempts: int = 0
-
-
-class Invocations:
-    """Lambda's queue of asynchronous invocations, worked through by threads of its own."""
-
-    def __init__(
-        self,
-        invoke: Invoke,
-        retries: Mapping[str, int] | None = None,
-        delays: Sequence[float] = RETRY_DELAYS,
-    ) -> None:
-        """`retries` are the functions' MaximumRetryAttempts; `delays` (seconds) come before each."""
-        self._invoke = invoke
-        self._retries = dict(retries or {})
-        self._delays = delays
-        # (when it is due, order of entry, what)
-        self._waiting: list[tuple[float, int, _Delivery]] = []
-        self._entries = itertools.count()
-        self._running = 0
-        self._stopping = True
-        lock = threading.Lock()
-        self._something_to_do = threading.Condition(lock)
-        self._idle = threading.Condition(lock)
-        self._threads: list[threading.Thread] = []
-        self.dead_letters: list[DeadLetter] = []
-
-    def start(self) -> None:
-        """Begin to work. What is sent before that, or after `stop`, is lost."""
-        self._stopping = False
-        # Daemons: a function that hangs must not keep the process.
-        self._threads = [
-            threading.Thread(target=self._work, name=f"local-events-{number}", daemon=True)
-            for number in range(_WORKERS)
-        ]
-        for thread in self._threads:
-            thread.start()
-
-    def stop(self) -> None:
-        """Begin nothing more, and wait for what is running. What waits is lost."""
-        with self._something_to_do:
-            self._stopping = True
-            self._waiting.clear()
-            self._something_to_do.notify_all()
-        until = time.monotonic() + _GRACE_SECONDS
-        for thread in self._threads:
-            thread.join(max(0.0, until - time.monotonic()))
-        if any(thread.is_alive() for thread in self._threads):
-            LOG.warning("a function that was invoked asynchronously is running still")
-        self._threads = []
-
-    def send(self, function: str, event: Any) -> None:
-        """Invoke a function, by logical id, some time soon."""
-        self._enter(_Delivery(function, event, str(uuid.uuid4())), 0.0)
-
-    def wait_idle(self, seconds: float) -> bool:
-        """Wait until nothing is waiting or running, retries included; False when it is not so in time."""
-        with self._idle:
-            return self._idle.wait_for(lambda: not self._waiting and not self._running, seconds)
-
-    def _enter(self, delivery: _Delivery, delay: float) -> None:
-        with self._something_to_do:
-            if not self._stopping:
-                heapq.heappush(self._waiting, (time.monotonic() + delay, next(self._entries), delivery))
-                self._something_to_do.notify()
-
-    def _work(self) -> None:
-        while (delivery := self._take()) is not None:
-            try:
-                self._deliver(delivery)
-            finally:
-                with self._idle:
-                    self._running -= 1
-                    self._idle.notify_all()
-
-    def _take(self) -> _Delivery | None:
-        """The next delivery when it is due; None at the end."""
-        with self._something_to_do:
-            while not self._stopping:
-                now = time.monotonic()
-                if self._waiting and self._waiting[0][0] <= now:
-                    self._running += 1
-                    taken = heapq.heappop(self._waiting)[2]
-                    # Somebody else has to watch for what is due next.
-                    self._something_to_do.notify()
-                    return taken
-                self._something_to_do.wait(self._waiting[0][0] - now if self._waiting else None)
-        return None
-
-    def _deliver(self, delivery: _Delivery) -> None:
-        attempts = delivery.attempts + 1
-        try:
-            self._invoke(delivery.function, delivery.event, request_id=delivery.request_id)
-        except FunctionError as error:
-            error_type, message = error.error_type, error.message
-        except FunctionTimeoutError:
-            error_type, message = "Sandbox.Timedout", "The function did not answer in time"
-        except Exception as error:  # whatever it is, this thread has others to deliver
-            LOG.exception("%s could not be invoked", delivery.function)
-            error_type, message = type(error).__name__, str(error)
-        else:
-            return
-        if delivery.attempts < self._retries.get(delivery.function, _RETRIES):
-            delay = self._delays[min(delivery.attempts, len(self._delays) - 1)]
-            again = _Delivery(delivery.function, delivery.event, delivery.request_id, attempts)
-            self._enter(again, delay)
-            return
-        LOG.error("dead letter: %s failed %d times, last with %s", delivery.function, attempts, error_type)
-        self.dead_letters.append(DeadLetter(delivery.function, delivery.event, attempts, error_type, message))
-
-
-# --- The bus ----------------------------------------------------------------------------------------------------------
 
 
 class EventBridge:
@@ -312,7 +55,7 @@ class EventBridge:
         """
         self._now = now
         self._rules = rules(stack, now())
-        self._changing = None if rules_now is None else _ChangingRules(stack, self._rules, rules_now, now)
+        self._changing = None if rules_now is None else ChangingRules(stack, self._rules, rules_now, now)
         self._grants = list(stack.of_type("AWS::Lambda::Permission").values())
         self._invoke = invoke
         self._functions = {function.name: function.logical_id for function in stack.functions.values()}
@@ -355,13 +98,23 @@ class EventBridge:
             return 0
         return sum(self._send(rule, event) for rule in self._current().values() if rule.matches(event))
 
-    def fire(self, rule: str) -> int:
-        """Do now what the clock would make a rule do, by logical id or name. Returns the number of targets; KeyError.
+    def fire(self, rule: str, at: datetime | None = None) -> int:
+        """Fire a rule as its schedule would. A disabled rule does nothing.
 
-        A disabled rule does nothing.
+        Args:
+            rule: The rule's logical id or name.
+            at: The scheduled time (UTC). None is the next whole second, so that everything that was requested before
+                this call was requested before the scheduled time.
+
+        Returns:
+            The number of targets.
+
+        Raises:
+            KeyError: There is no such rule.
         """
         found = self._current()[rule]
-        return self._send(found, _scheduled_event(found, self._now())) if found.enabled else 0
+        scheduled_at = self._now() + timedelta(microseconds=999_999) if at is None else at
+        return self._send(found, _scheduled_event(found, scheduled_at)) if found.enabled else 0
 
     @contextmanager
     def losing_events(self) -> Iterator[None]:
@@ -410,10 +163,16 @@ class EventBridge:
         return {name: rule.schedule for name, rule in self._current().items() if rule.enabled and rule.schedule}
 
     def _send(self, rule: Rule, event: Mapping[str, Any]) -> int:
-        permitted = [target for target in rule.targets if self._may_invoke(rule, target)]
-        for target in permitted:
-            self.invocations.send(target.function, target.payload(event))
-        return len(permitted)
+        return sum(self._deliver(rule, target, event) for target in rule.targets if self._may_invoke(rule, target))
+
+    def _deliver(self, rule: Rule, target: Target, event: Mapping[str, Any]) -> bool:
+        try:
+            payload = target.payload(event, rule.arn)
+        except TransformError as error:
+            LOG.warning("rule %s does not reach %s: %s", rule.logical_id, target.function, error)
+            return False
+        self.invocations.send(target.function, payload)
+        return True
 
     def _may_invoke(self, rule: Rule, target: Target) -> bool:
         """Whether the function's own policy lets the rule in: EventBridge has no other right to invoke it."""
@@ -432,56 +191,13 @@ class EventBridge:
             for name, found in self._schedules().items():
                 known, at = waiting.get(name, (None, None))
                 if known is found and at is not None and at <= now:
-                    self.fire(name)
+                    self.fire(name, at)
                     known = None
                 # Firings that were missed while the machine slept are not made up for.
                 still[name] = (found, at if known is found else found.next_after(now))
             waiting = still
             if self._stopping.wait(_TICK):
                 return
-
-
-class _ChangingRules:
-    """The rules as they are now. Reads anew only what has changed."""
-
-    def __init__(
-        self,
-        stack: Stack,
-        template: Mapping[str, Rule],
-        rules_now: Callable[[], Iterable[Mapping[str, Any]]],
-        now: Callable[[], datetime],
-    ) -> None:
-        self._ids = {stack.physical_name(logical_id): logical_id for logical_id in template}
-        self._functions = _functions(stack)
-        self._rules_now = rules_now
-        self._now = now
-        self._lock = threading.Lock()
-        # By logical id or name; None for what is not known locally.
-        self._known: dict[str, tuple[Mapping[str, Any], Rule | None]] = {}
-
-    def current(self) -> dict[str, Rule]:
-        with self._lock:
-            self._known = {key: self._read(key, properties) for key, properties in self._all()}
-            return {key: rule for key, (_, rule) in self._known.items() if rule is not None}
-
-    def _all(self) -> list[tuple[str, Mapping[str, Any]]]:
-        return [(self._ids.get(each["Name"], each["Name"]), each) for each in self._rules_now()]
-
-    def _read(self, key: str, properties: Mapping[str, Any]) -> tuple[Mapping[str, Any], Rule | None]:
-        before, known = self._known.get(key, ({}, None))
-        if before == properties:
-            return before, known
-        # Rules may have other targets too, which are nothing to this stack.
-        targets = [target for target in properties.get("Targets", []) if target["Arn"] in self._functions]
-        try:
-            rule = _rule(key, properties["Name"], {**properties, "Targets": targets}, self._functions, self._now())
-        except TemplateError as error:
-            LOG.warning("rule %s does nothing here: %s", key, error)
-            return properties, None
-        if known is not None and before.get("ScheduleExpression") == properties.get("ScheduleExpression"):
-            # Its intervals go on from when they began.
-            rule = replace(rule, schedule=known.schedule)
-        return properties, rule
 
 
 def instance_state_change(ec2_instance_id: str, state: str, at: datetime) -> dict[str, Any]:

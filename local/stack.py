@@ -26,7 +26,8 @@ from local.server import Page, Server, listen
 if TYPE_CHECKING:
     from local.emulator import Emulator
     from local.emulator.docker import DockerEngine
-    from local.eventbridge import DeadLetter, EventBridge
+    from local.eventbridge import EventBridge
+    from local.invocations import DeadLetter
 
 _T = TypeVar("_T")
 
@@ -214,9 +215,12 @@ class LocalStack:
         """Call a function by logical id, past the gateway. FunctionError, FunctionTimeoutError."""
         return _started(self._runtime).invoke(function, event)
 
-    def fire(self, rule: str) -> int:
-        """Fire a rule now, by logical id or name; the number of targets, none when it is disabled. KeyError."""
-        return self.eventbridge.fire(rule)
+    def fire(self, rule: str, at: datetime | None = None) -> int:
+        """Fire a rule, by logical id or name, with the scheduled time `at` (UTC; by default the next whole second).
+
+        Returns the number of targets, 0 for a disabled rule. KeyError.
+        """
+        return self.eventbridge.fire(rule, at)
 
     def terminate_server(self, ec2_instance_id: str) -> None:
         """Terminate an EC2 instance: its tasks stop, and EC2 tells of it. One that ECS does not know is told of too."""

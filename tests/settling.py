@@ -1,8 +1,11 @@
-"""What tests do to operations that are under way: wait for their end, or let their deadline pass."""
+"""What tests do to operations that are pending: wait for their end, or set stored times back as if time had passed."""
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
+
+from longshore.clock import to_text
 
 from local.stack import LocalStack
 
@@ -32,18 +35,64 @@ def pending(stack: LocalStack) -> list[dict[str, Any]]:
 
 
 def make_overdue(stack: LocalStack, container_id: str, attempts: int | None = None) -> bool:
-    """Set the deadline of the container's pending operation back, as if it had passed; False when there is none.
+    """Set the deadline of the container's pending operation back, as if it had expired.
 
-    `attempts` sets how often it was taken over before.
+    Args:
+        stack: The stack whose tables are changed.
+        container_id: The container.
+        attempts: How many attempts its step has had. Then the step began long ago, too: a step is given up only after
+            a number of attempts and a time.
+
+    Returns:
+        False when nothing is pending.
     """
+    changes, values = "SET #operation.deadline = :past, pending_deadline = :past", {":past": {"S": LONG_AGO}}
+    if attempts is not None:
+        changes += ", #operation.attempts = :attempts, #operation.step_since = :past"
+        values[":attempts"] = {"N": str(attempts)}
+    return _change_operation(stack, container_id, changes, values)
+
+
+def set_looks_back(stack: LocalStack, container_id: str) -> bool:
+    """Set the looks that did not find a task of the container back by two minutes, and its RunTask by years.
+
+    The next look that does not find the task either proves that it is gone, also when ECS has never shown it.
+
+    Returns:
+        False when every look has found its task.
+    """
+    table, key = stack.table_name("ContainersTable"), {"id": {"S": container_id}}
+    item = stack.client("dynamodb").get_item(TableName=table, Key=key, ConsistentRead=True)["Item"]
+    past: dict[str, Any] = {":past": {"S": LONG_AGO}}
+    moment = datetime.now(UTC) - timedelta(minutes=2)
+    looked = {"S": to_text(moment)}
+    if "absent_since" in item:
+        stack.client("dynamodb").update_item(
+            TableName=table,
+            Key=key,
+            UpdateExpression="SET absent_since = :looked, pending_deadline = :due",
+            ExpressionAttributeValues={":looked": looked, ":due": {"S": to_text(moment + timedelta(seconds=30))}},
+        )
+        return True
+    operation = item.get("operation", {"M": {}})["M"]
+    absent = operation.get("absent", {"M": {}})["M"]
+    if not absent:
+        return False
+    changes = "SET #operation.absent = :absent"
+    values = {":absent": {"M": dict.fromkeys(absent, looked)}}
+    if "task_run_at" in operation:
+        changes, values = f"{changes}, #operation.task_run_at = :past", values | past
+    return _change_operation(stack, container_id, changes, values)
+
+
+def _change_operation(stack: LocalStack, container_id: str, changes: str, values: dict[str, Any]) -> bool:
+    """Change the pending operation. False when there is none."""
     dynamodb = stack.client("dynamodb")
-    also = "" if attempts is None else ", #operation.attempts = :attempts"
-    values = {":past": {"S": LONG_AGO}} | ({} if attempts is None else {":attempts": {"N": str(attempts)}})
     try:
         dynamodb.update_item(
             TableName=stack.table_name("ContainersTable"),
             Key={"id": {"S": container_id}},
-            UpdateExpression=f"SET #operation.deadline = :past, pending_deadline = :past{also}",
+            UpdateExpression=changes,
             ConditionExpression="attribute_exists(#operation)",
             ExpressionAttributeNames={"#operation": "operation"},
             ExpressionAttributeValues=values,
@@ -54,12 +103,13 @@ def make_overdue(stack: LocalStack, container_id: str, attempts: int | None = No
 
 
 def recover_all(stack: LocalStack, patience: float = PATIENCE) -> int:
-    """Let every deadline pass and sweep, until nothing is pending. Returns the number of sweeps."""
+    """Let time pass and sweep, until nothing is pending. Returns the number of sweeps."""
     sweeps = 0
     end = time.monotonic() + patience
     while waiting := pending(stack):
         assert time.monotonic() < end, f"still pending: {waiting}"
         for item in waiting:
+            set_looks_back(stack, item["id"]["S"])
             make_overdue(stack, item["id"]["S"])
         stack.invoke("RecoverFunction", {"sweep": "operations"})
         sweeps += 1

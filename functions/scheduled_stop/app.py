@@ -1,26 +1,32 @@
-"""An EventBridge schedule: stop what is running, and hand on what time does not suffice for."""
+"""An EventBridge schedule: stop the containers that are running, and hand on those that time does not suffice for."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import longshore.coldstart
 from longshore import bootstrap, event_bootstrap
+from longshore.clock import SystemClock
 from longshore.events import PartialFailureError, enough_time, event_handler
+from longshore.logs import logger
 from longshore.metrics import Metric
 from longshore.schedules import StopInput
 
 
 @event_handler(Metric.SCHEDULED_STOPS, counts_of=lambda result: result)
 def handler(event: dict[str, Any], context: Any) -> Mapping[str, Any]:
-    """What failed is tried again with what is left, by the next invocation; the last one raises for it.
+    """Run a scheduled stop.
 
-    Lambda then repeats the event, which skips what has been stopped. Were it to raise with something left, each repeat
-    would hand that on once more.
+    The next invocation tries the containers that failed together with those that are left; the last one raises for
+    those that failed. Lambda then repeats the event, which skips what has been stopped. If an invocation with
+    containers left raised, each repeat would hand them on once more.
     """
-    wanted = StopInput.model_validate(event)
-    result = event_bootstrap.scheduled_stops().run(wanted, context.aws_request_id, enough_time(context))
+    now = SystemClock().now()
+    wanted = StopInput.of(event, now)
+    result = event_bootstrap.scheduled_stops().run(wanted, context.aws_request_id, enough_time(context), now=now)
+    if result.late:
+        logger.warning("the scheduled stop is more than an hour late and does nothing", scheduled_at=event.get("time"))
     if result.left:
-        event_bootstrap.continuation(context.invoked_function_arn).hand_on([*result.left, *result.failed], wanted.rule)
+        event_bootstrap.continuation(context.invoked_function_arn).hand_on([*result.left, *result.failed], wanted)
     elif result.failed:
         raise PartialFailureError(result.counts, result.failed)
     return result.counts

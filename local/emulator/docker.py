@@ -19,10 +19,12 @@ import shutil
 import signal
 import subprocess
 import tarfile
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from local.emulator.ecs import SIGKILLED, NotStartedError, SimulatedContainer, SimulatedTask, TaskSimulation
@@ -65,6 +67,8 @@ class DockerEngine:
         self._processes: set[subprocess.Popen[str]] = set()
         # The Docker ids of containers, by the task's ARN and the name in its definition.
         self._ids: dict[tuple[str, str], str] = {}
+        # Where the scripts keep the numbers of commands, which each stack counts from 1.
+        self._state: Path | None = None
 
     # ── life ──
 
@@ -72,6 +76,7 @@ class DockerEngine:
         """Start to tell the simulation what becomes of containers. Raises DockerUnavailableError."""
         check()
         self._tasks = tasks
+        self._state = Path(tempfile.mkdtemp(prefix="longshore-host-"))
         self._closing.clear()
         self._remove_leftovers()
         since = time.time()
@@ -91,6 +96,9 @@ class DockerEngine:
         # Those that were being created meanwhile.
         _remove(self._containers())
         self._ids.clear()
+        if self._state is not None:
+            shutil.rmtree(self._state, ignore_errors=True)
+            self._state = None
 
     def _containers(self) -> list[str]:
         return _docker("ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={STACK}={self.stack}").stdout.split()
@@ -237,11 +245,16 @@ class DockerEngine:
 
     def run(self, script: Script, done: Callable[[Outcome], None]) -> None:
         """Run a command's script on this machine."""
-        self._in_thread(lambda: done(run_script(script)))
+        assert self._state is not None
+        moved = script.with_state_in(self._state)
+        self._in_thread(lambda: done(run_script(moved)))
 
 
 def check() -> None:
-    """Raise DockerUnavailableError unless Docker answers."""
+    """Raise DockerUnavailableError unless Docker answers, and the commands' script finds what it needs."""
+    for tool in ("flock", "setsid"):
+        if shutil.which(tool) is None:
+            raise DockerUnavailableError(f"{tool} of util-linux is not installed")
     if shutil.which("docker") is None:
         raise DockerUnavailableError("Docker's command line (docker) is not installed")
     answer = _docker("version")
@@ -283,7 +296,10 @@ def _import(busybox: str, image: str) -> None:
 
 
 def run_script(script: Script) -> Outcome:
-    """Run a script as SSM Agent does, with this process's environment; past its time it is killed."""
+    """Run a script as SSM Agent does, with this process's environment.
+
+    When it exceeds its time, its process group is killed; what it has started in another session goes on.
+    """
     with subprocess.Popen(
         ["/bin/sh", "-c", script.text],
         stdin=subprocess.DEVNULL,
@@ -296,7 +312,6 @@ def run_script(script: Script) -> Outcome:
         try:
             output, error = process.communicate(timeout=script.timeout)
         except subprocess.TimeoutExpired:
-            # With what it has started.
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             output, error = process.communicate()

@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 from conftest import PARAMETERS, QUICK
+from settling import set_looks_back
 
+from admin import doctor
 from admin.cli import main
+from admin.doctor import Doctor
 from local.seed import Seeder, container_id
 from local.stack import LocalStack
 from local.stack_file import announced
@@ -51,6 +54,19 @@ def run(stack: LocalStack, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
 
     with announced(stack):
         yield call
+
+
+@pytest.fixture
+def no_waiting(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`doctor` looks again at once, and half a minute is over before the second look for a task."""
+
+    def half_a_minute_passes(_: Doctor) -> None:
+        dynamodb = stack.client("dynamodb")
+        for item in dynamodb.scan(TableName=stack.table_name("ContainersTable"))["Items"]:
+            set_looks_back(stack, item["id"]["S"])
+
+    monkeypatch.setattr(doctor, "_PAUSE", 0.05)
+    monkeypatch.setattr(Doctor, "wait_between_looks", half_a_minute_passes)
 
 
 @pytest.fixture

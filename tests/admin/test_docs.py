@@ -64,7 +64,7 @@ def used(calls: Iterable[Call]) -> set[str]:
 def test_the_examples(stack: LocalStack, capsys: pytest.CaptureFixture[str]) -> None:
     table = stack.table_name("ContainersTable")
     told = examples()
-    assert len(told) == 14
+    assert len(told) == 15
     # The page checks three containers.
     assert len(stack.client("dynamodb").scan(TableName=table)["Items"]) == 2
     checked = 0
@@ -99,6 +99,7 @@ def _change(stack: LocalStack, identity: str, attribute: str, value: Any) -> Non
     )
 
 
+@pytest.mark.usefixtures("no_waiting")
 def test_the_policy_permits_what_is_called_and_no_more(stack: LocalStack, run: Any, fresh_id: str) -> None:
     (text,) = re.findall(r"```json\n(.*?)```", PAGE.read_text(), re.DOTALL)
     statements = json.loads(text)["Statement"]
@@ -130,6 +131,7 @@ def _use_everything(stack: LocalStack, run: Callable[..., None], identity: str) 
         ["unban", "sam"],
         ["schedule", "add", "used", "--rate", "1 day", "--all"],
         ["schedule", "list"],
+        ["schedule", "migrate"],
         ["schedule", "remove", "used"],
     ]:
         run(*arguments)

@@ -14,12 +14,12 @@ from api_client import Api
 from boto3.dynamodb.types import TypeSerializer
 from invariants import all_rows, check
 from longshore.clock import SystemClock
+from longshore.driver import DEADLINE
 from longshore.history import append
 from longshore.lifecycle import Operation, Status, Step
-from longshore.models import Change, Container, PendingOperation, Trigger
-from longshore.operations import DEADLINE
-from longshore.store import Store, Superseded
-from settling import LONG_AGO, eventually, make_overdue
+from longshore.models import BETWEEN_LOOKS, Change, Container, PendingOperation, Trigger
+from longshore.store import ConditionFailed, Store
+from settling import LONG_AGO, eventually, make_overdue, set_looks_back
 
 from admin import doctor
 from admin.adoption import store_of
@@ -45,8 +45,8 @@ def sweeps_come_when_they_are_asked_for(stack: LocalStack) -> None:
 
 
 @pytest.fixture(autouse=True)
-def looks_follow_each_other_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_PAUSE", 0.05)
+def looks_follow_each_other_at_once(no_waiting: None) -> None:
+    pass
 
 
 def change(stack: LocalStack, identity: str, **attributes: Any) -> None:
@@ -158,13 +158,58 @@ def test_one_that_runs_without_a_task(run: Any, stack: LocalStack, seeder: Seede
     stack.emulator.ecs.forget(task.arn)
     ran = run("doctor", fresh_id)
     assert (ran.code, ran.err) == (1, "1 checked, 1 with faults.\n")
-    assert ran.out == f"{fresh_id} TASK_MISSING it is running, and ECS no longer knows its task\n"
+    assert ran.out == f"{fresh_id} TASK_MISSING it is running, and ECS does not show its task\n"
     repaired = run("doctor", fresh_id, "--repair")
     assert repaired.code == 0
-    assert repaired.out == f"{fresh_id} TASK_MISSING it is running, and ECS no longer knows its task (repaired)\n"
-    assert repaired.err == "Waiting for a sweep of tasks.\n1 checked, 1 with faults, 1 repaired.\n"
+    assert repaired.out == f"{fresh_id} TASK_MISSING it is running, and ECS does not show its task (repaired)\n"
+    assert repaired.err == (
+        "Waiting for a sweep of tasks.\n"
+        "ECS does not show a task: waiting for a second sweep half a minute later.\n"
+        "1 checked, 1 with faults, 1 repaired.\n"
+    )
     assert check(stack, fresh_id)["status"] == "failed"
     assert found(run, fresh_id) == []
+
+
+def test_a_task_that_a_sweep_has_missed_already_needs_one_more(
+    run: Any, stack: LocalStack, seeder: Seeder, fresh_id: str
+) -> None:
+    seeder.add(fresh_id, OLD)
+    (task,) = stack.emulator.ecs.live(started_by=fresh_id)
+    stack.emulator.ecs.forget(task.arn)
+    stack.invoke("RecoverFunction", {"sweep": "drift"})
+    assert set_looks_back(stack, fresh_id)
+    repaired = run("doctor", fresh_id, "--repair")
+    assert (repaired.code, repaired.out.endswith("(repaired)\n")) == (0, True), repaired
+    assert repaired.err == "Waiting for a sweep of tasks.\n1 checked, 1 with faults, 1 repaired.\n"
+    assert check(stack, fresh_id)["status"] == "failed"
+
+
+@pytest.mark.parametrize("arguments", [("--all",), ()])
+def test_a_task_that_ecs_does_not_show_for_a_moment_is_no_fault(
+    run: Any,
+    stack: LocalStack,
+    seeder: Seeder,
+    fresh_id: str,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+) -> None:
+    seeder.add(fresh_id, OLD)
+    (task,) = stack.emulator.ecs.live(started_by=fresh_id)
+    waits: list[None] = []
+
+    def shown_after_half_a_minute(_: Doctor) -> None:
+        waits.append(None)
+        stack.emulator.ecs.show(task.arn)
+
+    monkeypatch.setattr(Doctor, "wait_between_looks", shown_after_half_a_minute)
+    stack.emulator.ecs.hide(task.arn)
+    assert found(run, *(arguments or (fresh_id,))) == []
+    assert len(waits) == 1
+
+
+def test_doctor_waits_as_long_as_operations_and_sweeps_do() -> None:
+    assert BETWEEN_LOOKS.total_seconds() < doctor._BETWEEN_LOOKS < 2 * BETWEEN_LOOKS.total_seconds()
 
 
 def test_a_task_that_has_just_ended_is_left_to_its_event(
@@ -270,7 +315,7 @@ def test_counters_that_are_wrong_are_counted_anew(
     ((code, said),) = found(run, fresh_id)
     assert (code, said[: len(message)]) == ("COUNTER_WRONG", message)
     repaired = run("doctor", fresh_id, "--repair")
-    assert (repaired.code, repaired.out.endswith("(repaired)\n")) == (0, True)
+    assert (repaired.code, repaired.out.endswith("(repaired)\n")) == (0, True), repaired
     check(stack, fresh_id)
     assert api.post(fresh_id, "stop").status_code == 200
     check(stack, fresh_id)
@@ -361,7 +406,7 @@ def left_pending(stack: LocalStack, seeder: Seeder, identity: str) -> None:
         deadline=now + DEADLINE,
         triggered_by=Trigger.USER,
     )
-    assert isinstance(store.claim(container, pending, supersedes=False), Container)
+    assert isinstance(store.claim(container, pending, supersedes=False, requested_at=now), Container)
 
 
 def test_an_operation_that_is_overdue_is_driven_on(run: Any, stack: LocalStack, seeder: Seeder, fresh_id: str) -> None:
@@ -370,7 +415,7 @@ def test_an_operation_that_is_overdue_is_driven_on(run: Any, stack: LocalStack, 
     make_overdue(stack, fresh_id)
     assert found(run, fresh_id) == [("OVERDUE", f"stop is past its deadline of {LONG_AGO}")]
     repaired = run("doctor", fresh_id, "--repair")
-    assert (repaired.code, repaired.out.endswith("(repaired)\n")) == (0, True)
+    assert (repaired.code, repaired.out.endswith("(repaired)\n")) == (0, True), repaired
     assert repaired.err.startswith("Waiting for a sweep of pending operations.\n")
     eventually(lambda: "operation" not in item(stack, fresh_id))
     assert check(stack, fresh_id)["status"] == "stopped"
@@ -387,21 +432,65 @@ def test_an_operation_that_the_sweep_could_not_find(run: Any, stack: LocalStack,
     assert check(stack, fresh_id)["status"] == "stopped"
 
 
-def test_an_operation_that_was_taken_over_too_often(run: Any, stack: LocalStack, seeder: Seeder, fresh_id: str) -> None:
+def test_an_operation_that_should_have_been_given_up(
+    run: Any, stack: LocalStack, seeder: Seeder, fresh_id: str
+) -> None:
     left_pending(stack, seeder, fresh_id)
+    began = item(stack, fresh_id)["operation"]["M"]["started_at"]
     make_overdue(stack, fresh_id, attempts=11)
     pending = item(stack, fresh_id)["operation"]["M"]
     pending["deadline"] = {"S": "2099-01-01T00:00:00.000Z"}
-    stack.client("dynamodb").update_item(
-        TableName=stack.table_name("ContainersTable"),
-        Key={"id": {"S": fresh_id}},
-        UpdateExpression="SET #operation = :operation, pending_deadline = :deadline",
-        ExpressionAttributeNames={"#operation": "operation"},
-        ExpressionAttributeValues={":operation": {"M": pending}, ":deadline": pending["deadline"]},
-    )
-    assert found(run, fresh_id) == [("OVERDUE", "stop was taken over 11 times")]
+
+    def put(**attributes: dict[str, str]) -> None:
+        stack.client("dynamodb").update_item(
+            TableName=stack.table_name("ContainersTable"),
+            Key={"id": {"S": fresh_id}},
+            UpdateExpression="SET #operation = :operation, pending_deadline = :deadline",
+            ExpressionAttributeNames={"#operation": "operation"},
+            ExpressionAttributeValues={":operation": {"M": pending | attributes}, ":deadline": pending["deadline"]},
+        )
+
+    put()
+    assert found(run, fresh_id) == [("OVERDUE", f"stop has had 11 attempts at its step stop since {LONG_AGO}")]
+    # Attempts alone are none: the step may be too young to be given up, and its task on its way.
+    put(step_since=began)
+    assert found(run, fresh_id) == []
+    put(attempts={"N": "10"})
+    assert found(run, fresh_id) == []
     make_overdue(stack, fresh_id)
     assert run("doctor", fresh_id, "--repair").code == 0
+
+
+def test_a_history_that_is_full(run: Any, stack: LocalStack, seeder: Seeder, fresh_id: str) -> None:
+    """Its last change of status has no row, so that neither the status nor its time is that of the last row."""
+    seeder.add(fresh_id, [*OLD, "stopped"])
+    change(stack, fresh_id, history_full=True, status="failed", status_since=LONG_AGO)
+    fault = (
+        "HISTORY_FULL",
+        "its history has reached DynamoDB's limit of 10 GB: only stop and force-stop work",
+    )
+    assert found(run, fresh_id) == [fault]
+    before = item(stack, fresh_id)
+    assert found(run, fresh_id, "--repair") == [fault]
+    assert item(stack, fresh_id) == before
+    # Counters still equal what counting gives, and a repair leaves the time of the status as it is.
+    change(stack, fresh_id, log_count=3)
+    assert {code for code, _ in found(run, fresh_id)} == {"HISTORY_FULL", "COUNTER_WRONG"}
+    assert run("doctor", fresh_id, "--repair").code == 1
+    after = item(stack, fresh_id)
+    assert {name for name in before if before[name] != after[name]} == {"generation"}
+
+
+@pytest.mark.parametrize("schema", [None, 2, 3])
+def test_items_of_other_versions_are_no_fault(
+    run: Any, stack: LocalStack, seeder: Seeder, fresh_id: str, schema: int | None
+) -> None:
+    """Version 0.1 wrote fewer attributes, and a later one may write more."""
+    seeder.add(fresh_id, OLD)
+    added = dict.fromkeys(("command_number", "history_full"), None) if schema is None else {}
+    change(stack, fresh_id, schema=schema, **added)
+    change_row(stack, fresh_id, 3, schema=schema)
+    assert found(run, fresh_id) == []
 
 
 # --- Repairs are safe -------------------------------------------------------------------------------------------------
@@ -429,7 +518,7 @@ def test_whoever_has_read_the_wrong_counters_cannot_write_them_back(
     moment = read.status_since
     ended = Change(to_status=Status.FAILED, observed_at=moment, triggered_by=Trigger.SYSTEM)
     after, entry = append(read, ended, "0" * 24, moment)
-    assert isinstance(store.commit_observed(read, after, entry), Superseded)
+    assert isinstance(store.commit_observed(read, after, entry), ConditionFailed)
     check(stack, fresh_id)
 
 
@@ -453,7 +542,9 @@ def test_a_sweep_that_fails_is_told_of(
     seeder.add(fresh_id, OLD)
     (task,) = stack.emulator.ecs.live(started_by=fresh_id)
     stack.emulator.ecs.forget(task.arn)
-    emulator.faults.add("dynamodb", "Scan", "AccessDeniedException", status=400, times=None)
+    emulator.faults.add(
+        "dynamodb", "Scan", "AccessDeniedException", status=400, times=None, match=lambda scan: "IndexName" in scan
+    )
     failed = run("doctor", fresh_id, "--repair")
     assert failed.code == 3
     assert "The recovery function failed: its log says why." in failed.err

@@ -45,4 +45,4 @@ def test_a_container_of_ones_own(stack: LocalStack) -> None:
     (rule,) = [rule for rule in events.list_rules()["Rules"] if rule["Name"].endswith("-night")]
     assert rule["ScheduleExpression"] == "cron(0 20 * * ? *)"
     (target,) = events.list_targets_by_rule(Rule=rule["Name"])["Targets"]
-    assert identity in target["Input"]
+    assert identity in target["InputTransformer"]["InputTemplate"]

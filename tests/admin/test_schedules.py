@@ -47,6 +47,31 @@ def rule_of(stack: LocalStack, name: str) -> Any:
     return described | {"Targets": events.list_targets_by_rule(Rule=f"longshore-{name}")["Targets"]}
 
 
+def input_of(target: Any) -> Any:
+    """The input that the target's transformer passes with the time."""
+    filled = json.loads(target["InputTransformer"]["InputTemplate"].replace("<time>", '"T"'))
+    assert filled.keys() == {"time", "input"}
+    assert filled["time"] == "T"
+    return filled["input"]
+
+
+def older(stack: LocalStack, name: str, *, state: str = "ENABLED", **constant: Any) -> None:
+    """A schedule as `schedule add` made it before it passed the time."""
+    events = stack.client("events")
+    tag = {"Key": "longshore:stack", "Value": "longshore"}
+    rule = f"longshore-{name}"
+    events.put_rule(Name=rule, ScheduleExpression="cron(0 18 ? * FRI *)", State=state, Tags=[tag])
+    assert stack.template is not None
+    outputs = stack.template.outputs
+    target = {
+        "Id": "scheduled-stop",
+        "Arn": outputs["ScheduledStopFunctionArn"],
+        "Input": json.dumps(constant | {"rule": name}, separators=(",", ":")),
+        "DeadLetterConfig": {"Arn": outputs["DeadLettersArn"]},
+    }
+    events.put_targets(Rule=rule, Targets=[target])
+
+
 def listed(run: Any) -> dict[str, Any]:
     return {each["name"]: each for each in json.loads(run("schedule", "list", "--json").out)}
 
@@ -90,7 +115,9 @@ def test_what_a_rule_holds(run: Any, stack: LocalStack, arguments: list[str], co
     outputs = stack.template.outputs
     assert target["Arn"] == outputs["ScheduledStopFunctionArn"]
     assert target["DeadLetterConfig"] == {"Arn": outputs["DeadLettersArn"]}
-    assert json.loads(target["Input"]) == constant | {"rule": "late"}
+    assert "Input" not in target
+    assert target["InputTransformer"]["InputPathsMap"] == {"time": "$.time"}
+    assert input_of(target) == constant | {"rule": "late"}
     assert tags(stack, rule["Arn"]) == [{"Key": "longshore:stack", "Value": "longshore"}]
 
 
@@ -112,9 +139,90 @@ def test_the_list(run: Any) -> None:
         "expression": "cron(0 18 ? * FRI *)",
         "enabled": True,
         "input": {"project_id": PROJECT, "rule": "weekend"},
+        "passes_time": True,
         "removable": True,
     }
     assert (found["often"]["enabled"], found["often"]["next"]) == (False, None)
+    assert found[NIGHTLY]["passes_time"] is True
+    assert found[NIGHTLY]["input"] == {"all": True, "rule": "nightly-stop"}
+
+
+def test_older_rules_are_listed_and_migrated(run: Any, stack: LocalStack) -> None:
+    older(stack, "weekend", project_id=PROJECT)
+    older(stack, "idle", state="DISABLED", container_ids=[container_id(11)])
+    run("schedule", "add", "new", *CRON, "--all")
+    shown = run("schedule", "list")
+    assert shown.err == "2 schedules do not pass their scheduled time: run `schedule migrate`.\n"
+    before = listed(run)
+    assert {name: each["passes_time"] for name, each in before.items()} == {
+        NIGHTLY: True,
+        "idle": False,
+        "new": True,
+        "weekend": False,
+    }
+
+    migrated = run("schedule", "migrate")
+    assert (migrated.code, migrated.out) == (0, "")
+    assert migrated.err == "Migrated the schedule idle.\nMigrated the schedule weekend.\n2 migrated, 0 not.\n"
+    after = listed(run)
+    assert all(each["passes_time"] for each in after.values())
+    # Nothing else of them is different.
+    for name, each in before.items():
+        assert {**after[name], "passes_time": None} == {**each, "passes_time": None}
+    (target,) = rule_of(stack, "weekend")["Targets"]
+    assert stack.template is not None
+    assert target["DeadLetterConfig"] == {"Arn": stack.template.outputs["DeadLettersArn"]}
+    assert input_of(target) == {"project_id": PROJECT, "rule": "weekend"}
+
+    stack.emulator.calls.clear()
+    again = run("schedule", "migrate")
+    assert (again.code, again.err) == (0, "0 migrated, 0 not.\n")
+    assert stack.emulator.calls.count("events", "PutTargets") == 0
+
+
+def test_a_migration_completes_after_an_error(run: Any, stack: LocalStack, emulator: Emulator) -> None:
+    older(stack, "a", all=True)
+    older(stack, "b", all=True)
+    emulator.faults.add("events", "PutTargets", "InternalException", times=None, after_effect=True)
+    assert run("schedule", "migrate").code == 3
+    emulator.faults.clear()
+    assert run("schedule", "migrate").code == 0
+    assert all(each["passes_time"] for each in listed(run).values())
+
+
+def test_rules_that_cannot_be_migrated_are_named(run: Any, stack: LocalStack) -> None:
+    # The constant input fits into EventBridge's limit, but not together with the time.
+    older(stack, "long-list-of-ids", container_ids=[f"{number:024x}" for number in range(301)])
+    older(stack, "short", all=True)
+    foreign = "longshore-by-hand"
+    events = stack.client("events")
+    events.put_rule(Name=foreign, ScheduleExpression="rate(1 hour)")
+    assert stack.template is not None
+    arn = stack.template.outputs["ScheduledStopFunctionArn"]
+    events.put_targets(Rule=foreign, Targets=[{"Id": "1", "Arn": arn, "Input": '{"all": true}'}])
+    try:
+        migrated = run("schedule", "migrate")
+    finally:
+        events.remove_targets(Rule=foreign, Ids=["1"])
+        events.delete_rule(Name=foreign)
+    assert migrated.code == 1
+    too_long = "A schedule's input has 8,192 characters at most, about 290 containers: use more schedules."
+    lines = [
+        "Migrated the schedule short.",
+        "error: the schedule by-hand was not migrated: its rule was not made by `schedule add`.",
+        f"error: the schedule long-list-of-ids was not migrated: {too_long}",
+        "1 migrated, 2 not.",
+    ]
+    assert migrated.err == "".join(f"{line}\n" for line in lines)
+
+
+def test_adding_an_older_schedule_again_migrates_it(run: Any, stack: LocalStack) -> None:
+    older(stack, "weekend", all=True)
+    assert run("schedule", "add", "weekend", *CRON, "--project", PROJECT).code == 1
+    assert run("schedule", "add", "weekend", *CRON, "--all").code == 0
+    (target,) = rule_of(stack, "weekend")["Targets"]
+    assert input_of(target) == {"all": True, "rule": "weekend"}
+    assert "Input" not in target
 
 
 def test_the_same_again_changes_nothing_and_another_one_is_refused(run: Any, stack: LocalStack) -> None:
@@ -132,7 +240,7 @@ def test_the_same_again_changes_nothing_and_another_one_is_refused(run: Any, sta
     assert run("schedule", "add", "weekend", "--rate", "1 hour", "--project", PROJECT, "--replace").code == 0
     replaced = rule_of(stack, "weekend")
     assert replaced["ScheduleExpression"] == "rate(1 hour)"
-    assert [json.loads(target["Input"])["project_id"] for target in replaced["Targets"]] == [PROJECT]
+    assert [input_of(target)["project_id"] for target in replaced["Targets"]] == [PROJECT]
     assert run("schedule", "add", "weekend", "--rate", "1 hour", "--project", PROJECT, "--disabled").code == 0
     assert rule_of(stack, "weekend")["State"] == "DISABLED"
 

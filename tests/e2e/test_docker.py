@@ -295,7 +295,7 @@ def test_a_task_of_two_is_paused_and_killed_as_a_whole(
     check(stack, fresh_id)
 
 
-def test_pause_of_a_task_that_has_lost_a_container_changes_nothing(
+def test_a_task_that_has_lost_a_container_is_paused_and_resumed(
     stack: LocalStack, api: Api, seeder: Seeder, fresh_id: str, runtime_ids: Callable[[], list[str]]
 ) -> None:
     command = DEFINITIONS["polite"]["command"]
@@ -306,9 +306,10 @@ def test_pause_of_a_task_that_has_lost_a_container_changes_nothing(
     assert done(api, fresh_id, "start") == "running"
     app_id, side_id = runtime_ids()
     docker("kill", side_id)
-    assert api.post(fresh_id, "pause").status_code == 500
-    assert docker_state(app_id) == "running"
-    assert check(stack, fresh_id)["status"] == "running"
+    for operation, status in (("pause", "paused"), ("resume", "running")):
+        assert done(api, fresh_id, operation) == status
+        assert [docker_state(runtime_id) for runtime_id in (app_id, side_id)] == [status, "exited"]
+    check(stack, fresh_id)
 
 
 def test_fargate_runs_and_stops(stack: LocalStack, api: Api, seeder: Seeder, fresh_id: str) -> None:

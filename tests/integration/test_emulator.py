@@ -247,6 +247,19 @@ def test_what_is_unknown_is_refused(world: World) -> None:
     assert answer["failures"] == [{"arn": arn, "reason": "MISSING"}]
 
 
+def test_a_task_can_be_hidden_as_ecs_may_not_show_one_for_a_while(world: World) -> None:
+    ecs = world.client("ecs")
+    hidden, other = world.run(), world.run()
+    world.emulator.ecs.hide(hidden)
+    answer = ecs.describe_tasks(cluster="main", tasks=[hidden, other])
+    assert [task["taskArn"] for task in answer["tasks"]] == [other]
+    assert answer["failures"] == [{"arn": hidden, "reason": "MISSING"}]
+    with pytest.raises(ecs.exceptions.InvalidParameterException, match="The referenced task was not found"):
+        ecs.stop_task(cluster="main", task=hidden)
+    world.emulator.ecs.show(hidden)
+    world.wait(hidden, "RUNNING")
+
+
 def test_tasks_are_listed_by_what_they_are(world: World) -> None:
     ecs = world.client("ecs")
     mine, other = world.run(startedBy="me"), world.run("batch")
@@ -355,11 +368,13 @@ def test_pause_and_unpause(world: World) -> None:
         assert [container.paused for container in containers] == [paused, paused]
 
 
-def test_a_command_acts_on_all_or_nothing(world: World) -> None:
+def test_a_command_skips_containers_that_do_not_exist(world: World) -> None:
     task = world.running()
     result = world.result(world.send("pause", [task["containers"][0]["runtimeId"], "0" * 64]))
+    assert (result["Status"], result["ResponseCode"]) == ("Success", 0)
+    assert [container.paused for container in world.emulator.ecs.task(task["taskArn"]).containers] == [True, False]
+    result = world.result(world.send("pause", ["0" * 64]))
     assert (result["Status"], result["ResponseCode"]) == ("Failed", 1)
-    assert not any(container.paused for container in world.emulator.ecs.task(task["taskArn"]).containers)
 
 
 def test_a_paused_task_does_not_see_sigterm_but_can_be_killed(world: World) -> None:

@@ -1,88 +1,24 @@
-"""The local EventBridge: patterns, schedules, and asynchronous invocations as Lambda makes them."""
+"""The local EventBridge: rules of the template and rules that are made while the stack runs, fired and matched."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from botocore.config import Config
-from botocore.exceptions import ClientError
+from buses import START, TEMPLATE, Clock, Recorder, stack_of, transformed
+from settling import PATIENCE, eventually
 
 from local import template
-from local.emulator import Emulator, InvokeAnswer
-from local.eventbridge import (
-    ASYNC_PAYLOAD_LIMIT,
-    EventBridge,
-    Invocations,
-    instance_state_change,
-    matcher,
-)
-from local.expressions import schedule
-from local.runtime import FunctionError, FunctionTimeoutError
+from local.eventbridge import EventBridge, instance_state_change
 from local.stack import LocalStack, _Environment
 from local.template import TemplateError
-
-PATIENCE = 20.0
-
-TEMPLATE = """
-AWSTemplateFormatVersion: "2010-09-09"
-Transform: AWS::Serverless-2016-10-31
-Globals:
-  Function: {Runtime: python3.13, Handler: app.handler}
-Resources:
-  Listener:
-    Type: AWS::Serverless::Function
-    Properties:
-      CodeUri: listener
-      EventInvokeConfig: {MaximumRetryAttempts: 1}
-      Events:
-        Instances:
-          Type: EventBridgeRule
-          Properties: {Pattern: {source: [aws.ec2], detail: {state: [terminated, {prefix: shutting}]}}}
-        Deaf:
-          Type: EventBridgeRule
-          Properties: {Pattern: {source: [aws.ec2]}, State: DISABLED}
-  Clockwork:
-    Type: AWS::Serverless::Function
-    Properties:
-      CodeUri: clockwork
-      Events:
-        Often: {Type: Schedule, Properties: {Schedule: rate(5 minutes), Input: '{"constant": [1]}'}}
-        Nightly: {Type: Schedule, Properties: {Schedule: 'cron(0 20 ? * MON-FRI *)'}}
-        Never: {Type: Schedule, Properties: {Schedule: rate(1 minute), State: DISABLED}}
-  # MORE
-"""
-
-START = datetime(2025, 1, 10, 19, 0, tzinfo=UTC)  # a Friday
-
-
-def stack_of(folder: Path, text: str = TEMPLATE) -> template.Stack:
-    path = folder / "template.yaml"
-    path.write_text(text, encoding="utf-8")
-    return template.load(path)
-
-
-class Recorder:
-    """Stands for `Runtime.invoke`: records the invocations, and fails as often as it is told to."""
-
-    def __init__(self, *failures: Exception) -> None:
-        self.calls: list[tuple[str, Any, str | None]] = []
-        self._failures = list(failures)
-
-    def __call__(self, function: str, event: Any, *, request_id: str | None = None) -> Any:
-        self.calls.append((function, event, request_id))
-        if self._failures:
-            raise self._failures.pop(0)
-        return {"got": event}
 
 
 @pytest.fixture
@@ -96,123 +32,6 @@ def bus(tmp_path: Path, recorder: Recorder) -> Iterator[EventBridge]:
     made.start()
     yield made
     made.stop()
-
-
-def eventually(condition: Callable[[], object]) -> None:
-    until = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < until, "it did not happen"
-        time.sleep(0.01)
-
-
-# --- Patterns ---------------------------------------------------------------------------------------------------------
-
-EVENT = {
-    "source": "aws.ecs",
-    "detail": {"state": "RUNNING", "count": 5, "ratio": -1.5, "nothing": None, "tags": ["a", "b"]},
-}
-
-
-@pytest.mark.parametrize(
-    ("pattern", "matches"),
-    [
-        ({"state": ["STOPPED", "RUNNING"]}, True),
-        ({"state": ["running"]}, False),
-        ({"absent": ["x"]}, False),
-        ({"tags": ["b"]}, True),
-        ({"nothing": [None]}, True),
-        ({"absent": [None]}, False),
-        ({"state": [{"prefix": "RUN"}]}, True),
-        ({"state": [{"prefix": "UN"}]}, False),
-        ({"state": [{"anything-but": "STOPPED"}]}, True),
-        ({"state": [{"anything-but": ["STOPPED", "RUNNING"]}]}, False),
-        ({"state": [{"anything-but": {"prefix": "RUN"}}]}, False),
-        ({"absent": [{"anything-but": "x"}]}, False),
-        ({"state": [{"exists": True}]}, True),
-        ({"nothing": [{"exists": True}]}, True),
-        ({"absent": [{"exists": True}]}, False),
-        ({"absent": [{"exists": False}]}, True),
-        ({"state": [{"exists": False}]}, False),
-        ({"count": [{"numeric": [">", 0, "<=", 5]}]}, True),
-        ({"count": [{"numeric": [">", 0, "<", 5]}]}, False),
-        ({"ratio": [{"numeric": ["=", -1.5]}]}, True),
-        ({"state": [{"numeric": [">", 0]}]}, False),
-        ({"state": ["STOPPED"], "count": [5]}, False),
-        ({"$or": [{"state": ["STOPPED"]}, {"count": [5]}]}, True),
-    ],
-)
-def test_pattern(pattern: dict[str, Any], matches: bool) -> None:
-    assert matcher({"source": ["aws.ecs"], "detail": pattern}).matches_event(EVENT) is matches
-    assert matcher({"source": ["aws.ec2"], "detail": pattern}).matches_event(EVENT) is False
-
-
-@pytest.mark.parametrize("pattern", [{"source": "aws.ecs"}, {"detail": {"state": [{"like": "x"}]}}])
-def test_a_pattern_that_would_match_by_mistake_is_refused(pattern: dict[str, Any]) -> None:
-    with pytest.raises(TemplateError):
-        matcher(pattern)
-
-
-# --- Schedules --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("expression", "after", "next_one"),
-    [
-        ("rate(1 minute)", "2025-01-10T19:00:00", "2025-01-10T19:01:00"),
-        ("rate(15 minutes)", "2025-01-10T19:15:00", "2025-01-10T19:30:00"),
-        ("rate(2 hours)", "2025-01-10T21:30:00", "2025-01-10T23:00:00"),
-        ("rate(1 day)", "2025-01-10T19:00:01", "2025-01-11T19:00:00"),
-        ("cron(0 20 ? * MON-FRI *)", "2025-01-10T19:59:59.999999", "2025-01-10T20:00:00"),
-        ("cron(0 20 ? * MON-FRI *)", "2025-01-10T20:00:00", "2025-01-13T20:00:00"),
-        ("cron(0/15 8-10 * * ? *)", "2025-01-10T10:50:00", "2025-01-11T08:00:00"),
-        ("cron(5-20/5 * * * ? *)", "2025-01-10T10:20:00", "2025-01-10T11:05:00"),
-        ("cron(0 8 L * ? *)", "2024-02-01T00:00:00", "2024-02-29T08:00:00"),
-        ("cron(0 8 L-3 * ? *)", "2025-01-01T00:00:00", "2025-01-28T08:00:00"),
-        ("cron(0 8 1W * ? *)", "2025-02-01T00:00:00", "2025-02-03T08:00:00"),
-        ("cron(0 8 31W * ? *)", "2025-05-01T00:00:00", "2025-05-30T08:00:00"),
-        ("cron(0 8 ? * 6L *)", "2025-02-01T00:00:00", "2025-02-28T08:00:00"),
-        ("cron(0 8 ? * L *)", "2025-01-01T00:00:00", "2025-01-04T08:00:00"),
-        ("cron(0 8 ? * TUE#2 *)", "2025-01-01T00:00:00", "2025-01-14T08:00:00"),
-        ("cron(0 8 ? * 6#5 *)", "2025-02-01T00:00:00", "2025-05-30T08:00:00"),
-        ("cron(0 0 ? * SAT-MON *)", "2025-01-06T00:00:00", "2025-01-11T00:00:00"),
-        ("cron(0 0 1 JAN,JUL ? 2025-2026)", "2025-01-01T00:00:00", "2025-07-01T00:00:00"),
-        ("cron(0 0 29 2 ? *)", "2025-01-01T00:00:00", "2028-02-29T00:00:00"),
-        ("cron(0 0 1 1 ? 2024)", "2025-01-01T00:00:00", None),
-    ],
-)
-def test_schedule(expression: str, after: str, next_one: str | None) -> None:
-    found = schedule(expression, START).next_after(datetime.fromisoformat(after).replace(tzinfo=UTC))
-    assert found == (datetime.fromisoformat(next_one).replace(tzinfo=UTC) if next_one else None)
-
-
-@pytest.mark.parametrize(
-    "expression",
-    [
-        "rate(0 minutes)",
-        "rate(5 minute)",
-        "rate(1 minutes)",
-        "rate(1 week)",
-        "cron(0 20 * * MON *)",
-        "cron(0 20 ? * ? *)",
-        "cron(0 20 * * ?)",
-        "cron(60 20 * * ? *)",
-        "cron(0 20 ? * 8 *)",
-        "at(2025-01-01T00:00:00)",
-    ],
-)
-def test_what_is_no_schedule_is_refused(expression: str) -> None:
-    with pytest.raises(ValueError, match="is no schedule"):
-        schedule(expression, START)
-
-
-class Clock:
-    """A clock that a test sets."""
-
-    def __init__(self) -> None:
-        self.now = START
-
-    def __call__(self) -> datetime:
-        return self.now
 
 
 def test_the_clock_fires_what_is_due_once(tmp_path: Path, recorder: Recorder) -> None:
@@ -283,6 +102,13 @@ def test_events_can_be_lost(bus: EventBridge, recorder: Recorder) -> None:
         ("Targets: [{Id: a, Arn: !GetAtt Listener.Arn, Input: 'not JSON'}]", "not JSON"),
         ("Targets: [{Id: a, Arn: !GetAtt Listener.Arn, InputPath: $.detail}]", "InputPath is not known"),
         ("Targets: []\n      ScheduleExpression: rate(2 weeks)", "is no schedule"),
+        (transformed("not JSON <a>", a="$.time"), "InputTemplate is not JSON"),
+        (transformed('{"a": <b>}', a="$.time"), "names b, which the InputPathsMap does not have"),
+        (transformed('{"a": <a>}', a="$.detail[*]"), "the path $.detail[*] is not known"),
+        (transformed('{"a": <a>}', a="time"), "the path time is not known"),
+        (transformed('{"a": <AWS.a>}', **{"AWS-a": "$.time"}), "AWS-a is not a name"),
+        (transformed('{"a": "' + "b" * 8192 + '"}'), "at most 8192 characters"),
+        (transformed("{}")[:-2] + ", Input: '{}'}]", "either an Input or an InputTransformer"),
     ],
 )
 def test_what_is_not_known_locally_is_an_error_that_names_it(tmp_path: Path, rule: str, message: str) -> None:
@@ -290,6 +116,66 @@ def test_what_is_not_known_locally_is_an_error_that_names_it(tmp_path: Path, rul
     stack = stack_of(tmp_path, TEMPLATE.replace("# MORE", more))
     with pytest.raises(TemplateError, match=f"Odd: .*{re.escape(message)}"):
         EventBridge(stack, Recorder())
+
+
+TIMED = (
+    "ScheduleExpression: rate(5 minutes)\n      "
+    + transformed('{"time": <at>, "input": {"all": true}, "text": "at <at>"}', at="$.time")
+    + """
+  TimedPermission:
+    Type: AWS::Lambda::Permission
+    Properties: {Action: 'lambda:InvokeFunction', FunctionName: !Ref Listener, Principal: events.amazonaws.com}
+"""
+)
+
+
+def timed(folder: Path) -> template.Stack:
+    more = f"Timed:\n    Type: AWS::Events::Rule\n    Properties:\n      {TIMED}"
+    return stack_of(folder, TEMPLATE.replace("# MORE", more))
+
+
+def at_time(moment: str) -> dict[str, Any]:
+    return {"time": moment, "input": {"all": True}, "text": f"at {moment}"}
+
+
+def test_a_rule_passes_its_scheduled_time_and_not_when_it_was_noticed(tmp_path: Path, recorder: Recorder) -> None:
+    clock = Clock()
+    bus = EventBridge(timed(tmp_path), recorder, clock)
+    bus.start()
+    bus.start_schedules()
+    try:
+        clock.now = START + timedelta(minutes=5, seconds=50)
+        eventually(lambda: ("Listener", at_time("2025-01-10T19:05:00Z")) in [call[:2] for call in recorder.calls])
+    finally:
+        bus.stop()
+
+
+def test_a_rule_that_is_fired_by_hand_passes_the_time_that_is_given_or_the_next_second(
+    tmp_path: Path, recorder: Recorder
+) -> None:
+    clock = Clock()
+    clock.now = START + timedelta(milliseconds=1)
+    bus = EventBridge(timed(tmp_path), recorder, clock)
+    bus.start()
+    try:
+        assert bus.fire("Timed", datetime(2025, 1, 9, tzinfo=UTC)) == 1
+        assert bus.invocations.wait_idle(PATIENCE)
+        assert bus.fire("Timed") == 1
+        assert bus.invocations.wait_idle(PATIENCE)
+    finally:
+        bus.stop()
+    assert [call[1] for call in recorder.calls] == [at_time("2025-01-09T00:00:00Z"), at_time("2025-01-10T19:00:01Z")]
+
+
+def test_an_event_that_cannot_be_transformed_is_not_delivered(
+    tmp_path: Path, recorder: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    odd = transformed('{"a": <a>}', a="$.detail.absent") + TIMED[TIMED.index("\n  TimedPermission") :]
+    more = f"Odd:\n    Type: AWS::Events::Rule\n    Properties:\n      EventPattern: {{source: [x]}}\n      {odd}"
+    bus = EventBridge(stack_of(tmp_path, TEMPLATE.replace("# MORE", more)), recorder)
+    assert bus.put({"source": "x", "detail": {}}) == 0
+    (told,) = caplog.records
+    assert told.getMessage() == 'rule Odd does not reach Listener: the transformed event is not JSON: {"a": }'
 
 
 # --- Rules that are made and changed while the stack runs ------------------------------------------------------------
@@ -411,145 +297,6 @@ def test_an_event_reaches_a_rule_that_was_added(changing: EventBridge, rules: Ru
     assert changing.put(event) == 1
     assert changing.invocations.wait_idle(PATIENCE)
     assert [call[:2] for call in recorder.calls] == [("Clockwork", event)]
-
-
-# --- Asynchronous invocations -----------------------------------------------------------------------------------------
-
-
-def failure() -> FunctionError:
-    return FunctionError("Listener", "ValueError", "no")
-
-
-def invoked(recorder: Recorder, **options: Any) -> Invocations:
-    """What became of one event, once nothing is under way."""
-    invocations = Invocations(recorder, delays=(0.02, 0.04), **options)
-    invocations.start()
-    invocations.send("Listener", {"n": 1})
-    assert invocations.wait_idle(PATIENCE)
-    invocations.stop()
-    return invocations
-
-
-def test_an_error_is_tried_again_twice_as_the_same_request() -> None:
-    recorder = Recorder(failure(), FunctionTimeoutError("Listener"))
-    assert invoked(recorder).dead_letters == []
-    assert [call[:2] for call in recorder.calls] == [("Listener", {"n": 1})] * 3
-    assert len({request_id for _, _, request_id in recorder.calls}) == 1
-
-
-def test_what_fails_three_times_is_a_dead_letter(caplog: pytest.LogCaptureFixture) -> None:
-    recorder = Recorder(failure(), failure(), failure())
-    (letter,) = invoked(recorder).dead_letters
-    assert (letter.function, letter.event, letter.attempts) == ("Listener", {"n": 1}, 3)
-    assert (letter.error_type, letter.message) == ("ValueError", "no")
-    assert len(recorder.calls) == 3
-    assert [record.getMessage() for record in caplog.records] == [
-        "dead letter: Listener failed 3 times, last with ValueError"
-    ]
-
-
-def test_a_function_says_how_often_it_is_tried_again() -> None:
-    recorder = Recorder(failure(), failure())
-    assert len(invoked(recorder, retries={"Listener": 0}).dead_letters) == 1
-    assert len(recorder.calls) == 1
-
-
-def test_the_template_says_how_often_a_function_is_tried_again(tmp_path: Path) -> None:
-    recorder = Recorder(*[failure() for _ in range(4)])
-    bus = EventBridge(stack_of(tmp_path), recorder)
-    bus.start()
-    bus.put(instance_state_change("i-0a1b2c3d4e5f60718", "terminated", START))
-    assert bus.invocations.wait_idle(PATIENCE)
-    bus.stop()
-    assert [letter.attempts for letter in bus.dead_letters] == [2]
-
-
-def test_many_are_delivered_at_a_time_and_each_once(recorder: Recorder) -> None:
-    invocations = Invocations(recorder)
-    invocations.start()
-    for number in range(500):
-        invocations.send("Listener", number)
-    assert invocations.wait_idle(PATIENCE)
-    invocations.stop()
-    assert sorted(event for _, event, _ in recorder.calls) == list(range(500))
-
-
-def test_after_the_stop_no_thread_is_left_and_nothing_is_delivered(bus: EventBridge, recorder: Recorder) -> None:
-    bus.start_schedules()
-    assert bus.fire("ClockworkOften") == 1
-    bus.stop()
-    delivered = len(recorder.calls)
-    bus.fire("ClockworkOften")
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith(("local-events", "local-sched"))]
-    assert len(recorder.calls) == delivered
-
-
-# --- lambda:Invoke ----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def functions(bus: EventBridge) -> Iterator[Any]:
-    with Emulator(on_invoke=bus.answer_invoke) as emulator:
-        client: Any = boto3.client(
-            "lambda",
-            endpoint_url=emulator.url,
-            region_name="us-east-1",
-            config=Config(retries={"total_max_attempts": 1}),
-        )
-        client.emulator = emulator
-        yield client
-        client.close()
-
-
-ARN = "arn:aws:lambda:us-east-1:123456789012:function:longshore-Listener"
-
-
-@pytest.mark.parametrize(
-    "name", ["longshore-Listener", ARN, f"{ARN}:$LATEST", "123456789012:function:longshore-Listener"]
-)
-def test_a_function_is_invoked_by_its_name_or_arn(functions: Any, name: str) -> None:
-    answer = functions.invoke(FunctionName=name, Payload=json.dumps({"n": 1}))
-    assert (answer["StatusCode"], answer.get("FunctionError")) == (200, None)
-    assert json.load(answer["Payload"]) == {"got": {"n": 1}}
-    (call,) = functions.emulator.calls.list("lambda", "Invoke")
-    assert call.parameters == {
-        "FunctionName": name,
-        "InvocationType": "RequestResponse",
-        "Payload": {"n": 1},
-    }
-
-
-def test_an_asynchronous_invocation_answers_before_it_is_done(
-    bus: EventBridge, functions: Any, recorder: Recorder
-) -> None:
-    answer = functions.invoke(FunctionName=ARN, InvocationType="Event", Payload=b'{"n": 2}')
-    assert (answer["StatusCode"], answer["Payload"].read()) == (202, b"")
-    assert bus.invocations.wait_idle(PATIENCE)
-    assert [call[:2] for call in recorder.calls] == [("Listener", {"n": 2})]
-
-
-def test_a_function_that_raises_says_so(tmp_path: Path) -> None:
-    bus = EventBridge(stack_of(tmp_path), Recorder(failure()))
-    answer = bus.answer_invoke("longshore-Listener", b"{}", False)
-    assert answer == InvokeAnswer('{"errorMessage": "no", "errorType": "ValueError"}', failed=True)
-
-
-@pytest.mark.parametrize(
-    ("parameters", "code"),
-    [
-        ({"FunctionName": "missing"}, "ResourceNotFoundException"),
-        ({"FunctionName": ARN, "Payload": b"{"}, "InvalidRequestContentException"),
-        ({"FunctionName": ARN, "InvocationType": "DryRun"}, "InvalidParameterValueException"),
-        (
-            {"FunctionName": ARN, "InvocationType": "Event", "Payload": json.dumps("x" * ASYNC_PAYLOAD_LIMIT)},
-            "RequestTooLargeException",
-        ),
-    ],
-)
-def test_an_invocation_may_be_refused(functions: Any, parameters: dict[str, Any], code: str) -> None:
-    with pytest.raises(ClientError) as refused:
-        functions.invoke(**parameters)
-    assert refused.value.response["Error"]["Code"] == code
 
 
 # --- In the stack -----------------------------------------------------------------------------------------------------

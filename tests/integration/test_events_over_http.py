@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 from api_client import Api
 from conftest import QUICK
+from host_script import FAR_FUTURE, parameters
 from invariants import all_rows, check
-from longshore.operations import LAST_ATTEMPT
-from settling import PATIENCE, eventually, make_overdue
+from longshore.driver import LAST_ATTEMPT
+from settling import PATIENCE, eventually, make_overdue, set_looks_back
 
 from local.runtime import FunctionError
 from local.seed import INSTANCE, Seeder
@@ -82,7 +83,7 @@ def told_of(container: str) -> list[dict[str, Any]]:
 
 def commands_for(stack: LocalStack, container: str) -> list[Any]:
     """The commands that were sent to hosts for the container."""
-    return [each for each in stack.emulator.ssm.invocations() if each.comment.endswith(container)]
+    return [each for each in stack.emulator.ssm.invocations() if f"container {container}," in each.comment]
 
 
 def ended(stack: LocalStack, command_id: str) -> bool:
@@ -250,16 +251,16 @@ def test_a_task_that_never_comes_up_fails_in_the_end(
 ) -> None:
     seeder.add(fresh_id, ["stopped"], task_definition="never")
     assert accepted(api, fresh_id, "start", "stopped")["message"] == "Container is starting"
-    # A sweep waits for what it drives on, so most of them are left out.
+    # A sweep waits for the effect, so most of them are left out.
     assert make_overdue(stack, fresh_id, attempts=LAST_ATTEMPT - 2)
     assert stack.invoke("RecoverFunction", {"sweep": "operations"}) == {"accepted": 1}
-    assert make_overdue(stack, fresh_id)
+    assert make_overdue(stack, fresh_id, attempts=LAST_ATTEMPT - 1)
     assert stack.invoke("RecoverFunction", {"sweep": "operations"}) == {"failed": 1}
     settled(api, fresh_id, "failed")
     row = api.rows(fresh_id)[-1]
     assert (row["from_status"], row["to_status"], row["triggered_by"]) == ("stopped", "failed", "user")
     assert row["metadata"]["command"] == "start"
-    assert row["metadata"]["reason"].startswith(f"Gave up after {LAST_ATTEMPT} tries")
+    assert row["metadata"]["reason"].startswith(f"Gave up after {LAST_ATTEMPT} attempts")
     # The one task that all these tries have run does not come up later.
     eventually(lambda: stack.emulator.ecs.live(started_by=fresh_id), lambda live: not live)
     assert len([task for task in stack.emulator.ecs.tasks() if task.started_by == fresh_id]) == 1
@@ -478,16 +479,19 @@ def test_a_foreign_command_is_no_business_of_ours(stack: LocalStack, seeder: See
     ssm = stack.client("ssm")
     event = {"detail": {"command-id": "e8d3c0e4-71f7-4491-898f-c9b35bee5f3b", "instance-id": INSTANCE}}
     assert stack.invoke("CommandFinishedFunction", event) == {"effect": "foreign"}
-    for comment in ("", f"container {fresh_id}", f"Longshore operation {'5e' * 12} of container {'0f' * 12}"):
+    ours = f"Longshore operation {'5e' * 12}, container {'0f' * 12}"
+    for comment in ("", f"container {fresh_id}", ours, f"{ours}, command x", f"{ours}, command 1"):
         sent = ssm.send_command(
             DocumentName="longshore-HostCommandDocument",
             InstanceIds=[INSTANCE],
-            Parameters={"action": ["unpause"], "runtimeIds": [task["containers"][0]["runtimeId"]]},
+            Parameters=parameters(
+                "unpause", task["containers"][0]["runtimeId"], container=fresh_id, expires=FAR_FUTURE
+            ),
             Comment=comment,
         )["Command"]
         eventually(partial(ended, stack, sent["CommandId"]))
         told = {"detail": {"command-id": sent["CommandId"], "instance-id": INSTANCE}}
-        effect = "stale" if comment.startswith("Longshore") else "foreign"
+        effect = "stale" if comment.endswith("command 1") else "foreign"
         assert stack.invoke("CommandFinishedFunction", told) == {"effect": effect}
 
 
@@ -557,6 +561,12 @@ def test_a_task_that_vanished_is_found(stack: LocalStack, api: Api, seeder: Seed
     (task,) = stack.emulator.ecs.live(started_by=fresh_id)
     stack.emulator.ecs.forget(task.arn)
     # The tests before may have left others.
+    assert sweep(stack)["absent"] >= 1
+    assert len(api.rows(fresh_id)) == len(LONG_RUNNING)
+    # A second look that follows too soon proves nothing.
+    assert sweep(stack)["absent"] >= 1
+    assert api.get(fresh_id).json()["data"]["status"] == "running"
+    assert set_looks_back(stack, fresh_id)
     assert sweep(stack)["repaired"] >= 1
     rows = api.rows(fresh_id)
     row = rows[-1]
@@ -565,6 +575,31 @@ def test_a_task_that_vanished_is_found(stack: LocalStack, api: Api, seeder: Seed
     sweep(stack)
     assert api.rows(fresh_id) == rows
     check(stack, fresh_id)
+
+
+def test_a_task_that_is_shown_again(stack: LocalStack, api: Api, seeder: Seeder, fresh_id: str) -> None:
+    """Before a second look has failed nothing is recorded; after it, the container returns to its status."""
+    seeder.add(fresh_id, LONG_RUNNING)
+    (task,) = stack.emulator.ecs.live(started_by=fresh_id)
+    for _ in range(2):
+        stack.emulator.ecs.hide(task.arn)
+        sweep(stack)
+        stack.emulator.ecs.show(task.arn)
+        assert sweep(stack)["shown again"] >= 1
+        assert not set_looks_back(stack, fresh_id)
+    assert check(stack, fresh_id)["log_count"] == len(LONG_RUNNING)
+    stack.emulator.ecs.hide(task.arn)
+    sweep(stack)
+    assert set_looks_back(stack, fresh_id)
+    sweep(stack)
+    assert api.get(fresh_id).json()["data"]["status"] == "failed"
+    stack.emulator.ecs.show(task.arn)
+    assert sweep(stack)["recorded"] >= 1
+    rows = api.rows(fresh_id)[len(LONG_RUNNING) :]
+    assert [row["to_status"] for row in rows] == ["failed", "running"]
+    assert {row["triggered_by"] for row in rows} == {"recovery"}
+    assert rows[-1]["metadata"]["reason"] == "ECS shows the task running"
+    assert check(stack, fresh_id)["status"] == "running"
 
 
 def test_a_stop_that_no_event_told_of_is_found(stack: LocalStack, api: Api, seeder: Seeder, fresh_id: str) -> None:

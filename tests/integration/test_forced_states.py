@@ -1,11 +1,14 @@
 """The cluster is not as the container says, or AWS fails: an error with a reason, or the truth in the history."""
 
 import time
+from datetime import timedelta
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from api_client import Api
 from invariants import all_rows, check
+from settling import make_overdue, set_looks_back
 
 from local.emulator import Emulator
 from local.seed import INSTANCE, Seeder
@@ -28,6 +31,16 @@ def external_error(reason: str) -> dict[str, Any]:
 def task_of(emulator: Emulator, container_id: str) -> Any:
     (task,) = emulator.ecs.live(started_by=container_id)
     return task
+
+
+def accepted_at_once(api: Api, container_id: str, operation: str) -> Any:
+    """Ask for an operation that looks once and does not wait. Returns the answer, which is a 202."""
+    from longshore import bootstrap
+
+    with patch.object(bootstrap.operations(), "_wait", timedelta()):
+        response = api.post(container_id, operation)
+    assert response.status_code == 202, response.text
+    return response
 
 
 def last_row(stack: LocalStack, container_id: str) -> dict[str, Any]:
@@ -115,31 +128,96 @@ def test_a_restart_of_a_task_that_had_ended(
     check(stack, fresh_id)
 
 
-def test_force_stop_of_a_task_that_is_gone(
-    stack: LocalStack, api: Api, seeder: Seeder, emulator: Emulator, fresh_id: str
-) -> None:
-    seeder.add(fresh_id, RUNNING)
-    emulator.ecs.forget(task_of(emulator, fresh_id).arn)
-    assert api.post(fresh_id, "force-stop").status_code == 200
-    rows = all_rows(stack, fresh_id)[2:]
-    assert [(row["to_status"], row["triggered_by"]) for row in rows] == [("failed", "system"), ("stopped", "user")]
-    assert rows[0]["metadata"]["reason"] == "The task is no longer known to ECS"
-    check(stack, fresh_id)
-
-
-@pytest.mark.parametrize("operation", ["stop", "pause", "restart"])
+@pytest.mark.parametrize("operation", ["stop", "pause", "resume", "restart", "force-stop"])
 def test_a_task_that_is_gone(
     stack: LocalStack, api: Api, seeder: Seeder, emulator: Emulator, fresh_id: str, operation: str
 ) -> None:
-    seeder.add(fresh_id, RUNNING)
+    """One look proves nothing: the operation is pending until a second one, half a minute later, fails too."""
+    statuses = PAUSED if operation == "resume" else RUNNING
+    seeder.add(fresh_id, statuses)
     emulator.ecs.forget(task_of(emulator, fresh_id).arn)
-    response = api.post(fresh_id, operation)
-    if operation == "restart":
-        assert (response.status_code, response.json()["data"]["status"]) == (200, "running")
-    else:
-        assert (response.status_code, response.json()["data"]["status"]) == (400, "failed")
-    assert all_rows(stack, fresh_id)[2]["triggered_by"] == "system"
-    check(stack, fresh_id)
+    assert accepted_at_once(api, fresh_id, operation).json()["data"]["status"] == statuses[-1]
+    # A second look that follows too soon proves nothing either.
+    assert make_overdue(stack, fresh_id)
+    assert stack.invoke("RecoverFunction", {"sweep": "operations"}) == {"accepted": 1}
+    assert [row["to_status"] for row in all_rows(stack, fresh_id)] == statuses
+
+    assert set_looks_back(stack, fresh_id)
+    assert make_overdue(stack, fresh_id)
+    ends = "completed" if operation in ("restart", "force-stop") else "conflict"
+    assert stack.invoke("RecoverFunction", {"sweep": "operations"}) == {ends: 1}
+
+    goals = {"restart": [("running", "user")], "force-stop": [("stopped", "user")]}
+    rows = all_rows(stack, fresh_id)[len(statuses) :]
+    changes = [(row["to_status"], row["triggered_by"]) for row in rows]
+    assert changes == [("failed", "system"), *goals.get(operation, [])]
+    assert rows[0]["metadata"]["reason"] == "The task is no longer known to ECS"
+    assert "operation" not in check(stack, fresh_id)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "operation", "status"),
+    [
+        (RUNNING, "stop", "stopped"),
+        (RUNNING, "force-stop", "stopped"),
+        (RUNNING, "restart", "running"),
+        (RUNNING, "pause", "paused"),
+        (PAUSED, "resume", "running"),
+        (PAUSED, "stop", "stopped"),
+    ],
+)
+def test_a_task_that_is_not_shown_for_a_while(
+    stack: LocalStack,
+    api: Api,
+    seeder: Seeder,
+    emulator: Emulator,
+    fresh_id: str,
+    statuses: list[str],
+    operation: str,
+    status: str,
+) -> None:
+    """ECS is eventually consistent. The operation is pending until ECS shows the task, and then it completes."""
+    seeder.add(fresh_id, statuses)
+    task = task_of(emulator, fresh_id)
+    emulator.ecs.hide(task.arn)
+    assert accepted_at_once(api, fresh_id, operation).json()["data"]["status"] == statuses[-1]
+    container = check(stack, fresh_id)
+    assert list(container["operation"]["absent"]) == [task.arn]
+    assert (container["status"], container["log_count"]) == (statuses[-1], len(statuses))
+    # However long ago that look was, a look that finds the task counts.
+    assert set_looks_back(stack, fresh_id)
+    emulator.ecs.show(task.arn)
+
+    settled = recovered(stack, fresh_id)
+
+    assert settled["status"] == status
+    added = all_rows(stack, fresh_id)[len(statuses) :]
+    assert {(row["triggered_by"], row["metadata"]["command"]) for row in added} == {("user", operation)}
+    assert len(added) == (2 if operation == "restart" else 1)
+    assert emulator.ecs.task(task.arn).live is (operation in ("pause", "resume"))
+
+
+def test_a_task_of_a_start_that_is_not_shown_for_a_while(
+    stack: LocalStack, api: Api, seeder: Seeder, quiet_emulator: Emulator, fresh_id: str
+) -> None:
+    """RunTask has answered with it. The operation does not run a second task."""
+    emulator = quiet_emulator
+    seeder.add(fresh_id, ["stopped"])
+    with patch.object(emulator.ecs, "_run_delay", timedelta(hours=1)):
+        assert accepted_at_once(api, fresh_id, "start").json()["data"]["status"] == "stopped"
+    task = task_of(emulator, fresh_id)
+    emulator.ecs.hide(task.arn)
+    for _ in range(2):
+        assert make_overdue(stack, fresh_id)
+        assert stack.invoke("RecoverFunction", {"sweep": "operations"}) == {"accepted": 1}
+    assert list(check(stack, fresh_id)["operation"]["absent"]) == [task.arn]
+    emulator.ecs.show(task.arn)
+    emulator.ecs.come_up(task.arn)
+
+    assert recovered(stack, fresh_id)["status"] == "running"
+    assert task_of(emulator, fresh_id).arn == task.arn
+    runs = [call for call in emulator.calls.list("ecs", "RunTask") if call.parameters["startedBy"] == fresh_id]
+    assert len(runs) == 1
 
 
 CALLS = [
@@ -297,7 +375,8 @@ def quiet_emulator(stack: LocalStack, emulator: Emulator) -> Any:
 
 
 def recovered(stack: LocalStack, container_id: str) -> dict[str, Any]:
-    """The container when nothing is pending any more: after a sweep, and what events complete."""
+    """The container when nothing is pending any more: after the deadline and a sweep, and what events complete."""
+    make_overdue(stack, container_id)
     stack.invoke("RecoverFunction", {})
     while "operation" in (container := check(stack, container_id)):
         time.sleep(0.05)

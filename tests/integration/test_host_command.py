@@ -1,109 +1,19 @@
-"""The script of the SSM document, as it stands in the template, with a Docker that only pretends."""
+"""What the script of the SSM document refuses and does, with a Docker that only pretends."""
 
-import os
 import random
-import shutil
-import subprocess
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from host_script import CONTAINER, NOW, A, Answer, B, C, ScriptHost, host_document, parameters
 
-from local import template
 from local.emulator import AwsError, CommandSimulation, StaticCatalog, TaskSimulation
 from local.emulator.docker import run_script
 from local.emulator.ssm import Outcome, Script, check_parameters, render
 
 HOST = "i-0a1b2c3d4e5f60718"
-A, B, C = ("a" * 64, "b" * 64, "0123456789abcdef" * 4)
 DOES = {"pause": "paused", "unpause": "running", "kill": "exited"}
-
-# Does and refuses what Docker does. A container is a file that holds its state.
-DOCKER = """#!/bin/sh
-cd "$(dirname "$0")/.." || exit 9
-echo "$*" >>calls
-[ ! -e down ] || { echo "Cannot connect to the Docker daemon" >&2; exit 1; }
-if [ "$1" = ps ]; then
-  for word in "$@"; do case "$word" in id=*) cat "containers/${word#id=}" 2>/dev/null; exit 0 ;; esac; done
-  exit 9
-fi
-state=$(cat "containers/$2" 2>/dev/null)
-if [ -e "refuses/$1-$2" ]; then echo "Error response from daemon: no" >&2; exit 1; fi
-case "$1 $state" in
-  "pause running") echo paused >"containers/$2" ;;
-  "unpause paused") echo running >"containers/$2" ;;
-  "kill running" | "kill paused") echo exited >"containers/$2" ;;
-  *) echo "Error response from daemon: it is '$state'" >&2; exit 1 ;;
-esac
-echo "$2"
-"""
-
-
-class FakeDocker:
-    """Containers in files."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        for name in ("bin", "containers", "refuses"):
-            (folder / name).mkdir()
-        self.bin = folder / "bin"
-        (self.bin / "docker").write_text(DOCKER)
-        (self.bin / "docker").chmod(0o755)
-
-    def has(self, **states: str) -> None:
-        for name, state in states.items():
-            (self._folder / "containers" / {"a": A, "b": B, "c": C}[name]).write_text(f"{state}\n")
-
-    def refuses(self, action: str, container: str) -> None:
-        (self._folder / "refuses" / f"{action}-{container}").touch()
-
-    def is_down(self) -> None:
-        (self._folder / "down").touch()
-
-    @property
-    def states(self) -> list[str]:
-        """Of the containers that there are, in the order of A, B and C."""
-        files = [self._folder / "containers" / container for container in (A, B, C)]
-        return [file.read_text().strip() for file in files if file.exists()]
-
-    @property
-    def calls(self) -> list[str]:
-        log = self._folder / "calls"
-        return log.read_text().splitlines() if log.exists() else []
-
-
-@pytest.fixture
-def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeDocker:
-    fake = FakeDocker(tmp_path)
-    monkeypatch.setenv("PATH", f"{fake.bin}:{os.environ['PATH']}")
-    return fake
-
-
-@pytest.fixture(scope="module")
-def content() -> dict[str, Any]:
-    """The document, as CreateDocument gets it."""
-    stack = template.load(template.ROOT / "template.yaml", {})
-    (document,) = stack.of_type("AWS::SSM::Document").values()
-    return dict(document["Content"])
-
-
-@pytest.fixture(params=["sh", "bash"])
-def run(
-    request: pytest.FixtureRequest, content: dict[str, Any], docker: FakeDocker
-) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run the script as it is without any check of the parameters, with the shells that hosts have for sh."""
-    if shutil.which(request.param) is None:
-        pytest.skip(f"no {request.param}")
-    shell = ["bash", "--posix"] if request.param == "bash" else ["/bin/sh"]
-
-    def execute(action: str, *ids: str) -> subprocess.CompletedProcess[str]:
-        text = render(content, {"action": [action], "runtimeIds": list(ids)}).text
-        return subprocess.run([*shell, "-c", text], capture_output=True, text=True, check=False)
-
-    return execute
-
 
 # ── What it refuses ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -141,220 +51,243 @@ IDS += ["--help", *ESCAPES, *(f"{A}{escape}" for escape in ESCAPES), *(f"{escape
 # Python's `$` lets one line break pass, unlike the service's: the script alone has to refuse it.
 IDS_FOR_THE_SCRIPT = [*IDS, f"{A}\n"]
 
+CONTAINERS = ["", "a", CONTAINER[1:], CONTAINER + "0", CONTAINER.upper().replace("5", "F"), "../../../../../etc/passwd"]
+CONTAINERS += ["/" * 24, "." * 24, " " * 24, "g" * 24, "٣" * 24, *ESCAPES, *(CONTAINER + each for each in ESCAPES)]
+NUMBERS = ["", "0", "00", "01", "-1", "+1", "1.0", "1e3", "0x1", " 1", "1 ", "1 -o 1", "9" * 16, "a", "٣", "-", "!"]
+NUMBERS += [*ESCAPES, *(f"1{each}" for each in ESCAPES)]
+TIMES = ["", "-1", "+1", "1.0", "0x1", " 1", "1 ", "1 -o 1", "9" * 13, "a", "٣", "-", "now", *ESCAPES]
+TIMES += [f"{NOW}{each}" for each in ESCAPES]
+OTHERS = [
+    *(("container", value) for value in CONTAINERS),
+    *(("number", value) for value in NUMBERS),
+    *(("expires", value) for value in TIMES),
+]
+# As for IDS_FOR_THE_SCRIPT.
+OTHERS_FOR_THE_SCRIPT = [*OTHERS, ("container", f"{CONTAINER}\n"), ("number", "1\n"), ("expires", f"{NOW}\n")]
+
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_systems_manager_refuses_an_action(content: dict[str, Any], action: str) -> None:
+def test_systems_manager_refuses_an_action(action: str) -> None:
     with pytest.raises(AwsError, match="InvalidParameters"):
-        check_parameters(content, {"action": [action], "runtimeIds": [A]})
+        check_parameters(host_document(), parameters(action, A))
 
 
 @pytest.mark.parametrize("identity", IDS)
 @pytest.mark.parametrize("before", [[], [A]])
-def test_systems_manager_refuses_an_id(content: dict[str, Any], before: list[str], identity: str) -> None:
+def test_systems_manager_refuses_an_id(before: list[str], identity: str) -> None:
     with pytest.raises(AwsError, match="InvalidParameters"):
-        check_parameters(content, {"action": ["kill"], "runtimeIds": [*before, identity]})
+        check_parameters(host_document(), parameters("kill", *before, identity))
+
+
+@pytest.mark.parametrize(("name", "value"), OTHERS)
+def test_systems_manager_refuses_other_parameters(name: str, value: str) -> None:
+    with pytest.raises(AwsError, match="InvalidParameters"):
+        check_parameters(host_document(), parameters("kill", A, **{name: value}))
+
+
+def test_systems_manager_accepts_the_least_and_the_most() -> None:
+    for others in ({"number": "1", "expires": "0"}, {"number": "9" * 15, "expires": "9" * 12}):
+        given = parameters("pause", *[A] * 10, **others)
+        assert check_parameters(host_document(), given) == given
 
 
 @pytest.mark.parametrize(
-    "given",
+    "change",
     [
-        {"action": ["pause"], "runtimeIds": []},
-        {"action": ["pause"], "runtimeIds": [A] * 11},
-        {"action": [], "runtimeIds": [A]},
-        {"action": ["pause", "kill"], "runtimeIds": [A]},
-        {"action": ["pause"]},
-        {"runtimeIds": [A]},
-        {"action": ["pause"], "runtimeIds": [A], "commands": ["true"]},
+        {"runtimeIds": []},
+        {"runtimeIds": [A] * 11},
+        {"action": []},
+        {"action": ["pause", "kill"]},
+        {"container": []},
+        {"container": [CONTAINER, CONTAINER]},
+        {"number": []},
+        {"number": ["1", "2"]},
+        {"expires": []},
+        {"expires": ["1", "2"]},
+        {"commands": ["true"]},
     ],
 )
-def test_systems_manager_refuses_other_than_one_action_and_one_to_ten_ids(
-    content: dict[str, Any], given: dict[str, list[str]]
-) -> None:
+def test_systems_manager_refuses_other_numbers_of_values(change: dict[str, list[str]]) -> None:
     with pytest.raises(AwsError, match="InvalidParameters"):
-        check_parameters(content, given)
+        check_parameters(host_document(), {**parameters("pause", A), **change})
 
 
-def refused(answer: subprocess.CompletedProcess[str], docker: FakeDocker, folder: Path) -> None:
+@pytest.mark.parametrize("missing", parameters("pause", A))
+def test_systems_manager_requires_every_parameter(missing: str) -> None:
+    given = {name: values for name, values in parameters("pause", A).items() if name != missing}
+    with pytest.raises(AwsError, match="InvalidParameters"):
+        check_parameters(host_document(), given)
+
+
+REFUSALS = ["unknown action", "not container ids", "not a Longshore container", "not a sequence number", "not a time"]
+
+
+def refused(answer: Answer, host: ScriptHost, folder: Path) -> None:
     assert (answer.returncode, answer.stdout) == (1, "")
-    assert answer.stderr in ("refused: unknown action\n", "refused: not container ids\n")
-    assert docker.calls == []
-    assert docker.states == ["running"]
-    assert not (folder / "broken-out").exists()
+    assert answer.stderr in [f"refused: {reason}\n" for reason in REFUSALS]
+    assert host.calls == []
+    assert host.states == ["running"]
+    assert not host.state.exists()
+    assert not list(folder.rglob("broken-out"))
+
+
+@pytest.fixture
+def here(host: ScriptHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder where the script runs, of a host with a container."""
+    monkeypatch.chdir(tmp_path)
+    host.has(a="running")
+    return tmp_path
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_the_script_refuses_an_action(
-    run: Callable[..., subprocess.CompletedProcess[str]],
-    docker: FakeDocker,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    action: str,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    docker.has(a="running")
-    refused(run(action, A), docker, tmp_path)
+def test_the_script_refuses_an_action(host: ScriptHost, here: Path, action: str) -> None:
+    refused(host.run(action, A), host, here)
 
 
 @pytest.mark.parametrize("identity", IDS_FOR_THE_SCRIPT)
-def test_the_script_refuses_an_id(
-    run: Callable[..., subprocess.CompletedProcess[str]],
-    docker: FakeDocker,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    identity: str,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    docker.has(a="running")
-    refused(run("kill", A, identity), docker, tmp_path)
-    refused(run("kill", identity), docker, tmp_path)
+def test_the_script_refuses_an_id(host: ScriptHost, here: Path, identity: str) -> None:
+    refused(host.run("kill", A, identity), host, here)
+    refused(host.run("kill", identity), host, here)
 
 
-def test_the_script_refuses_an_empty_list(
-    run: Callable[..., subprocess.CompletedProcess[str]], docker: FakeDocker, tmp_path: Path
-) -> None:
-    docker.has(a="running")
-    refused(run("kill"), docker, tmp_path)
+@pytest.mark.parametrize(("name", "value"), OTHERS_FOR_THE_SCRIPT)
+def test_the_script_refuses_other_parameters(host: ScriptHost, here: Path, name: str, value: str) -> None:
+    refused(host.run("kill", A, **{name: value}), host, here)
+
+
+@pytest.mark.parametrize("name", ["action", "runtimeIds", "container", "number", "expires"])
+def test_the_script_refuses_other_numbers_of_values(host: ScriptHost, here: Path, name: str) -> None:
+    given = parameters("kill", A)
+    refused(host.execute(host.text({**given, name: []})), host, here)
+    if name != "runtimeIds":
+        refused(host.execute(host.text({**given, name: given[name] * 2})), host, here)
 
 
 @pytest.mark.parametrize("text", [escape for escape in ESCAPES if "\n" not in escape])
-@pytest.mark.parametrize("frame", ["%s", '["pause"]%s', '["%s"]', '["pause%s"]', f'["{A}"%s]'])
-def test_the_script_holds_whatever_one_line_is_put_into_it(
-    content: dict[str, Any],
-    docker: FakeDocker,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    text: str,
-    frame: str,
-) -> None:
-    """Should an agent not even write JSON."""
-    monkeypatch.chdir(tmp_path)
-    docker.has(a="running")
+@pytest.mark.parametrize("frame", ["%s", '["pause"]%s', '["%s"]', '["pause%s"]', f'["{A}"%s]', '["1"%s]', '["1%s"]'])
+def test_the_script_withstands_any_one_line_as_a_parameter(host: ScriptHost, here: Path, text: str, frame: str) -> None:
+    """Even if an agent did not write JSON."""
     put = frame % text
-    script = "\n".join(content["mainSteps"][0]["inputs"]["runCommand"])
-    for action, ids in ((put, f'["{A}"]'), ('["pause"]', put), (put, put)):
-        filled = script.replace("{{ action }}", action).replace("{{ runtimeIds }}", ids)
+    script = host.moved("\n".join(host_document()["mainSteps"][0]["inputs"]["runCommand"]))
+    good = {name: f'["{values[0]}"]' for name, values in parameters("pause", A).items()}
+    for bad in ({name: put} for name in good):
+        filled = script
+        for name, value in {**good, **bad}.items():
+            filled = filled.replace("{{ " + name + " }}", value)
         assert "{{" not in filled
-        answer = subprocess.run(["/bin/sh", "-c", filled], capture_output=True, text=True, check=False)
-        refused(answer, docker, tmp_path)
+        refused(host.execute(filled), host, here)
 
 
 # ── What it does ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(("action", "before"), [("pause", "running"), ("unpause", "paused"), ("kill", "running")])
-def test_all_containers_are_acted_on(
-    run: Callable[..., subprocess.CompletedProcess[str]], docker: FakeDocker, action: str, before: str
-) -> None:
-    docker.has(a=before, b=before, c=before)
-    answer = run(action, A, B, C)
+def test_all_containers_are_acted_on(host: ScriptHost, action: str, before: str) -> None:
+    host.has(a=before, b=before, c=before)
+    answer = host.run(action, A, B, C)
     assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", "")
-    assert docker.states == [DOES[action]] * 3
-    assert docker.calls == [f"{action} {container}" for container in (A, B, C)]
+    assert host.states == [DOES[action]] * 3
+    assert host.calls == [f"{action} {container}" for container in (A, B, C)]
 
 
 @pytest.mark.parametrize("action", DOES)
-def test_a_repeat_changes_nothing(
-    run: Callable[..., subprocess.CompletedProcess[str]], docker: FakeDocker, action: str
-) -> None:
-    docker.has(a=DOES[action], b=DOES[action])
-    assert run(action, A, B).returncode == 0
-    assert docker.states == [DOES[action]] * 2
+def test_a_repeat_changes_nothing(host: ScriptHost, action: str) -> None:
+    host.has(a=DOES[action], b=DOES[action])
+    assert host.run(action, A, B).returncode == 0
+    assert host.states == [DOES[action]] * 2
 
 
 @pytest.mark.parametrize("action", DOES)
-def test_the_same_container_twice(
-    run: Callable[..., subprocess.CompletedProcess[str]], docker: FakeDocker, action: str
-) -> None:
-    docker.has(a="paused" if action == "unpause" else "running")
-    assert run(action, A, A).returncode == 0
-    assert docker.states == [DOES[action]]
+def test_the_same_container_twice(host: ScriptHost, action: str) -> None:
+    host.has(a="paused" if action == "unpause" else "running")
+    assert host.run(action, A, A).returncode == 0
+    assert host.states == [DOES[action]]
 
 
-def test_a_paused_container_can_be_killed(
-    run: Callable[..., subprocess.CompletedProcess[str]], docker: FakeDocker
-) -> None:
-    docker.has(a="paused")
-    assert run("kill", A).returncode == 0
-    assert docker.states == ["exited"]
+def test_a_paused_container_can_be_killed(host: ScriptHost) -> None:
+    host.has(a="paused")
+    assert host.run("kill", A).returncode == 0
+    assert host.states == ["exited"]
 
 
-@pytest.mark.parametrize("state", ["exited", "dead", None])
-def test_what_is_dead_or_gone_needs_no_kill(
-    run: Callable[..., subprocess.CompletedProcess[str]], docker: FakeDocker, state: str | None
-) -> None:
-    docker.has(b="running", **({"a": state} if state else {}))
-    assert run("kill", A, B).returncode == 0
-    assert docker.states[-1] == "exited"
+GONE = ["exited", "dead", "removing", None]
 
 
-@pytest.mark.parametrize("action", ["pause", "unpause"])
-@pytest.mark.parametrize("state", ["exited", "dead", "created", "restarting", None])
-def test_what_does_not_run_cannot_be_paused(
-    run: Callable[..., subprocess.CompletedProcess[str]], docker: FakeDocker, action: str, state: str | None
-) -> None:
-    docker.has(**({"a": state} if state else {}))
-    assert run(action, A).returncode == 1
-    assert docker.states == ([state] if state else [])
+@pytest.mark.parametrize("state", GONE)
+def test_a_container_that_is_gone_needs_no_kill(host: ScriptHost, state: str | None) -> None:
+    host.has(b="running", **({"a": state} if state else {}))
+    assert host.run("kill", A, B).returncode == 0
+    assert host.states[-1] == "exited"
 
 
 @pytest.mark.parametrize(("action", "before"), [("pause", "running"), ("unpause", "paused")])
-def test_a_failure_half_way_is_taken_back(
-    run: Callable[..., subprocess.CompletedProcess[str]], docker: FakeDocker, action: str, before: str
-) -> None:
-    docker.has(a=before, b=before, c=before)
-    docker.refuses(action, C)
-    assert run(action, A, B, C).returncode == 1
-    assert docker.states == [before] * 3
+@pytest.mark.parametrize("state", GONE)
+def test_a_container_that_is_gone_is_skipped(host: ScriptHost, action: str, before: str, state: str | None) -> None:
+    host.has(b=before, **({"a": state} if state else {}))
+    assert host.run(action, A, B).returncode == 0
+    assert host.states == ([state] if state else []) + [DOES[action]]
+    assert host.run(action, B, A).returncode == 0, "it is so already"
 
 
-def test_what_was_paused_before_is_not_thawed_by_a_failure(
-    run: Callable[..., subprocess.CompletedProcess[str]], docker: FakeDocker
-) -> None:
-    docker.has(a="paused", b="running", c="running")
-    docker.refuses("pause", C)
-    assert run("pause", A, B, C).returncode == 1
-    assert docker.states == ["paused", "running", "running"]
+@pytest.mark.parametrize("action", ["pause", "unpause"])
+@pytest.mark.parametrize("state", ["created", "restarting", *GONE])
+def test_a_task_without_running_containers_cannot_be_paused(host: ScriptHost, action: str, state: str | None) -> None:
+    host.has(**({"a": state} if state else {}))
+    assert host.run(action, A, B).returncode == 1
+    assert host.states == ([state] if state else [])
 
 
-def test_a_failure_that_cannot_be_taken_back_is_told(
-    run: Callable[..., subprocess.CompletedProcess[str]], docker: FakeDocker
-) -> None:
-    docker.has(a="running", b="running", c="running")
-    docker.refuses("pause", C)
-    docker.refuses("unpause", A)
-    assert run("pause", A, B, C).returncode == 2
-    assert docker.states == ["paused", "running", "running"], "what can be taken back is"
+@pytest.mark.parametrize(("action", "before"), [("pause", "running"), ("unpause", "paused")])
+def test_a_failure_half_way_is_reverted(host: ScriptHost, action: str, before: str) -> None:
+    host.has(a=before, b=before, c=before)
+    host.refuses(action, C)
+    assert host.run(action, A, B, C).returncode == 1
+    assert host.states == [before] * 3
 
 
-def test_one_that_cannot_be_killed_does_not_spare_the_others(
-    run: Callable[..., subprocess.CompletedProcess[str]], docker: FakeDocker
-) -> None:
-    docker.has(a="running", b="running", c="running")
-    docker.refuses("kill", B)
-    assert run("kill", A, B, C).returncode == 2
-    assert docker.states == ["exited", "running", "exited"]
-    assert run("kill", B).returncode == 1, "nothing was changed"
+def test_a_failure_does_not_unpause_what_was_paused_before(host: ScriptHost) -> None:
+    host.has(a="paused", b="running", c="running")
+    host.refuses("pause", C)
+    assert host.run("pause", A, B, C).returncode == 1
+    assert host.states == ["paused", "running", "running"]
+
+
+def test_a_failure_that_cannot_be_reverted_is_reported(host: ScriptHost) -> None:
+    host.has(a="running", b="running", c="running")
+    host.refuses("pause", C)
+    host.refuses("unpause", A)
+    assert host.run("pause", A, B, C).returncode == 2
+    assert host.states == ["paused", "running", "running"], "the others are reverted"
+
+
+def test_a_lost_answer_of_docker(host: ScriptHost) -> None:
+    """The container is as asked, but whether the script changed it is not known."""
+    host.has(a="running", b="running")
+    host.loses("pause", A)
+    assert host.run("pause", A).returncode == 0
+    host.has(a="running")
+    host.refuses("pause", B)
+    assert host.run("pause", A, B).returncode == 2
+
+
+def test_a_container_that_cannot_be_killed_does_not_spare_the_others(host: ScriptHost) -> None:
+    host.has(a="running", b="running", c="running")
+    host.refuses("kill", B)
+    assert host.run("kill", A, B, C).returncode == 2
+    assert host.states == ["exited", "running", "exited"]
+    assert host.run("kill", B).returncode == 1, "nothing was changed"
 
 
 @pytest.mark.parametrize("action", DOES)
-def test_without_docker_nothing_is_claimed(
-    run: Callable[..., subprocess.CompletedProcess[str]], docker: FakeDocker, action: str
-) -> None:
-    docker.has(a=DOES[action])
-    docker.is_down()
-    answer = run(action, A)
+def test_without_docker_nothing_is_claimed(host: ScriptHost, action: str) -> None:
+    host.has(a=DOES[action])
+    host.is_down()
+    answer = host.run(action, A)
     assert answer.returncode == 2, "it may have been changed just before"
     assert "Cannot connect to the Docker daemon" in answer.stderr
 
 
-# ── How Systems Manager tells of it ──────────────────────────────────────────────────────────────────────
-
-
-class Here:
-    """This machine as the host of every instance."""
-
-    def run(self, script: Script, done: Callable[[Outcome], None]) -> None:
-        done(run_script(script))
+# ── How Systems Manager reports it ───────────────────────────────────────────────────────────────────────
 
 
 class Clock:
@@ -365,44 +298,56 @@ class Clock:
         return self.time
 
 
-def command(content: dict[str, Any], action: str, *ids: str) -> dict[str, Any]:
+class Here:
+    """This machine as the host of every instance."""
+
+    def __init__(self, host: ScriptHost) -> None:
+        self._host = host
+
+    def run(self, script: Script, done: Any) -> None:
+        done(run_script(Script(self._host.moved(script.text), script.timeout)))
+
+
+def command(host: ScriptHost, number: int, action: str, *ids: str) -> dict[str, Any]:
     """SendCommand, and GetCommandInvocation when it has ended."""
     clock = Clock()
     catalog = StaticCatalog()
     catalog.add_cluster("main")
     tasks = TaskSimulation(catalog, clock.now, rng=random.Random(1))
     tasks.add_instance("main", HOST)
-    commands = CommandSimulation(tasks, lambda _name, _region: content, clock.now, rng=random.Random(1), host=Here())
-    parameters = {"action": [action], "runtimeIds": list(ids)}
-    sent = commands.handle("SendCommand", {"DocumentName": "d", "InstanceIds": [HOST], "Parameters": parameters})
+    content = host_document()
+    commands = CommandSimulation(tasks, lambda *_: content, clock.now, rng=random.Random(1), host=Here(host))
+    given = parameters(action, *ids, number=str(number))
+    sent = commands.handle("SendCommand", {"DocumentName": "d", "InstanceIds": [HOST], "Parameters": given})
     clock.time += timedelta(seconds=1)
     return commands.handle("GetCommandInvocation", {"CommandId": sent["Command"]["CommandId"], "InstanceId": HOST})
 
 
-def test_the_exit_code_becomes_status_and_response_code(content: dict[str, Any], docker: FakeDocker) -> None:
-    docker.has(a="running", b="running")
-    answer = command(content, "pause", A, B)
+def test_the_exit_code_becomes_status_and_response_code(host: ScriptHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", host.environment["PATH"])
+    host.has(a="running", b="running")
+    answer = command(host, 1, "pause", A, B)
     assert (answer["Status"], answer["StatusDetails"], answer["ResponseCode"]) == ("Success", "Success", 0)
     assert (answer["StandardOutputContent"], answer["StandardErrorContent"]) == ("", "")
-    assert docker.states == ["paused", "paused"]
+    assert host.states == ["paused", "paused"]
 
-    docker.refuses("unpause", B)
-    answer = command(content, "unpause", A, B)
+    host.refuses("unpause", B)
+    answer = command(host, 2, "unpause", A, B)
     assert (answer["Status"], answer["StatusDetails"], answer["ResponseCode"]) == ("Failed", "Failed", 1)
     said = "Error response from daemon: no\nfailed to run commands: exit status 1"
     assert answer["StandardErrorContent"] == said
 
-    docker.refuses("pause", A)
-    assert command(content, "unpause", A, B)["ResponseCode"] == 2
+    host.refuses("pause", A)
+    assert command(host, 3, "unpause", A, B)["ResponseCode"] == 2
 
 
 def test_a_script_that_takes_too_long_is_killed() -> None:
-    """With what it has started, whose end would be waited for otherwise."""
+    """Its child processes are killed too; otherwise the agent would wait for them."""
     document = {
         "parameters": {},
         "mainSteps": [{"inputs": {"timeoutSeconds": "0.2", "runCommand": ["sleep 60 & wait"]}}],
     }
-    assert run_script(render(document, {})).exit_code is None
+    assert run_script(render(document, {})) == Outcome(None)
 
 
 def test_lists_are_put_in_as_json_and_strings_as_they_are() -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from host_script import FAR_FUTURE, parameters
 from invariants import all_rows, check
 from settling import eventually
 
@@ -16,6 +18,7 @@ from local.seed import INSTANCE, PROJECT, Seeder, container_id
 from local.stack import LocalStack
 
 LATER = "2999-01-01T00:00:00.000Z"
+NUMBER = "1"  # of the command
 EVENTS = template.ROOT / "events"
 # The containers of the seed that samples change.
 DEMO = {
@@ -135,6 +138,7 @@ def command_finished(stack: LocalStack, event: Any) -> None:
     assert answer(stack, "command_finished", event) == {"effect": "foreign"}
     container, operation = container_id(12), "5e" * 12
     pending = {"id": operation, "operation": "pause", "step": "pause", "triggered_by": "user", "actor": "operator"}
+    number = {"command_number": {"N": NUMBER}}
     times = dict.fromkeys(("started_at", "since"), "2025-01-15T10:30:00.000Z") | {"deadline": LATER}
     changed = stack.client("dynamodb").update_item(
         TableName=stack.table_name("ContainersTable"),
@@ -143,7 +147,7 @@ def command_finished(stack: LocalStack, event: Any) -> None:
         UpdateExpression="SET #operation = :operation, pending_shard = :shard, pending_deadline = :later",
         ExpressionAttributeNames={"#operation": "operation"},
         ExpressionAttributeValues={
-            ":operation": {"M": {name: {"S": value} for name, value in (pending | times).items()}},
+            ":operation": {"M": {name: {"S": value} for name, value in (pending | times).items()} | number},
             ":shard": {"S": "0"},
             ":later": {"S": LATER},
         },
@@ -154,8 +158,10 @@ def command_finished(stack: LocalStack, event: Any) -> None:
     sent = stack.client("ssm").send_command(
         DocumentName=detail["document-name"],
         InstanceIds=[detail["instance-id"]],
-        Parameters={"action": ["pause"], "runtimeIds": [each["runtimeId"] for each in task["containers"]]},
-        Comment=f"Longshore operation {operation} of container {container}",
+        Parameters=parameters(
+            "pause", *(each["runtimeId"] for each in task["containers"]), container=container, expires=FAR_FUTURE
+        ),
+        Comment=f"Longshore operation {operation}, container {container}, command {NUMBER}",
     )["Command"]
     eventually(lambda: all(each.ended for each in stack.emulator.ssm.invocations()))
     # Where events are delivered, the command's own may have come first.
@@ -175,8 +181,11 @@ def server_terminated(stack: LocalStack, event: Any) -> None:
 
 
 def scheduled_stop(stack: LocalStack, event: Any) -> None:
-    """Three of the demo's containers are running or paused."""
-    assert answer(stack, "scheduled_stop", event) == {"stopped": 3, "skipped": 0, "failed": 0, "continued": 0}
+    """Three of the demo's containers are running or paused. The sample's own time is long past."""
+    nothing = {"stopped": 0, "skipped": 0, "failed": 0, "continued": 0, "late": 0}
+    assert answer(stack, "scheduled_stop", event) == nothing | {"late": 1}
+    now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    assert answer(stack, "scheduled_stop", event | {"time": now}) == nothing | {"stopped": 3}
 
 
 def recover(stack: LocalStack, event: Any) -> None:

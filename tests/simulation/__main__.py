@@ -1,70 +1,154 @@
 """`python -m simulation --runs N --seed S [--trace] [--jobs J]`: simulate N runs, of the seeds S, S+1, ..."""
 
 import argparse
+import re
 import sys
 import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 _SHOWN = 80  # lines of the trace of a violation
 _CHUNK = 25  # runs
 
 
+class Options(NamedTuple):
+    """What each process needs to know."""
+
+    traced: bool
+    find: str | None
+    twice: bool
+    only: list[str] | None
+    liveness: bool | None
+    faultless: bool
+
+
+class Found(NamedTuple):
+    """A run that is shown."""
+
+    seed: int
+    violation: str | None
+    trace: list[str]
+    behaviours: list[str]
+
+
 def main() -> int:
-    """Returns 1 when a violation was found."""
+    """Return 1 if a violation was found, or a behaviour was reached too rarely."""
+    arguments = _arguments()
+    options = Options(
+        arguments.trace,
+        arguments.find,
+        arguments.twice,
+        [name for name in arguments.only.split(",") if name != "none"] if arguments.only else None,
+        True if arguments.liveness else None,
+        arguments.no_faults,
+    )
+    began = time.perf_counter()
+    stats: Counter[str] = Counter()
+    kinds: Counter[str] = Counter()
+    first: dict[str, int] = {}
+    seeds = range(arguments.seed, arguments.seed + arguments.runs)
+    chunks = [seeds[start : start + _CHUNK] for start in range(0, len(seeds), _CHUNK)]
+    with ProcessPoolExecutor(arguments.jobs) as executor:
+        for reports, summed in executor.map(_chunk, chunks, [options] * len(chunks)):
+            stats += summed
+            for found in reports:
+                _show(found, arguments)
+                if found.violation:
+                    kind = _kind(found.violation)
+                    kinds[kind] += 1
+                    first.setdefault(kind, found.seed - arguments.seed + 1)
+            if kinds and not arguments.all:
+                executor.shutdown(cancel_futures=True)
+                break
+    seconds = time.perf_counter() - began
+    for name, number in sorted(stats.items()):
+        if not (arguments.table and name.startswith("reached: ")):
+            print(f"{number:10}  {name}")
+    missed = _print_table(stats, arguments.at_least) if arguments.table else 0
+    if arguments.all:
+        for kind, number in kinds.most_common():
+            print(f"{number:6} x, first in run {first[kind]:5}: {kind}")
+    violations = kinds.total()
+    print(f"{stats['runs']} runs in {seconds:.0f} s ({stats['runs'] / seconds:.1f} a second), {violations} violations")
+    return 1 if violations or missed else 0
+
+
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="simulation", description=__doc__)
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--trace", action="store_true", help="print the whole trace of every run")
-    parser.add_argument("--all", action="store_true", help="go on after a violation")
+    parser.add_argument("--all", action="store_true", help="continue after a violation, and sum the violations up")
+    parser.add_argument("--quiet", action="store_true", help="print no traces of violations")
     parser.add_argument("--find", metavar="TEXT", help="print the seeds of the runs whose statistics have such a line")
-    arguments = parser.parse_args()
-    began = time.perf_counter()
-    stats: Counter[str] = Counter()
-    violations = 0
-    seeds = range(arguments.seed, arguments.seed + arguments.runs)
-    chunks = [seeds[start : start + _CHUNK] for start in range(0, len(seeds), _CHUNK)]
-    with ProcessPoolExecutor(arguments.jobs) as executor:
-        for reports, summed in executor.map(
-            _chunk, chunks, [arguments.trace] * len(chunks), [arguments.find] * len(chunks)
-        ):
-            stats += summed
-            for seed, violation, trace in reports:
-                if arguments.trace or violation:
-                    shown = trace if arguments.trace else trace[-_SHOWN:]
-                    print(f"--- seed {seed}", *shown, sep="\n")
-                if violation:
-                    violations += 1
-                    print(f"VIOLATION with seed {seed}: {violation}")
-                    print(f"Replay: python -m simulation --runs 1 --seed {seed} --trace", flush=True)
-            if violations and not arguments.all:
-                executor.shutdown(cancel_futures=True)
-                break
-    seconds = time.perf_counter() - began
-    for name, number in sorted(stats.items()):
-        print(f"{number:10}  {name}")
-    print(f"{stats['runs']} runs in {seconds:.0f} s ({stats['runs'] / seconds:.1f} a second), {violations} violations")
-    return 1 if violations else 0
+    parser.add_argument("--twice", action="store_true", help="run every seed twice and compare the traces")
+    parser.add_argument(
+        "--only", metavar="NAMES", help="the hostile behaviours of every run, separated by commas; none: a gentle AWS"
+    )
+    parser.add_argument("--no-faults", action="store_true", help="no call fails, stalls or crashes")
+    parser.add_argument("--liveness", action="store_true", help="heal only ECS and one worker after the chaos")
+    parser.add_argument("--table", action="store_true", help="print how often each hostile behaviour was reached")
+    parser.add_argument("--at-least", type=int, default=0, help="with --table: fail if one was reached fewer times")
+    return parser.parse_args()
 
 
-def _chunk(
-    seeds: range, traced: bool, find: str | None
-) -> tuple[list[tuple[int, str | None, list[str]]], Counter[str]]:
+def _show(found: Found, arguments: argparse.Namespace) -> None:
+    if arguments.trace or not arguments.quiet:
+        shown = found.trace if arguments.trace else found.trace[-_SHOWN:]
+        print(f"--- seed {found.seed}", *shown, sep="\n")
+    if found.violation:
+        told = found.violation.splitlines()[0] if arguments.quiet else found.violation
+        print(f"VIOLATION with seed {found.seed} ({', '.join(found.behaviours) or 'a gentle AWS'}): {told}")
+        replay = "".join(
+            [
+                f" --only {arguments.only}" if arguments.only else "",
+                " --no-faults" if arguments.no_faults else "",
+                " --liveness" if arguments.liveness else "",
+            ]
+        )
+        print(f"Replay: python -m simulation --runs 1 --seed {found.seed}{replay} --trace", flush=True)
+
+
+def _kind(violation: str) -> str:
+    """A violation without ids, numbers and times."""
+    line = violation.splitlines()[0]
+    return re.sub(r"\b[0-9a-f]{6,32}\b", "…", re.sub(r"\b\d+\b", "N", re.sub(r"request-\w+", "a request", line)))[:170]
+
+
+def _print_table(stats: Counter[str], at_least: int) -> int:
+    """Print how often each hostile behaviour reached the code. Returns how many did so fewer than `at_least` times."""
+    from simulation.hostility import Reached
+
+    missed = 0
+    print(f"{'reached':>10}  hostile behaviour")
+    for behaviour in Reached:
+        number = stats[f"reached: {behaviour}"]
+        missed += number < at_least
+        print(f"{number:10}  {behaviour}{'  TOO RARELY' if number < at_least else ''}")
+    return missed
+
+
+def _chunk(seeds: range, options: Options) -> tuple[list[Found], Counter[str]]:
     from simulation.run import run
 
-    reports = [run(str(seed), traced=traced) for seed in seeds]
+    shown: list[Found] = []
     summed: Counter[str] = Counter()
-    for report in reports:
+    for seed in seeds:
+        more = {"only": options.only, "liveness": options.liveness, "faultless": options.faultless}
+        report = run(str(seed), traced=options.traced, digested=options.twice, **more)  # type: ignore[arg-type]
+        if options.twice and run(str(seed), digested=True, **more).digest != report.digest:  # type: ignore[arg-type]
+            report.violation = report.violation or "a second run of the same seed had another trace"
         summed += report.stats
         for line in report.stats:
-            if find and find in line:
-                print(f"seed {report.seed}: {line}", flush=True)
-    return [
-        (seed, r.violation, r.trace) for seed, r in zip(seeds, reports, strict=True) if traced or r.violation
-    ], summed
+            if options.find and options.find in line:
+                print(f"seed {seed}: {line}", flush=True)
+        if options.traced or report.violation:
+            shown.append(Found(seed, report.violation, report.trace, report.behaviours))
+    return shown, summed
 
 
 if __name__ == "__main__":

@@ -1,19 +1,24 @@
-"""`python -m simulation.mutants [--runs N] [--jobs J] [NAME...]`: what keeps the invariants, taken out one by one.
+"""`python -m simulation.mutants [--runs N] [--jobs J] [NAME...]`: guards of the engine, taken out one by one.
 
-A simulation that does not notice it is worth nothing: each mutant has to be found within so many runs.
+A simulation that does not notice that a guard is missing is worth nothing: each mutant has to be found within so many
+runs. Those named `fault-…` bring back a fault that the engine has had.
 """
 
 import argparse
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 ROOT = Path(__file__).resolve().parents[2]
 MOST_RUNS = 2000
+
+
+# --- conditions of writes --------------------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -34,98 +39,36 @@ def _without(*clauses: str) -> Iterator[None]:
         yield
 
 
-def _operation() -> Any:
+def operation() -> Any:
     """A commit does not ask which operation is pending, nor at which step (and row) it is."""
     return _without("#operation.id = :was_operation", "#log_count = :was_count")
 
 
-def _generation() -> Any:
-    """Nothing asks for the generation."""
+def generation() -> Any:
+    """No write asks for the generation."""
     return _without("#generation = :was_generation")
 
 
-def _row_count() -> Any:
-    """Nothing asks for the number of rows."""
+def row_count() -> Any:
+    """No write asks for the number of rows."""
     return _without("#log_count = :was_count")
 
 
-def _nothing_pending() -> Any:
-    """A claim does not ask whether something is pending."""
+def nothing_pending() -> Any:
+    """A claim does not ask whether an operation is pending."""
     return _without("attribute_not_exists(#operation)")
 
 
 @contextmanager
-def _client_token() -> Iterator[None]:
-    """Each RunTask has a token of its own."""
-    from longshore import operations
-    from longshore.ecs import Ecs
-
-    original = Ecs.run
-
-    def run(self: Ecs, runtime: Any, server: Any, started_by: str, client_token: str) -> Any:
-        return original(self, runtime, server, started_by, operations.new_id())
-
-    with mock.patch.object(Ecs, "run", run):
-        yield
-
-
-class _Newest(int):
-    """A version that is higher than any other, on either side of a comparison."""
-
-    def __le__(self, other: int) -> bool:
-        return False
-
-    def __lt__(self, other: int) -> bool:
-        return False
-
-    def __gt__(self, other: int) -> bool:
-        return True
-
-    def __ge__(self, other: int) -> bool:
-        return True
-
-
-@contextmanager
-def _event_version() -> Iterator[None]:
-    """An event is believed whatever its version."""
-    from longshore.observed import TaskEvents
-
-    original = TaskEvents.look_at
-
-    def look_at(self: TaskEvents, task: Any, cluster: str) -> Any:
-        return original(self, task._replace(version=_Newest(task.version)), cluster)
-
-    with mock.patch.object(TaskEvents, "look_at", look_at):
-        yield
-
-
-@contextmanager
-def _event_task() -> Iterator[None]:
-    """An event is believed whichever of the container's tasks it is about."""
-    from longshore.observed import TaskEvents
-
-    original = TaskEvents.look_at
-
-    def look_at(self: TaskEvents, task: Any, cluster: str) -> Any:
-        container = self._store.container(task.started_by)
-        if container is not None and container.task_arn is not None:
-            task = task._replace(arn=container.task_arn)
-        return original(self, task, cluster)
-
-    with mock.patch.object(TaskEvents, "look_at", look_at):
-        yield
-
-
-@contextmanager
-def _transaction() -> Iterator[None]:
+def transaction() -> Iterator[None]:
     """The row of history is written after the container, and not with it."""
     from longshore.store import Store
 
     original = Store._write
 
-    def write(self: Store, items: Any) -> Any:
+    def write(self: Store, items: Any, **options: Any) -> Any:
         rows = [item for item in items if item.get("Put", {}).get("TableName") == self._status_logs]
-        refused = original(self, [item for item in items if item not in rows])
+        refused = original(self, [item for item in items if item not in rows], **options)
         if refused is None and rows:
             original(self, rows)
         return refused
@@ -134,9 +77,43 @@ def _transaction() -> Iterator[None]:
         yield
 
 
+# --- other guards ----------------------------------------------------------------------------------------------------
+
+
 @contextmanager
-def _recovery() -> Iterator[None]:
-    """The sweep drives nothing on."""
+def client_token() -> Iterator[None]:
+    """Each RunTask has a token of its own."""
+    from longshore import ids
+    from longshore.ecs import Ecs
+
+    original = Ecs.run
+
+    def run(self: Ecs, runtime: Any, server: Any, started_by: str, client_token: str) -> Any:
+        return original(self, runtime, server, started_by, ids.new_id())
+
+    with mock.patch.object(Ecs, "run", run):
+        yield
+
+
+@contextmanager
+def event_version() -> Iterator[None]:
+    """An event is believed whatever its version."""
+    from longshore.observed import TaskEvents
+
+    original = TaskEvents.look_at
+
+    def look_at(self: TaskEvents, task: Any, cluster: str, **options: Any) -> Any:
+        container = self._container_of(task)
+        newest = max(task.version, (container.task_version if container else 0) % 2**53 + 1)
+        return original(self, task._replace(version=newest), cluster, **options)
+
+    with mock.patch.object(TaskEvents, "look_at", look_at):
+        yield
+
+
+@contextmanager
+def recovery() -> Iterator[None]:
+    """The recovery sweep continues nothing."""
     from longshore.sweeps import Recovery
 
     with mock.patch.object(Recovery, "_recover", return_value="left"):
@@ -144,42 +121,216 @@ def _recovery() -> Iterator[None]:
 
 
 @contextmanager
-def _step() -> Iterator[None]:
-    """Whoever takes an operation over drives it on from its beginning instead of from its step."""
-    from longshore.lifecycle import Operation, Step
+def command_number() -> Iterator[None]:
+    """Every command to a host has the same number."""
+    import longshore.driver
+    import longshore.operations
+
+    with (
+        mock.patch.object(longshore.driver, "next_command_number", return_value=1),
+        mock.patch.object(longshore.operations, "next_command_number", return_value=1),
+    ):
+        yield
+
+
+# --- faults that the engine has had ----------------------------------------------------------------------------------
+
+
+@contextmanager
+def stop_task_proves_absence() -> Iterator[None]:
+    """A task that StopTask does not know counts as gone."""
+    from longshore.attempt import Attempt
+
+    stop, is_gone = Attempt.stop, Attempt.is_gone
+    unknown: set[tuple[int, str]] = set()
+
+    def stopped(self: Attempt, arn: str, reason: str) -> Any:
+        task = stop(self, arn, reason)
+        if task is None:
+            unknown.add((id(self), arn))
+        return task
+
+    with (
+        mock.patch.object(Attempt, "stop", stopped),
+        mock.patch.object(Attempt, "is_gone", lambda self, arn: (id(self), arn) in unknown or is_gone(self, arn)),
+    ):
+        yield
+
+
+@contextmanager
+def one_look_proves_absence() -> Iterator[None]:
+    """A task that one DescribeTasks does not show is gone."""
+    from longshore import attempt, sweeps
+
+    with (
+        mock.patch.object(attempt, "BETWEEN_LOOKS", timedelta()),
+        mock.patch.object(attempt, "UNSHOWN", timedelta()),
+        mock.patch.object(sweeps.Drift, "_is_gone", return_value=True),
+    ):
+        yield
+
+
+@contextmanager
+def repeats_count_as_attempts() -> Iterator[None]:
+    """A caller's repeats use up the attempts, however fast they come, and take over without waiting for a command."""
+    from longshore import driver
+    from longshore.driver import Driver
+
+    original = Driver.take_over
+
+    def take_over(self: Driver, container: Any, until: Any, *, for_caller: bool = False) -> Any:
+        if for_caller and container.operation is not None:
+            counted = container.operation.model_copy(update={"attempts": container.operation.attempts + 1})
+            container = container.model_copy(update={"operation": counted})
+        return original(self, container, until, for_caller=for_caller)
+
+    with (
+        mock.patch.object(Driver, "take_over", take_over),
+        mock.patch.object(driver, "LEAST_TIME", timedelta()),
+        mock.patch.object(driver, "awaits_host", return_value=False),
+    ):
+        yield
+
+
+@contextmanager
+def refusal_hides_effects() -> Iterator[None]:
+    """A refusal counts as no effect although an earlier call of the attempt had one."""
+    from longshore.steps import NoEffect, Steps, Uncertain
+
+    original = Steps.run
+
+    def run(self: Steps, *arguments: Any, **options: Any) -> Any:
+        from longshore.attempt import Attempt
+
+        refused: list[str] = []
+        insist = Attempt.insist
+
+        def insisting(attempt: Attempt, call: Any, *, effect: bool = True) -> Any:
+            from longshore.ecs import EcsError
+
+            try:
+                return insist(attempt, call, effect=effect)
+            except EcsError as error:
+                if error.no_effect:
+                    refused.append(error.reason)
+                raise
+
+        with mock.patch.object(Attempt, "insist", insisting):
+            result = original(self, *arguments, **options)
+        findings = result.findings._replace(acted=False)
+        observation = result.observation
+        if isinstance(observation, Uncertain) and refused:
+            observation = NoEffect(observation.reason)
+        return result._replace(observation=observation, findings=findings)
+
+    with mock.patch.object(Steps, "run", run):
+        yield
+
+
+@contextmanager
+def accepted_ends_without_row() -> Iterator[None]:
+    """An operation that cannot be placed is undone although a caller was answered 202."""
+    from longshore.driver import Driver
+
+    def nothing_happened(pending: Any, findings: Any, _: Any) -> bool:
+        return not findings.acted and not pending.has_row and pending.superseded is None
+
+    with mock.patch.object(Driver, "_nothing_happened", staticmethod(nothing_happened)):
+        yield
+
+
+@contextmanager
+def schedules_override() -> Iterator[None]:
+    """A scheduled run does not look at what was requested since its scheduled time."""
+    from longshore import schedules
     from longshore.operations import Operations
 
-    original = Operations.resume
+    def effect(container: Any, project_id: Any, _: Any) -> Any:
+        gone = container is None or (project_id is not None and container.project_id != project_id)
+        return "skipped" if gone or not container.is_live or container.operation else None
 
-    def resume(self: Operations, container: Any, until: Any, **more: Any) -> Any:
-        pending = container.operation
-        if pending is not None and pending.operation is Operation.RESTART:
-            pending = pending.model_copy(update={"step": Step.STOP})
-            container = container.model_copy(update={"operation": pending})
-            with _without("#log_count = :was_count"):
-                return original(self, container, until, **more)
-        return original(self, container, until, **more)
+    with (
+        mock.patch.object(Operations, "_requested_since", staticmethod(lambda *_: False)),
+        mock.patch.object(schedules, "_effect_without_stop", effect),
+        mock.patch.object(schedules, "LATEST", timedelta(days=2)),
+    ):
+        yield
 
-    with mock.patch.object(Operations, "resume", resume):
+
+@contextmanager
+def late_commands() -> Iterator[None]:
+    """A command to a host neither has a number of its own nor expires."""
+    from longshore.models import PendingOperation
+
+    year = timedelta(days=365)
+    with ExitStack() as stack:
+        stack.enter_context(command_number())
+        expiry = property(lambda self: self.started_at + year)
+        stack.enter_context(mock.patch.object(PendingOperation, "command_expiry", expiry))
+        yield
+
+
+@contextmanager
+def twins_blame_themselves() -> Iterator[None]:
+    """A repeat that reads its own key's pending operation is told of a conflict with it."""
+    from longshore.operations import Operations
+
+    with mock.patch.object(Operations, "_is_of_same_key", staticmethod(lambda *_: False)):
+        yield
+
+
+@contextmanager
+def end_is_known_too_early() -> Iterator[None]:
+    """The row of a start whose task has ended already takes the version of that end."""
+    from longshore import driver
+    from longshore.outcomes import change_by
+
+    class Version(int):
+        def __sub__(self, _: int) -> int:
+            return int(self)
+
+    def change(*arguments: Any) -> Any:
+        made = change_by(*arguments)
+        return made if made.task_version is None else made._replace(task_version=Version(made.task_version))
+
+    with mock.patch.object(driver, "change_by", change):
+        yield
+
+
+@contextmanager
+def tokens_last_for_ever() -> Iterator[None]:
+    """A client token is used however old it is."""
+    from longshore import steps
+
+    with mock.patch.object(steps, "TOKEN_REUSED", timedelta(days=365)):
         yield
 
 
 MUTANTS: dict[str, Callable[[], Any]] = {
-    "operation": _operation,
-    "generation": _generation,
-    "row-count": _row_count,
-    "nothing-pending": _nothing_pending,
-    "client-token": _client_token,
-    "event-version": _event_version,
-    "event-task": _event_task,
-    "transaction": _transaction,
-    "recovery": _recovery,
-    "step": _step,
+    "fault-1": stop_task_proves_absence,
+    "fault-2": one_look_proves_absence,
+    "fault-3": repeats_count_as_attempts,
+    "fault-4": refusal_hides_effects,
+    "fault-5": accepted_ends_without_row,
+    "fault-7": schedules_override,
+    "fault-8": late_commands,
+    "fault-9": twins_blame_themselves,
+    "fault-11": end_is_known_too_early,
+    "fault-14": tokens_last_for_ever,
+    "operation": operation,
+    "generation": generation,
+    "row-count": row_count,
+    "nothing-pending": nothing_pending,
+    "transaction": transaction,
+    "client-token": client_token,
+    "event-version": event_version,
+    "recovery": recovery,
+    "command-number": command_number,
 }
 
 
 def hunt(name: str, runs: int, seed: int) -> tuple[int, str] | None:
-    """How many runs it took to find the mutant, and what was found; None when it survived."""
+    """Look for a mutant. Returns how many runs it took and the violation; None when it survived."""
     from simulation.run import run
 
     for number in range(runs):

@@ -1,10 +1,11 @@
-"""Actors that take turns, on a virtual clock: whoever is due next goes on, and time jumps there.
+"""Actors that take turns on a virtual clock: the actor that is due next runs, and time jumps there.
 
-An actor is a greenlet. It gives way only by `pause`, which the emulated AWS calls before and after the effect of every
-call; how long it is to pause decides the interleaving. Nothing here depends on real time, threads or hashes.
+An actor is a greenlet. It yields only in `pause`, which the emulated AWS calls before and after the effect of every
+call; the length of the pauses decides the interleaving. Nothing here depends on real time, threads or hashes.
 """
 
 import heapq
+import random
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from itertools import count
@@ -14,7 +15,7 @@ from greenlet import getcurrent, greenlet
 
 
 class Crash(BaseException):
-    """Ends an actor where it stands. Not an Exception: no code under test may catch it."""
+    """Ends an actor at once. Not an Exception: no code under test may catch it."""
 
 
 class Machine(Protocol):
@@ -26,19 +27,58 @@ class Machine(Protocol):
 
 
 class Actor:
-    """One invocation of a function. `skew`: how far its clock is off; `killed_at`: when its time is up."""
+    """One invocation of a function.
 
-    def __init__(self, name: str, skew: timedelta, killed_at: datetime | None) -> None:
+    Args:
+        name: Its name in the trace.
+        skew: How far its clock is off.
+        killed_at: When Lambda ends it; None if it may run for longer.
+        healed: Whether it is free of faults.
+    """
+
+    def __init__(self, name: str, skew: timedelta, killed_at: datetime | None, *, healed: bool = False) -> None:
         self.name = name
         self.skew = skew
         self.killed_at = killed_at
-        self.stricken = False  # whether something has happened to its last call
+        self.healed = healed
+        self.stricken = False  # whether a fault has happened to its last call
+        self.disturbed = False  # whether a fault has happened to any of its calls
         self.ended = False
         self.crashed = False
 
 
+class Priorities:
+    """Pauses by priority, as in PCT: an actor overtakes all of lower priority, but for a few change points.
+
+    An actor's pauses are so much longer than those of the next higher priority that the higher one completes many
+    calls meanwhile. At a change point the current actor falls to the lowest priority. Source: Burckhardt et al., "A
+    randomized scheduler with probabilistic guarantees of finding bugs" (ASPLOS 2010).
+    """
+
+    _LEVELS = (0.0005, 0.004, 0.03, 0.25, 2.0)  # seconds
+    _CALLS = 250  # in a typical run
+    _MOST_CHANGES = 3
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self._levels: dict[int, int] = {}
+        self._calls = 0
+        self._changes = {rng.randrange(self._CALLS) for _ in range(rng.randint(1, self._MOST_CHANGES))}
+        self._known: list[Actor] = []  # keeps the ids in `_levels` unique
+
+    def pause(self, actor: Actor) -> float:
+        """For how long the actor pauses at one side of a call, in seconds."""
+        if id(actor) not in self._levels:
+            self._known.append(actor)
+            self._levels[id(actor)] = self._rng.randrange(len(self._LEVELS) - 1)
+        self._calls += 1
+        if self._calls in self._changes:
+            self._levels[id(actor)] = len(self._LEVELS) - 1
+        return self._LEVELS[self._levels[id(actor)]] * self._rng.uniform(0.8, 1.2)
+
+
 class Scheduler:
-    """The virtual time, and who does what when. `now` is in UTC."""
+    """The virtual time and the agenda of the actors. `now` is in UTC."""
 
     def __init__(self, start: datetime) -> None:
         self.now = start

@@ -1,10 +1,13 @@
 """The invariants hold in a hundred simulated runs, five hundred in CI, and a run replays exactly."""
 
 import os
+from collections import Counter
 
 import pytest
 
 from simulation.checks import Violation
+from simulation.faults import Kind
+from simulation.hostility import BEHAVIOURS, Hostility
 from simulation.run import run
 
 RUNS = 500 if os.environ.get("CI") else 100
@@ -20,20 +23,39 @@ def test_invariants(first: int) -> None:
 
 
 def test_replay() -> None:
-    digests = {run("7", traced=True).digest for _ in range(3)}
-    assert len(digests) == 1
-    assert run("8", traced=True).digest not in digests
+    digests = {seed: run(str(seed), digested=True).digest for seed in range(10)}
+    assert {seed: run(str(seed), digested=True).digest for seed in range(10)} == digests
+    assert len(set(digests.values())) == len(digests)
 
 
 def test_runs_do_something() -> None:
     """Faults, crashes and answers of each kind occur: else nothing is proven."""
-    stats = sum((run(str(seed)).stats for seed in range(1000, 1040)), start=type(run("1").stats)())
+    stats = sum((run(str(seed)).stats for seed in range(1000, 1060)), start=Counter[str]())
     for name in ("answer: completed", "answer: accepted", "answer: conflict", "actors crashed", "events retried"):
         assert stats[name], name
-    assert {name for name in stats if name.startswith("fault: ")} >= {
-        f"fault: {kind}"
-        for kind in ("crash before", "crash after", "failed", "lost reply", "repeated", "conflict", "stall")
-    }
+    kinds = (Kind.CRASH_BEFORE, Kind.CRASH_AFTER, Kind.FAILED, Kind.LOST, Kind.REPEATED, Kind.CONFLICT, Kind.STALL)
+    assert {name for name in stats if name.startswith("fault: ")} >= {f"fault: {kind}" for kind in kinds}
+    assert sum(name.startswith("reached: ") for name in stats) > 15
+
+
+@pytest.mark.parametrize("behaviour", BEHAVIOURS)
+def test_a_behaviour_alone(behaviour: str) -> None:
+    """Each behaviour can be switched on alone, and a run with it replays."""
+    first, second = (run("5", only=[behaviour], digested=True) for _ in range(2))
+    assert first.behaviours == [behaviour]
+    assert first.digest == second.digest
+
+
+def test_a_gentle_run_is_not_hostile() -> None:
+    assert Hostility.none().behaviours == []
+    report = run("3", hostility=Hostility.none(), faultless=True)
+    assert report.violation is None
+    assert not any(name.startswith(("reached: ", "fault: ")) for name in report.stats)
+
+
+def test_unknown_behaviours_are_refused() -> None:
+    with pytest.raises(ValueError, match="unknown behaviours: nonsense"):
+        run("1", only=["nonsense"])
 
 
 def test_violation_cannot_be_caught() -> None:

@@ -1,203 +1,181 @@
-"""What callers ask for, and what happens in the cluster meanwhile. All of it is drawn from the run's seed."""
+"""What callers ask for, and the schedules of the sweeps. All of it is drawn from the run's seed."""
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from boto3.dynamodb.types import TypeSerializer
-from longshore.history import append
-from longshore.lifecycle import LaunchType, Operation, Status, allowed_operations
-from longshore.models import (
-    Change,
-    Container,
-    OperationRequest,
-    Outcome,
-    Runtime,
-    StatusLogsPage,
-    StatusLogsQuery,
-    Trigger,
-)
-from longshore.schedules import StopInput
-from longshore.store import container_item, log_item
+from longshore.lifecycle import Operation, allowed_operations
+from longshore.models import Container, OperationRequest, Outcome, StatusLogsPage, StatusLogsQuery
 
-from local.emulator.ecs import SimulatedTask
-from simulation.checks import Asked, check_page
+from simulation.checks import check_page
+from simulation.delivery import Delivery
+from simulation.hostility import Reached
+from simulation.misfortunes import Misfortunes
+from simulation.records import Asked
 from simulation.scheduler import Actor
-from simulation.world import CLUSTER, World
+from simulation.setup import CLUSTER, PROJECT, USERS, Setup
+from simulation.world import World
 
-PROJECT = "507f1f77bcf86cd799439033"
-USERS = ("ann", "bob")
+__all__ = ["DRIFT_EVERY", "PROJECT", "SWEEP_EVERY", "USERS", "Workload"]
+
 FUNCTION_SECONDS = 29.0
 SWEEP_EVERY = timedelta(minutes=1)
 DRIFT_EVERY = 3  # sweeps
-
-# How a process behaves, by the labels that the emulator goes by. Most are well-behaved.
-_BEHAVIOURS: tuple[dict[str, str], ...] = (
-    {},
-    {},
-    {},
-    {},
-    {"simulate.ignore-sigterm": "true"},
-    {"simulate.start": "fail"},
-    {"simulate.start": "never"},
-    {"simulate.exit-after": "1"},
-    {"simulate.exit-after": "40", "simulate.exit-code": "1"},
+_MOST_REQUESTS = 40
+_FREEZE = (Operation.PAUSE, Operation.RESUME)
+_BEGIN = (Operation.START, Operation.RESTART)
+_FOCI = (
+    _FREEZE,
+    _BEGIN,
+    (Operation.START, Operation.FORCE_STOP),
+    (Operation.START, Operation.STOP),
+    (Operation.RESTART, Operation.FORCE_STOP),
+    (Operation.PAUSE, Operation.STOP, Operation.FORCE_STOP),
 )
-_HISTORIES = (
-    ("stopped",),
-    ("stopped",),
-    ("stopped", "running"),
-    ("stopped", "running", "paused"),
-    ("stopped", "failed"),
-)
-_EXIT_CODES = (0, 1, 137)
+_TWIN = timedelta(seconds=0.05)
 
 
 class Workload:
-    """The containers of a run, its callers, and its misfortunes."""
+    """The callers of a run, its misfortunes, and the sweeps."""
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.asked: list[Asked] = []
-        self.gone: set[str] = set()
         self._rng = world.rng("workload")
-        self._delivery = world.rng("delivery")
-        self._hosts = ["i-0a1b2c3d4e5f60718", "i-0b1b2c3d4e5f60718"]
+        self._setup = Setup(world, self._rng)
         self._span = self._rng.choice((3.0, 20.0, 120.0, 600.0))  # seconds in which callers ask
-        self._late = self._rng.choice((0.0, 0.0, 0.05, 0.3))  # of the events come late,
-        self._twice = self._rng.choice((0.0, 0.1))  # or twice,
-        self._never = self._rng.choice((0.0, 0.0, 0.05, 0.5))  # or never
-        self.containers: list[str] = []
-        self._setup()
+        self._focus = self._draw_focus()
+        self._setup.fill()
+        self._requests = 0
+        self._sweeps = 0
+        self._drifts = 0
+        self.delivery = Delivery(world)
+        self.misfortunes = Misfortunes(world, self.delivery, self.containers, world.rng("misfortunes"))
+        world.deliver = self.delivery.deliver
 
-    # --- before ----------------------------------------------------------------------------------------------------
+    @property
+    def asked(self) -> list[Asked]:
+        return self.world.asked
 
-    def _setup(self) -> None:
-        rng, world = self._rng, self.world
-        for host in self._hosts:
-            world.ecs.add_instance(CLUSTER, host, cpu=1 << 20, memory=1 << 20)
-        for user in USERS:
-            scope = f"project#{PROJECT}"
-            self._put("access", {"user_id": user, "scope": scope, "role": "operator"})
-        for number in range(rng.choice((1, 1, 2, 3))):
-            self._add(f"507f1f77bcf86cd7994390{number + 11}", rng.choice(_HISTORIES))
-        # What was there before is no news.
-        world.ecs.drain_events()
-        world.deliver = self._deliver
+    @property
+    def containers(self) -> list[str]:
+        """The ids that callers may ask for."""
+        return self._setup.containers
 
-    def _put(self, table: str, item: dict[str, Any]) -> None:
-        serialized = {name: TypeSerializer().serialize(value) for name, value in item.items()}
-        self.world.dynamodb.handle("PutItem", {"TableName": table, "Item": serialized})
+    def _draw_focus(self) -> tuple[Operation, ...]:
+        """The operations that callers of this run mostly ask for; none: any."""
+        settings, rng = self.world.hostility, self._rng
+        focus = rng.choice(((), (), *_FOCI))
+        if settings.commands_differ:
+            return focus if rng.random() < 0.3 else _FREEZE
+        if settings.twins and rng.random() < 0.4:
+            return _FREEZE
+        if settings.outage_hours:
+            return focus if rng.random() < 0.4 else _BEGIN
+        return focus
 
-    def _add(self, container_id: str, statuses: tuple[str, ...]) -> None:
-        rng, ecs = self._rng, self.world.ecs
-        fargate = rng.random() < 0.15
-        behaviour = rng.choice(_BEHAVIOURS)
-        definition = {
-            "name": "app",
-            "image": "busybox:local",
-            "memory": 128,
-            "essential": True,
-            "stopTimeout": rng.choice((2, 10, 30)),
-            "dockerLabels": behaviour,
-        }
-        family = f"web-{container_id[-2:]}"
-        self.world.catalog.add_task_definition(
-            family,
-            [definition] * rng.choice((1, 1, 2)),
-            network_mode="awsvpc" if fargate else "bridge",
-            compatibilities=("FARGATE",) if fargate else ("EC2",),
-        )
-        server = None if fargate or rng.random() < 0.5 else rng.choice(self._hosts)
-        if fargate:
-            statuses = tuple(status for status in statuses if status != "paused")
-        moment = self.world.scheduler.now - timedelta(minutes=10)
-        container = Container(
-            id=container_id,
-            project_id=PROJECT,
-            name="demo",
-            server_instance_id=server,
-            status=Status(statuses[0]),
-            status_since=moment,
-            runtime=Runtime(
-                cluster=CLUSTER,
-                task_definition=family,
-                launch_type=LaunchType.FARGATE if fargate else LaunchType.EC2,
-                subnets=["subnet-0a1b2c3d"] if fargate else [],
-            ),
-            created_at=moment,
-            updated_at=moment,
-        )
-        arn = None
-        for position, status in enumerate(statuses):
-            change = Change(to_status=Status(status), observed_at=moment, triggered_by=Trigger.SYSTEM)
-            container, entry = append(container, change, f"{rng.getrandbits(96):024x}", moment)
-            self.world.dynamodb.handle("PutItem", {"TableName": "status-logs", "Item": log_item(entry)})
-            moment += timedelta(seconds=50 + position)
-        if container.is_live:
-            task = ecs.adopt_running(CLUSTER, family, container_id, server, "FARGATE" if fargate else "EC2")
-            for process in task.containers:
-                process.paused = container.status is Status.PAUSED
-            arn = task.arn
-        container = container.model_copy(update={"task_arn": arn})
-        self.containers.append(container_id)
-        self.world.dynamodb.handle("PutItem", {"TableName": "containers", "Item": container_item(container)})
-        told = f"{'/'.join(statuses)} {behaviour} on {server or ('fargate' if fargate else 'any')}"
-        self.world.note("setup", f"container {container_id[-2:]}: {told}")
-
-    # --- callers ---------------------------------------------------------------------------------------------------
+    # --- the plan of a run -----------------------------------------------------------------------------------------
 
     def begin(self) -> datetime:
         """Put everything that will happen on the agenda. Returns when the last of it begins."""
         rng, world = self._rng, self.world
         start = world.scheduler.now
-        for number in range(rng.randint(2, 9)):
-            moment = start + timedelta(seconds=rng.uniform(0, self._span))
-            self._schedule_request(number, moment)
-        for _ in range(rng.choice((0, 0, 1, 1, 2, 4))):
-            happens = rng.choice(
-                (
-                    self._task_exits,
-                    self._task_exits,
-                    self._task_is_interrupted,
-                    self._capacity_is_gone,
-                    self._host_is_out_of_reach,
-                    self._agent_is_lost,
-                    self._command_fails,
-                    self._server_is_terminated,
-                    self._stops_are_scheduled,
-                )
-            )
-            world.scheduler.at(start + timedelta(seconds=rng.uniform(0, self._span)), happens)
+        requests = rng.randint(2, 9)
+        if self.world.hostility.commands_differ:
+            # Commands take up to two minutes: callers have to ask on for as long.
+            requests, self._span = rng.randint(5, 14), max(self._span, rng.choice((120.0, 240.0)))
+        self._schedule_requests(requests, start, self._span)
+        self.misfortunes.schedule(start, self._span)
         for number in range(rng.choice((0, 1, 3))):
             moment = start + timedelta(seconds=rng.uniform(0, self._span))
             world.scheduler.at(moment, lambda number=number: self._read(number))  # type: ignore[misc]
         end = start + timedelta(seconds=self._span)
-        moment, number = start + timedelta(seconds=rng.uniform(0, 60)), 0
-        while moment < end + timedelta(minutes=1):
-            number += 1
-            world.scheduler.at(moment, lambda number=number: self.sweep(number))  # type: ignore[misc]
-            moment += SWEEP_EVERY
+        down_from = end + timedelta(hours=1)
+        if world.hostility.outage_hours:
+            down_from = start + timedelta(seconds=rng.choice((0.0, rng.uniform(0, self._span))))
+            world.scheduler.at(down_from, self._go_down)
+        self._schedule_sweeps(min(end + timedelta(minutes=1), down_from))
+        for _ in range(rng.choice((0, 0, 1, 3)) + (4 if world.hostility.unlisted else 0)):
+            world.scheduler.at(start + timedelta(seconds=rng.uniform(0, self._span)), self._drift)
+        if world.versions.second is not None:
+            world.scheduler.at(start + timedelta(seconds=rng.uniform(0, self._span)), self._deploy)
         return end + timedelta(seconds=5)
+
+    def _go_down(self) -> None:
+        self.delivery.down = True
+        self.world.note("world", "the sweeps and the functions of events are down")
+
+    def _deploy(self) -> None:
+        """Every invocation from now on runs the other version of the library."""
+        world = self.world
+        assert world.versions.second is not None
+        before = world.hostility.first_version == "before"
+        if world.ledger.pending():
+            world.reached(Reached.CODE_UPGRADED if before else Reached.CODE_DOWNGRADED)
+        world.use(world.versions.second)
+        world.note("world", f"{'the new version' if before else 'version 0.1'} is deployed")
+
+    def outage(self) -> datetime | None:
+        """Let hours pass without sweeps if the run has an outage, and then ask for more. Returns when that ends."""
+        world, rng, hours = self.world, self._rng, self.world.hostility.outage_hours
+        if not hours:
+            return None
+        pending = world.ledger.pending()
+        if pending:
+            if rng.random() < 0.3:
+                world.later(rng.uniform(1, 600), self.misfortunes.all_tasks_exit)
+            world.scheduler.run(world.scheduler.now + timedelta(hours=hours))
+            if set(pending) & set(world.ledger.pending()):
+                world.reached(Reached.OUTAGE)
+        self.delivery.down = False
+        world.note("world", "the sweeps and the functions of events are up again")
+        start = world.scheduler.now
+        self._schedule_requests(rng.choice((0, 1, 2)), start, 120.0)
+        self._schedule_sweeps(start + timedelta(minutes=4))
+        return start + timedelta(minutes=3)
+
+    def _schedule_sweeps(self, end: datetime) -> None:
+        moment = self.world.scheduler.now + timedelta(seconds=self._rng.uniform(0, 60))
+        while moment < end:
+            self.world.scheduler.at(moment, self.sweep)
+            moment += SWEEP_EVERY
+
+    # --- callers ---------------------------------------------------------------------------------------------------
+
+    def _schedule_requests(self, number: int, start: datetime, span: float) -> None:
+        for _ in range(number):
+            self._schedule_request(self._requests, start + timedelta(seconds=self._rng.uniform(0, span)))
+            self._requests += 1
 
     def _schedule_request(self, number: int, moment: datetime) -> None:
         rng = self._rng
         container_id, user = rng.choice(self.containers), rng.choice(USERS)
-        key = f"key-{number}" if rng.random() < 0.4 else None
+        twins = rng.random() < self.world.hostility.twins
+        key = f"key-{number}" if twins or rng.random() < 0.4 else None
         name = f"request-{number}"
         chosen: list[Operation] = []
         times = [moment]
-        if key is not None:
+        if twins:
+            # A client that retries without waiting.
+            if rng.random() < 0.25:
+                self.world.scheduler.at(moment, self.misfortunes.ssm_is_down)
+            gaps = rng.choice(((0.001, 0.005, 0.02), (0.001, 0.02, 0.3, 1.0), (0.3, 0.5)))
+            for _ in range(rng.choice((1, 1, 2, 5, 11, 11))):
+                times.append(times[-1] + timedelta(seconds=rng.choice(gaps)))
+        elif key is not None:
             # A caller that has had no answer, or does not wait for one, repeats the request.
             for _ in range(rng.choice((0, 1, 1, 2))):
                 times.append(times[-1] + timedelta(seconds=rng.choice((0.01, 0.5, 5, 30, 90))))
         for repeat, at in enumerate(times):
+            twin = repeat > 0 and at - times[repeat - 1] <= _TWIN
             self.world.scheduler.at(
                 at,
-                lambda repeat=repeat: self._ask(f"{name}{'abc'[repeat]}", container_id, user, key, chosen),  # type: ignore[misc]
+                lambda repeat=repeat, twin=twin: self._ask(  # type: ignore[misc]
+                    f"{name}{'abcdefghijkl'[repeat]}", container_id, user, key, chosen, twin=twin
+                ),
             )
 
-    def _ask(self, name: str, container_id: str, user: str, key: str | None, chosen: list[Operation]) -> None:
+    def _ask(
+        self, name: str, container_id: str, user: str, key: str | None, chosen: list[Operation], *, twin: bool
+    ) -> None:
         world = self.world
         if not chosen:
             chosen.append(self._choose(world.container(container_id)))
@@ -205,6 +183,8 @@ class Workload:
             container_id=container_id, operation=chosen[0], actor=user, request_id=name, idempotency_key=key
         )
         asked = Asked(name, request, world.scheduler.now)
+        if twin and any(not one.ended and one.request.idempotency_key == key for one in self.asked):
+            world.reached(Reached.TWIN)
         self.asked.append(asked)
 
         def ended(actor: Actor, answer: Outcome | None) -> None:
@@ -212,12 +192,25 @@ class Workload:
             asked.answer = answer
             if not actor.crashed:
                 world.ledger.answered(asked, self.asked)
+            self._follow_up(container_id, chosen[0])
 
         world.note(name, f"asks for {chosen[0]} of {container_id[-2:]}{f' with {key} of {user}' if key else ''}")
-        world.invoke(name, lambda: world.operations.perform(request), seconds=FUNCTION_SECONDS, ended=ended)
+        perform = world.versions.perform(world.library)
+        world.invoke(name, lambda: perform(request), seconds=FUNCTION_SECONDS, ended=ended)
+
+    def _follow_up(self, container_id: str, asked: Operation) -> None:
+        """A caller who pauses and resumes by turns asks for the next soon."""
+        world = self.world
+        if not world.hostility.commands_differ or self._focus != _FREEZE or not world.faults.on:
+            return
+        if self._requests < _MOST_REQUESTS and self._rng.random() < (0.4 if asked is Operation.RESUME else 0.9):
+            number, self._requests = self._requests, self._requests + 1
+            name, user, chosen = f"request-{number}a", self._rng.choice(USERS), list[Operation]()
+            seconds = self._rng.choice((0.5, 5.0, 20.0, 40.0)) * self._rng.uniform(0.5, 1.5)
+            world.later(seconds, lambda: self._ask(name, container_id, user, None, chosen, twin=False))
 
     def _read(self, number: int) -> None:
-        """Somebody reads a page of the history meanwhile."""
+        """A caller reads a page of the history."""
         rng = self._rng
         query = StatusLogsQuery(
             page=rng.choice((1, 1, 2)),
@@ -232,129 +225,45 @@ class Workload:
                 check_page(query, StatusLogsPage.model_validate(page))
                 self.world.stats["pages read"] += 1
 
-        read = self.world.reader.status_logs
+        read = self.world.versions.current.reader.status_logs
         self.world.invoke(f"reader-{number}", lambda: read(user, container_id, query), seconds=10, ended=ended)
 
     def _choose(self, container: Container) -> Operation:
-        """Mostly what the status allows once nothing is pending any more; force-stop more often when something is."""
+        """Mostly an operation that the status allows; force-stop more often while another operation is pending."""
         if container.operation is not None and self._rng.random() < 0.3:
             return Operation.FORCE_STOP
         allowed = allowed_operations(container.status, None, container.runtime.launch_type)
+        if (wanted := [one for one in allowed if one in self._focus]) and self._rng.random() < 0.8:
+            return self._rng.choice(wanted)
         return self._rng.choice(allowed if allowed and self._rng.random() < 0.7 else list(Operation))
 
-    # --- misfortunes -----------------------------------------------------------------------------------------------
+    # --- after the chaos -------------------------------------------------------------------------------------------
 
-    def _live(self) -> list[SimulatedTask]:
-        return self.world.ecs.live()
-
-    def _happened(self, told: str, *more: Any) -> None:
-        self.world.note("world", told, *more)
-        self.world.stats[f"world: {told}"] += 1
-        self.world.after_effect()
-
-    def _task_exits(self) -> None:
-        running = [task for task in self._live() if any(c.running and c.essential for c in task.containers)]
-        if running:
-            task, code = self._rng.choice(running), self._rng.choice(_EXIT_CODES)
-            self.world.ecs.exit(task.arn, code)
-            self._happened("a task exits", f"{task.id[-6:]} with {code}")
-
-    def _task_is_interrupted(self) -> None:
-        if live := self._live():
-            task = self._rng.choice(live)
-            self.world.ecs.interrupt(task.arn)
-            self._happened("a task is interrupted", task.id[-6:])
-
-    def _capacity_is_gone(self) -> None:
-        for host in self._hosts:
-            self.world.ecs.set_capacity(host, memory=0)
-        self._happened("the capacity is gone")
-        self._later(self._restore_capacity)
-
-    def _restore_capacity(self) -> None:
-        for host in self._hosts:
-            self.world.ecs.set_capacity(host)
-
-    def _host_is_out_of_reach(self) -> None:
-        host = self._rng.choice(self._hosts)
-        self.world.ssm.disconnect(host)
-        self._happened("a host is out of SSM's reach")
-        self._later(lambda: self.world.ssm.connect(host))
-
-    def _agent_is_lost(self) -> None:
-        host = self._rng.choice(self._hosts)
-        self.world.ecs.set_agent_connected(host, connected=False)
-        self._happened("a host's agent is lost")
-        self._later(lambda: self.world.ecs.set_agent_connected(host, connected=True))
-
-    def _command_fails(self) -> None:
-        status = self._rng.choice(("Failed", "Failed", "TimedOut", "DeliveryTimedOut", "Undeliverable"))
-        code = self._rng.choice((1, 2))
-        # The script undoes what it has done before it exits with 1, and what was not delivered has no effect.
-        may_act = (status == "Failed" and code != 1) or status == "TimedOut"
-        self.world.ssm.fail_next(1, status, code, after_effect=may_act and self._rng.random() < 0.5)
-        self._happened("a command fails", f"{status} {code}")
-
-    def _server_is_terminated(self) -> None:
-        host = self._rng.choice(self._hosts)
-        if self.gone or host in self.gone:
-            return
-        self.gone.add(host)
-        at = self.world.clock.now()
-        self.world.ecs.terminate_instance(host)
-        self._happened("a server is terminated", host)
-        self._send("server", lambda: self.world.servers.terminated(host, at), may_be_lost=False)
-
-    def _stops_are_scheduled(self) -> None:
-        wanted = self._rng.choice((StopInput(all=True), StopInput(project_id=PROJECT)))
-        number = self.world.stats["world: stops are scheduled"]
-        self._happened("stops are scheduled")
-        name = f"schedule-{number}"
-        self._send(name, lambda: self.world.schedules.run(wanted, name, self.world.enough_time), may_be_lost=False)
-
-    def _later(self, restore: Callable[[], Any]) -> None:
-        self.world.later(self._rng.choice((1.0, 30.0, 300.0)), restore)
+    def heal_ecs(self) -> None:
+        """ECS answers consistently and without limits; every other fault stays."""
+        self.world.hostile_ecs.on = False
+        self.misfortunes.restore_ecs()
+        self.world.note("world", "ECS and one worker are healed")
 
     def calm_down(self) -> None:
-        """No more faults, and everything that can be restored is."""
+        """No more faults, and everything that can be restored is restored."""
         self.world.faults.on = False
-        self._restore_capacity()
-        for host in self._hosts:
-            self.world.ecs.set_agent_connected(host, connected=True)
-            self.world.ssm.connect(host)
-        self.world.ssm._forced.clear()
+        self.world.hostile_ecs.on = False
+        self.world.plans.on = False
+        self.misfortunes.calm_down()
         self.world.note("world", "calms down")
 
-    # --- events and schedules --------------------------------------------------------------------------------------
+    # --- schedules of the stack ------------------------------------------------------------------------------------
 
-    def _deliver(self, event: dict[str, Any]) -> None:
-        """EventBridge's promise is at least once, in any order. Some runs break even that."""
-        detail = event["detail"]
-        if event["source"] == "aws.ssm":
-            name = f"command {detail['command-id'][-6:]}"
-            self._send(name, lambda: self.world.commands.apply(detail), may_be_lost=True)
-            return
-        name = f"event {detail['taskArn'][-6:]}v{detail['version']}"
-        self._send(name, lambda: self.world.events.apply(detail), may_be_lost=True)
-
-    def _send(self, name: str, function: Callable[[], Any], *, may_be_lost: bool) -> None:
-        rng = self._delivery
-        if may_be_lost and self.world.faults.on and rng.random() < self._never:
-            self.world.note(name, "is lost")
-            self.world.stats["events lost"] += 1
-            return
-        for copy in range(2 if rng.random() < self._twice else 1):
-            late = self.world.faults.on and rng.random() < self._late
-            seconds = rng.uniform(1, 200) if late else rng.choice((0.01, 0.05, 0.3, 1.0)) * rng.uniform(0.5, 1.5)
-            suffix = "'" if copy else ""
-            self.world.later(
-                seconds,
-                lambda suffix=suffix: self.world.invoke_event(f"{name}{suffix}", function, seconds=30),  # type: ignore[misc]
-            )
-            self.world.stats["events"] += 1
-
-    def sweep(self, number: int) -> None:
-        """What the schedules of `recover` start each minute."""
-        self.world.invoke_event(f"sweep-{number}", self.world.recovery.sweep, seconds=55)
+    def sweep(self, *, healed: bool = False) -> None:
+        """Start the functions that the template's schedules start each minute."""
+        self._sweeps += 1
+        number, world = self._sweeps, self.world
+        world.invoke_event(f"sweep-{number}", world.recovery.sweep, seconds=55, healed=healed)
         if number % DRIFT_EVERY == 0:
-            self.world.invoke_event(f"drift-{number}", lambda: self.world.drift.sweep(CLUSTER), seconds=55)
+            self._drift(healed=healed)
+
+    def _drift(self, *, healed: bool = False) -> None:
+        self._drifts += 1
+        drift = self.world.drift
+        self.world.invoke_event(f"drift-{self._drifts}", lambda: drift.sweep(CLUSTER), seconds=55, healed=healed)

@@ -24,8 +24,7 @@ from unittest.mock import patch
 import conftest
 import pytest
 from api_client import Api
-from longshore.operations import LAST_ATTEMPT
-from settling import eventually, make_overdue
+from settling import eventually, make_overdue, recover_all, set_looks_back
 from template import iam
 
 from local import template
@@ -166,8 +165,8 @@ class Scene:
 
         service, act, _ = ACTS[operation]
         services = {by or act: "ecs" if by else service}
-        if operation == "stop":
-            # A paused container is thawed first.
+        if operation in ("stop", "restart"):
+            # A paused container is resumed first.
             services["SendCommand"] = "ssm"
         faults = self.stack.emulator.faults
         for call, name in services.items():
@@ -183,6 +182,10 @@ class Scene:
         with patch.object(bootstrap.operations(), "_wait", timedelta()):
             self.post(container, operation, 202, key=key)
 
+    def refuse_the_token(self) -> None:
+        """The next RunTask is answered that its token was used with other parameters."""
+        self.stack.emulator.faults.add("ecs", "RunTask", "ConflictException", status=400)
+
     def failed_with_a_task(self, launch_type: str = "EC2") -> str:
         """Add a container that failed because nobody could find out about its task, which lives."""
         container = self.add(FAILED, launch_type=launch_type)
@@ -194,6 +197,16 @@ class Scene:
             ExpressionAttributeValues={":task": {"S": self.stray(container, host)}},
         )
         return container
+
+    @contextmanager
+    def no_capacity(self) -> Iterator[None]:
+        """No instance has room for another task."""
+        hosts = (INSTANCE, MANAGED_INSTANCE)
+        for host in hosts:
+            self.stack.emulator.ecs.set_capacity(host, memory=0)
+        yield
+        for host in hosts:
+            self.stack.emulator.ecs.set_capacity(host)
 
     def recover(self, *containers: str) -> None:
         for container in containers:
@@ -221,7 +234,7 @@ class Scene:
     def host_has_run(self, container: str) -> dict[str, Any]:
         """What Systems Manager tells when a host has run the container's newest command."""
         command = self.stack.emulator.ssm.invocations()[-1]
-        assert command.comment.endswith(container)
+        assert f"container {container}," in command.comment
 
         def fits(event: dict[str, Any]) -> bool:
             detail = event["detail"]
@@ -262,6 +275,9 @@ def idempotency_keys(scene: Scene) -> None:
         scene.post(container, operation, 200 if operation == "restart" else 400, key=f"{operation} again")
         # An error is not kept: the key is free again.
         scene.stack.emulator.faults.add(service, call, "AccessDeniedException", status=400)
+        if operation == "force-stop":
+            # With the kill accepted, the operation has had an effect.
+            scene.stack.emulator.faults.add("ssm", "SendCommand", "AccessDeniedException", status=400)
         scene.post(scene.add(history), operation, 500, key=f"{operation} refused")
     # A repeat while the first is under way, or was left behind.
     container = scene.add(STOPPED)
@@ -296,6 +312,17 @@ def others_are_quicker(scene: Scene) -> None:
             scene.post(container, operation, 403)
 
 
+def tasks_that_have_to_be_looked_for(scene: Scene) -> None:
+    """The task definition has changed since RunTask was called first, so its client token no longer tells the task."""
+    from longshore import bootstrap
+
+    for operation, history in (("start", STOPPED), ("restart", STOPPED)):
+        container = scene.add(history)
+        scene.refuse_the_token()
+        with patch.object(bootstrap.operations(), "_wait", timedelta()):
+            scene.post(container, operation, 202)
+
+
 def force_stop_in_place_of_a_start(scene: Scene) -> None:
     """Only the start's token tells which task it has run, unless ECS will not say."""
     container = scene.add(STOPPED)
@@ -320,12 +347,7 @@ def task_events(scene: Scene) -> None:
     for family, status in ((WITH_ROLES, "RUNNING"), ("unpullable", "STOPPED")):
         container = scene.add(STOPPED, task_definition=family)
         scene.leave_pending(container, "start", key=f"{family} told", lost=True)
-        event = scene.event(container, status)
-        if family == "unpullable":
-            with scene.recorder.of("TaskStateChangeFunction"), pytest.raises(FunctionError):
-                scene.stack.invoke("TaskStateChangeFunction", event)
-        else:
-            assert scene.invoke("TaskStateChangeFunction", event) == {"effect": "settled"}
+        assert scene.tell(container, status) == "settled"
 
     # A restart goes on to its second step.
     container = scene.add(RUNNING)
@@ -352,13 +374,25 @@ def task_events(scene: Scene) -> None:
     event = iso_times(event)
     assert scene.invoke("TaskStateChangeFunction", event) == {"effect": "stray-stopped"}
 
+    # A container that has failed because ECS did not show its task, which is told of again.
+    container = scene.add(RUNNING)
+    task = scene.stack.emulator.ecs.task(scene.task_of(container))
+    scene.stack.client("dynamodb").update_item(
+        TableName=scene.stack.table_name("ContainersTable"),
+        Key={"id": {"S": container}},
+        UpdateExpression="SET #status = :failed REMOVE live_project_id",
+        ExpressionAttributeNames={"#status": "status"},
+        ExpressionAttributeValues={":failed": {"S": "failed"}},
+    )
+    event = iso_times({"detail": task.to_api() | {"version": 99}})
+    assert scene.invoke("TaskStateChangeFunction", event) == {"effect": "recorded"}
+
     container = scene.add(RUNNING, server=INSTANCE)
     scene.leave_pending(container, "stop")
     scene.stack.emulator.ecs.exit(scene.task_of(container), 1)
     with scene.recorder.interrupted("dynamodb", "TransactWriteItems", scene.expire):
         event = scene.event(container, "STOPPED")
-        with scene.recorder.of("TaskStateChangeFunction"), pytest.raises(FunctionError):
-            scene.stack.invoke("TaskStateChangeFunction", event)
+        assert scene.invoke("TaskStateChangeFunction", event) == {"effect": "stale"}
 
 
 def command_events(scene: Scene) -> None:
@@ -379,24 +413,27 @@ def command_events(scene: Scene) -> None:
     scene.stack.emulator.ecs.exit(scene.task_of(container), 1)
     assert scene.invoke(function, event) == {"effect": "settled"}
 
-    # The last of many tries: the key is free again.
+    # The second step of a restart cannot be placed: the key is free again.
     container = scene.add(PAUSED)
-    scene.leave_pending(container, "stop", key="given up by its host", lost=True)
+    scene.leave_pending(container, "restart", key="not placed after its host", lost=True)
     event = scene.host_has_run(container)
-    assert make_overdue(scene.stack, container, LAST_ATTEMPT)
-    scene.stack.emulator.faults.add("ecs", "StopTask", "AccessDeniedException", status=400)
-    with scene.recorder.of(function), pytest.raises(FunctionError):
-        scene.stack.invoke(function, event)
+    scene.stack.emulator.ecs.exit(scene.task_of(container), 1)
+    with scene.no_capacity():
+        assert scene.invoke(function, event) == {"effect": "settled"}
+
+    # ECS has run a task with other parameters for the second step: it is looked for.
+    container = scene.add(PAUSED)
+    scene.leave_to_the_host(container, "restart")
+    event = scene.host_has_run(container)
+    scene.stack.emulator.ecs.exit(scene.task_of(container), 1)
+    scene.refuse_the_token()
+    assert scene.invoke(function, event) == {"effect": "settled"}
 
     container = scene.add(RUNNING, server=INSTANCE)
     scene.leave_to_the_host(container, "pause")
     event = scene.host_has_run(container)
-    with (
-        scene.recorder.interrupted("dynamodb", "TransactWriteItems", scene.expire),
-        scene.recorder.of(function),
-        pytest.raises(FunctionError),
-    ):
-        scene.stack.invoke(function, event)
+    with scene.recorder.interrupted("dynamodb", "TransactWriteItems", scene.expire):
+        assert scene.invoke(function, event) == {"effect": "stale"}
 
 
 def iso_times(node: Any) -> Any:
@@ -435,11 +472,15 @@ def drift(scene: Scene) -> None:
     scene.stack.emulator.ecs.forget(scene.task_of(container))
     scene.stray(scene.add(RUNNING))
     result = scene.invoke("RecoverFunction", {"sweep": "drift"})
-    assert {"repaired", "stray-stopped"} <= result.keys()
+    assert {"absent", "stray-stopped"} <= result.keys()
+    assert set_looks_back(scene.stack, container)
+    assert "repaired" in scene.invoke("RecoverFunction", {"sweep": "drift"})
 
 
 def scheduled_stops(scene: Scene) -> None:
     function = "ScheduledStopFunction"
+    # A run fails for containers with a pending operation.
+    recover_all(scene.stack)
     scene.add(RUNNING)
     scene.invoke(function, {"project_id": PROJECT})
     scene.add(RUNNING)
@@ -475,6 +516,7 @@ SCENARIOS = [
     users_of_many_projects,
     answers_without_the_effect,
     others_are_quicker,
+    tasks_that_have_to_be_looked_for,
     force_stop_in_place_of_a_start,
     restart_of_what_left_a_task,
     task_events,

@@ -13,6 +13,7 @@ from cfnlint.api import lint
 from cfnlint.config import ManualArgs
 
 from local import template
+from local.naming import arn_of
 
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-response-types.html
 GATEWAY_RESPONSE_TYPES = {
@@ -98,7 +99,7 @@ def test_functions_and_their_layer_are_of_one_architecture(architecture: str, la
     for function, own in resolved.of_type("AWS::Lambda::Function").items():
         assert own["Architectures"] == [architecture]
         assert own["MemorySize"] == (256 if function == "UnknownOperationFunction" else "1024")
-        assert own["Layers"] == [template._arn("AWS::Lambda::LayerVersion", resolved.physical_name(name))]
+        assert own["Layers"] == [arn_of("AWS::Lambda::LayerVersion", resolved.physical_name(name))]
 
 
 def test_every_gateway_response_is_one_that_aws_has(resolved: template.Stack) -> None:

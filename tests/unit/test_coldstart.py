@@ -85,7 +85,7 @@ def test_what_a_handler_needs_is_there(folder: str, tmp_path: Path) -> None:
     assert "boto3" not in told["modules"]
     assert ("jwt" in told["modules"]) == (folder == "authorizer")
     operates = folder not in ("authorizer", "status_logs", "get_container", "unknown_operation")
-    assert ("longshore.operations" in told["modules"]) == operates
+    assert ("longshore.driver" in told["modules"]) == operates
 
 
 def test_an_authorizer_with_a_key_set_needs_no_aws(tmp_path: Path) -> None:

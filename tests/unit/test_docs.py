@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from longshore.driver import DEADLINE, LAST_ATTEMPT
 from longshore.lifecycle import (
     GOAL,
     LIVE,
@@ -17,7 +18,6 @@ from longshore.lifecycle import (
     in_progress,
     next_step,
 )
-from longshore.operations import DEADLINE, LAST_ATTEMPT
 from longshore.sweeps import _STUCK
 
 PAGE = Path(__file__).parents[2] / "docs" / "states.md"

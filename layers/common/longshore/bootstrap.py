@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from types_boto3_lambda import LambdaClient
     from types_boto3_ssm import SSMClient
 
-    from longshore.freezer import Freezer
+    from longshore.driver import Driver
+    from longshore.hosts import HostCommands
     from longshore.operations import Operations
 
 # A request that takes longer than the read timeout is sent again, so all of it must fit into a function's 29 seconds.
@@ -99,29 +100,36 @@ def reader() -> Reader:
 
 
 @cache
-def freezer() -> "Freezer":
+def hosts() -> "HostCommands":
     from longshore.ecs import Ecs
-    from longshore.freezer import Freezer
+    from longshore.hosts import HostCommands
 
-    return Freezer(ssm, Ecs(ecs()), settings().host_command_document, SystemClock())
+    return HostCommands(ssm, Ecs(ecs()), settings().host_command_document, SystemClock())
 
 
 @cache
-def operations() -> "Operations":
+def driver() -> "Driver":
     # What only operations need is not imported by the functions that read.
+    from longshore.driver import Driver
     from longshore.ecs import Ecs
     from longshore.models import Container, IdempotencyRecord, Outcome, PendingOperation, StatusLog
-    from longshore.operations import Operations
     from longshore.steps import Steps
 
     for model in (Container, IdempotencyRecord, Outcome, PendingOperation, StatusLog):
         model.model_rebuild()
     clock = SystemClock()
+    return Driver(store(), Steps(Ecs(ecs()), hosts(), clock), clock)
+
+
+@cache
+def operations() -> "Operations":
+    from longshore.operations import Operations
+
     wait = timedelta(seconds=settings().wait_seconds)
-    return Operations(store(), access(), Steps(Ecs(ecs()), freezer(), clock), clock, wait)
+    return Operations(store(), access(), driver(), SystemClock(), wait)
 
 
 def forget() -> None:
     """Make everything anew when it is next needed, as a new execution environment would."""
-    for made in (settings, _session, dynamodb, ecs, ssm, functions, store, access, reader, freezer, operations):
+    for made in (settings, _session, dynamodb, ecs, ssm, functions, store, access, reader, hosts, driver, operations):
         made.cache_clear()

@@ -7,7 +7,7 @@ unknown for a moment, and a stopped one is forgotten after an hour.
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -45,7 +45,9 @@ _PLACEMENT = {
 }
 
 # The request may have taken effect, or will be let through later.
-_UNCERTAIN = frozenset({"ServerException", "ThrottlingException", "RequestTimeout", "ServiceUnavailable"})
+_UNCERTAIN = frozenset(
+    {"ServerException", "ThrottlingException", "RequestTimeout", "ServiceUnavailable", "ConflictException"}
+)
 
 _REASONS = {
     "AccessDeniedException": "Longshore is not permitted to do this on the cluster",
@@ -54,19 +56,28 @@ _REASONS = {
     "InvalidParameterException": "ECS refused the request: check the container's cluster, network and task definition",
     "PlatformUnknownException": "The Fargate platform version does not exist",
     "ThrottlingException": "ECS is receiving too many requests",
+    "ConflictException": "ECS has run a task with other parameters for the same operation",
 }
 
 
 class EcsError(ExternalServiceError):
-    """ECS failed after retries. With `no_effect` it refused the request; otherwise what it did is not known."""
+    """ECS failed after retries.
 
-    def __init__(self, reason: str, *, no_effect: bool) -> None:
+    Attributes:
+        no_effect: ECS refused the request. Otherwise it is not known whether the request took effect.
+        throttled: The request exceeded ECS's quotas; the same request is accepted later.
+        conflict: The client token was used before with other parameters, so a task of it may exist.
+    """
+
+    def __init__(self, reason: str, *, no_effect: bool, throttled: bool = False, conflict: bool = False) -> None:
         super().__init__(reason)
         self.no_effect = no_effect
+        self.throttled = throttled
+        self.conflict = conflict
 
 
 class PlacementError(EcsError):
-    """ECS could not place the task. Whatever was asked before with the same client token, there is no task of it."""
+    """ECS could not place the task: no task of this client token exists."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason, no_effect=True)
@@ -79,6 +90,7 @@ class Task(NamedTuple):
     last_status: str
     version: int
     started_by: str | None
+    created_at: datetime | None
     started_at: datetime | None
     stopped_at: datetime | None
     stop_code: str | None
@@ -122,6 +134,7 @@ class Task(NamedTuple):
             last_status=described["lastStatus"],
             version=described.get("version", 0),
             started_by=described.get("startedBy"),
+            created_at=_time(described.get("createdAt")),
             started_at=_time(described.get("startedAt")),
             stopped_at=_time(described.get("stoppedAt")),
             stop_code=described.get("stopCode"),
@@ -194,19 +207,42 @@ class Ecs:
 
     def all_running(self, cluster: str) -> Iterator[list[Task]]:
         """The cluster's tasks that are not stopping, a hundred at a time."""
-        start: dict[str, Any] = {}
+        for arns in self._list(cluster=cluster):
+            if arns:
+                yield list(self.describe_many(cluster, arns).values())
+
+    def started_by(
+        self, runtime: Runtime, container_id: str, desired: Sequence[str] = ("RUNNING", "STOPPED")
+    ) -> tuple[list[Task], bool]:
+        """List the container's tasks.
+
+        ECS lists tasks late: a task that was run within the last five minutes may be missing.
+
+        Args:
+            runtime: Names the cluster.
+            container_id: The container, which its tasks have as `startedBy`.
+            desired: The tasks' desired statuses; STOPPED are those that are stopping, or stopped within the last hour.
+
+        Returns:
+            The tasks, and whether ECS has described each that it lists.
+        """
+        arns = [
+            arn
+            for status in desired
+            for page in self._list(cluster=runtime.cluster, startedBy=container_id, desiredStatus=status)
+            for arn in page
+        ]
+        batches = [arns[start : start + 100] for start in range(0, len(arns), 100)]
+        tasks = [task for batch in batches for task in self.describe_many(runtime.cluster, batch).values()]
+        return tasks, len(tasks) == len(set(arns))
+
+    def _list(self, **request: Any) -> Iterator[list[str]]:
         while True:
-            answer = self._call(partial(self._client.list_tasks, cluster=cluster, **start))
-            if answer["taskArns"]:
-                yield list(self.describe_many(cluster, answer["taskArns"]).values())
+            answer = self._call(partial(self._client.list_tasks, **request))
+            yield answer["taskArns"]
             if not answer.get("nextToken"):
                 return
-            start = {"nextToken": answer["nextToken"]}
-
-    def started_by(self, runtime: Runtime, container_id: str) -> list[str]:
-        """The ARNs of the container's tasks that are not stopping."""
-        answer = self._call(lambda: self._client.list_tasks(cluster=runtime.cluster, startedBy=container_id))
-        return answer["taskArns"]
+            request["nextToken"] = answer["nextToken"]
 
     def host(self, runtime: Runtime, container_instance_arn: str) -> str | None:
         """The id of the EC2 or managed instance that a container instance is. None when ECS does not know it."""
@@ -242,7 +278,12 @@ def _ecs_error(error: ClientError) -> EcsError:
     answer = error.response["ResponseMetadata"]
     # A refusal of a repeat says nothing of the attempt before it.
     no_effect = answer["HTTPStatusCode"] < 500 and code not in _UNCERTAIN and not answer.get("RetryAttempts")
-    return EcsError(_REASONS.get(code, "ECS returned an error"), no_effect=no_effect)
+    return EcsError(
+        _REASONS.get(code, "ECS returned an error"),
+        no_effect=no_effect,
+        throttled=code == "ThrottlingException",
+        conflict=code == "ConflictException",
+    )
 
 
 def _is_unknown_task(error: ClientError) -> bool:

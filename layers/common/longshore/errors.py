@@ -12,8 +12,11 @@ LongshoreError
 |-- InsufficientPermissionsError
 |-- ContainerExpiredError
 |-- StateConflictError
+|   `-- LaterRequestError
 |-- ExternalServiceError
+|   `-- OperationFailedError
 `-- InternalError
+    `-- UnreadableItemError
 """
 
 from collections.abc import Mapping, Sequence
@@ -117,6 +120,12 @@ class StateConflictError(LongshoreError):
     default_message = "Container is not in the correct state"
 
 
+class LaterRequestError(StateConflictError):
+    """A scheduled operation was not started, because an operation was requested at or after its scheduled time."""
+
+    default_message = "An operation was requested at or after the scheduled time"
+
+
 class ExternalServiceError(LongshoreError):
     """A service that Longshore depends on failed, or could not do what was asked.
 
@@ -131,6 +140,19 @@ class ExternalServiceError(LongshoreError):
         self.reason = reason
 
 
+class OperationFailedError(ExternalServiceError):
+    """The operation has ended without success: with a row that states the reason, or because it had no effect."""
+
+
 class InternalError(LongshoreError):
     code = ErrorCode.INTERNAL_SERVER_ERROR
     default_message = "An unexpected error occurred"
+
+
+class UnreadableItemError(InternalError):
+    """A container's item cannot be read: it was damaged, or written by a later version. `item_id` names it."""
+
+    def __init__(self, item_id: str) -> None:
+        super().__init__()
+        self.item_id = item_id
+        self.reason = "The item cannot be read"

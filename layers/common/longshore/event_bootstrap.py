@@ -13,8 +13,9 @@ from longshore.clock import SystemClock
 
 if TYPE_CHECKING:
     from longshore.observed import CommandEvents, Servers, TaskEvents
+    from longshore.recorder import Recorder
     from longshore.schedules import Continuation, ScheduledStops
-    from longshore.sweeps import Drift, Recovery
+    from longshore.sweeps import Drift, OnFailure, Recovery
 
 _WORKERS = 16
 
@@ -25,12 +26,19 @@ def cluster() -> str:
 
 
 @cache
+def recorder() -> "Recorder":
+    from longshore.recorder import Recorder
+
+    return Recorder(bootstrap.store(), SystemClock())
+
+
+@cache
 def task_events() -> "TaskEvents":
     from longshore.ecs import Ecs
     from longshore.events import log_pending
     from longshore.observed import TaskEvents
 
-    return TaskEvents(bootstrap.store(), bootstrap.operations(), Ecs(bootstrap.ecs()), log_pending)
+    return TaskEvents(bootstrap.store(), bootstrap.driver(), recorder(), Ecs(bootstrap.ecs()), log_pending)
 
 
 @cache
@@ -38,24 +46,26 @@ def command_events() -> "CommandEvents":
     from longshore.events import log_pending
     from longshore.observed import CommandEvents
 
-    return CommandEvents(bootstrap.store(), bootstrap.operations(), bootstrap.freezer(), log_pending)
+    return CommandEvents(bootstrap.store(), bootstrap.driver(), bootstrap.hosts(), log_pending)
 
 
 @cache
 def servers() -> "Servers":
+    from longshore.events import log_failure
     from longshore.models import Container, StatusLog
     from longshore.observed import Servers
 
     for model in (Container, StatusLog):
         model.model_rebuild()
-    return Servers(bootstrap.store(), SystemClock())
+    return Servers(bootstrap.store(), SystemClock(), log_failure)
 
 
 @cache
 def scheduled_stops() -> "ScheduledStops":
+    from longshore.events import log_failure
     from longshore.schedules import ScheduledStops
 
-    return ScheduledStops(bootstrap.store(), bootstrap.operations(), _spread)
+    return ScheduledStops(bootstrap.store(), bootstrap.operations(), _spread, log_failure)
 
 
 def continuation(function_arn: str) -> "Continuation":
@@ -82,17 +92,41 @@ def recovery(function: str, enough_time: Callable[[], bool]) -> "Recovery":
         if container.operation is not None:
             log_pending(container.operation, container.id)
 
-    store, operations = bootstrap.store(), bootstrap.operations()
-    return Recovery(store, operations, SystemClock(), _spread, enough_time, on_stuck, on_pending)
+    clock = SystemClock()
+    store, driver = bootstrap.store(), bootstrap.driver()
+    return Recovery(
+        store,
+        driver,
+        clock,
+        _spread,
+        enough_time,
+        on_stuck,
+        on_pending,
+        _on_failure(function),
+        look_again=drift(function, enough_time).look_again,
+    )
 
 
-def drift(enough_time: Callable[[], bool]) -> "Drift":
+def drift(function: str, enough_time: Callable[[], bool]) -> "Drift":
     from longshore.ecs import Ecs
     from longshore.sweeps import Drift
 
-    clock = SystemClock()
-    ecs = Ecs(bootstrap.ecs())
-    return Drift(bootstrap.store(), bootstrap.operations(), task_events(), ecs, clock, enough_time)
+    clock, ecs = SystemClock(), Ecs(bootstrap.ecs())
+    return Drift(bootstrap.store(), recorder(), task_events(), ecs, clock, enough_time, _on_failure(function))
+
+
+def _on_failure(function: str) -> "OnFailure":
+    """Log what a sweep could not handle, and count the items that it could not read."""
+    from longshore.errors import LongshoreError, UnreadableItemError
+    from longshore.events import log_failure
+    from longshore.metrics import Metric, publish
+
+    def on_failure(name: str, error: LongshoreError) -> None:
+        log_failure(name, error)
+        if isinstance(error, UnreadableItemError):
+            publish(function, {Metric.UNREADABLE_ITEMS: 1})
+
+    return on_failure
 
 
 def _spread(function: Callable[[str], str], items: Iterable[str]) -> Iterable[str]:
@@ -105,5 +139,5 @@ def _spread(function: Callable[[str], str], items: Iterable[str]) -> Iterable[st
 
 def forget() -> None:
     """Make everything anew when it is next needed, as a new execution environment would."""
-    for made in (task_events, command_events, servers, scheduled_stops):
+    for made in (recorder, task_events, command_events, servers, scheduled_stops):
         made.cache_clear()

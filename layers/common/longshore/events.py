@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any
 
+from longshore.errors import LongshoreError
 from longshore.logs import logger
 from longshore.metrics import Metric, publish
 from longshore.models import PendingOperation
@@ -68,6 +69,11 @@ def log_pending(pending: PendingOperation, container_id: str | None = None) -> N
         attempts=pending.attempts,
         container_id=container_id,
     )
+
+
+def log_failure(name: str, error: LongshoreError) -> None:
+    """Log a container, or a cluster, that could not be handled; the others were."""
+    logger.error("Item not handled", item=name, code=error.code, reason=getattr(error, "reason", error.message))
 
 
 def enough_time(context: Any) -> Callable[[], bool]:

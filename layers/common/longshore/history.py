@@ -115,8 +115,10 @@ def append(container: Container, change: Change, log_id: str, now: datetime) -> 
         update={
             "status": change.to_status,
             "status_since": at,
+            "absent_since": None,
             "task_arn": change.task_arn or container.task_arn,
             "task_version": container.task_version if change.task_version is None else change.task_version,
+            "task_ended": container.task_ended if change.task_ended is None else change.task_ended,
             "log_count": container.log_count + 1,
             "to_counts": to_counts,
             "from_counts": from_counts,

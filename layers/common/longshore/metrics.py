@@ -26,9 +26,10 @@ class Metric(StrEnum):
     TASK_EVENTS = "TaskEvents"  # by what became of them
     COMMAND_EVENTS = "CommandEvents"  # of hosts that have paused, resumed or killed, by what became of them
     CONTAINERS_EXPIRED = "ContainersExpired"  # because their server is gone
-    SCHEDULED_STOPS = "ScheduledStops"  # containers, by what became of them
+    SCHEDULED_STOPS = "ScheduledStops"  # containers by effect, and runs that were too late
     RECOVERY = "Recovery"  # containers that a sweep has looked at, by what it found
     STUCK_OPERATIONS = "StuckOperations"  # that several sweeps have not brought to an end
+    UNREADABLE_ITEMS = "UnreadableItems"  # containers whose item a sweep could not read, and skipped
     EVENT_FAILURES = "EventFailures"  # events whose handler raised, and which will come again or be dead letters
 
 

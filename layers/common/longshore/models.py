@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, NamedTuple
@@ -20,6 +20,12 @@ Timestamp = Annotated[datetime, PlainSerializer(to_text)]
 
 NO_STATUS = "none"
 """Stands for a null `from_status` where a name is needed: DynamoDB has no null key."""
+
+BETWEEN_LOOKS = timedelta(seconds=30)
+"""The least time between two looks that together prove that a task is gone."""
+
+LOOKS_LAST = timedelta(minutes=10)
+"""After so long a look that did not find a task proves nothing any more: ECS may have shown it since."""
 
 NO_NEWER = 2**53
 """The version of a task about which no event is believed any more."""
@@ -63,26 +69,68 @@ class Runtime(_Model):
 
 
 class PendingOperation(_Model):
-    """An operation between its claim and its end, as the container's item holds it: all that recovery needs."""
+    """An operation between its claim and its end, as the container's item holds it: all that recovery needs.
+
+    Attributes that this version does not know are kept when the item is rewritten.
+    """
+
+    model_config = ConfigDict(frozen=True, defer_build=True, extra="allow")
 
     id: str
     operation: Operation
     step: Step
     started_at: Timestamp
     since: Timestamp  # when the first of the operations that this one supersedes began, else started_at
-    deadline: Timestamp  # past it, anyone may take the operation over and drive it on
-    attempts: int = 0  # how often this step was taken over
+    deadline: Timestamp  # past it, any worker may take the operation over
+    step_since: Timestamp | None = None  # when the current step began; None: at started_at
+    attempts: int = 0  # attempts at this step that count towards giving it up
     has_row: bool = False  # a step before this one has changed the status
     triggered_by: Trigger
     actor: str | None = None
     request_id: str | None = None
     rule: str | None = None
     superseded: Operation | None = None
-    superseded_start: str | None = None  # the id of the superseded operation, if it may have run a task
-    task_arn: str | None = None  # of the task that it started, once noted
+    superseded_start: str | None = None  # client token of the superseded operation, if it may have run a task
+    superseded_start_since: Timestamp | None = None  # when that token was first used at the earliest; None: at `since`
+    client_token: str | None = None  # of RunTask; None: the operation's id
+    client_token_since: Timestamp | None = None  # when it was first used at the earliest; None: at started_at
+    task_arn: str | None = None  # the task that this operation, or the superseded start, has run
+    task_run_at: Timestamp | None = None  # the latest time at which it can have been run; None: not known
+    task_shown: bool = False  # ECS has shown that task
+    absent: dict[str, Timestamp] = {}  # by task ARN or client token: the first look that found nothing
+    command_number: int = 0  # of the first command to a host that the current driver may send
+    command_expires_at: Timestamp | None = None  # when that command expires; None: at the deadline
+    giving_up: str | None = None  # why: the step has failed for good, and its command is being reverted
+    giving_up_since: Timestamp | None = None
     idempotency_id: str | None = None
     idempotency_expires_at: int | None = None  # seconds since 1970
+    requested_before: Timestamp | None = None  # the container's `requested_at` before the claim
     answered: bool = False  # the caller has had a 202, which is the answer that a repeat gets
+
+    @property
+    def token(self) -> str:
+        """The client token for RunTask."""
+        return self.client_token or self.id
+
+    @property
+    def token_since(self) -> datetime:
+        """When the client token can have been used first."""
+        return self.client_token_since or self.started_at
+
+    @property
+    def superseded_token_since(self) -> datetime:
+        """When the client token of the superseded start can have been used first."""
+        return self.superseded_start_since or self.since
+
+    @property
+    def begun_at(self) -> datetime:
+        """When the current step began."""
+        return self.step_since or self.started_at
+
+    @property
+    def command_expiry(self) -> datetime:
+        """When the current driver's command to a host expires."""
+        return self.command_expires_at or self.deadline
 
 
 class Container(_Model):
@@ -96,9 +144,14 @@ class Container(_Model):
     status_since: Timestamp
     runtime: Runtime
     task_arn: str | None = None
+    task_ended: bool = False  # ECS has shown the end of the task
     task_version: int = 0  # the newest that is known of the task; an event that is no newer tells nothing
     generation: int = 0
     operation: PendingOperation | None = None
+    command_number: int = 0  # the highest that a command to a host may have had
+    requested_at: Timestamp | None = None  # when the last operation was requested; a scheduled one: its scheduled time
+    absent_since: Timestamp | None = None  # the drift sweep's first look that did not find the task
+    history_full: bool = False  # DynamoDB takes no more rows: the history has reached its limit of 10 GB
     log_count: int = 0
     to_counts: dict[str, int] = {}
     from_counts: dict[str, int] = {}
@@ -110,6 +163,13 @@ class Container(_Model):
     @property
     def is_live(self) -> bool:
         return self.status in LIVE
+
+    @property
+    def due_at(self) -> datetime | None:
+        """When the recovery sweep has to look at the container; None: not at all."""
+        if self.operation is not None:
+            return self.operation.deadline
+        return self.absent_since + BETWEEN_LOOKS if self.absent_since is not None else None
 
     @property
     def pending(self) -> Operation | None:
@@ -126,6 +186,19 @@ class Container(_Model):
         if self.operation is None:
             return None
         return self.operation.model_dump(mode="json", include={"operation", "started_at", "triggered_by"})
+
+
+COMMANDS = 2
+"""How many numbers a driver has: a force-stop may kill the container's task and the one of a superseded start."""
+
+
+def next_command_number(container: Container, now: datetime) -> int:
+    """The first sequence number for the commands of the next driver to the container's hosts.
+
+    Hosts ignore numbers lower than the highest that they have seen. A number is at least the seconds since 1970,
+    so that numbers still increase when the container's item is restored from a backup or registered again.
+    """
+    return max(container.command_number + 1, int(now.timestamp()))
 
 
 class ContainerView(_Model):
@@ -171,6 +244,7 @@ class Change(NamedTuple):
     metadata: Mapping[str, Any] = MappingProxyType({})
     task_arn: str | None = None  # the task that the container has from now on; None keeps the one it had
     task_version: int | None = None  # likewise
+    task_ended: bool | None = None  # likewise
 
 
 class OperationRequest(NamedTuple):
@@ -183,6 +257,7 @@ class OperationRequest(NamedTuple):
     triggered_by: Trigger = Trigger.USER
     rule: str | None = None
     idempotency_key: str | None = None
+    requested_at: datetime | None = None  # a schedule's scheduled time; None: the time of the claim
 
     @property
     def idempotency_id(self) -> str | None:

@@ -1,96 +1,52 @@
-"""An operation from its request to its end: claim, act, commit. The only place that orders side effects.
+"""Operations that callers ask for: who may, the claim, the answer, and the Idempotency-Key.
 
-    perform    who may? -> claim -> act and observe -> commit (again for the second step of a restart)
-    crash      after the claim: the operation is pending; past its deadline `resume` drives it on from its step
-    force-stop claims in place of a pending operation, whose commit is then refused
-
-Whoever runs a step commits what was observed by one transaction that only one of them can win. One that finds itself
-refused reads what happened meanwhile, and answers that.
+    perform    who may? -> claim -> the driver acts, observes and commits
+    repeat     with the same Idempotency-Key: the first answer again, or the first operation is continued
 
 An answer is one of: completed (its row is written), accepted (pending), a conflict (nothing done), or an error. After
 an error nothing has changed, or the operation is pending and will be settled.
 """
 
-import os
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import NamedTuple, assert_never
+from typing import Any, assert_never
 
 from longshore.access import Access, Grants
 from longshore.clock import Clock
 from longshore.concurrency import together
-from longshore.ecs import Task
+from longshore.driver import DEADLINE, Driver, Patience
 from longshore.errors import (
     ContainerExpiredError,
     ContainerNotFoundError,
     ExternalServiceError,
     InvalidInputError,
+    LaterRequestError,
 )
-from longshore.history import append
-from longshore.lifecycle import (
-    GOAL,
-    Proceed,
-    Refusal,
-    Refused,
-    Status,
-    Step,
-    decide,
-    final_status,
-    next_step,
-)
+from longshore.ids import new_id
+from longshore.lifecycle import Operation, Proceed, Refusal, Refused, Step, decide
 from longshore.models import (
-    NO_NEWER,
-    Change,
     Container,
     IdempotencyRecord,
     OperationRequest,
     Outcome,
     PendingOperation,
-    Trigger,
+    next_command_number,
 )
-from longshore.outcomes import accepted, change_by, change_by_exit, completed, conflict, given, superseded
-from longshore.steps import Broken, Ended, NoEffect, Observation, Reached, Steps, Uncertain, Unobserved
-from longshore.store import IDEMPOTENCY_WINDOW, Replayed, Store, Superseded, record_of
-
-DEADLINE = timedelta(seconds=60)
-"""How long an operation belongs to the one who drives it: longer than a function may run."""
-
-LAST_ATTEMPT = 10
-"""How often a step is taken over, at least a minute apart, before it is given up."""
+from longshore.outcomes import conflict, given, superseded
+from longshore.store import IDEMPOTENCY_WINDOW, ConditionFailed, Replayed, Store
 
 _CLAIM_TRIES = 5
 _JOIN_POLL = 0.2  # seconds
-
-
-def new_id() -> str:
-    """24 random hexadecimal characters."""
-    return os.urandom(12).hex()
-
-
-class _Patience(NamedTuple):
-    """How long to wait for effects, and whether the outcome answers the request.
-
-    An answer is kept for an Idempotency-Key, be it a 202; and its caller would rather wait on than be told of one.
-    """
-
-    until: datetime
-    for_caller: bool
-    alone: bool = False  # nobody else can have acted for this operation
-
-
-class _Shared(NamedTuple):
-    """The container with the operation as it now stands, which another process has driven or noted upon."""
-
-    container: Container
+_ENDING = frozenset({Operation.STOP, Operation.FORCE_STOP})
 
 
 class Operations:
     """Performs operations. Each method is safe to run at the same time as any other, for the same container too."""
 
-    def __init__(self, store: Store, access: Access, steps: Steps, clock: Clock, wait: timedelta) -> None:
+    def __init__(self, store: Store, access: Access, driver: Driver, clock: Clock, wait: timedelta) -> None:
         self._store = store
         self._access = access
-        self._steps = steps
+        self._driver = driver
         self._clock = clock
         self._wait = wait
 
@@ -120,13 +76,21 @@ class Operations:
         *,
         wait: timedelta | None = None,
     ) -> Outcome:
-        """Perform the operation on a container that was just read, without asking who may.
+        """Perform the operation on a container that was just read, without checking permissions.
 
-        `wait` takes the place of the usual one; with none at all the effect is for an event or a sweep to observe.
+        Args:
+            container: The container as read.
+            request: What is asked for.
+            record: What is known of the request's Idempotency-Key, if anything.
+            wait: How long to wait for the effect, by default the usual time. With zero an event or a sweep observes it.
+
+        Raises:
+            LaterRequestError: A scheduled request, and another one was made at or after its scheduled time.
         """
         until = self._clock.now() + (self._wait if wait is None else wait)
+        project_id = container.project_id
         tries = 0
-        # A claim that is lost was won by somebody else: the container moves on, and this ends.
+        # A claim is lost only to another request, so the container makes progress and this loop ends.
         while tries < _CLAIM_TRIES or self._clock.now() < until:
             tries += 1
             if record is not None:
@@ -135,65 +99,30 @@ class Operations:
                     return given(outcome)
                 record = None
                 container = self._existing(self._store.container(container.id))
+            self._check_unmoved(container, project_id)
+            if self._is_of_same_key(container, request):
+                # A twin of this request has claimed it. Its key is free again if it has ended without effect since.
+                record = self._record_of(request)
+                container = container if record else self._existing(self._store.container(container.id))
+                continue
+            if self._requested_since(container, request):
+                raise LaterRequestError
             verdict = decide(container.status, request.operation, container.pending, container.runtime.launch_type)
             if isinstance(verdict, Refused):
-                return given(self._refuse(container, request, verdict))
-            claimed = self._store.claim(
-                container, self._pending(container, request, verdict), supersedes=verdict.supersedes
-            )
+                refused = self._refuse(container, request, verdict)
+                if refused is not None:
+                    return given(refused)
+                container = self._existing(self._store.container(container.id))
+                continue
+            claimed = self._claim(container, request, verdict)
             match claimed:
                 case Container():
-                    return given(self._drive(claimed, _Patience(until, for_caller=True, alone=True)))
+                    return given(self._driver.drive(claimed, Patience(until, for_caller=True, alone=True)))
                 case Replayed():
                     record = claimed.record
-                case Superseded():
+                case ConditionFailed():
                     container = self._existing(claimed.current)
         raise ExternalServiceError("The container is receiving too many requests")
-
-    def resume(self, container: Container, until: datetime, *, for_caller: bool = False) -> Outcome | None:
-        """Drive on a pending operation whose deadline has passed. None when somebody else does, or has.
-
-        Acts again with the same ids, so that what had taken effect is found and not repeated. After its last try the
-        operation ends: the container has `failed`, and the row says why. Raises ExternalServiceError.
-        """
-        pending = container.operation
-        if pending is None or pending.deadline > self._clock.now():
-            return None
-        renewed = pending.model_copy(
-            update={"deadline": self._clock.now() + DEADLINE, "attempts": pending.attempts + 1}
-        )
-        taken = self._store.take_over(container, renewed)
-        return None if isinstance(taken, Superseded) else self._drive(taken, _Patience(until, for_caller))
-
-    def settle(self, container: Container, *, host_is_done: bool = False) -> Outcome:
-        """Look once, without waiting, whether the pending operation has reached its end, and commit it if so.
-
-        For who has reason to think so, as from an event; whoever drives the operation is not disturbed. With
-        `host_is_done` the step's command is known to have done its work on the host. Raises ExternalServiceError.
-        """
-        return self._drive(container, _Patience(self._clock.now(), for_caller=False), host_is_done=host_is_done)
-
-    def record_exit(self, container: Container, task: Task | None, triggered_by: Trigger) -> Container | Superseded:
-        """Write the row of a task that ended by itself while nothing was pending, unless it is written already.
-
-        None is a task that ECS no longer knows.
-        """
-        at = (task.stopped_at if task else None) or self._clock.now()
-        after, entry = append(container, change_by_exit(at, task, triggered_by), new_id(), self._clock.now())
-        return self._store.commit_observed(container, after, entry)
-
-    def record_running(self, container: Container, task: Task) -> Container | Superseded:
-        """Write the row of a container that was given up, and whose own task came up after all."""
-        change = Change(
-            to_status=Status.RUNNING,
-            observed_at=task.started_at or self._clock.now(),
-            triggered_by=Trigger.SYSTEM,
-            metadata={"task_id": task.id, "reason": "The task came up after it was given up"},
-            task_arn=task.arn,
-            task_version=task.version,
-        )
-        after, entry = append(container, change, new_id(), self._clock.now())
-        return self._store.commit_observed(container, after, entry)
 
     # --- before the claim ------------------------------------------------------------------------------------------
 
@@ -204,6 +133,36 @@ class Operations:
 
     def _grants_of(self, user_id: str) -> Callable[[], Grants]:
         return lambda: self._access.grants(user_id)
+
+    def _claim(
+        self, container: Container, request: OperationRequest, verdict: Proceed
+    ) -> Container | Replayed | ConditionFailed:
+        if container.history_full and request.operation not in _ENDING:
+            raise ExternalServiceError("The container's history is full: only stop and force-stop are possible")
+        pending = self._pending(container, request, verdict)
+        requested_at = request.requested_at or pending.started_at
+        return self._store.claim(container, pending, supersedes=verdict.supersedes, requested_at=requested_at)
+
+    @staticmethod
+    def _check_unmoved(container: Container, project_id: str) -> None:
+        """Raise ExternalServiceError if the container has left the project for which the request was permitted."""
+        if container.project_id != project_id:
+            raise ExternalServiceError("The container was moved to another project meanwhile")
+
+    def _record_of(self, request: OperationRequest) -> IdempotencyRecord | None:
+        return self._store.record(request.idempotency_id) if request.idempotency_id else None
+
+    @staticmethod
+    def _is_of_same_key(container: Container, request: OperationRequest) -> bool:
+        """Whether the pending operation was claimed by a request with the same Idempotency-Key."""
+        pending, key = container.operation, request.idempotency_id
+        return pending is not None and key is not None and pending.idempotency_id == key
+
+    @staticmethod
+    def _requested_since(container: Container, request: OperationRequest) -> bool:
+        """Whether another operation was requested at or after the scheduled time of this one."""
+        at, last = request.requested_at, container.requested_at
+        return at is not None and last is not None and last >= at
 
     @staticmethod
     def _existing(container: Container | None) -> Container:
@@ -227,13 +186,16 @@ class Operations:
             request_id=request.request_id,
             rule=request.rule,
             superseded=superseded.operation if superseded else None,
-            superseded_start=superseded.id if superseded and superseded.step is Step.START else None,
-            task_arn=superseded.task_arn if superseded else None,
+            **(_task_of(superseded) if superseded and superseded.step is Step.START else {}),
+            requested_before=container.requested_at,
+            command_number=next_command_number(container, now),
+            command_expires_at=now + DEADLINE,
             idempotency_id=record_id,
             idempotency_expires_at=int((now + IDEMPOTENCY_WINDOW).timestamp()) if record_id else None,
         )
 
-    def _refuse(self, container: Container, request: OperationRequest, refused: Refused) -> Outcome:
+    def _refuse(self, container: Container, request: OperationRequest, refused: Refused) -> Outcome | None:
+        """The answer to a request that may not begin; None when the state has to be looked at again."""
         match refused.refusal:
             case Refusal.EXPIRED:
                 raise ContainerExpiredError
@@ -247,8 +209,13 @@ class Operations:
 
     # --- Idempotency-Key -------------------------------------------------------------------------------------------
 
-    def _keep(self, request: OperationRequest, operation_id: str | None, outcome: Outcome) -> Outcome:
-        """Keep an answer that no commit keeps. Returns the one that is kept, which another request may have won."""
+    def _keep(self, request: OperationRequest, operation_id: str | None, outcome: Outcome) -> Outcome | None:
+        """Keep an answer that no commit keeps.
+
+        Returns:
+            The answer that is kept, which may be another request's; None when an operation with the same key was begun
+            meanwhile and has ended without an answer, so that the outcome may no longer be true.
+        """
         record_id = request.idempotency_id
         if record_id is None:
             return outcome
@@ -262,15 +229,13 @@ class Operations:
                 answer=outcome,
             )
         )
-        if kept.answer is None:
-            return self._join(request, kept, self._clock.now() + self._wait) or outcome
-        return kept.answer
+        return self._join(request, kept, self._clock.now() + self._wait)
 
     def _join(self, request: OperationRequest, record: IdempotencyRecord, until: datetime) -> Outcome | None:
         """The answer of the request that used the key first, waiting for it; None when the key is free again.
 
-        An operation that nobody drives any more is driven on from here: its first request was answered with an error,
-        or has crashed.
+        An operation whose deadline has expired is taken over: its first request was answered with an error, or has
+        crashed.
         """
         while True:
             if (record.container_id, record.operation) != (request.container_id, request.operation):
@@ -288,231 +253,31 @@ class Operations:
             pending = container.operation
             if pending is not None and pending.id == record.operation_id:
                 if self._clock.now() >= until:
-                    patience = _Patience(until, for_caller=True)
-                    settled = self._accept(container, pending, Unobserved("Nothing was seen yet"), patience)
-                    if isinstance(settled, Outcome):
+                    settled = self._driver.accept(container, until)
+                    if settled is not None:
                         return settled
-                outcome = self.resume(container, until, for_caller=True)
+                outcome = self._driver.take_over(container, until, for_caller=True)
                 if outcome is not None:
                     return outcome
                 self._clock.sleep(_JOIN_POLL)
             latest = self._store.record(record.id)
             if latest is None:
                 return None
-            if latest.answer is None and (pending is None or pending.id != record.operation_id):
-                # It ended without an answer of its own: something took its place.
+            ended = latest.operation_id == record.operation_id and (
+                pending is None or pending.id != record.operation_id
+            )
+            if latest.answer is None and ended:
+                # It ended without an answer of its own: something has superseded it.
                 return self._keep(request, record.operation_id, superseded(container, request.operation))
             record = latest
 
-    # --- after the claim -------------------------------------------------------------------------------------------
 
-    def _drive(self, container: Container, patience: _Patience, *, host_is_done: bool = False) -> Outcome:
-        """Run the pending operation from its step to its end, or as far as patience goes. Raises on failure."""
-        while True:
-            pending = container.operation
-            assert pending is not None
-            seen = self._steps.run(
-                container,
-                pending,
-                patience.until,
-                look_first=not patience.for_caller,
-                host_is_done=host_is_done,
-            )
-            settled = self._settle(container, pending, seen, patience)
-            match settled:
-                case Outcome():
-                    return settled
-                case _Shared():
-                    container, patience = settled.container, patience._replace(alone=False)
-                case Container():
-                    # What the host has done was for the step before.
-                    container, host_is_done = settled, False
-
-    def _settle(
-        self, container: Container, pending: PendingOperation, seen: Observation, patience: _Patience
-    ) -> Container | _Shared | Outcome:
-        """Commit what was observed of a step. Returns the answer, or the container to run the next step on."""
-        match seen:
-            case Reached():
-                return self._reached(container, pending, seen, patience)
-            case Ended():
-                return self._ended(container, pending, seen, patience)
-            case Broken():
-                facts = seen.task.facts | {"reason": seen.reason}
-                change = change_by(pending, Status.FAILED, seen.at, facts, seen.task)
-                return self._fail(container, change, seen.task, patience)
-            case NoEffect() if self._nothing_done(pending, seen, patience):
-                return self._undo(container, pending, seen, patience)
-            case Unobserved() | Uncertain() | NoEffect() if pending.attempts >= LAST_ATTEMPT:
-                return self._give_up(container, pending, seen, patience)
-            case Unobserved():
-                return self._accept(container, pending, seen, patience)
-            case NoEffect() | Uncertain():
-                # Nobody drives it from here on: the sweep, or a repeat of the request, may do so at once.
-                self._store.note(container, pending.model_copy(update={"deadline": self._clock.now()}), None)
-                raise ExternalServiceError(seen.reason)
-            case _:
-                assert_never(seen)
-
-    def _reached(
-        self, container: Container, pending: PendingOperation, seen: Reached, patience: _Patience
-    ) -> Container | _Shared | Outcome:
-        goal = GOAL[pending.step]
-        step = next_step(pending.operation, pending.step)
-        outcome = completed(container, pending, goal)
-        change = change_by(pending, goal, seen.at, seen.facts, seen.task)
-        result = self._commit(container, change, step, None if step else outcome)
-        if isinstance(result, Superseded):
-            return self._overtaken(container, seen.task, patience)
-        if step is not None:
-            return result
-        if pending.step is Step.START and seen.task is not None and seen.task.is_stopped:
-            # It ran, and ended before anyone looked: that is a row too.
-            self.record_exit(result, seen.task, Trigger.SYSTEM)
-        return self._first_answer(pending, outcome, patience)
-
-    def _ended(
-        self, container: Container, pending: PendingOperation, seen: Ended, patience: _Patience
-    ) -> Container | _Shared | Outcome:
-        """The task ended by itself: a row that says so. The operation goes on if it still can, else it conflicts."""
-        change = change_by_exit(seen.at, seen.task)
-        verdict = decide(change.to_status, pending.operation, None, container.runtime.launch_type)
-        step = verdict.step if isinstance(verdict, Proceed) else None
-        answer = None
-        if isinstance(verdict, Refused):
-            ended = container.model_copy(update={"status": change.to_status, "operation": None})
-            answer = conflict(ended, pending.operation, verdict.message)
-        result = self._commit(container, change, step, answer)
-        if isinstance(result, Superseded):
-            return self._overtaken(container, None, patience)
-        return self._first_answer(pending, answer, patience) if answer else result
-
-    def _fail(self, container: Container, change: Change, task: Task | None, patience: _Patience) -> _Shared | Outcome:
-        """End the operation with the container `failed`: an error for the caller, which no Idempotency-Key keeps."""
-        if isinstance(self._commit(container, change, None, None, forget=True), Superseded):
-            return self._overtaken(container, task, patience)
-        raise ExternalServiceError(str(change.metadata["reason"]))
-
-    @staticmethod
-    def _nothing_done(pending: PendingOperation, seen: NoEffect, patience: _Patience) -> bool:
-        """Whether a refusal means that the operation has done nothing: no try before it, and nothing that it replaced.
-
-        Else somebody may have done something, and what a refusal leaves open has to be tried again. That goes for this
-        process too, once it does over what others have noted upon.
-        """
-        first_try = patience.alone and pending.attempts == 0
-        return (seen.certain or first_try) and pending.superseded is None
-
-    def _undo(
-        self, container: Container, pending: PendingOperation, seen: NoEffect, patience: _Patience
-    ) -> _Shared | Outcome:
-        """End an operation that cannot be done: as if it had never begun, unless a row says that it has."""
-        if pending.has_row:
-            change = change_by(pending, Status.FAILED, self._clock.now(), {"reason": seen.reason}, None)
-            return self._fail(container, change, None, patience)
-        if isinstance(self._store.abandon(container), Superseded):
-            return self._overtaken(container, None, patience)
-        raise ExternalServiceError(seen.reason)
-
-    def _give_up(
-        self,
-        container: Container,
-        pending: PendingOperation,
-        seen: Unobserved | Uncertain | NoEffect,
-        patience: _Patience,
-    ) -> _Shared | Outcome:
-        """The last try has failed too: nothing stays pending for ever. A task that may still come up is stopped.
-
-        The container keeps its task's ARN: force-stop and restart make sure that it is gone.
-        """
-        task = seen.task if isinstance(seen, Unobserved) else None
-        if pending.step is Step.START and task is not None:
-            self._steps.stop_stray(container, task.arn)
-        reason = f"Gave up after {pending.attempts} tries: {seen.reason}"
-        facts = (task.facts if task else {}) | {"reason": reason}
-        change = change_by(pending, Status.FAILED, self._clock.now(), facts, task)
-        if pending.step is not Step.START:
-            # That its task runs, as events may go on to tell, does not say what the step has done to it.
-            change = change._replace(task_version=NO_NEWER)
-        return self._fail(container, change, None, patience)
-
-    def _commit(
-        self,
-        container: Container,
-        change: Change,
-        step: Step | None,
-        answer: Outcome | None,
-        *,
-        forget: bool = False,
-    ) -> Container | Superseded:
-        """Commit a change together with the operation's next step, or its end."""
-        pending = container.operation
-        assert pending is not None
-        now = self._clock.now()
-        after, entry = append(container, change, new_id(), now)
-        going_on = None
-        if step is not None:
-            going_on = pending.model_copy(
-                update={"step": step, "deadline": now + DEADLINE, "attempts": 0, "has_row": True}
-            )
-        after = after.model_copy(update={"operation": going_on})
-        return self._store.commit(container, after, entry, answer, forget=forget)
-
-    def _first_answer(self, pending: PendingOperation, outcome: Outcome, patience: _Patience) -> Outcome:
-        """The outcome, unless another answer has been given for the Idempotency-Key while it was reached."""
-        if not (patience.for_caller and pending.answered and pending.idempotency_id):
-            return outcome
-        record = self._store.record(pending.idempotency_id)
-        return record.answer if record and record.answer else outcome
-
-    def _accept(
-        self, container: Container, pending: PendingOperation, seen: Unobserved, patience: _Patience
-    ) -> _Shared | Outcome:
-        """Answer 202. What a sweep or an event needs to know of the task is noted with it."""
-        outcome = accepted(container, pending)
-        keeps = patience.for_caller and pending.idempotency_id is not None and not pending.answered
-        task_arn = seen.task.arn if seen.task else pending.task_arn
-        if not keeps and task_arn == pending.task_arn:
-            return outcome
-        noted = pending.model_copy(update={"task_arn": task_arn, "answered": pending.answered or keeps})
-        result = self._store.note(container, noted, outcome if keeps else None)
-        return self._overtaken(container, seen.task, patience) if isinstance(result, Superseded) else outcome
-
-    def _overtaken(self, container: Container, task: Task | None, patience: _Patience) -> _Shared | Outcome:
-        """What to do for one whose commit was refused: go on with the operation as it now stands, or answer.
-
-        Another process may have carried the very same operation on, or ended it: then its rows tell the answer. Or
-        force-stop has taken its place: then a task that this process has started must not live.
-        """
-        pending = container.operation
-        assert pending is not None
-        current = self._existing(self._store.container(container.id))
-        now = current.operation
-        if now is not None and now.id == pending.id:
-            # Carried on, or merely noted upon. A driver whom nobody waits for leaves it to the one who carried it on.
-            same_place = (current.log_count, now.attempts) == (container.log_count, pending.attempts)
-            if same_place or (patience.for_caller and self._clock.now() < patience.until):
-                return _Shared(current)
-            return self._accept(current, now, Unobserved("Another process carries it on"), patience)
-        if task is not None and not task.is_stopped and current.task_arn != task.arn:
-            self._steps.stop_stray(container, task.arn)
-        return self._keep_last(container, self._told_by_history(container, current))
-
-    def _told_by_history(self, container: Container, current: Container) -> Outcome:
-        """How the operation ended, for one who has not ended it. `container` is as the operation was last seen."""
-        pending = container.operation
-        assert pending is not None
-        rows = self._store.rows_since(container.id, container.log_count)
-        own = [row for row in rows if (row.metadata or {}).get("operation_id") == pending.id]
-        final = final_status(pending.operation)
-        if own and own[-1].to_status is final:
-            return completed(current, pending, final)
-        if own and own[-1].to_status is Status.FAILED:
-            raise ExternalServiceError(str((own[-1].metadata or {}).get("reason") or "The operation failed"))
-        return superseded(current, pending.operation)
-
-    def _keep_last(self, container: Container, outcome: Outcome) -> Outcome:
-        """Keep the answer for the Idempotency-Key, unless it has one: then that is the answer."""
-        if container.operation is None or container.operation.idempotency_id is None:
-            return outcome
-        return self._store.keep_answer(record_of(container, outcome)).answer or outcome
+def _task_of(superseded: PendingOperation) -> dict[str, Any]:
+    """What a force-stop needs to know of the task that the start which it supersedes may have run."""
+    return {
+        "superseded_start": superseded.token,
+        "superseded_start_since": superseded.token_since,
+        "task_arn": superseded.task_arn,
+        "task_run_at": superseded.task_run_at,
+        "task_shown": superseded.task_shown,
+    }

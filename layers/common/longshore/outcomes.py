@@ -7,7 +7,7 @@ from typing import Any
 from longshore.ecs import Task
 from longshore.errors import ContainerExpiredError, StateConflictError
 from longshore.lifecycle import Operation, Refused, Status, decide, done, in_progress, status_after_exit
-from longshore.models import NO_NEWER, Change, Container, Outcome, OutcomeKind, PendingOperation, Trigger
+from longshore.models import Change, Container, Outcome, OutcomeKind, PendingOperation, Trigger
 
 
 def change_by(
@@ -30,18 +30,18 @@ def change_by(
         },
         task_arn=task.arn if task else None,
         task_version=task.version if task else None,
+        task_ended=task.is_stopped if task else None,
     )
 
 
 def change_by_exit(at: datetime, task: Task | None, triggered_by: Trigger = Trigger.SYSTEM) -> Change:
-    """The row of a task that ended by itself; None, that ECS no longer knows."""
+    """The row of a task that ended by itself; None: it is gone. A task that comes back is believed again."""
     if task is None:
         return Change(
             to_status=Status.FAILED,
             observed_at=at,
             triggered_by=triggered_by,
             metadata={"reason": "The task is no longer known to ECS"},
-            task_version=NO_NEWER,
         )
     return Change(
         to_status=status_after_exit(task.exit_code),
@@ -50,6 +50,7 @@ def change_by_exit(at: datetime, task: Task | None, triggered_by: Trigger = Trig
         metadata=task.facts,
         task_arn=task.arn,
         task_version=task.version,
+        task_ended=True,
     )
 
 

@@ -13,18 +13,19 @@ succeeds; a claim finds its own operation's id in the item and knows that it has
 """
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
+from pydantic import ValidationError
 
 from longshore.attributes import deserialize_item, serialize, serialize_item
 from longshore.clock import Clock, to_text
-from longshore.errors import ExternalServiceError
+from longshore.errors import ExternalServiceError, UnreadableItemError
 from longshore.history import Counted, Entry, Span
-from longshore.models import Container, IdempotencyRecord, Outcome, PendingOperation, StatusLog
+from longshore.models import COMMANDS, Container, IdempotencyRecord, Outcome, PendingOperation, StatusLog
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
@@ -40,8 +41,13 @@ PENDING_SHARDS = 8
 IDEMPOTENCY_WINDOW = timedelta(hours=24)
 """How long an Idempotency-Key is remembered."""
 
+_OVERDUE_PAGE = 100  # containers
+
 _CONFLICT_TRIES = 10
 _CONFLICT_PAUSE = 0.025  # seconds, doubled at each try up to half a second
+
+SCHEMA = 2
+"""The form of items and rows. Version 0.1 wrote none."""
 
 # What a write may change of a container's item; the rest belongs to whoever registered it.
 _CHANGEABLE = (
@@ -49,8 +55,14 @@ _CHANGEABLE = (
     "status_since",
     "task_arn",
     "task_version",
+    "task_ended",
     "generation",
     "operation",
+    "command_number",
+    "requested_at",
+    "absent_since",
+    "history_full",
+    "schema",
     "log_count",
     "to_counts",
     "from_counts",
@@ -68,8 +80,12 @@ class StoreError(ExternalServiceError):
     """DynamoDB failed after retries. A write may have taken effect or not."""
 
 
-class Superseded(NamedTuple):
-    """A write was refused: the item is no longer as the snapshot says. `current` is how it is; None, gone."""
+class HistoryFullError(StoreError):
+    """The history of one container has reached DynamoDB's limit of 10 GB for an item collection."""
+
+
+class ConditionFailed(NamedTuple):
+    """A write was refused: the item is no longer as the snapshot says. `current` is the item now; None: deleted."""
 
     current: Container | None
 
@@ -101,21 +117,26 @@ class Counters(NamedTuple):
         return {status: int(count["N"]) for status, count in counts.items()}
 
 
+# What a row changes of a container's item, besides its status.
+_OF_HISTORY = ("log_count", "to_counts", "from_counts", "last_transition_time", "last_created_at")
+
+
 def container_item(container: Container) -> "Item":
     """The container as a DynamoDB item, with the keys of the sparse indexes."""
-    item = container.model_dump(mode="json", exclude_none=True)
+    item = container.model_dump(mode="json", exclude_none=True) | {"schema": SCHEMA}
     if container.is_live:
         item["live_project_id"] = container.project_id
-    if container.operation is not None:
+    due = container.due_at
+    if due is not None:
         item["pending_shard"] = str(int(container.id[-4:], 16) % PENDING_SHARDS)
-        item["pending_deadline"] = to_text(container.operation.deadline)
+        item["pending_deadline"] = to_text(due)
     return serialize_item(item)
 
 
 def log_item(entry: Entry) -> "Item":
     """A row of history as a DynamoDB item, with its place in each order."""
     row = entry.log.model_dump(mode="json", exclude_none=True)
-    row |= {"seq": entry.seq, "to_rank": entry.to_rank, "from_rank": entry.from_rank}
+    row |= {"seq": entry.seq, "to_rank": entry.to_rank, "from_rank": entry.from_rank, "schema": SCHEMA}
     return serialize_item(row)
 
 
@@ -150,9 +171,14 @@ class Store:
     # --- reading ---------------------------------------------------------------------------------------------------
 
     def container(self, container_id: str) -> Container | None:
-        """The container as it is now. One read."""
+        """Read the container as it is now. One read.
+
+        Raises:
+            UnreadableItemError: The item was damaged, or written by a later version.
+            StoreError: DynamoDB failed.
+        """
         item = self._get(self._containers, container_id)
-        return Container.model_validate(deserialize_item(item)) if item else None
+        return _container(deserialize_item(item)) if item else None
 
     def counters(self, container_id: str) -> Counters | None:
         """What the pages of the container's history need of its item. One read."""
@@ -217,18 +243,15 @@ class Store:
 
     # The indexes of containers are eventually consistent: what they name has to be read again before anything is done.
 
-    def overdue(self, shard: int, now: datetime, most: int) -> list[str]:
-        """The ids of containers whose pending operation is past its deadline, the longest overdue first."""
-        answer = self._call(
-            lambda: self._dynamodb.query(
-                TableName=self._containers,
-                IndexName="pending-by-deadline",
-                KeyConditionExpression="pending_shard = :shard AND pending_deadline <= :now",
-                ExpressionAttributeValues={":shard": {"S": str(shard)}, ":now": {"S": to_text(now)}},
-                Limit=most,
-            )
+    def overdue(self, shard: int, now: datetime) -> Iterator[str]:
+        """The ids of containers that the recovery sweep has to look at, those that are due longest first."""
+        return self._ids_of(
+            self._dynamodb.query,
+            IndexName="pending-by-deadline",
+            KeyConditionExpression="pending_shard = :shard AND pending_deadline <= :now",
+            ExpressionAttributeValues={":shard": {"S": str(shard)}, ":now": {"S": to_text(now)}},
+            Limit=_OVERDUE_PAGE,
         )
-        return [item["id"]["S"] for item in answer["Items"]]
 
     def live_in_project(self, project_id: str) -> Iterator[str]:
         """The ids of the project's containers that are running or paused, read page by page."""
@@ -242,6 +265,16 @@ class Store:
     def live(self) -> Iterator[str]:
         """The ids of all containers that are running or paused, read page by page."""
         return self._ids_of(self._dynamodb.scan, IndexName="live-by-project")
+
+    def pending(self) -> Iterator[str]:
+        """The ids of all containers with a pending operation, read shard by shard."""
+        for shard in range(PENDING_SHARDS):
+            yield from self._ids_of(
+                self._dynamodb.query,
+                IndexName="pending-by-deadline",
+                KeyConditionExpression="pending_shard = :shard",
+                ExpressionAttributeValues={":shard": {"S": str(shard)}},
+            )
 
     def bound_to(self, server_instance_id: str) -> Iterator[str]:
         """The ids of the containers that are bound to the server, read page by page."""
@@ -264,8 +297,8 @@ class Store:
     # --- writing ---------------------------------------------------------------------------------------------------
 
     def claim(
-        self, container: Container, pending: PendingOperation, *, supersedes: bool
-    ) -> Container | Superseded | Replayed:
+        self, container: Container, pending: PendingOperation, *, supersedes: bool, requested_at: datetime
+    ) -> Container | ConditionFailed | Replayed:
         """Begin an operation: nobody else can until it has ended.
 
             caller A   read ----------- claim ----- act ----- commit
@@ -276,16 +309,23 @@ class Store:
         """
         generation = container.generation + 1 if supersedes else container.generation
         claimed = container.model_copy(
-            update={"operation": pending, "generation": generation, "updated_at": pending.started_at}
+            update={
+                "operation": pending,
+                "generation": generation,
+                "command_number": pending.command_number + COMMANDS - 1,
+                "requested_at": requested_at,
+                "absent_since": None,
+                "updated_at": pending.started_at,
+            }
         )
-        values: dict[str, Any] = {":was_generation": container.generation, ":was_count": container.log_count}
-        as_read = "#generation = :was_generation AND #log_count = :was_count"
-        if supersedes and container.operation is not None:
-            nothing_else_pending = "#operation.id = :was_operation"
-            values[":was_operation"] = container.operation.id
-        else:
-            nothing_else_pending = "attribute_not_exists(#operation)"
-        update = self._update(claimed, f"{as_read} AND {nothing_else_pending}", values)
+        superseded = container.operation if supersedes else None
+        condition, values = _as_read(container, superseded)
+        # Permissions, and the containers of a schedule, are those of the project.
+        same_project = "#project_id = :was_project"
+        update = self._update(
+            claimed, f"{condition} AND {same_project}", values | {":was_project": serialize(container.project_id)}
+        )
+        update["ExpressionAttributeNames"]["#project_id"] = "project_id"
         items: list[TransactWriteItemTypeDef] = [{"Update": update}]
         if pending.idempotency_id is not None:
             items.append(self._put_record(record_of(claimed, None), only_if_new=True))
@@ -296,76 +336,72 @@ class Store:
             record = self._live_record(refused[1])
             if record is not None and record.operation_id != pending.id:
                 return Replayed(record)
-        current = Container.model_validate(refused[0]) if refused[0] else None
+        current = _container(refused[0]) if refused[0] else None
         if current is not None and current.operation is not None and current.operation.id == pending.id:
             return current  # Our own claim, whose reply was lost.
-        return Superseded(current if refused[0] is not None else self.container(container.id))
+        return ConditionFailed(current if refused[0] is not None else self.container(container.id))
 
     def commit(
         self, before: Container, after: Container, entry: Entry, answer: Outcome | None, *, forget: bool = False
-    ) -> Container | Superseded:
+    ) -> Container | ConditionFailed:
         """Put the change of status, its row, the counters and the operation's step or end into effect: all, or nothing.
 
         `before` holds the operation that commits. `after.operation` is None when it ends; then `answer` is kept for its
         Idempotency-Key, or with `forget` the key is free again.
         """
-        items: list[TransactWriteItemTypeDef] = [
-            {"Update": self._update_of_operation(before, after)},
-            self._put_log(entry),
-        ]
+        items: list[TransactWriteItemTypeDef] = []
         pending = before.operation
         if pending is not None and pending.idempotency_id is not None and not pending.answered:
             if forget:
                 items.append(self._delete_record(pending.idempotency_id))
             elif answer is not None:
                 items.append(self._put_record(record_of(before, answer)))
-        return self._commit(items, after)
+        return self._commit_with_row(self._update_of_operation(before, after), before, after, entry, items)
 
-    def commit_observed(self, before: Container, after: Container, entry: Entry) -> Container | Superseded:
-        """Record a change that nobody asked for, on a container with nothing pending, just as it was read."""
-        nothing_pending = "attribute_not_exists(#operation)"
-        as_read = "#generation = :was_generation AND #log_count = :was_count"
-        values = {":was_generation": before.generation, ":was_count": before.log_count}
-        update = self._update(after, f"{nothing_pending} AND {as_read}", values)
-        return self._commit([{"Update": update}, self._put_log(entry)], after)
+    def commit_observed(self, before: Container, after: Container, entry: Entry) -> Container | ConditionFailed:
+        """Record a change that no operation has caused, on a container with nothing pending, just as it was read."""
+        return self._commit_with_row(self._update(after, *_as_read(before, None)), before, after, entry)
 
-    def note_task(self, before: Container, after: Container) -> Container | Superseded:
-        """Change what is known of the task of a container with nothing pending, without a row."""
-        values = {":was_generation": before.generation, ":was_count": before.log_count}
-        condition = "attribute_not_exists(#operation) AND #generation = :was_generation AND #log_count = :was_count"
-        return self._commit([{"Update": self._update(after, condition, values)}], after)
+    def note_idle(self, before: Container, after: Container) -> Container | ConditionFailed:
+        """Change what is known of a container with nothing pending, without a row."""
+        return self._commit([{"Update": self._update(after, *_as_read(before, None))}], after)
 
-    def commit_expiry(self, before: Container, after: Container, entry: Entry) -> Container | Superseded:
+    def commit_expiry(self, before: Container, after: Container, entry: Entry) -> Container | ConditionFailed:
         """Expire a container, whatever is pending on it: the new generation keeps that from ever committing."""
         after = after.model_copy(update={"generation": before.generation + 1, "operation": None})
-        as_read = "#generation = :was_generation AND #log_count = :was_count"
-        values = {":was_generation": before.generation, ":was_count": before.log_count}
-        return self._commit([{"Update": self._update(after, as_read, values)}, self._put_log(entry)], after)
+        return self._commit_with_row(self._update(after, *_unchanged(before)), before, after, entry)
 
-    def note(self, before: Container, pending: PendingOperation, answer: Outcome | None) -> Container | Superseded:
+    def note(self, before: Container, pending: PendingOperation, answer: Outcome | None) -> Container | ConditionFailed:
         """Change what is known of the pending operation. `answer` (a 202) is kept for its Idempotency-Key.
 
-        An answer raises the generation: nobody who does not know of it may end the operation with another one.
+        The new generation keeps a driver that does not know of it from writing over it, or from ending the operation
+        with another answer.
         """
-        generation = before.generation + 1 if answer is not None else before.generation
-        after = before.model_copy(update={"operation": pending, "generation": generation})
+        after = _with_operation(before, pending, before.generation + 1)
         items: list[TransactWriteItemTypeDef] = [{"Update": self._update_of_operation(before, after)}]
         if answer is not None and pending.idempotency_id is not None:
             items.append(self._put_record(record_of(before, answer)))
         return self._commit(items, after)
 
-    def abandon(self, before: Container) -> Container | Superseded:
-        """End the pending operation without a row: it has had no effect. Its Idempotency-Key is free again."""
-        after = before.model_copy(update={"operation": None, "updated_at": self._clock.now()})
+    def abandon(self, before: Container) -> Container | ConditionFailed:
+        """End the pending operation without a row: it has had no effect. Its Idempotency-Key is free again.
+
+        Always a transaction, whose token lets botocore repeat it after a lost reply.
+        """
+        # An operation without an effect must not keep a schedule from repeating it.
+        requested_before = before.operation.requested_before if before.operation else before.requested_at
+        after = before.model_copy(
+            update={"operation": None, "requested_at": requested_before, "updated_at": self._clock.now()}
+        )
         items: list[TransactWriteItemTypeDef] = [{"Update": self._update_of_operation(before, after)}]
         if before.operation is not None and before.operation.idempotency_id is not None:
             items.append(self._delete_record(before.operation.idempotency_id))
-        return self._commit(items, after)
+        return self._commit(items, after, transaction=True)
 
-    def take_over(self, before: Container, pending: PendingOperation) -> Container | Superseded:
-        """Become the one who drives the operation on. Whoever drove it before can no longer commit."""
+    def take_over(self, before: Container, pending: PendingOperation) -> Container | ConditionFailed:
+        """Become the operation's driver. The previous driver can no longer commit."""
         assert before.operation is not None
-        after = before.model_copy(update={"operation": pending, "generation": before.generation + 1})
+        after = _with_operation(before, pending, before.generation + 1)
         update = self._update_of_operation(before, after)
         update["ConditionExpression"] += " AND #operation.deadline = :was_deadline"
         update["ExpressionAttributeValues"][":was_deadline"] = {"S": to_text(before.operation.deadline)}
@@ -391,21 +427,11 @@ class Store:
     # --- parts of writes -------------------------------------------------------------------------------------------
 
     def _update_of_operation(self, before: Container, after: Container) -> Any:
-        pending = before.operation
-        assert pending is not None
-        this_operation = "#operation.id = :was_operation"
-        # A step that follows another comes with a row.
-        this_step = "#log_count = :was_count"
-        this_generation = "#generation = :was_generation"
-        values = {
-            ":was_operation": pending.id,
-            ":was_count": before.log_count,
-            ":was_generation": before.generation,
-        }
-        condition = f"{this_operation} AND {this_step} AND {this_generation}"
-        return self._update(after, condition, values)
+        assert before.operation is not None
+        return self._update(after, *_as_read(before, before.operation))
 
-    def _update(self, after: Container, condition: str, values: dict[str, Any]) -> Any:
+    def _update(self, after: Container, condition: str, values: "Item") -> Any:
+        """An update of the container's item. `values` of the condition are as DynamoDB takes them."""
         item = container_item(after)
         there = [name for name in _CHANGEABLE if name in item]
         gone = [name for name in _CHANGEABLE if name not in item]
@@ -419,7 +445,7 @@ class Store:
             "ExpressionAttributeNames": {f"#{name}": name for name in _CHANGEABLE},
             "ExpressionAttributeValues": {
                 **{f":{name}": item[name] for name in there},
-                **{name: serialize(value) for name, value in values.items()},
+                **values,
             },
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
@@ -469,20 +495,56 @@ class Store:
         )
         return answer.get("Item")
 
-    def _commit(self, items: "list[TransactWriteItemTypeDef]", after: Container) -> Container | Superseded:
-        refused = self._write(items)
+    def _commit_with_row(
+        self,
+        update: Any,
+        before: Container,
+        after: Container,
+        entry: Entry,
+        more: "Sequence[TransactWriteItemTypeDef]" = (),
+    ) -> Container | ConditionFailed:
+        """Write the container together with its row.
+
+        A history that has reached DynamoDB's limit takes no row. Then the change of status, which has happened, is
+        written without one, and the container refuses further operations but stop and force-stop.
+        """
+        try:
+            return self._commit([{"Update": update}, self._put_log(entry), *more], after)
+        except HistoryFullError:
+            unchanged = {name: getattr(before, name) for name in _OF_HISTORY}
+            # Without a row the generation alone tells that this step is done.
+            full = {"history_full": True, "generation": after.generation + 1}
+            after = after.model_copy(update=unchanged | full)
+            given = update["ExpressionAttributeValues"]
+            values = {name: value for name, value in given.items() if name.startswith(":was_")}
+            update = self._update(after, update["ConditionExpression"], values)
+            return self._commit([{"Update": update}, *more], after)
+
+    def _commit(
+        self, items: "list[TransactWriteItemTypeDef]", after: Container, *, transaction: bool = False
+    ) -> Container | ConditionFailed:
+        refused = self._write(items, transaction=transaction)
         if refused is None:
             return after
-        return Superseded(Container.model_validate(refused[0]) if refused[0] else self.container(after.id))
+        return ConditionFailed(_container(refused[0]) if refused[0] else self.container(after.id))
 
-    def _write(self, items: "list[TransactWriteItemTypeDef]") -> "list[Item | None] | None":
-        """Write all the items, or none. Returns None when written, else per item what stood in its way.
+    def _write(
+        self, items: "list[TransactWriteItemTypeDef]", *, transaction: bool = False
+    ) -> "list[Item | None] | None":
+        """Write all the items, or none. A single item is written without a transaction unless one is asked for.
 
-        A write that meets another one under way on the same item is tried again: that says nothing of its condition.
+        A write that conflicts with another one on the same item is tried again: that says nothing of its condition.
+
+        Returns:
+            None when written; else, by the position in `items`, each item whose condition failed.
+
+        Raises:
+            HistoryFullError: The history takes no more rows; nothing was written.
+            StoreError: DynamoDB failed; the items may have been written.
         """
         for attempt in range(_CONFLICT_TRIES):
             try:
-                if len(items) == 1:
+                if len(items) == 1 and not transaction:
                     self._write_one(items[0])
                 else:
                     self._dynamodb.transact_write_items(TransactItems=items)
@@ -494,6 +556,8 @@ class Store:
                     reasons: list[Any] = error.response.get("CancellationReasons", [])
                     if any(reason.get("Code") == "ConditionalCheckFailed" for reason in reasons):
                         return [_old_item(reason) for reason in reasons]
+                    if any(reason.get("Code") == "ItemCollectionSizeLimitExceeded" for reason in reasons):
+                        raise HistoryFullError("The container's history is full") from error
                     if any(reason.get("Code") == "ValidationError" for reason in reasons):
                         raise
                 elif code not in ("TransactionConflictException", "TransactionInProgressException"):
@@ -524,6 +588,32 @@ class Store:
             raise _store_error(error) from error
         except BotoCoreError as error:
             raise StoreError("The database did not answer") from error
+
+
+def _unchanged(container: Container) -> "tuple[str, Item]":
+    """The condition that neither a row nor a change of the operation's driver has come since the read."""
+    values = {":was_generation": serialize(container.generation), ":was_count": serialize(container.log_count)}
+    return "#generation = :was_generation AND #log_count = :was_count", values
+
+
+def _as_read(container: Container, pending: PendingOperation | None) -> "tuple[str, Item]":
+    """The same, and that the given operation, or none, is pending."""
+    unchanged, values = _unchanged(container)
+    if pending is None:
+        return f"attribute_not_exists(#operation) AND {unchanged}", values
+    return f"#operation.id = :was_operation AND {unchanged}", values | {":was_operation": serialize(pending.id)}
+
+
+def _with_operation(before: Container, pending: PendingOperation, generation: int) -> Container:
+    number = max(before.command_number, pending.command_number + COMMANDS - 1)
+    return before.model_copy(update={"operation": pending, "generation": generation, "command_number": number})
+
+
+def _container(item: "Item") -> Container:
+    try:
+        return Container.model_validate(item)
+    except ValidationError as error:
+        raise UnreadableItemError(str(item.get("id"))) from error
 
 
 def _store_error(error: ClientError) -> Exception:

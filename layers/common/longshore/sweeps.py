@@ -1,7 +1,8 @@
-"""What runs by the clock: operations that nobody drives any more, and containers that ECS says otherwise of.
+"""Scheduled sweeps: continue operations whose deadline has expired, and reconcile containers with ECS.
 
-Both read what may be behind, so each container is read again before anything is done; and both may run twice at the
-same time, since an operation can be taken over by one only and an exit can be recorded once only.
+Both read indexes that may lag, so each container is read again before anything is done. Both may run twice at the same
+time, since one worker only can take an operation over, and an exit can be recorded once only. One item that cannot be
+read, one cluster that does not answer, or one operation that fails never stops the others.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -10,141 +11,246 @@ from itertools import islice
 from typing import TypeVar
 
 from longshore.clock import Clock
+from longshore.driver import Driver
 from longshore.ecs import Ecs, EcsError, Task
-from longshore.errors import LongshoreError
-from longshore.models import Container, Trigger
+from longshore.errors import LongshoreError, UnreadableItemError
+from longshore.models import BETWEEN_LOOKS, LOOKS_LAST, Container, Trigger
 from longshore.observed import TaskEvents
-from longshore.operations import Operations
-from longshore.store import PENDING_SHARDS, Store, Superseded
+from longshore.recorder import Recorder
+from longshore.store import PENDING_SHARDS, ConditionFailed, Store
 
 T = TypeVar("T")
 
 Spread = Callable[[Callable[[str], str], Iterable[str]], Iterable[str]]
 """Calls a function with each of many container ids, several at a time: an executor's `map`, or `map` itself."""
 
+OnFailure = Callable[[str, LongshoreError], None]
+"""Is told of each container (or cluster) that could not be handled, and why."""
+
+UNREADABLE = "unreadable"
+"""The effect that is counted for an item that cannot be read."""
+
 _BATCH = 100  # what DescribeTasks takes
-_OVERDUE_BATCH = 100  # containers of one shard in one sweep
 _WAIT = timedelta(seconds=5)  # for each container: what a host's command takes; a task is left to its events
 _STUCK = 3  # sweeps
 _GRACE = timedelta(minutes=2)  # how young a change is left to the events
 
 
 class Recovery:
-    """Drives on what was left behind. `enough_time` says whether another container may be begun."""
+    """Continues operations whose driver has crashed or given up waiting.
+
+    Args:
+        enough_time: Whether there is time to begin another container.
+        on_stuck: Is told how many operations have had several sweeps already.
+        on_pending: Is told of each container before its operation is continued.
+        on_failure: Is told of each container that could not be handled.
+        look_again: Looks for the task of a container that the drift sweep has not found: `Drift.look_again`.
+
+    Attributes:
+        unlisted: The parts of the index that the last sweep could not read, so that it knows nothing of them.
+    """
 
     def __init__(
         self,
         store: Store,
-        operations: Operations,
+        driver: Driver,
         clock: Clock,
         spread: Spread,
         enough_time: Callable[[], bool],
         on_stuck: Callable[[int], None] = lambda _: None,
         on_pending: Callable[[Container], None] = lambda _: None,
+        on_failure: OnFailure = lambda *_: None,
+        *,
+        look_again: Callable[[Container], str],
     ) -> None:
         self._store = store
-        self._operations = operations
+        self._driver = driver
+        self._look_again = look_again
         self._clock = clock
         self._spread = spread
         self._enough_time = enough_time
         self._on_stuck = on_stuck
         self._on_pending = on_pending
+        self._on_failure = on_failure
         self._stuck = 0
+        self.unlisted: list[str] = []
 
     def sweep(self) -> dict[str, int]:
-        """Drive on every operation that is past its deadline, from its step. Returns how many, by what became of them.
+        """Take over every operation that is past its deadline, and continue it from its step.
 
-        An operation that is still under way gets a new deadline; one that fails now is tried again by a later sweep.
-        `on_pending` is told of each, and `on_stuck` how many have had several sweeps already.
+        Returns:
+            How many containers there were, by what became of each.
         """
-        overdue = [
-            container_id
-            for shard in range(PENDING_SHARDS)
-            for container_id in self._store.overdue(shard, self._clock.now(), _OVERDUE_BATCH)
-        ]
         self._stuck = 0
-        counts = counted(self._spread(self._recover, overdue))
-        self._on_stuck(self._stuck)
-        return counts
+        self.unlisted = []
+        effects: list[str] = []
+        for shard in range(PENDING_SHARDS):
+            for container_ids in _batches(self._overdue(shard), _BATCH):
+                effects += self._spread(self._recover, container_ids)
+        if self._stuck or not self.unlisted:
+            self._on_stuck(self._stuck)
+        return counted(effects)
+
+    def _overdue(self, shard: int) -> Iterator[str]:
+        overdue = self._store.overdue(shard, self._clock.now())
+        while self._enough_time():
+            try:
+                container_id = next(overdue)
+            except StopIteration:
+                return
+            except LongshoreError as error:
+                self.unlisted.append(f"shard {shard}")
+                self._on_failure(f"shard {shard}", error)
+                return
+            yield container_id
 
     def _recover(self, container_id: str) -> str:
         if not self._enough_time():
             return "left"
         try:
             container = self._store.container(container_id)
-            if container is None or container.operation is None:
+            if container is None or (container.operation is None and container.absent_since is None):
                 return "settled"
+            if container.operation is None:
+                return self._look_again(container)
             self._on_pending(container)
             self._stuck += container.operation.attempts >= _STUCK
-            outcome = self._operations.resume(container, self._clock.now() + _WAIT)
-        except LongshoreError:
+            outcome = self._driver.take_over(container, self._clock.now() + _WAIT)
+        except LongshoreError as error:
             # An operation that has ended with an error has settled too. Its row tells which.
-            return "failed"
-        return outcome.kind.value if outcome else "driven"
+            return _failed(container_id, error, self._on_failure)
+        return outcome.kind.value if outcome else "continued elsewhere"
 
 
 class Drift:
-    """Compares what containers say with what ECS says, for what no event has told."""
+    """Compares what containers say with what ECS says, for changes that no event has told.
+
+    Attributes:
+        unlisted: What the last sweep could not list (the index of containers, the cluster's tasks).
+    """
 
     def __init__(
         self,
         store: Store,
-        operations: Operations,
+        recorder: Recorder,
         events: TaskEvents,
         ecs: Ecs,
         clock: Clock,
         enough_time: Callable[[], bool],
+        on_failure: OnFailure = lambda *_: None,
     ) -> None:
         self._store = store
-        self._operations = operations
+        self._recorder = recorder
         self._events = events
         self._ecs = ecs
         self._clock = clock
         self._enough_time = enough_time
+        self._on_failure = on_failure
+        self.unlisted: list[str] = []
 
     def sweep(self, cluster: str) -> dict[str, int]:
-        """Record the ends of tasks that nobody has told of, and stop the cluster's tasks that no container has.
+        """Record what no event has told, and stop the cluster's tasks that belong to no container.
 
-        Returns how many, by what was found. Raises ExternalServiceError; a later sweep goes over it all again.
+        A task that ECS does not show counts as gone only when the recovery sweep does not find it either, half a minute
+        later.
+
+        Args:
+            cluster: The cluster whose tasks are looked at. Containers are compared with the clusters that they name.
+
+        Returns:
+            How many containers and tasks there were, by what was found.
         """
+        self.unlisted = []
         return counted([*self._containers(), *self._tasks(cluster)])
 
+    def look_again(self, container: Container) -> str:
+        """Look again for the task of a container with nothing pending, whose task a sweep has not found.
+
+        Returns:
+            What was found.
+
+        Raises:
+            ExternalServiceError: ECS or DynamoDB failed.
+        """
+        if not container.is_live or container.task_arn is None:
+            return _effect(
+                self._store.note_idle(container, container.model_copy(update={"absent_since": None})), "true"
+            )
+        return self._reconcile(container, self._ecs.describe(container.runtime, container.task_arn))
+
     def _containers(self) -> Iterator[str]:
-        for container_ids in _batches(self._store.live(), _BATCH):
+        try:
+            for container_ids in _batches(self._store.live(), _BATCH):
+                yield from self._batch(container_ids)
+        except LongshoreError as error:
+            self.unlisted.append("the index of live containers")
+            yield _failed("the index of live containers", error, self._on_failure)
+
+    def _batch(self, container_ids: list[str]) -> Iterator[str]:
+        settled: dict[str, list[Container]] = {}
+        for container_id in container_ids:
             if not self._enough_time():
-                yield from ["left"] * len(container_ids)
+                yield "left"
                 continue
-            found = [self._store.container(container_id) for container_id in container_ids]
-            idle = [container for container in found if container and container.is_live and not container.operation]
+            try:
+                container = self._store.container(container_id)
+            except LongshoreError as error:
+                yield _failed(container_id, error, self._on_failure)
+                continue
             # What has just changed is not yet known everywhere.
-            settled = [container for container in idle if container.status_since < self._clock.now() - _GRACE]
-            for cluster in sorted({container.runtime.cluster for container in settled}):
-                yield from self._compare(cluster, [each for each in settled if each.runtime.cluster == cluster])
+            old = container is not None and container.status_since < self._clock.now() - _GRACE
+            if container is not None and container.is_live and container.operation is None and old:
+                settled.setdefault(container.runtime.cluster, []).append(container)
+        for cluster, containers in sorted(settled.items()):
+            try:
+                yield from self._compare(cluster, containers)
+            except LongshoreError as error:
+                yield _failed(cluster, error, self._on_failure)
 
     def _compare(self, cluster: str, containers: list[Container]) -> Iterator[str]:
-        tasks = self._ecs.describe_many(cluster, [container.task_arn or "" for container in containers])
-        for container in containers:
-            task = tasks.get(container.task_arn or "")
-            if task is not None and not task.is_stopped:
-                yield "true"
-            elif isinstance(self._operations.record_exit(container, task, Trigger.RECOVERY), Superseded):
-                yield "changed"
-            else:
-                yield "repaired"
+        with_task = [container for container in containers if container.task_arn]
+        tasks = self._ecs.describe_many(cluster, [container.task_arn or "" for container in with_task])
+        for container in with_task:
+            try:
+                yield self._reconcile(container, tasks.get(container.task_arn or ""))
+            except LongshoreError as error:
+                yield _failed(container.id, error, self._on_failure)
+
+    def _reconcile(self, container: Container, task: Task | None) -> str:
+        if task is not None and not task.is_stopped:
+            if container.absent_since is None:
+                return "true"
+            shown = container.model_copy(update={"absent_since": None})
+            return _effect(self._store.note_idle(container, shown), "shown again")
+        if task is None and not self._is_gone(container):
+            since = container.absent_since
+            if since is not None and self._clock.now() - since <= LOOKS_LAST:
+                return "absent"
+            absent = container.model_copy(update={"absent_since": self._clock.now()})
+            return _effect(self._store.note_idle(container, absent), "absent")
+        return _effect(self._recorder.record_exit(container, task, Trigger.RECOVERY), "repaired")
+
+    def _is_gone(self, container: Container) -> bool:
+        since = container.absent_since
+        return since is not None and BETWEEN_LOOKS <= self._clock.now() - since <= LOOKS_LAST
 
     def _tasks(self, cluster: str) -> Iterator[str]:
-        for tasks in self._ecs.all_running(cluster):
-            for task in tasks:
-                if not self._enough_time():
-                    yield "left"
-                elif task.is_running:
-                    yield self._look_at(task, cluster)
+        try:
+            for tasks in self._ecs.all_running(cluster):
+                for task in tasks:
+                    if not self._enough_time():
+                        yield "left"
+                    elif task.is_running:
+                        yield self._look_at(task, cluster)
+        except EcsError as error:
+            self.unlisted.append(f"the tasks of {cluster}")
+            yield _failed(cluster, error, self._on_failure)
 
     def _look_at(self, task: Task, cluster: str) -> str:
         try:
-            return self._events.look_at(task, cluster).value
-        except EcsError:
-            return "failed"
+            return self._events.look_at(task, cluster, shown=True).value
+        except LongshoreError as error:
+            return _failed(task.id, error, self._on_failure)
 
 
 def counted(effects: Iterable[str]) -> dict[str, int]:
@@ -153,6 +259,15 @@ def counted(effects: Iterable[str]) -> dict[str, int]:
     for effect in effects:
         counts[effect] = counts.get(effect, 0) + 1
     return counts
+
+
+def _effect(result: Container | ConditionFailed, effect: str) -> str:
+    return "changed" if isinstance(result, ConditionFailed) else effect
+
+
+def _failed(name: str, error: LongshoreError, on_failure: OnFailure) -> str:
+    on_failure(name, error)
+    return UNREADABLE if isinstance(error, UnreadableItemError) else "failed"
 
 
 def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

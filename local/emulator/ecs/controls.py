@@ -64,6 +64,16 @@ class Controls(Placement):
             self._tick()
             self._forget(self._tasks[task_arn])
 
+    def hide(self, task_arn: str) -> None:
+        """ECS is eventually consistent: DescribeTasks and StopTask do not know the task, which goes on all the same."""
+        with self._lock:
+            self._hidden.add(task_arn)
+
+    def show(self, task_arn: str) -> None:
+        """DescribeTasks and StopTask know the task again."""
+        with self._lock:
+            self._hidden.discard(task_arn)
+
     def set_capacity(self, ec2_instance_id: str, memory: int | None = None, cpu: int | None = None) -> None:
         """Change what an instance has in all (MiB, CPU units); None restores what it registered with."""
         with self._lock:

@@ -1,9 +1,17 @@
 """What a command on a host does to the containers there."""
 
 from datetime import datetime
+from typing import NamedTuple
 
 from local.emulator.ecs.life import TaskLife
-from local.emulator.ecs.tasks import SIGKILLED, SimulatedContainer
+from local.emulator.ecs.tasks import SIGKILLED, SimulatedContainer, SimulatedTask
+
+
+class HostEffect(NamedTuple):
+    """What a command did on a host: the Docker ids of the containers that it changed, or why it changed none."""
+
+    changed: list[str]
+    error: str | None = None
 
 
 class HostCommands(TaskLife):
@@ -11,15 +19,25 @@ class HostCommands(TaskLife):
 
     def host_command(
         self, ec2_instance_id: str, action: str, runtime_ids: list[str], at: datetime | None = None
-    ) -> str | None:
-        """Pause, unpause or kill containers on one host, all of them or none; None, or what is wrong.
+    ) -> HostEffect:
+        """Pause, unpause or kill the containers of a task on one host.
 
-        Repeats are harmless. To pause or unpause, each container must run; one to kill may be gone already.
-        at: when, by default now.
+        A container that has exited or does not exist there is skipped. Repeats are harmless.
+
+        Args:
+            ec2_instance_id: The host.
+            action: `pause`, `unpause` or `kill`.
+            runtime_ids: Docker ids of the containers.
+            at: When, by default now.
+
+        Returns:
+            Which containers were changed, or why none was: to pause or unpause, at least one has to be running.
         """
         with self._lock:
             self.advance(at or self._now())
             assert self._time is not None
+            if action not in ("pause", "unpause", "kill"):
+                return HostEffect([], f"unknown action: {action}")
             found = {
                 container.runtime_id: (task, container)
                 for task in self._tasks.values()
@@ -27,35 +45,36 @@ class HostCommands(TaskLife):
                 for container in task.containers
                 if container.running
             }
-            for runtime_id in runtime_ids:
-                if runtime_id not in found and action != "kill":
-                    return f"Error response from daemon: container {runtime_id} is not running"
-            chosen = [found[runtime_id] for runtime_id in dict.fromkeys(runtime_ids) if runtime_id in found]
-            for task, container in chosen:
-                match action:
-                    case "pause":
-                        self._pause(container, self._time)
-                    case "unpause":
-                        self._unpause(container, self._time)
-                    case "kill":
-                        if container.running:
-                            self._end(task, container, SIGKILLED, self._time)
-                    case _:
-                        return f"unknown action: {action}"
+            chosen = [runtime_id for runtime_id in dict.fromkeys(runtime_ids) if runtime_id in found]
+            if not chosen and action != "kill":
+                return HostEffect([], "none of the containers is running")
+            changed = []
+            for runtime_id in chosen:
+                task, container = found[runtime_id]
+                if container.running and self._apply(action, task, container, self._time):
+                    changed.append(runtime_id)
                 self._schedule(task)
-            return None
+            return HostEffect(changed)
+
+    def _apply(self, action: str, task: SimulatedTask, container: SimulatedContainer, at: datetime) -> bool:
+        """Act on a running container. False: it was so already."""
+        if action == "kill":
+            self._end(task, container, SIGKILLED, at)
+        elif container.paused == (action == "pause"):
+            return False
+        elif action == "pause":
+            self._pause(container, at)
+        else:
+            self._unpause(container, at)
+        return True
 
     def _pause(self, container: SimulatedContainer, at: datetime) -> None:
-        if container.paused:
-            return
         container.paused = True
         if container.exits_at is not None:
             container.exit_left = container.exits_at - at
         container.exits_at = container.terminates_at = None
 
     def _unpause(self, container: SimulatedContainer, at: datetime) -> None:
-        if not container.paused:
-            return
         container.paused = False
         if container.exit_left is not None:
             container.exits_at, container.exit_left = at + container.exit_left, None

@@ -51,6 +51,7 @@ class TaskLife:
         self._entries = itertools.count()
         self._capacity: dict[str, tuple[int | None, int | None]] = {}
         self._agents_lost: set[str] = set()
+        self._hidden: set[str] = set()  # ARNs of tasks
 
     # ── time ──
 
@@ -112,7 +113,7 @@ class TaskLife:
     def _find(self, cluster: Cluster, reference: str) -> SimulatedTask | None:
         if not reference.startswith("arn:"):
             reference = f"{cluster.arn.replace(':cluster/', ':task/')}/{reference}"
-        task = self._tasks.get(reference)
+        task = None if reference in self._hidden else self._tasks.get(reference)
         return task if task is not None and task.cluster == cluster else None
 
     # ── ids ──

@@ -1,0 +1,62 @@
+"""Records changes that no operation has caused: a task that ended by itself, or that runs although it was given up."""
+
+from longshore.clock import Clock
+from longshore.ecs import Task
+from longshore.history import append
+from longshore.ids import new_id
+from longshore.lifecycle import LIVE, Status
+from longshore.models import Change, Container, Trigger
+from longshore.outcomes import change_by_exit
+from longshore.store import ConditionFailed, Store
+
+
+class Recorder:
+    """Writes rows of containers with nothing pending, just as they were read."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    def record_exit(
+        self, container: Container, task: Task | None, triggered_by: Trigger
+    ) -> Container | ConditionFailed:
+        """Write the row of a task that ended by itself, unless it is written already.
+
+        Args:
+            container: The container as read.
+            task: The stopped task; None when it is gone.
+            triggered_by: `system` for an event, `recovery` for a sweep.
+
+        Raises:
+            StoreError: DynamoDB failed.
+        """
+        at = (task.stopped_at if task else None) or self._clock.now()
+        return self._record(container, change_by_exit(at, task, triggered_by))
+
+    def record_running(self, container: Container, task: Task, triggered_by: Trigger) -> Container | ConditionFailed:
+        """Write the row of a failed container whose own task runs after all.
+
+        The task came up after its start was given up, or ECS did not show it for a while. A container whose task was
+        frozen when ECS stopped showing it is `paused` again.
+
+        Raises:
+            StoreError: DynamoDB failed.
+        """
+        last = self._store.rows_since(container.id, container.log_count - 1)
+        before = last[-1].from_status if last else None
+        was_live = before in LIVE
+        reason = "ECS shows the task running" if was_live else "The task came up after it was given up"
+        change = Change(
+            to_status=before if was_live and before is not None else Status.RUNNING,
+            observed_at=self._clock.now() if was_live else task.started_at or self._clock.now(),
+            triggered_by=triggered_by,
+            metadata={"task_id": task.id, "reason": reason},
+            task_arn=task.arn,
+            task_version=task.version,
+            task_ended=False,
+        )
+        return self._record(container, change)
+
+    def _record(self, container: Container, change: Change) -> Container | ConditionFailed:
+        after, entry = append(container, change, new_id(), self._clock.now())
+        return self._store.commit_observed(container, after, entry)

@@ -1,0 +1,173 @@
+"""EventBridge's rules: patterns, schedules, targets and what each target receives."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from moto.events.models import EventPattern
+
+from local.expressions import Schedule, schedule
+from local.template import ACCOUNT_ID, PARTITION, REGION, Stack, TemplateError
+from local.transformer import InputTransformer
+
+LOG = logging.getLogger("local.rules")
+
+# The filters of https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern-operators.html that the
+# matcher knows. What it does not know it would let pass.
+_FILTERS = {"anything-but", "cidr", "equals-ignore-case", "exists", "numeric", "prefix", "suffix", "wildcard"}
+
+
+@dataclass(frozen=True)
+class Target:
+    """A function of the stack, by logical id, and what it receives: the event, a constant or a transformed event."""
+
+    function: str
+    input: str | None  # JSON
+    transformer: InputTransformer | None = None
+
+    def payload(self, event: Mapping[str, Any], rule_arn: str) -> Any:
+        """What the function receives for an event. TransformError."""
+        if self.transformer is not None:
+            return self.transformer.apply(event, rule_arn)
+        return dict(event) if self.input is None else json.loads(self.input)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One AWS::Events::Rule. It has a pattern or a schedule, or both.
+
+    One that is not the template's goes by its name for a logical id.
+    """
+
+    logical_id: str
+    arn: str
+    enabled: bool
+    pattern: EventPattern | None
+    schedule: Schedule | None
+    targets: tuple[Target, ...]
+
+    def matches(self, event: Mapping[str, Any]) -> bool:
+        return self.enabled and self.pattern is not None and bool(self.pattern.matches_event(event))
+
+
+def rules(stack: Stack, start: datetime) -> dict[str, Rule]:
+    """The rules of a template, by logical id, as made at `start`. TemplateError for what is not known locally."""
+    found = {}
+    for logical_id, properties in stack.of_type("AWS::Events::Rule").items():
+        try:
+            found[logical_id] = _rule(logical_id, stack.physical_name(logical_id), properties, _functions(stack), start)
+        except TemplateError as error:
+            raise TemplateError(f"{logical_id}: {error}") from None
+    return found
+
+
+def _functions(stack: Stack) -> dict[str, str]:
+    """The functions' logical ids, by ARN."""
+    return {function.arn: function.logical_id for function in stack.functions.values()}
+
+
+def _rule(
+    logical_id: str, name: str, properties: Mapping[str, Any], functions: Mapping[str, str], start: datetime
+) -> Rule:
+    pattern, expression = properties.get("EventPattern"), properties.get("ScheduleExpression")
+    return Rule(
+        logical_id=logical_id,
+        arn=f"arn:{PARTITION}:events:{REGION}:{ACCOUNT_ID}:rule/{name}",
+        enabled=properties.get("State") != "DISABLED",
+        pattern=None if pattern is None else matcher(pattern),
+        schedule=None if expression is None else _schedule(expression, start),
+        targets=tuple(_target(target, functions) for target in properties.get("Targets", [])),
+    )
+
+
+def _schedule(expression: str, start: datetime) -> Schedule:
+    try:
+        return schedule(expression, start)
+    except ValueError as error:
+        raise TemplateError(str(error)) from None
+
+
+def matcher(pattern: Mapping[str, Any]) -> EventPattern:
+    """The matcher of an event pattern. It knows nothing of arrays of objects. TemplateError."""
+    _check_filters(pattern)
+    return EventPattern.load(json.dumps(pattern))
+
+
+def _check_filters(node: Any) -> None:
+    """TemplateError for what is neither a list of values and known filters nor an object of such."""
+    if not isinstance(node, Mapping):
+        raise TemplateError("an event pattern holds objects and lists only")
+    for name, value in node.items():
+        if name == "$or":
+            for alternative in value:
+                _check_filters(alternative)
+        elif not isinstance(value, list):
+            _check_filters(value)
+        elif unknown := {key for item in value if isinstance(item, Mapping) for key in item} - _FILTERS:
+            raise TemplateError(f"the filter {', '.join(sorted(unknown))} is not known locally")
+
+
+def _target(target: Mapping[str, Any], functions: Mapping[str, str]) -> Target:
+    if unknown := target.keys() - {"Id", "Arn", "Input", "InputTransformer", "DeadLetterConfig", "RetryPolicy"}:
+        raise TemplateError(f"a target's {', '.join(sorted(unknown))} is not known locally")
+    if target["Arn"] not in functions:
+        raise TemplateError(f"the target {target['Arn']} is no function of this stack")
+    constant, transformer = target.get("Input"), target.get("InputTransformer")
+    if constant is not None and transformer is not None:
+        raise TemplateError("a target has either an Input or an InputTransformer")
+    if constant is not None:
+        try:
+            json.loads(constant)
+        except ValueError:
+            raise TemplateError("a target's Input is not JSON") from None
+    transformed = None if transformer is None else InputTransformer.of(transformer)
+    return Target(functions[target["Arn"]], constant, transformed)
+
+
+class ChangingRules:
+    """The rules as they are now. Reads anew only what has changed."""
+
+    def __init__(
+        self,
+        stack: Stack,
+        template: Mapping[str, Rule],
+        rules_now: Callable[[], Iterable[Mapping[str, Any]]],
+        now: Callable[[], datetime],
+    ) -> None:
+        self._ids = {stack.physical_name(logical_id): logical_id for logical_id in template}
+        self._functions = _functions(stack)
+        self._rules_now = rules_now
+        self._now = now
+        self._lock = threading.Lock()
+        # By logical id or name; None for what is not known locally.
+        self._known: dict[str, tuple[Mapping[str, Any], Rule | None]] = {}
+
+    def current(self) -> dict[str, Rule]:
+        with self._lock:
+            self._known = {key: self._read(key, properties) for key, properties in self._all()}
+            return {key: rule for key, (_, rule) in self._known.items() if rule is not None}
+
+    def _all(self) -> list[tuple[str, Mapping[str, Any]]]:
+        return [(self._ids.get(each["Name"], each["Name"]), each) for each in self._rules_now()]
+
+    def _read(self, key: str, properties: Mapping[str, Any]) -> tuple[Mapping[str, Any], Rule | None]:
+        before, known = self._known.get(key, ({}, None))
+        if before == properties:
+            return before, known
+        # Rules may have other targets too, which are nothing to this stack.
+        targets = [target for target in properties.get("Targets", []) if target["Arn"] in self._functions]
+        try:
+            rule = _rule(key, properties["Name"], {**properties, "Targets": targets}, self._functions, self._now())
+        except TemplateError as error:
+            LOG.warning("rule %s does nothing here: %s", key, error)
+            return properties, None
+        if known is not None and before.get("ScheduleExpression") == properties.get("ScheduleExpression"):
+            # Its intervals go on from when they began.
+            rule = replace(rule, schedule=known.schedule)
+        return properties, rule

@@ -1,0 +1,173 @@
+"""The local Lambda: asynchronous invocations, their repeats and dead letters, and the API's Invoke."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+from buses import START, Recorder, stack_of
+from settling import PATIENCE
+
+from local.emulator import Emulator, InvokeAnswer
+from local.eventbridge import ASYNC_PAYLOAD_LIMIT, EventBridge, instance_state_change
+from local.invocations import Invocations
+from local.runtime import FunctionError, FunctionTimeoutError
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    return Recorder()
+
+
+@pytest.fixture
+def bus(tmp_path: Path, recorder: Recorder) -> Iterator[EventBridge]:
+    made = EventBridge(stack_of(tmp_path), recorder, lambda: START)
+    made.start()
+    yield made
+    made.stop()
+
+
+# --- Asynchronous invocations -----------------------------------------------------------------------------------------
+
+
+def failure() -> FunctionError:
+    return FunctionError("Listener", "ValueError", "no")
+
+
+def invoked(recorder: Recorder, **options: Any) -> Invocations:
+    """What became of one event, once nothing is under way."""
+    invocations = Invocations(recorder, delays=(0.02, 0.04), **options)
+    invocations.start()
+    invocations.send("Listener", {"n": 1})
+    assert invocations.wait_idle(PATIENCE)
+    invocations.stop()
+    return invocations
+
+
+def test_an_error_is_tried_again_twice_as_the_same_request() -> None:
+    recorder = Recorder(failure(), FunctionTimeoutError("Listener"))
+    assert invoked(recorder).dead_letters == []
+    assert [call[:2] for call in recorder.calls] == [("Listener", {"n": 1})] * 3
+    assert len({request_id for _, _, request_id in recorder.calls}) == 1
+
+
+def test_what_fails_three_times_is_a_dead_letter(caplog: pytest.LogCaptureFixture) -> None:
+    recorder = Recorder(failure(), failure(), failure())
+    (letter,) = invoked(recorder).dead_letters
+    assert (letter.function, letter.event, letter.attempts) == ("Listener", {"n": 1}, 3)
+    assert (letter.error_type, letter.message) == ("ValueError", "no")
+    assert len(recorder.calls) == 3
+    assert [record.getMessage() for record in caplog.records] == [
+        "dead letter: Listener failed 3 times, last with ValueError"
+    ]
+
+
+def test_a_function_says_how_often_it_is_tried_again() -> None:
+    recorder = Recorder(failure(), failure())
+    assert len(invoked(recorder, retries={"Listener": 0}).dead_letters) == 1
+    assert len(recorder.calls) == 1
+
+
+def test_the_template_says_how_often_a_function_is_tried_again(tmp_path: Path) -> None:
+    recorder = Recorder(*[failure() for _ in range(4)])
+    bus = EventBridge(stack_of(tmp_path), recorder)
+    bus.start()
+    bus.put(instance_state_change("i-0a1b2c3d4e5f60718", "terminated", START))
+    assert bus.invocations.wait_idle(PATIENCE)
+    bus.stop()
+    assert [letter.attempts for letter in bus.dead_letters] == [2]
+
+
+def test_many_are_delivered_at_a_time_and_each_once(recorder: Recorder) -> None:
+    invocations = Invocations(recorder)
+    invocations.start()
+    for number in range(500):
+        invocations.send("Listener", number)
+    assert invocations.wait_idle(PATIENCE)
+    invocations.stop()
+    assert sorted(event for _, event, _ in recorder.calls) == list(range(500))
+
+
+def test_after_the_stop_no_thread_is_left_and_nothing_is_delivered(bus: EventBridge, recorder: Recorder) -> None:
+    bus.start_schedules()
+    assert bus.fire("ClockworkOften") == 1
+    bus.stop()
+    delivered = len(recorder.calls)
+    bus.fire("ClockworkOften")
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith(("local-events", "local-sched"))]
+    assert len(recorder.calls) == delivered
+
+
+# --- lambda:Invoke ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def functions(bus: EventBridge) -> Iterator[Any]:
+    with Emulator(on_invoke=bus.answer_invoke) as emulator:
+        client: Any = boto3.client(
+            "lambda",
+            endpoint_url=emulator.url,
+            region_name="us-east-1",
+            config=Config(retries={"total_max_attempts": 1}),
+        )
+        client.emulator = emulator
+        yield client
+        client.close()
+
+
+ARN = "arn:aws:lambda:us-east-1:123456789012:function:longshore-Listener"
+
+
+@pytest.mark.parametrize(
+    "name", ["longshore-Listener", ARN, f"{ARN}:$LATEST", "123456789012:function:longshore-Listener"]
+)
+def test_a_function_is_invoked_by_its_name_or_arn(functions: Any, name: str) -> None:
+    answer = functions.invoke(FunctionName=name, Payload=json.dumps({"n": 1}))
+    assert (answer["StatusCode"], answer.get("FunctionError")) == (200, None)
+    assert json.load(answer["Payload"]) == {"got": {"n": 1}}
+    (call,) = functions.emulator.calls.list("lambda", "Invoke")
+    assert call.parameters == {
+        "FunctionName": name,
+        "InvocationType": "RequestResponse",
+        "Payload": {"n": 1},
+    }
+
+
+def test_an_asynchronous_invocation_answers_before_it_is_done(
+    bus: EventBridge, functions: Any, recorder: Recorder
+) -> None:
+    answer = functions.invoke(FunctionName=ARN, InvocationType="Event", Payload=b'{"n": 2}')
+    assert (answer["StatusCode"], answer["Payload"].read()) == (202, b"")
+    assert bus.invocations.wait_idle(PATIENCE)
+    assert [call[:2] for call in recorder.calls] == [("Listener", {"n": 2})]
+
+
+def test_a_function_that_raises_says_so(tmp_path: Path) -> None:
+    bus = EventBridge(stack_of(tmp_path), Recorder(failure()))
+    answer = bus.answer_invoke("longshore-Listener", b"{}", False)
+    assert answer == InvokeAnswer('{"errorMessage": "no", "errorType": "ValueError"}', failed=True)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "code"),
+    [
+        ({"FunctionName": "missing"}, "ResourceNotFoundException"),
+        ({"FunctionName": ARN, "Payload": b"{"}, "InvalidRequestContentException"),
+        ({"FunctionName": ARN, "InvocationType": "DryRun"}, "InvalidParameterValueException"),
+        (
+            {"FunctionName": ARN, "InvocationType": "Event", "Payload": json.dumps("x" * ASYNC_PAYLOAD_LIMIT)},
+            "RequestTooLargeException",
+        ),
+    ],
+)
+def test_an_invocation_may_be_refused(functions: Any, parameters: dict[str, Any], code: str) -> None:
+    with pytest.raises(ClientError) as refused:
+        functions.invoke(**parameters)
+    assert refused.value.response["Error"]["Code"] == code

@@ -1,0 +1,161 @@
+"""One run's AWS: the tables, the tasks and the commands, and how they answer."""
+
+import random
+import re
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
+
+from local import template
+from local.emulator.ecs import SimulatedTask, StaticCatalog
+from local.emulator.errors import AwsError
+from local.emulator.ssm import CommandSimulation
+from simulation.commands import CommandPlans
+from simulation.dynamodb import DynamoDb, Item
+from simulation.faults import Faults
+from simulation.hostile_ecs import Effects, HostileEcs
+from simulation.hostility import Hostility, Reached
+from simulation.ledger import Ledger
+from simulation.scheduler import Actor, Scheduler
+from simulation.setup import CLUSTER
+from simulation.wiring import DOCUMENT
+
+TABLES = {
+    "ContainersTable": "containers",
+    "StatusLogsTable": "status-logs",
+    "AccessTable": "access",
+    "IdempotencyTable": "idempotency",
+}
+
+
+@cache
+def _stack() -> template.Stack:
+    return template.load()
+
+
+@cache
+def table_properties() -> dict[str, Any]:
+    """The tables' keys and indexes, as the template declares them."""
+    return {name: _stack().tables[logical_id] for logical_id, name in TABLES.items()}
+
+
+@cache
+def _document() -> dict[str, Any]:
+    (properties,) = _stack().of_type("AWS::SSM::Document").values()
+    content: dict[str, Any] = properties["Content"]
+    return content
+
+
+class Cloud:
+    """Answers the requests of actors, and tells the ledger of their effects."""
+
+    _seed: str
+    _chances: random.Random
+    waiting: int  # how many calls of `later` are still to come
+    hostility: Hostility
+    scheduler: Scheduler
+    faults: Faults
+    ledger: Ledger
+    stats: Counter[str]
+    odd: dict[str, Reached]  # what reading the item of such an id counts as
+    ssm_down_until: datetime | None = None
+    moved: set[str]  # ids of containers that have left their project
+
+    def _build_aws(self) -> None:
+        settings = self.hostility
+        self.dynamodb = DynamoDb(table_properties(), lambda: self.scheduler.now, self._lag, self._written)
+        self.dynamodb.refused = self._history_is_full
+        self.catalog = StaticCatalog()
+        self.catalog.add_cluster(CLUSTER)
+        self.ecs = Effects(
+            self.catalog,
+            lambda: self.scheduler.now,
+            run_delay=settings.run_delay,
+            stop_delay=settings.stop_delay,
+            rng=self.rng("ecs"),
+        )
+        self.ecs.changed = self.ledger.effects.changed
+        self.hostile_ecs = HostileEcs(
+            self.ecs, settings, lambda: self.scheduler.now, self.rng("hostile ecs"), self.reached, self._notes_absence
+        )
+        self.plans = CommandPlans(settings, self.rng("commands"), self.reached)
+        self.ssm = CommandSimulation(
+            self.ecs,
+            lambda name, _: _document() if name == DOCUMENT else None,
+            lambda: self.scheduler.now,
+            command_delay=settings.command_delay,
+            rng=self.rng("ssm"),
+            plan=self.plans,
+        )
+
+    def rng(self, name: str) -> random.Random:
+        """A stream of draws of its own."""
+        return random.Random(f"{self._seed}/{name}")
+
+    def reached(self, what: Reached) -> None:
+        """Count a hostile behaviour that the code under test has just received."""
+        self.stats[f"reached: {what}"] += 1
+
+    def later(self, seconds: float, function: Callable[[], Any]) -> None:
+        """Call the function so many seconds from now. The run does not end before."""
+        self.waiting += 1
+
+        def run() -> None:
+            self.waiting -= 1
+            function()
+
+        self.scheduler.at(self.scheduler.now + timedelta(seconds=seconds), run)
+
+    # --- answers ---------------------------------------------------------------------------------------------------
+
+    def _handle(self, actor: Actor, service: str, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        if service == "dynamodb":
+            return self._handle_dynamodb(actor, operation, parameters)
+        if service == "ssm":
+            if self.faults.on and self.ssm_down_until is not None and self.scheduler.now < self.ssm_down_until:
+                raise AwsError("InternalServerError", "Service Unavailable", 500)
+            answer = self.ssm.handle(operation, parameters)
+            if operation == "SendCommand":
+                # Both versions name the operation first, then the container.
+                operation_id, container_id = re.findall(r"[0-9a-f]{24}", parameters["Comment"])
+                self.ledger.effects.commanded(container_id, parameters["Parameters"]["action"][0], operation_id)
+            return answer
+        task = self.ecs._tasks.get(str(parameters.get("task"))) if operation == "StopTask" else None
+        runs = task is not None and task.desired_status == "RUNNING"
+        answer = self.hostile_ecs.handle(actor, operation, parameters)
+        if operation == "RunTask":
+            self.ledger.ran(answer["tasks"], parameters.get("clientToken"))
+        elif task is not None and runs:
+            self.ledger.effects.stopped(task, str(parameters.get("reason", "")))
+        return answer
+
+    def _handle_dynamodb(self, actor: Actor, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        keys: list[dict[str, Any]] = []
+        if operation == "GetItem":
+            keys = [parameters["Key"]]
+        elif operation == "BatchGetItem":
+            keys = [key for wanted in parameters["RequestItems"].values() for key in wanted["Keys"]]
+        for key in keys:
+            name = key.get("id", {}).get("S", "")
+            if name in self.odd:
+                self.reached(self.odd[name])
+            if name in self.moved and actor.name.startswith("schedule"):
+                self.reached(Reached.PROJECT_LEFT)
+        return self.dynamodb.handle(operation, parameters)
+
+    def _written(self, table: str, before: Item | None, after: Item | None) -> None:
+        self.ledger.written(table, before, after)
+
+    def _notes_absence(self, task: SimulatedTask) -> bool:
+        container = self.ledger.containers.get(task.started_by or "", {})
+        noted = (container.get("operation") or {}).get("absent") or {}
+        return bool(container.get("absent_since")) or task.arn in noted
+
+    def _history_is_full(self, container_id: str) -> None:
+        self.ledger.full.add(container_id)
+        self.reached(Reached.HISTORY_FULL)
+
+    def _lag(self) -> int:
+        return self._chances.randint(0, self.hostility.index_lag) if self.faults.on else 0

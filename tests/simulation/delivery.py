@@ -1,0 +1,74 @@
+"""How EventBridge and Lambda deliver events: at least once and in any order; some runs break even that."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from simulation.hostility import Reached
+
+if TYPE_CHECKING:
+    from simulation.world import World
+
+_HOUR = 3600.0
+
+
+class Delivery:
+    """Delivers AWS's events to the code under test. While `down` is set no function runs."""
+
+    def __init__(self, world: "World") -> None:
+        self.world = world
+        self.down = False
+        rng = self._rng = world.rng("delivery")
+        # How many of the events come minutes late in any run.
+        self._slow = rng.choice((0.0, 0.0, 0.05, 0.3))
+
+    def deliver(self, event: dict[str, Any]) -> None:
+        """Deliver an event of ECS or Systems Manager."""
+        world, detail = self.world, event["detail"]
+        if event["source"] == "aws.ssm":
+            self.send(f"command {detail['command-id'][-6:]}", lambda: world.commands.apply(detail))
+            return
+        name = f"event {detail['taskArn'][-6:]}v{detail['version']}"
+
+        def arrives() -> Any:
+            if world.hostile_ecs.shown(detail["taskArn"]):
+                world.reached(Reached.EVENT_EARLY)
+            return world.events.apply(detail)
+
+        self.send(name, arrives)
+
+    def send(self, name: str, function: Callable[[], Any], *, may_be_lost: bool = True) -> None:
+        """Invoke a function for an event, once or more often, now or later."""
+        rng, world, settings = self._rng, self.world, self.world.hostility
+        # Draw always, so that one setting does not change what the others draw.
+        lost, twice, late, slow = rng.random(), rng.random(), rng.random(), rng.random()
+        if self.down:
+            if may_be_lost and lost < 0.8:
+                self._is_lost(name)
+                return
+            late = 0.0
+        elif may_be_lost and world.faults.on and lost < settings.events_lost:
+            self._is_lost(name)
+            return
+        for copy in range(2 if twice < settings.events_twice else 1):
+            seconds = rng.choice((0.01, 0.05, 0.3, 1.0)) * rng.uniform(0.5, 1.5)
+            hours = late < settings.events_late or self.down
+            if hours and (world.faults.on or self.down):
+                seconds = rng.uniform(_HOUR, 4 * _HOUR)
+            elif slow < self._slow and world.faults.on:
+                seconds = rng.uniform(1, 200)
+            self._at(seconds, f"{name}'" if copy else name, function, copy=bool(copy), late=hours)
+
+    def _at(self, seconds: float, name: str, function: Callable[[], Any], *, copy: bool, late: bool) -> None:
+        def arrives() -> None:
+            if copy:
+                self.world.reached(Reached.EVENT_TWICE)
+            if late and seconds >= _HOUR:
+                self.world.reached(Reached.EVENT_LATE)
+            self.world.invoke_event(name, function, seconds=30)
+
+        self.world.later(seconds, arrives)
+        self.world.stats["events"] += 1
+
+    def _is_lost(self, name: str) -> None:
+        self.world.note(name, "is lost")
+        self.world.reached(Reached.EVENT_LOST)

@@ -1,0 +1,144 @@
+"""What operations have done in ECS and on hosts, and whether the tables tell of it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+from local.emulator.ecs import SimulatedTask
+from simulation.records import LIVE, Fate, Violation
+from simulation.scheduler import Actor
+
+if TYPE_CHECKING:
+    from simulation.ledger import Ledger
+
+COMMAND_OVER = timedelta(seconds=120)
+"""How long after its SendCommand a command may act: delivery (30 s), execution (20 s), and a hanging Docker."""
+
+_REASON = "Longshore operation "
+_SOON = timedelta(seconds=10)
+
+
+class Sent(NamedTuple):
+    """A command that Systems Manager has accepted."""
+
+    at: datetime
+    container_id: str
+    action: str
+    operation_id: str
+
+
+@dataclass
+class Effects:
+    """The effects of operations, and the check that an operation without a row had none."""
+
+    ledger: "Ledger"
+    sent: list[Sent] = field(default_factory=list)
+    done: dict[str, list[str]] = field(default_factory=dict)  # by operation id, in words
+    mismatched: dict[str, datetime] = field(default_factory=dict)  # since when a container's processes differ from it
+    ended: dict[str, tuple[datetime, Actor | None]] = field(default_factory=dict)  # see check_ends
+
+    # --- what happens ----------------------------------------------------------------------------------------------
+
+    def ran(self, task: SimulatedTask, token: str) -> None:
+        """RunTask has created a task."""
+        owner = self.ledger.owners.get(token, token)
+        if self.ledger.fates.get(owner) is Fate.PENDING:
+            self.done.setdefault(owner, []).append(f"ran the task {task.id[-6:]}")
+
+    def stopped(self, task: SimulatedTask, reason: str) -> None:
+        """StopTask has asked a task to stop that was to run."""
+        if task.arn in self.ledger.strays:
+            return
+        container = self.ledger.containers.get(task.started_by or "", {})
+        named = reason.removeprefix(_REASON) if reason.startswith(_REASON) else None
+        owner = named or (container.get("operation") or {}).get("id")
+        if owner is not None:
+            self._did(owner, f"stopped the task {task.id[-6:]}")
+
+    def commanded(self, container_id: str, action: str, operation_id: str) -> None:
+        """SendCommand was accepted."""
+        self.sent.append(Sent(self.ledger.now, container_id, action, operation_id))
+
+    def changed(self, task: SimulatedTask, action: str) -> None:
+        """A command has changed the processes of a task."""
+        container = self.ledger.containers.get(task.started_by or "", {})
+        step = (container.get("operation") or {}).get("step")
+        wanted = {"pause": ("pause",), "unpause": ("unpause", "stop"), "kill": ("kill",)}[action]
+        self.ledger.world.stats[f"host: {action}{'' if step in wanted else ', which no pending operation wants'}"] += 1
+        if action != "kill":
+            return
+        senders = {
+            sent.operation_id for sent in self.sent if sent.container_id == task.started_by and sent.action == action
+        }
+        # Which of several equal commands it was is not known.
+        if len(senders) == 1:
+            self._did(senders.pop(), f"killed the processes of the task {task.id[-6:]}")
+
+    def _did(self, operation_id: str, what: str) -> None:
+        self.done.setdefault(operation_id, []).append(what)
+        if self.ledger.fates.get(operation_id) is Fate.ABANDONED and self.ledger.strict:
+            self.check_abandoned(operation_id)
+
+    # --- checks ----------------------------------------------------------------------------------------------------
+
+    def check_abandoned(self, operation_id: str) -> None:
+        """Raise Violation if an operation that ended without a row had an effect."""
+        done = self.done.get(operation_id)
+        full = self.ledger.container_of[operation_id] in self.ledger.full
+        if done and not full and not self.ledger.has_row(operation_id):
+            name = self.ledger.operations[operation_id]["operation"]
+            raise Violation(f"{name} {operation_id} ended without a row as if nothing had happened, but it {done[0]}")
+
+    def check_processes(self) -> None:
+        """Raise Violation if processes are frozen (or not) against their container's status, with nothing to come."""
+        now = self.ledger.now
+        differing = dict(self._differing())
+        for container_id in set(self.mismatched) - set(differing):
+            del self.mismatched[container_id]
+        for container_id, frozen in differing.items():
+            since = self.mismatched.setdefault(container_id, now)
+            last = max((sent.at for sent in self.sent if sent.container_id == container_id), default=since)
+            if now > max(last + COMMAND_OVER, since + _SOON):
+                raise Violation(self.words(container_id, frozen=frozen))
+
+    def check_ends(self) -> None:
+        """Raise Violation if a container runs on although its item already holds the version of its task's end.
+
+        Every event of the end is then ignored as known. Only the function that wrote the version may still write the
+        row of the end.
+        """
+        for container_id, container in self.ledger.containers.items():
+            task = self.ledger.world.ecs._tasks.get(container.get("task_arn") or "")
+            idle = container["status"] in LIVE and "operation" not in container
+            if not idle or task is None or task.live or container["task_version"] < task.version:
+                self.ended.pop(container_id, None)
+                continue
+            since, writer = self.ended.setdefault(container_id, (self.ledger.now, self.ledger.world.scheduler.current))
+            if (writer is None or writer.ended) and self.ledger.now - since > _SOON:
+                raise Violation(
+                    f"the container {container_id[-2:]} says {container['status']}, and its task {task.id[-6:]} has "
+                    "ended: the item holds the version of the end, so that its event is ignored"
+                )
+
+    def _differing(self) -> Iterator[tuple[str, bool]]:
+        for container_id, container in self.ledger.containers.items():
+            if container["status"] not in ("running", "paused") or "operation" in container:
+                continue
+            task = self.ledger.world.ecs._tasks.get(container.get("task_arn") or "")
+            if task is None or task.desired_status != "RUNNING":
+                continue
+            paused = {process.paused for process in task.containers if process.running}
+            if paused and paused != {container["status"] == "paused"}:
+                yield container_id, any(paused)
+
+    def words(self, container_id: str, *, frozen: bool) -> str:
+        """Describe processes that are not as their container says."""
+        sent = [sent for sent in self.sent if sent.container_id == container_id]
+        last = "no command was ever sent"
+        if sent:
+            ago = round((self.ledger.now - sent[-1].at).total_seconds())
+            last = f"the last command was {sent[-1].action} of operation {sent[-1].operation_id}, {ago} s ago"
+        status = self.ledger.containers[container_id]["status"]
+        state = "frozen" if frozen else "not frozen"
+        return f"the container {container_id[-2:]} says {status}, but its processes are {state}; {last}"

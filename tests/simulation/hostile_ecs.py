@@ -1,0 +1,271 @@
+"""What ECS answers when it is as inconsistent and as scarce as its documentation allows.
+
+Source: "Ensuring idempotency" and the pages of RunTask, StopTask and DescribeTasks in the ECS API reference. RunTask's
+page advises to retry DescribeTasks for up to five minutes.
+
+What the engine under test may rely on, and the model therefore keeps:
+- A task is visible five minutes after its RunTask at the latest, and 25 seconds after ECS has first shown it (by
+  DescribeTasks, StopTask, ListTasks or an event).
+- An older task disappears for less than 25 seconds at a time, from DescribeTasks, StopTask or both. It disappears again
+  only when it has been seen since, at least 60 seconds later, and when the item of its container no longer notes the
+  earlier absence.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from local.emulator.ecs import Cluster, SimulatedTask, TaskSimulation
+from local.emulator.errors import AwsError
+from simulation.hostility import Hostility, Reached
+from simulation.scheduler import Actor
+
+_LONGEST_UNSEEN = 300.0  # seconds after RunTask
+_LONGEST_FLICKER = 25.0  # seconds
+_BETWEEN_FLICKERS = 60.0  # seconds
+_VIEWS = ("StopTask", "DescribeTasks", "ListTasks")
+_QUOTAS = {"RunTask": "run", "StopTask": "run", "DescribeTasks": "look", "ListTasks": "look"}
+
+
+@dataclass
+class _Sight:
+    """What is visible of one task. `hidden_until` holds an entry per request that does not know the task yet."""
+
+    hidden_until: dict[str, datetime] = field(default_factory=dict)
+    flicker_of: tuple[str, ...] = ()
+    flicker_until: datetime | None = None
+    may_flicker_from: datetime | None = None  # None: never shown so far
+    seen_by: Actor | None = None  # who saw the task last after a flicker
+
+
+class Effects(TaskSimulation):
+    """The simulated tasks, reporting what commands change on hosts."""
+
+    changed: Callable[[SimulatedTask, str], None] = lambda *_: None
+
+    def host_command(self, *arguments: Any, **named: Any) -> Any:
+        """As `HostCommands.host_command`. `changed` is told of each task and what was done to its processes."""
+        before = {arn: _state(task) for arn, task in self._tasks.items()}
+        result = super().host_command(*arguments, **named)
+        for arn, state in before.items():
+            task = self._tasks.get(arn)
+            if task is not None and (now := _state(task)) != state:
+                if now[0] < state[0]:
+                    self.changed(task, "kill")
+                elif now[1] != state[1]:
+                    self.changed(task, "pause" if now[1] > state[1] else "unpause")
+        return result
+
+
+def _state(task: SimulatedTask) -> tuple[int, int]:
+    """How many processes run, and how many of them are paused."""
+    running = [process for process in task.containers if process.running]
+    return len(running), sum(process.paused for process in running)
+
+
+class HostileEcs:
+    """Answers requests from the simulated tasks, hiding tasks and throttling as the run's settings say.
+
+    Args:
+        tasks: The simulated tasks.
+        hostility: The run's settings.
+        now: The virtual time.
+        rng: The source of randomness.
+        reached: Counts a behaviour that the code under test receives.
+        notes_absence: Whether a container's item still notes that a task could not be found.
+    """
+
+    def __init__(
+        self,
+        tasks: TaskSimulation,
+        hostility: Hostility,
+        now: Callable[[], datetime],
+        rng: random.Random,
+        reached: Callable[[Reached], None],
+        notes_absence: Callable[[SimulatedTask], bool] = lambda _: False,
+    ) -> None:
+        self._tasks = tasks
+        self._hostility = hostility
+        self._now = now
+        self._rng = rng
+        self._reached = reached
+        self._notes_absence = notes_absence
+        self._sights: dict[str, _Sight] = {}
+        self._buckets: dict[str, tuple[datetime, float]] = {}
+        self._used: set[str] = set()  # client tokens
+        self._last_token: dict[str, str] = {}  # by startedBy
+        self._failed: set[str] = set()  # client tokens whose RunTask was answered with failures
+        self.on = True
+        self.unlisted: set[str] = set()  # ARNs of tasks that a ListTasks did not list
+
+    def handle(self, actor: Actor, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        """Answer a request of the ECS API. Raises AwsError."""
+        if operation == "DescribeContainerInstances":
+            return self._describe_instances(parameters)
+        self._throttle(operation)
+        match operation:
+            case "RunTask":
+                return self._run(parameters)
+            case "StopTask":
+                return self._stop(actor, parameters)
+            case "DescribeTasks":
+                return self._describe(actor, parameters)
+            case "ListTasks":
+                return self._list(parameters)
+        return self._tasks.handle(operation, parameters)
+
+    def shown(self, arn: str) -> bool:
+        """Note that an event shows the task. Returns whether ECS does not answer for it yet."""
+        task, sight = self._tasks._tasks.get(arn), self._sights.get(arn)
+        if task is None or sight is None:
+            return False
+        early = self.on and any(until > self._now() for until in sight.hidden_until.values())
+        self._seen(sight)
+        return early
+
+    def expired(self, token: str, cluster: Cluster) -> bool:
+        """Whether ECS has forgotten a client token that was used."""
+        known = self._tasks._tokens.get((cluster.arn, token))
+        if token not in self._used:
+            return False
+        if known is None:
+            return True
+        old = self._now() - known.used_at >= timedelta(hours=24)
+        return old or bool(known.task_arns and not any(arn in self._tasks._tasks for arn in known.task_arns))
+
+    # --- requests --------------------------------------------------------------------------------------------------
+
+    def _throttle(self, operation: str) -> None:
+        quota = _QUOTAS.get(operation)
+        rate, burst = self._hostility.quota, self._hostility.quota_burst
+        if not self.on or not rate or quota is None:
+            return
+        now = self._now()
+        filled, left = self._buckets.get(quota, (now, float(burst)))
+        left = min(burst, left + rate * (now - filled).total_seconds())
+        self._buckets[quota] = (now, max(left - 1, 0.0) if left >= 1 else left)
+        if left < 1:
+            self._reached(Reached.THROTTLED)
+            raise AwsError("ThrottlingException", "Rate exceeded")
+
+    def _run(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        token = str(parameters.get("clientToken") or "")
+        cluster = self._tasks._cluster(parameters, "us-east-1")
+        if self.expired(token, cluster):
+            self._reached(Reached.TOKEN_EXPIRED)
+        try:
+            answer = self._tasks.handle("RunTask", parameters)
+        except AwsError as error:
+            if error.code == "ConflictException":
+                self._reached(Reached.TOKEN_CONFLICT)
+            raise
+        self._used.add(token)
+        self._last_token[str(parameters.get("startedBy"))] = token
+        if answer["failures"] and not answer["tasks"]:
+            if token in self._failed:
+                remembered = self._hostility.failures_remembered
+                self._reached(Reached.FAILURE_REPEATED if remembered else Reached.FAILURE_FORGOTTEN)
+            self._failed.add(token)
+            if not self._hostility.failures_remembered:
+                self._tasks._tokens.pop((cluster.arn, token), None)
+        elif token in self._failed and not self._hostility.failures_remembered:
+            self._reached(Reached.FAILURE_FORGOTTEN)
+        for told in answer["tasks"]:
+            if told["taskArn"] not in self._sights:
+                self._sights[told["taskArn"]] = self._new_sight()
+        return answer
+
+    def _new_sight(self) -> _Sight:
+        most = (self._hostility.stop_unknown, self._hostility.missing, self._hostility.unlisted)
+        hidden = {}
+        for view, longest in zip(_VIEWS, most, strict=True):
+            if longest:
+                # Mostly a few seconds; lists, which are read rarely, lag longer.
+                short = view != "ListTasks" and self._rng.random() < 0.6
+                drawn = self._rng.uniform(0, min(longest, 5.0) if short else longest)
+                hidden[view] = self._now() + timedelta(seconds=min(drawn, _LONGEST_UNSEEN))
+        return _Sight(hidden)
+
+    def _stop(self, actor: Actor, parameters: dict[str, Any]) -> dict[str, Any]:
+        arn = str(parameters["task"])
+        if self._is_hidden(actor, arn, "StopTask"):
+            raise AwsError("InvalidParameterException", "The referenced task was not found.")
+        return self._tasks.handle("StopTask", parameters)
+
+    def _describe(self, actor: Actor, parameters: dict[str, Any]) -> dict[str, Any]:
+        answer = self._tasks.handle("DescribeTasks", parameters)
+        hidden = [t["taskArn"] for t in answer["tasks"] if self._is_hidden(actor, t["taskArn"], "DescribeTasks")]
+        answer["tasks"] = [told for told in answer["tasks"] if told["taskArn"] not in hidden]
+        answer["failures"] += [{"arn": arn, "reason": "MISSING"} for arn in hidden]
+        return answer
+
+    def _list(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        answer = self._tasks.handle("ListTasks", parameters)
+        token = self._last_token.get(str(parameters.get("startedBy")), "")
+        if self.expired(token, self._tasks._cluster(parameters, "us-east-1")):
+            # The engine looks for the task of a token that it can no longer use.
+            self._reached(Reached.TOKEN_EXPIRED)
+        hidden = [arn for arn in answer["taskArns"] if self._is_hidden(None, arn, "ListTasks")]
+        self.unlisted.update(hidden)
+        answer["taskArns"] = [arn for arn in answer["taskArns"] if arn not in hidden]
+        return answer
+
+    def _describe_instances(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        instances = {instance.arn: instance for instance in self._tasks.instances()}
+        found = [instances[arn] for arn in parameters["containerInstances"] if arn in instances]
+        return {"containerInstances": [{"ec2InstanceId": instance.ec2_instance_id} for instance in found]}
+
+    # --- what is visible -------------------------------------------------------------------------------------------
+
+    def _is_hidden(self, actor: Actor | None, arn: str, view: str) -> bool:
+        task = self._tasks._tasks.get(arn)
+        if task is None or not self.on:
+            return False
+        # A task that was there before the run has been shown.
+        sight = self._sights.setdefault(arn, _Sight(may_flicker_from=task.created_at))
+        now = self._now()
+        until = sight.hidden_until.get(view)
+        if until is not None and now < until:
+            self._reached(
+                {
+                    "StopTask": Reached.STOP_UNKNOWN_NEW,
+                    "DescribeTasks": Reached.MISSING_NEW,
+                    "ListTasks": Reached.UNLISTED,
+                }[view]
+            )
+            return True
+        if view != "ListTasks" and self._flickers(task, sight, view, now):
+            sight.seen_by = None
+            stops = view == "StopTask"
+            self._reached(Reached.STOP_UNKNOWN_FLICKER if stops else Reached.MISSING_FLICKER)
+            return True
+        self._seen(sight, actor)
+        return False
+
+    def _seen(self, sight: _Sight, actor: Actor | None = None) -> None:
+        now = self._now()
+        soon = now + timedelta(seconds=self._rng.uniform(0, _LONGEST_FLICKER))
+        sight.hidden_until = {view: min(until, soon) for view, until in sight.hidden_until.items() if until > now}
+        if sight.may_flicker_from is None:
+            sight.may_flicker_from = now + timedelta(seconds=_BETWEEN_FLICKERS)
+        if actor is not None:
+            sight.seen_by = actor
+
+    def _flickers(self, task: SimulatedTask, sight: _Sight, view: str, now: datetime) -> bool:
+        if sight.flicker_until is not None and now < sight.flicker_until:
+            return view in sight.flicker_of
+        rates = {"StopTask": self._hostility.stop_flickers, "DescribeTasks": self._hostility.missing_flickers}
+        if sight.may_flicker_from is None or now < sight.may_flicker_from or self._rng.random() >= rates[view]:
+            return False
+        if sight.flicker_until is not None and not self._may_flicker_again(task, sight):
+            return False
+        both = self._rng.random() < 0.5
+        sight.flicker_of = tuple(name for name, rate in rates.items() if rate and (name == view or both))
+        sight.flicker_until = now + timedelta(seconds=self._rng.uniform(0.1, _LONGEST_FLICKER))
+        sight.may_flicker_from = sight.flicker_until + timedelta(seconds=_BETWEEN_FLICKERS)
+        return True
+
+    def _may_flicker_again(self, task: SimulatedTask, sight: _Sight) -> bool:
+        return sight.seen_by is not None and not self._notes_absence(task)

@@ -1,0 +1,284 @@
+"""What is known of operations and tasks from outside of the code under test, and what must hold at every moment."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from longshore.attributes import deserialize_item
+from longshore.lifecycle import LaunchType, Operation, Refused, Status, decide
+
+from local.emulator.ecs import SimulatedTask
+from simulation.dynamodb import Item
+from simulation.effects import Effects
+from simulation.records import LIVE, Asked, Fate, State, Violation, told
+
+if TYPE_CHECKING:
+    from simulation.world import World
+
+_SKEW = timedelta(seconds=2)  # more than clocks differ by
+_SHORTEST_TRIES = timedelta(minutes=9.5)  # ten minutes, but for the differences of clocks
+_LATEST_SCHEDULE = timedelta(minutes=75)  # an hour, and the longest that a function may stall
+
+
+@dataclass
+class Ledger:
+    """Follows every write and every effect, and raises Violation at the first that must not be."""
+
+    world: "World"
+    fates: dict[str, Fate] = field(default_factory=dict)
+    operations: dict[str, dict[str, Any]] = field(default_factory=dict)  # as they were claimed, by id
+    container_of: dict[str, str] = field(default_factory=dict)  # container by operation id
+    owners: dict[str, str] = field(default_factory=dict)  # operation id by client token
+    tokens: dict[str, str | None] = field(default_factory=dict)  # clientToken by task ARN
+    strays: set[str] = field(default_factory=set)  # task ARNs
+    rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # by container, in the order of their writing
+    containers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    states: dict[str, list[State]] = field(default_factory=dict)  # by container, one per write that changed it
+    scheduled: dict[str, tuple[datetime, str | None]] = field(default_factory=dict)  # time and project by request id
+    without_tasks: set[str] = field(default_factory=set)  # ids of containers whose cluster does not exist
+    full: set[str] = field(default_factory=set)  # ids of containers whose history has been full
+    changes: int = 0  # writes to containers
+    _dirty: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.effects = Effects(self)
+
+    @property
+    def strict(self) -> bool:
+        """Whether all checks apply. Version 0.1 is known to violate those that were added after it."""
+        return not self.world.hostility.first_version
+
+    @property
+    def now(self) -> datetime:
+        return self.world.scheduler.now
+
+    @staticmethod
+    def plain(item: Item) -> dict[str, Any]:
+        """An item as Python has it."""
+        return deserialize_item(item)
+
+    # --- what happens ----------------------------------------------------------------------------------------------
+
+    def ran(self, tasks: list[dict[str, Any]], token: str | None) -> None:
+        """RunTask was answered."""
+        for described in tasks:
+            arn = described["taskArn"]
+            if arn in self.tokens:
+                continue
+            self.tokens[arn] = token
+            if self.fates.get(self.owners.get(token or "", token or ""), Fate.PENDING) is not Fate.PENDING:
+                self.strays.add(arn)
+                self.world.stats["strays"] += 1
+            else:
+                self.effects.ran(self.world.ecs._tasks[arn], token or "")
+
+    def written(self, table: str, before: Item | None, after: Item | None) -> None:
+        """A write took effect."""
+        if table == "status-logs":
+            assert after is not None
+            if before is not None:
+                raise Violation("a row of history was overwritten")
+            row = deserialize_item(after)
+            self.rows.setdefault(row["container_id"], []).append(row)
+            self._dirty.add(row["container_id"])
+            self._check_row(row)
+        elif table == "idempotency":
+            self._check_kept(before, after)
+        elif table == "containers":
+            assert after is not None
+            self.changes += 1
+            old, new = self.containers.get(after["id"]["S"], {}), deserialize_item(after)
+            self.containers[new["id"]] = new
+            self._dirty.add(new["id"])
+            self.states.setdefault(new["id"], []).append(State(self.now, new["status"], new.get("operation")))
+            self._follow(old, new)
+            self._check_task_of(old, new)
+
+    def _follow(self, old: dict[str, Any], new: dict[str, Any]) -> None:
+        """Note what became of the operation that was pending."""
+        was, now = old.get("operation"), new.get("operation")
+        if now is not None:
+            for name, value in now.items():
+                if "token" in name and isinstance(value, str):
+                    self.owners[value] = now["id"]
+        if now is not None and now["id"] not in self.fates:
+            self.fates[now["id"]] = Fate.PENDING
+            self.operations[now["id"]] = now
+            self.container_of[now["id"]] = new["id"]
+            self._check_claim(old, new, now)
+        if was is None or (now is not None and now["id"] == was["id"]):
+            return
+        if now is not None:
+            fate = Fate.SUPERSEDED
+        elif new["status"] == Status.EXPIRED:
+            fate = Fate.EXPIRED
+        elif new["log_count"] == old["log_count"]:
+            fate = Fate.ABANDONED
+        else:
+            fate = Fate.FAILED if new["status"] == Status.FAILED else Fate.COMMITTED
+        self.fates[was["id"]] = fate
+        self.world.stats[f"operation {fate}"] += 1
+        if fate is Fate.ABANDONED and self.strict:
+            self.effects.check_abandoned(was["id"])
+            self.world.answers.check_promises(was["id"])
+
+    def has_row(self, operation_id: str) -> bool:
+        """Whether a row tells of the operation."""
+        rows = self.rows.get(self.container_of.get(operation_id, ""), [])
+        return any((row.get("metadata") or {}).get("operation_id") == operation_id for row in rows)
+
+    # --- at each write ---------------------------------------------------------------------------------------------
+
+    def _check_claim(self, old: dict[str, Any], new: dict[str, Any], claimed: dict[str, Any]) -> None:
+        """An operation begins only where the table of transitions allows it, and a schedule not against a user."""
+        if not old:
+            return
+        pending = old.get("operation")
+        verdict = decide(
+            Status(old["status"]),
+            Operation(claimed["operation"]),
+            Operation(pending["operation"]) if pending else None,
+            LaunchType(old["runtime"]["launch_type"]),
+        )
+        name = f"{claimed['operation']} {claimed['id']}"
+        if isinstance(verdict, Refused):
+            state = old["status"] + (f" with {pending['operation']} pending" if pending else "")
+            raise Violation(f"{name} was begun on a container that was {state}: {verdict.message}")
+        if self.strict and claimed.get("triggered_by") == "schedule" and claimed.get("request_id") in self.scheduled:
+            _check_schedule(self, new, claimed, name)
+
+    def _check_kept(self, before: Item | None, after: Item | None) -> None:
+        """An answer that an Idempotency-Key keeps is never replaced by another."""
+        kept = (before or {}).get("answer")
+        if kept is None:
+            return
+        if after is None:
+            self.world.remark("a kept answer was deleted")
+        elif after.get("answer") != kept and float((before or {})["expires_at"]["N"]) > self.now.timestamp() + 2:
+            was, now = (
+                deserialize_item({"answer": kept})["answer"],
+                deserialize_item({"answer": after.get("answer", {"NULL": True})})["answer"],
+            )
+            raise Violation(f"the kept answer {told(was)} was replaced by {told(now)}")
+
+    def _check_task_of(self, old: dict[str, Any], new: dict[str, Any]) -> None:
+        """What is written of the container's task has to be true, and has to be news."""
+        if not old or old["log_count"] == new["log_count"]:
+            return
+        task = self.world.ecs._tasks.get(new.get("task_arn") or "")
+        if new["status"] == Status.STOPPED:
+            if task is not None and task.live:
+                raise Violation(f"stopped is written, and the container's task {task.id[-6:]} is {task.last_status}")
+            for other in self._wanted(new["id"]):
+                if self.strict and not self.is_stray(other):
+                    raise Violation(f"stopped is written, and a task lives: {other.id[-6:]} ({self.story(other)})")
+        if new["status"] == Status.RUNNING and old["status"] not in LIVE:
+            if task is not None and task.started_at is None:
+                raise Violation(f"running is written, and the task {task.id[-6:]} has never run")
+            if task is not None and not task.live and old.get("task_arn") == task.arn:
+                known = old["task_version"] >= task.version
+                if known:
+                    raise Violation(f"running is written of the task {task.id[-6:]}, whose end is known")
+
+    def _check_row(self, row: dict[str, Any]) -> None:
+        """A row of an operation is written while it is pending; a row of an exit only when the task has ended."""
+        states = self.states.get(row["container_id"], [])
+        if len(states) < 2 or not self.strict:
+            return
+        metadata = row.get("metadata") or {}
+        pending, owner = states[-2].operation, metadata.get("operation_id")
+        if owner is not None and (pending is None or pending["id"] != owner):
+            raise Violation(f"a row of the operation {owner} was written when it was not pending")
+        task = self.world.ecs._tasks.get(self.containers[row["container_id"]].get("task_arn") or "")
+        if row["to_status"] == Status.FAILED and owner is not None and pending is not None and task is not None:
+            self._check_giving_up(pending, task)
+        gone = row["to_status"] in (Status.FAILED, Status.STOPPED) and owner is None
+        if gone and task is not None and task.live:
+            reason = metadata.get("reason")
+            raise Violation(
+                f"the row {row['to_status']} says that the task {task.id[-6:]} has ended ({reason}), and it is "
+                f"{task.last_status}"
+            )
+
+    def _check_giving_up(self, pending: dict[str, Any], task: SimulatedTask) -> None:
+        """An operation on a healthy task is not given up before ten minutes have passed."""
+        lasted = self.now - datetime.fromisoformat(pending["started_at"])
+        healthy = task.last_status == task.desired_status == "RUNNING"
+        if healthy and lasted < _SHORTEST_TRIES:
+            raise Violation(
+                f"{pending['operation']} {pending['id']} was given up after {round(lasted.total_seconds())} s: the row "
+                f"says failed, and the task {task.id[-6:]} is RUNNING"
+            )
+
+    # --- at every moment -------------------------------------------------------------------------------------------
+
+    def check(self, *, tasks_changed: bool) -> None:
+        """Raise Violation unless everything holds that must hold at this very moment."""
+        if self.strict:
+            self.effects.check_processes()
+            self.effects.check_ends()
+        if not self._dirty and not tasks_changed:
+            return
+        for container_id in sorted(self._dirty):
+            container, rows = self.containers[container_id], self.rows.get(container_id, [])
+            if container["log_count"] != len(rows):
+                raise Violation(f"log_count is {container['log_count']}, and there are {len(rows)} rows")
+            # A full history takes no row, but the change is made.
+            full = container_id in self.full and container.get("history_full")
+            if rows and rows[-1]["to_status"] != container["status"] and not full:
+                raise Violation(f"the status is {container['status']}, and the last row says {rows[-1]['to_status']}")
+        self._dirty.clear()
+        for container_id in self.containers:
+            tasks = list(self._wanted(container_id))
+            if len(tasks) > 1:
+                own = [task for task in tasks if not self.is_stray(task)]
+                self.world.stats["moments with a stray"] += len(own) < len(tasks)
+                if len(own) > 1:
+                    words = ", ".join(f"{task.arn[-6:]} ({self.story(task)})" for task in own)
+                    raise Violation(f"{len(own)} live tasks of one container: {words}")
+
+    def _wanted(self, container_id: str) -> Iterator[SimulatedTask]:
+        """The container's live tasks that were not asked to stop."""
+        for task in self.world.ecs._tasks.values():
+            if task.started_by == container_id and task.live and task.desired_status == "RUNNING":
+                yield task
+
+    def is_stray(self, task: SimulatedTask) -> bool:
+        """Whether the task came when its operation had ended, or was not listed to the one that superseded it."""
+        token = self.tokens.get(task.arn) or ""
+        superseded = self.fates.get(self.owners.get(token, token)) is Fate.SUPERSEDED
+        return task.arn in self.strays or (superseded and task.arn in self.world.hostile_ecs.unlisted)
+
+    def story(self, task: SimulatedTask) -> str:
+        """Where a task comes from, in a few words."""
+        token = self.tokens.get(task.arn) or ""
+        owner = self.owners.get(token, token)
+        return f"{task.last_status}, of operation {owner}, {self.fates.get(owner, 'unknown')}"
+
+    def pending(self) -> list[str]:
+        """The containers on which an operation is pending."""
+        return sorted(name for name, container in self.containers.items() if "operation" in container)
+
+    def answered(self, one: Asked, asked: list[Asked]) -> None:
+        """Check an answer at the moment at which it is given."""
+        self.world.answers.answered(one, asked)
+
+
+def _check_schedule(ledger: Ledger, container: dict[str, Any], claimed: dict[str, Any], name: str) -> None:
+    """A scheduled stop is neither very late nor against a later request of a user."""
+    time, project = ledger.scheduled[claimed["request_id"]]
+    late = round((ledger.now - time).total_seconds() / 60)
+    if ledger.now - time > _LATEST_SCHEDULE:
+        raise Violation(f"{name} was begun for a schedule that was due {late} minutes before")
+    if project is not None and container["project_id"] != project:
+        raise Violation(f"{name} was begun on a container that had left the schedule's project")
+    for operation_id, other in ledger.operations.items():
+        if ledger.container_of[operation_id] != container["id"] or other.get("triggered_by") != "user":
+            continue
+        asked_at = datetime.fromisoformat(other["started_at"])
+        if asked_at > time + _SKEW and ledger.fates[operation_id] is not Fate.ABANDONED:
+            raise Violation(
+                f"{name} of a schedule that was due {late} minutes before was begun, although a user has asked for "
+                f"{other['operation']} {operation_id} since"
+            )

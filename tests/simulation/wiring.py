@@ -1,0 +1,95 @@
+"""The library, wired to the run's clients."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from importlib import import_module
+from typing import Any
+
+from longshore.clock import Clock
+
+from simulation.aws import clients
+
+DOCUMENT = "host-command"
+
+
+@dataclass(frozen=True)
+class Library:
+    """What the functions of a stack call. The types are those of the version that is wired."""
+
+    package: str
+    store: Any
+    operations: Any
+    reader: Any
+    events: Any
+    commands: Any
+    servers: Any
+    schedules: Any
+    recovery: Any
+    drift: Any
+
+
+def current(clock: Clock, wait: timedelta, enough_time: Callable[[], bool]) -> Library:
+    """Wire the library of this version."""
+    dynamodb, ecs_client, ssm = clients().dynamodb, clients().ecs, clients().ssm
+    part = _parts("longshore")
+    store = part("store").Store(
+        dynamodb, containers="containers", status_logs="status-logs", idempotency="idempotency", clock=clock
+    )
+    access = part("access").Access(dynamodb, "access")
+    ecs = part("ecs").Ecs(ecs_client)
+    hosts = part("hosts").HostCommands(lambda: ssm, ecs, DOCUMENT, clock)
+    driver = part("driver").Driver(store, part("steps").Steps(ecs, hosts, clock), clock)
+    recorder = part("recorder").Recorder(store, clock)
+    operations = part("operations").Operations(store, access, driver, clock, wait)
+    observed, sweeps = part("observed"), part("sweeps")
+    events = observed.TaskEvents(store, driver, recorder, ecs)
+    drift = sweeps.Drift(store, recorder, events, ecs, clock, enough_time)
+    return Library(
+        package="longshore",
+        store=store,
+        operations=operations,
+        reader=part("reader").Reader(store, access),
+        events=events,
+        commands=observed.CommandEvents(store, driver, hosts),
+        servers=observed.Servers(store, clock),
+        schedules=part("schedules").ScheduledStops(store, operations, map),
+        recovery=sweeps.Recovery(store, driver, clock, map, enough_time, look_again=drift.look_again),
+        drift=drift,
+    )
+
+
+def first_version(package: str, clock: Clock, wait: timedelta, enough_time: Callable[[], bool]) -> Library:
+    """Wire the library of version 0.1, which is imported under the package's name."""
+    dynamodb, ecs_client, ssm = clients().dynamodb, clients().ecs, clients().ssm
+    part = _parts(package)
+    store = part("store").Store(
+        dynamodb, containers="containers", status_logs="status-logs", idempotency="idempotency", clock=clock
+    )
+    access = part("access").Access(dynamodb, "access")
+    ecs = part("ecs").Ecs(ecs_client)
+    freezer = part("freezer").Freezer(lambda: ssm, ecs, DOCUMENT, clock)
+    operations = part("operations").Operations(store, access, part("steps").Steps(ecs, freezer, clock), clock, wait)
+    observed, sweeps = part("observed"), part("sweeps")
+    events = observed.TaskEvents(store, operations, ecs)
+    return Library(
+        package=package,
+        store=store,
+        operations=operations,
+        reader=part("reader").Reader(store, access),
+        events=events,
+        commands=observed.CommandEvents(store, operations, freezer),
+        servers=observed.Servers(store, clock),
+        schedules=part("schedules").ScheduledStops(store, operations, map),
+        recovery=sweeps.Recovery(store, operations, clock, map, enough_time),
+        drift=sweeps.Drift(store, operations, events, ecs, clock, enough_time),
+    )
+
+
+def _parts(package: str) -> Callable[[str], Any]:
+    return lambda name: import_module(f"{package}.{name}")
+
+
+def one_after_the_other(first: Callable[[], Any], second: Callable[[], Any]) -> tuple[Any, Any]:
+    """Take the place of `longshore.concurrency.together`: the scheduler needs one thread."""
+    return first(), second()
