@@ -1,0 +1,224 @@
+"""The emulated AWS of a test, in memory: one call after the other, on a virtual clock.
+
+A test says what happens to a call: it fails, its reply is lost, it is answered with something else than the truth, or
+something else happens just before or after it.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+from unittest import mock
+
+import longshore.operations
+from botocore.exceptions import ReadTimeoutError
+from simulation.aws import clients
+from simulation.dynamodb import DynamoDb
+
+from local import template
+from local.emulator.ecs import StaticCatalog, TaskSimulation
+from local.emulator.errors import AwsError
+from local.emulator.ssm import CommandSimulation
+
+CLUSTER = "default"
+HOST = "i-0a1b2c3d4e5f60718"
+TABLES = {
+    "ContainersTable": "containers",
+    "StatusLogsTable": "status-logs",
+    "AccessTable": "access",
+    "IdempotencyTable": "idempotency",
+}
+STACK = template.load()
+
+NOT_FOUND = AwsError("InvalidParameterException", "The referenced task was not found.")
+DENIED = AwsError("AccessDeniedException", "User is not authorized to perform this")
+THROTTLED = AwsError("ThrottlingException", "Rate exceeded")
+FAILED = AwsError("ServerException", "Service Unavailable", 500)
+NO_ANSWER = ReadTimeoutError(endpoint_url="https://aws.example/")
+
+
+class Crash(Exception):  # noqa: N818
+    """The process ends here."""
+
+
+class Call(NamedTuple):
+    """One request to AWS."""
+
+    service: str
+    operation: str
+    parameters: dict[str, Any]
+
+
+class Clock:
+    """A clock that only sleeping and the test advance. The emulated AWS follows it."""
+
+    def __init__(self) -> None:
+        self.time = datetime(2025, 1, 15, 10, 30, tzinfo=UTC)
+        self.advanced: Callable[[], None] = lambda: None
+
+    def now(self) -> datetime:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.time += timedelta(milliseconds=max(1, round(seconds * 1000)))
+        self.advanced()
+
+
+class Hook(NamedTuple):
+    """What happens once before or after a call of an operation."""
+
+    operation: str
+    function: Callable[[Call], object]
+    skip: list[int]
+    after: bool
+
+
+Answer = dict[str, Any]
+
+
+class Fault(NamedTuple):
+    """What happens to the next calls of an operation: an error, or another answer than the true one.
+
+    Attributes:
+        operation: Of AWS, like `RunTask`.
+        times: How many calls are left; -1: all.
+        error: What is raised; None when the call is answered.
+        lost: The error comes after the effect.
+        repeats: The reply was lost, and botocore has sent the same request once more.
+        change: Makes the answer of the true one.
+    """
+
+    operation: str
+    times: list[int]
+    error: Exception | None = None
+    lost: bool = False
+    repeats: bool = False
+    change: Callable[[Call, Answer], Answer] | None = None
+
+
+class Aws:
+    """DynamoDB, ECS and Systems Manager. Tasks start in 0.4 seconds and stop in 0.3, commands take 0.1."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.clock.advanced = self._advanced
+        self.calls: list[Call] = []
+        self.events: list[dict[str, Any]] = []
+        self.tick = 0.001  # seconds that a call takes
+        self.history_is_full = False  # no row can be written any more
+        self._faults: list[Fault] = []
+        self._hooks: list[Hook] = []
+        tables = {name: STACK.tables[logical_id] for logical_id, name in TABLES.items()}
+        self.dynamodb = DynamoDb(tables, self.clock.now, lambda: 0, lambda *_: None)
+        self.catalog = StaticCatalog()
+        self.catalog.add_cluster(CLUSTER)
+        self.ecs = TaskSimulation(self.catalog, self.clock.now, run_delay=0.4, stop_delay=0.3)
+        self.ecs.add_instance(CLUSTER, HOST, cpu=1 << 20, memory=1 << 20)
+        (document,) = STACK.of_type("AWS::SSM::Document").values()
+        content: dict[str, Any] = document["Content"]
+        self.ssm = CommandSimulation(self.ecs, lambda *_: content, self.clock.now)
+
+    # --- what the test arranges ------------------------------------------------------------------------------------
+
+    def fail(self, operation: str, error: Exception, *, times: int = 1, lost: bool = False) -> None:
+        """The next calls of an operation fail: with `lost` after their effect. -1: all of them."""
+        self._faults.append(Fault(operation, [times], error, lost))
+
+    def repeat(self, operation: str, *, times: int = 1) -> None:
+        """The replies to the next calls are lost, and botocore sends the same requests once more."""
+        self._faults.append(Fault(operation, [times], repeats=True))
+
+    def change(self, operation: str, change: Callable[[Call, Answer], Answer], *, times: int = -1) -> None:
+        """The next calls are answered with what `change` makes of the true answer."""
+        self._faults.append(Fault(operation, [times], change=change))
+
+    def hide_tasks(self, *, times: int = -1) -> None:
+        """DescribeTasks shows no task, as ECS may for a while."""
+        self.change("DescribeTasks", lambda *_: {"tasks": [], "failures": []}, times=times)
+
+    def heal(self) -> None:
+        """No more faults."""
+        self._faults.clear()
+
+    def before(self, operation: str, hook: Callable[[Call], object], *, skip: int = 0) -> None:
+        """Call the hook once, just before the next call of an operation (after `skip` others)."""
+        self._hooks.append(Hook(operation, hook, [skip], after=False))
+
+    def after(self, operation: str, hook: Callable[[Call], object], *, skip: int = 0) -> None:
+        """Call the hook once, when the next call has had its effect and is not answered yet."""
+        self._hooks.append(Hook(operation, hook, [skip], after=True))
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.clock.sleep(seconds)
+
+    # --- what there is to see --------------------------------------------------------------------------------------
+
+    def count(self, operation: str) -> int:
+        """How often an operation of AWS was called."""
+        return len(self.parameters(operation))
+
+    def parameters(self, operation: str) -> list[dict[str, Any]]:
+        """The parameters of each call of an operation of AWS."""
+        return [call.parameters for call in self.calls if call.operation == operation]
+
+    def commands(self) -> list[dict[str, list[str]]]:
+        """The parameters of each command that was sent to a host."""
+        return [parameters["Parameters"] for parameters in self.parameters("SendCommand")]
+
+    # --- the endpoint of the clients -------------------------------------------------------------------------------
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        clients().endpoint = self
+        with mock.patch.object(longshore.operations, "together", lambda first, second: (first(), second())):
+            yield
+
+    def request(self, service: str, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        """Answer one request, with what the test has arranged for it."""
+        call = Call(service, operation, parameters)
+        self.calls.append(call)
+        self._call_hook(call, after=False)
+        fault = next((f for f in self._faults if f.operation == operation and f.times[0] != 0), Fault(operation, [1]))
+        fault.times[0] -= 1
+        if fault.error is not None and not fault.lost:
+            raise fault.error
+        if self.tick:
+            self.advance(self.tick)
+        answer = self._handle(service, operation, parameters)
+        self._call_hook(call, after=True)
+        if fault.error is not None:
+            raise fault.error
+        if fault.repeats:
+            answer = self._handle(service, operation, parameters)
+        return answer if fault.change is None else fault.change(call, answer)
+
+    def _call_hook(self, call: Call, *, after: bool) -> None:
+        for hook in [hook for hook in self._hooks if (hook.operation, hook.after) == (call.operation, after)][:1]:
+            hook.skip[0] -= 1
+            if hook.skip[0] < 0:
+                self._hooks.remove(hook)
+                hook.function(call)
+
+    def _handle(self, service: str, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        if service == "dynamodb":
+            writes = parameters.get("TransactItems", [])
+            if self.history_is_full and any(w.get("Put", {}).get("TableName") == "status-logs" for w in writes):
+                reasons = [{"Code": "None"}, {"Code": "ItemCollectionSizeLimitExceeded"}]
+                raise AwsError("TransactionCanceledException", "Transaction cancelled", CancellationReasons=reasons)
+            return self.dynamodb.handle(operation, parameters)
+        if service == "ssm":
+            answer = self.ssm.handle(operation, parameters)
+        elif operation == "DescribeContainerInstances":
+            found = [i for i in self.ecs.instances() if i.arn in parameters["containerInstances"]]
+            answer = {"containerInstances": [{"ec2InstanceId": instance.ec2_instance_id} for instance in found]}
+        else:
+            answer = self.ecs.handle(operation, parameters)
+        self._advanced()
+        return answer
+
+    def _advanced(self) -> None:
+        self.ssm.advance(self.clock.now())
+        self.ecs.advance(self.clock.now())
+        self.events += self.ecs.drain_events()
+        self.events += [event for event in self.ssm.drain_events() if event["detail"]["status"] == "Success"]

@@ -1,0 +1,299 @@
+"""When a task that ECS does not show counts as gone."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from longshore.ecs import Task
+
+from engine.aws import DENIED, FAILED, NOT_FOUND, Call
+from engine.stage import Stage
+
+MILLISECOND = timedelta(milliseconds=1)
+LOOKS = timedelta(seconds=30)
+UNSHOWN = timedelta(minutes=5)
+LAST = timedelta(minutes=10)
+NOTED = "arn:aws:ecs:us-east-1:123456789012:task/default/noted"
+
+
+@pytest.fixture
+def container(stage: Stage) -> Iterator[str]:
+    """A container with a task, and a pending operation; time stands still."""
+    container = stage.add("running")
+    stage.claim(container, "stop")
+    stage.tick = 0
+    with stage.open():
+        yield container
+
+
+@pytest.mark.parametrize(
+    ("since_look", "shown", "since_run", "gone"),
+    [
+        # ECS has shown it before: two looks 30 seconds apart.
+        (LOOKS - MILLISECOND, True, timedelta(0), False),
+        (LOOKS, True, timedelta(0), True),
+        (LOOKS + MILLISECOND, True, timedelta(0), True),
+        # Never shown: five minutes since its RunTask as well.
+        (LOOKS, False, UNSHOWN - MILLISECOND, False),
+        (LOOKS, False, UNSHOWN, True),
+        (LOOKS - MILLISECOND, False, UNSHOWN, False),
+        (LAST, False, UNSHOWN - MILLISECOND, False),
+        # It is not known when it was run: as if just now.
+        (LAST, False, None, False),
+        (LOOKS, True, None, True),
+    ],
+)
+def test_the_task_that_the_operation_has_run(
+    stage: Stage, container: str, since_look: timedelta, shown: bool, since_run: timedelta | None, gone: bool
+) -> None:
+    now = stage.clock.now()
+    stage.edit_pending(
+        container,
+        task_arn=NOTED,
+        task_shown=shown,
+        task_run_at=None if since_run is None else now - since_run,
+        absent={NOTED: now - since_look},
+    )
+    looking = stage.looking(container)
+    assert not looking.is_gone(NOTED)  # this attempt has not looked yet
+    assert looking.look(NOTED) is None
+    assert looking.is_gone(NOTED) is gone
+    assert looking.absent == {NOTED: now - since_look}
+
+
+@pytest.mark.parametrize(("since_look", "gone"), [(LOOKS - MILLISECOND, False), (LOOKS, True)])
+def test_the_containers_own_task(stage: Stage, container: str, since_look: timedelta, gone: bool) -> None:
+    arn = stage.container(container).task_arn
+    assert arn is not None
+    stage.edit_pending(container, absent={arn: stage.clock.now() - since_look})
+    stage.hide_tasks()
+    looking = stage.looking(container)
+    assert looking.look(arn) is None
+    assert looking.is_gone(arn) is gone
+
+
+@pytest.mark.parametrize(("since_look", "gone"), [(LAST, True), (LAST + MILLISECOND, False)])
+def test_a_look_that_is_too_old_proves_nothing(stage: Stage, container: str, since_look: timedelta, gone: bool) -> None:
+    now = stage.clock.now()
+    stage.edit_pending(container, absent={NOTED: now - since_look})
+    looking = stage.looking(container)
+    looking.look(NOTED)
+    assert looking.is_gone(NOTED) is gone
+    assert looking.absent == {NOTED: now - since_look if gone else now}
+
+
+def test_the_first_look_proves_nothing(stage: Stage, container: str) -> None:
+    looking = stage.looking(container)
+    assert looking.look(NOTED) is None
+    assert looking.absent == {NOTED: stage.clock.now()}
+    stage.advance(29.999)
+    looking.look(NOTED)
+    assert not looking.is_gone(NOTED)
+    stage.advance(0.001)
+    assert looking.is_gone(NOTED)
+
+
+def test_a_task_that_is_shown_again(stage: Stage, container: str) -> None:
+    arn = stage.container(container).task_arn
+    assert arn is not None
+    stage.edit_pending(container, absent={arn: stage.clock.now() - LOOKS, NOTED: stage.clock.now()})
+    looking = stage.looking(container)
+    stage.hide_tasks(times=1)
+    looking.look(arn)
+    assert looking.is_gone(arn)
+    assert looking.look(arn) is not None
+    assert not looking.is_gone(arn)
+    assert looking.absent == {NOTED: stage.clock.now()}
+    assert not looking.task_shown  # another task than the one that the operation has run
+
+
+def test_the_pending_operation_is_not_changed(stage: Stage, container: str) -> None:
+    pending = stage.pending(container)
+    looking = stage.looking(container)
+    looking.look(NOTED)
+    assert (pending.absent, looking.pending.absent) == ({}, {})
+
+
+def test_a_task_that_is_told_takes_no_call(stage: Stage, container: str) -> None:
+    (task,) = stage.live(container)
+    told = Task.of(task.to_api())
+    looking = stage.looking(container, told=told)
+    assert looking.look(task.arn) == told
+    assert stage.count("DescribeTasks") == 0
+    looking.look(NOTED)
+    assert stage.count("DescribeTasks") == 1
+
+
+def test_finding_a_task_that_is_shown_after_a_while(stage: Stage, container: str) -> None:
+    arn = stage.container(container).task_arn
+    assert arn is not None
+    stage.hide_tasks(times=3)
+    looking = stage.looking(container, wait=5)
+    found = looking.find(arn)
+    assert found is not None
+    assert (found.arn, looking.absent, stage.count("DescribeTasks")) == (arn, {}, 4)
+
+
+def test_finding_ends_with_the_time_or_with_proof(stage: Stage, container: str) -> None:
+    start = stage.clock.now()
+    assert stage.looking(container, wait=5).find(NOTED) is None
+    assert timedelta(seconds=5) <= stage.clock.now() - start <= timedelta(seconds=7)
+    start = stage.clock.now()
+    assert stage.looking(container, wait=500).find(NOTED) is None
+    assert LOOKS <= stage.clock.now() - start <= LOOKS + timedelta(seconds=2)
+
+
+# --- ending tasks --------------------------------------------------------------------------------------------------
+
+
+def test_each_task_is_asked_once_to_stop(stage: Stage, container: str) -> None:
+    other = stage.ecs.adopt_running("default", "web-1", container).arn
+    own = stage.container(container).task_arn
+    assert own is not None
+    ending = stage.looking(container, wait=5)
+    ended = ending.end([own, other, own], "because")
+    assert ended is not None
+    assert list(ended) == [own, other]
+    assert all(task.is_stopped for task in ended.values())
+    assert [call["task"] for call in stage.parameters("StopTask")] == [own, other]
+    assert ending.acted
+    assert ending.on_its_way
+
+
+def test_a_task_that_stop_task_does_not_know_is_asked_again(stage: Stage, container: str) -> None:
+    own = stage.container(container).task_arn
+    assert own is not None
+    stage.fail("StopTask", NOT_FOUND, times=2)
+    ending = stage.looking(container, wait=5)
+    assert ending.end([own], "because") is not None
+    assert stage.count("StopTask") == 3
+    assert ending.absent == {}
+
+
+def test_nothing_to_end(stage: Stage, container: str) -> None:
+    ending = stage.looking(container)
+    assert ending.end([], "because") == {}
+    assert (ending.acted, ending.on_its_way) == (False, False)
+
+
+def test_a_task_that_is_gone_has_ended(stage: Stage, container: str) -> None:
+    stage.edit_pending(container, absent={NOTED: stage.clock.now() - LOOKS})
+    ending = stage.looking(container)
+    assert ending.end([NOTED], "because") == {}
+    assert (ending.acted, ending.on_its_way) == (False, False)
+
+
+@pytest.mark.parametrize("since", [LOOKS - MILLISECOND, LOOKS])
+def test_what_stop_task_does_not_know_is_looked_at_before_it_counts_as_gone(
+    stage: Stage, container: str, since: timedelta
+) -> None:
+    """A look is free of effects, and the task may just be unknown to StopTask."""
+    own = stage.container(container).task_arn
+    assert own is not None
+    stage.edit_pending(container, absent={own: stage.clock.now() - since})
+    stage.fail("StopTask", NOT_FOUND, times=-1)
+    ending = stage.looking(container)
+    assert ending.end([own], "because") is None
+    assert stage.count("DescribeTasks") == (1 if since == LOOKS else 0)
+    # It was shown: it would have to be absent twice again.
+    assert ending.absent == ({} if since == LOOKS else {own: stage.clock.now() - since})
+    assert not ending.is_gone(own)
+    assert not ending.acted
+
+
+def test_a_task_that_neither_call_knows_is_gone(stage: Stage, container: str) -> None:
+    own = stage.container(container).task_arn
+    assert own is not None
+    first = stage.clock.now() - LOOKS
+    stage.edit_pending(container, absent={own: first})
+    stage.fail("StopTask", NOT_FOUND, times=-1)
+    stage.hide_tasks()
+    ending = stage.looking(container)
+    assert ending.end([own], "because") == {}
+    assert (stage.count("StopTask"), stage.count("DescribeTasks"), ending.absent) == (1, 1, {own: first})
+
+
+def test_a_first_look_that_becomes_too_old_between_the_two_calls(stage: Stage, container: str) -> None:
+    stage.edit_pending(container, absent={NOTED: stage.clock.now() - LAST})
+    stage.before("DescribeTasks", lambda _: stage.advance(0.001))
+    ending = stage.looking(container)
+    assert ending.end([NOTED], "because") is None
+    assert (stage.count("DescribeTasks"), ending.absent) == (1, {NOTED: stage.clock.now()})
+
+
+def test_a_look_that_fails_does_not_prove_that_a_task_is_gone(stage: Stage, container: str) -> None:
+    stage.edit_pending(container, absent={NOTED: stage.clock.now() - LOOKS})
+    stage.fail("DescribeTasks", FAILED)
+    assert stage.looking(container).end([NOTED], "because") is None
+    assert stage.looking(container).end([NOTED], "because") == {}
+
+
+def test_a_task_that_was_asked_to_stop_and_is_gone_is_looked_at_once_each_time(stage: Stage, container: str) -> None:
+    own = stage.container(container).task_arn
+    assert own is not None
+    looks: list[timedelta] = []
+    start = stage.clock.now()
+
+    def look(_: Call) -> None:
+        looks.append(stage.clock.now() - start)
+        stage.before("DescribeTasks", look)
+
+    stage.before("DescribeTasks", look)
+    stage.after("StopTask", lambda _: stage.ecs.forget(own))
+    assert stage.looking(container, wait=60).end([own], "because") == {}
+    assert stage.count("StopTask") == 1
+    assert len(looks) == len(set(looks))
+    assert LOOKS <= looks[-1] - looks[0] <= LOOKS + timedelta(seconds=2)
+
+
+def test_time_is_over_before_a_task_has_ended(stage: Stage, container: str) -> None:
+    own = stage.container(container).task_arn
+    assert own is not None
+    ending = stage.looking(container)
+    assert ending.end([own], "because") is None
+    assert (ending.acted, ending.on_its_way) == (True, True)
+
+
+# --- watching ------------------------------------------------------------------------------------------------------
+
+
+def test_watching_does_not_look_again_at_what_was_just_seen(stage: Stage, container: str) -> None:
+    (task,) = stage.live(container)
+    seen = Task.of(task.to_api())
+    assert stage.looking(container).watch(seen, lambda _: False) == seen
+    assert stage.count("DescribeTasks") == 0
+    assert stage.looking(container, wait=0.1).watch(seen, lambda _: False) is not None
+    assert stage.count("DescribeTasks") == 1
+
+
+def test_watching_believes_what_it_was_told(stage: Stage, container: str) -> None:
+    (task,) = stage.live(container)
+    seen = Task.of(task.to_api())
+    told = seen._replace(last_status="STOPPED")
+    assert stage.looking(container, told=told).watch(seen, lambda each: each.is_stopped) == told
+    other = told._replace(arn=NOTED)
+    assert stage.looking(container, told=other).watch(seen, lambda each: each.is_stopped) == seen
+
+
+def test_watching_keeps_what_it_has_seen_when_ecs_does_not_show_it(stage: Stage, container: str) -> None:
+    (task,) = stage.live(container)
+    seen = Task.of(task.to_api())
+    stage.hide_tasks()
+    watching = stage.looking(container, wait=1)
+    assert watching.watch(seen, lambda _: False) == seen
+    assert list(watching.absent) == [task.arn]
+
+
+def test_watching_goes_on_when_a_look_is_refused(stage: Stage, container: str) -> None:
+    (task,) = stage.live(container)
+    seen = Task.of(task.to_api())
+    stage.fail("DescribeTasks", DENIED)
+    stage.before("DescribeTasks", lambda _: stage.ecs.exit(task.arn, 0))
+    assert stage.looking(container, wait=5).watch(seen, lambda each: each.is_stopped).is_stopped
+
+
+def test_ending_goes_on_when_a_look_fails(stage: Stage, container: str) -> None:
+    own = stage.container(container).task_arn
+    assert own is not None
+    stage.fail("DescribeTasks", DENIED, times=2)
+    assert stage.looking(container, wait=5).end([own], "because") is not None

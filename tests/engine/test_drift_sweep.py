@@ -1,0 +1,316 @@
+"""The drift sweep: containers are compared with their clusters, and tasks with their containers."""
+
+from datetime import timedelta
+
+import pytest
+from longshore.clock import to_text
+from longshore.models import NO_NEWER
+
+from engine.aws import CLUSTER, DENIED, FAILED, NO_ANSWER, Call
+from engine.stage import Stage
+
+GRACE = timedelta(minutes=2)
+LOOKS = timedelta(seconds=30)
+MILLISECOND = timedelta(milliseconds=1)
+
+
+def test_a_container_that_says_the_truth(stage: Stage) -> None:
+    container = stage.add("running")
+    before = stage.container(container)
+    assert stage.drift_sweep() == {"true": 1, "stale": 1}
+    assert stage.container(container) == before
+    assert stage.parameters("DescribeTasks") == [{"cluster": CLUSTER, "tasks": [before.task_arn]}] * 2
+    assert stage.parameters("ListTasks") == [{"cluster": CLUSTER}]
+
+
+@pytest.mark.parametrize("status", ["running", "paused"])
+@pytest.mark.parametrize(("code", "expected"), [(0, "stopped"), (2, "failed")])
+def test_an_end_that_no_event_has_told(stage: Stage, status: str, code: int, expected: str) -> None:
+    container = stage.add(status)
+    (task,) = stage.live(container)
+    stage.advance(5)
+    stage.ecs.exit(task.arn, code)
+    assert stage.drift_sweep() == {"repaired": 1}
+    (row,) = stage.rows(container)[1:]
+    assert (row["from_status"], row["to_status"], row["triggered_by"]) == (status, expected, "recovery")
+    assert task.stopped_at is not None
+    assert row["transition_time"] == to_text(task.stopped_at)
+    assert row["metadata"]["exit_code"] == code
+    assert stage.container(container).task_version == task.version
+
+
+def test_a_task_that_is_gone(stage: Stage) -> None:
+    container = stage.add("running")
+    (task,) = stage.live(container)
+    before = stage.container(container)
+    stage.ecs.forget(task.arn)
+    assert stage.drift_sweep() == {"absent": 1}
+    absent_since = stage.container(container).absent_since
+    assert absent_since is not None
+    assert stage.container(container) == before.model_copy(update={"absent_since": absent_since})
+    stage.advance(10)
+    assert stage.drift_sweep() == {"absent": 1}
+    assert stage.container(container).absent_since == absent_since
+    stage.tick = 0
+    stage.clock.time = absent_since + LOOKS - MILLISECOND
+    assert stage.drift_sweep() == {"absent": 1}
+    stage.clock.time = absent_since + LOOKS
+    assert stage.drift_sweep() == {"repaired": 1}
+    (row,) = stage.rows(container)[1:]
+    assert (row["to_status"], row["triggered_by"]) == ("failed", "recovery")
+    assert row["transition_time"] == to_text(stage.clock.now())
+    assert row["metadata"] == {"reason": "The task is no longer known to ECS"}
+    after = stage.container(container)
+    assert (after.task_arn, after.task_version, after.absent_since) == (task.arn, before.task_version, None)
+
+
+def test_a_task_that_is_shown_again(stage: Stage) -> None:
+    container = stage.add("running")
+    before = stage.container(container)
+    stage.hide_tasks(times=2)
+    stage.drift_sweep()
+    assert stage.container(container).absent_since is not None
+    stage.advance(60)
+    assert stage.drift_sweep() == {"shown again": 1, "stale": 1}
+    assert stage.container(container) == before
+    # It would have to be absent twice again.
+    stage.advance(60)
+    stage.hide_tasks(times=2)
+    assert stage.drift_sweep() == {"absent": 1}
+
+
+def test_a_task_that_has_stopped_after_it_was_absent(stage: Stage) -> None:
+    container = stage.add("running")
+    stage.hide_tasks(times=2)
+    stage.drift_sweep()
+    stage.ecs.exit(stage.live(container)[0].arn, 0)
+    assert stage.drift_sweep() == {"repaired": 1}
+    assert (stage.status(container), stage.container(container).absent_since) == ("stopped", None)
+
+
+def test_a_claim_forgets_that_the_task_was_absent(stage: Stage) -> None:
+    container = stage.add("running")
+    stage.hide_tasks(times=2)
+    stage.drift_sweep()
+    stage.ask(container, "pause")
+    assert stage.container(container).absent_since is None
+
+
+def test_a_task_that_was_gone_and_is_shown_after_all(stage: Stage) -> None:
+    container = stage.add("paused")
+    stage.hide_tasks()
+    stage.drift_sweep()
+    stage.advance(60)
+    assert stage.drift_sweep() == {"repaired": 1}
+    stage.heal()
+    stage.advance(60)
+    assert stage.drift_sweep() == {"recorded": 1}
+    row = stage.rows(container)[-1]
+    assert (row["to_status"], row["triggered_by"]) == ("paused", "recovery")
+    assert row["metadata"]["reason"] == "ECS shows the task running"
+    assert stage.container(container).task_version < NO_NEWER
+
+
+# --- what is left alone --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("age", "effect"),
+    [(GRACE - MILLISECOND, {}), (GRACE, {}), (GRACE + MILLISECOND, {"repaired": 1})],
+    ids=["younger", "as old", "older"],
+)
+def test_a_young_change_is_left_to_the_events(stage: Stage, age: timedelta, effect: dict[str, int]) -> None:
+    container = stage.add("running")
+    stage.ecs.exit(stage.live(container)[0].arn, 0)
+    stage.tick = 0
+    stage.edit(container, status_since=stage.clock.now() - age)
+    assert stage.drift_sweep() == effect
+
+
+def test_a_pending_operation_is_left_to_its_driver(stage: Stage) -> None:
+    container = stage.add("running")
+    stage.claim(container, "stop")
+    stage.ecs.exit(stage.live(container)[0].arn, 0)
+    assert stage.drift_sweep() == {}
+    assert len(stage.rows(container)) == 1
+
+
+def test_a_container_that_is_no_longer_live(stage: Stage) -> None:
+    container = stage.add("running")
+    stage.after("Scan", lambda _: stage.ask(container, "stop"))
+    assert stage.drift_sweep() == {}
+
+
+def test_a_container_that_is_deleted(stage: Stage) -> None:
+    container = stage.add("running")
+    stage.ecs.exit(stage.live(container)[0].arn, 0)
+    stage.after("Scan", lambda _: stage.dynamodb.tables["containers"].items.clear())
+    assert stage.drift_sweep() == {}
+
+
+def test_a_container_without_a_task(stage: Stage) -> None:
+    container = stage.add("running")
+    stage.ecs.forget(stage.live(container)[0].arn)
+    stage.edit(container, task_arn=None)
+    other = stage.add("running", number=2)
+    assert stage.drift_sweep() == {"true": 1, "stale": 1}
+    assert stage.parameters("DescribeTasks")[0]["tasks"] == [stage.container(other).task_arn]
+
+
+@pytest.mark.parametrize("absent", [True, False])
+def test_a_container_that_changes_meanwhile(stage: Stage, absent: bool) -> None:
+    container = stage.add("running")
+    (task,) = stage.live(container)
+    if absent:
+        stage.hide_tasks(times=1)
+    else:
+        stage.ecs.exit(task.arn, 0)
+    stage.after("DescribeTasks", lambda _: stage.edit(container, generation=7))
+    assert stage.drift_sweep() == {"changed": 1} | ({"stale": 1} if absent else {})
+    assert (stage.status(container), stage.container(container).absent_since) == ("running", None)
+
+
+# --- failures ------------------------------------------------------------------------------------------------------
+
+
+def three(stage: Stage) -> list[str]:
+    """Three containers whose tasks have ended."""
+    containers = [stage.add("running", number=number) for number in (1, 2, 3)]
+    for container in containers:
+        stage.ecs.exit(stage.live(container)[0].arn, 0)
+    return containers
+
+
+def test_an_unreadable_item(stage: Stage) -> None:
+    containers = three(stage)
+    stage.damage(containers[1])
+    assert stage.drift_sweep() == {"unreadable": 1, "repaired": 2}
+    assert stage.failures == [containers[1]]
+
+
+def test_an_unreadable_item_of_a_running_task(stage: Stage) -> None:
+    container = stage.add("running")
+    (task,) = stage.live(container)
+    stage.damage(container)
+    assert stage.drift_sweep() == {"unreadable": 2}
+    assert stage.failures == [container, task.id]
+
+
+def test_a_failing_read(stage: Stage) -> None:
+    containers = three(stage)
+    stage.fail("GetItem", NO_ANSWER)
+    assert stage.drift_sweep() == {"failed": 1, "repaired": 2}
+    assert stage.failures == containers[:1]
+
+
+def test_a_failing_write(stage: Stage) -> None:
+    containers = three(stage)
+    stage.fail("TransactWriteItems", NO_ANSWER)
+    assert stage.drift_sweep() == {"failed": 1, "repaired": 2}
+    assert stage.failures == containers[:1]
+
+
+def test_a_failing_index(stage: Stage) -> None:
+    container = stage.add("stopped")
+    stage.ecs.adopt_running(CLUSTER, "web-1", container)
+    stage.fail("Scan", FAILED)
+    assert stage.drift_sweep() == {"failed": 1, "stray-stopped": 1}
+    assert stage.failures == ["the index of live containers"]
+
+
+@pytest.mark.parametrize("cluster", ["absent", "zzz"])
+def test_another_cluster_that_fails(stage: Stage, cluster: str) -> None:
+    elsewhere = stage.add("running", number=1, cluster=cluster)
+    stage.edit(elsewhere, task_arn=f"arn:aws:ecs:us-east-1:123456789012:task/{cluster}/1")
+    container = stage.add("running", number=2)
+    stage.ecs.exit(stage.live(container)[0].arn, 0)
+    assert stage.drift_sweep() == {"failed": 1, "repaired": 1}
+    assert stage.failures == [cluster]
+    assert (stage.status(elsewhere), stage.status(container)) == ("running", "stopped")
+
+
+def test_containers_of_two_clusters(stage: Stage) -> None:
+    stage.catalog.add_cluster("other")
+    stage.ecs.add_instance("other", "i-0000000000000000a")
+    elsewhere = stage.add("running", number=1, cluster="other")
+    task = stage.ecs.adopt_running("other", "web-1", elsewhere)
+    stage.edit(elsewhere, task_arn=task.arn, task_version=task.version)
+    stage.add("running", number=2)
+    assert stage.drift_sweep() == {"true": 2, "stale": 1}
+    assert [call["cluster"] for call in stage.parameters("DescribeTasks")] == [CLUSTER, "other", CLUSTER]
+
+
+def test_a_list_that_fails(stage: Stage) -> None:
+    three(stage)
+    stage.fail("ListTasks", DENIED)
+    assert stage.drift_sweep() == {"repaired": 3, "failed": 1}
+    assert stage.failures == [CLUSTER]
+
+
+def test_a_task_that_cannot_be_looked_at(stage: Stage) -> None:
+    first, second = stage.add("stopped", number=1), stage.add("stopped", number=2)
+    for number, container in ((1, first), (2, second)):
+        stage.ecs.adopt_running(CLUSTER, f"web-{number}", container)
+    stage.fail("StopTask", FAILED)
+    assert stage.drift_sweep() == {"failed": 1, "stray-stopped": 1}
+
+
+def test_only_running_tasks_are_looked_at(stage: Stage) -> None:
+    container = stage.add("stopped")
+    task = stage.ecs.adopt_running(CLUSTER, "web-1", container)
+    task.last_status = "PENDING"
+    assert stage.drift_sweep() == {}
+    assert stage.count("StopTask") == 0
+
+
+def test_tasks_that_no_container_has_run(stage: Stage) -> None:
+    stage.add("stopped")
+    stage.ecs.adopt_running(CLUSTER, "web-1", "ecs-svc/1")
+    assert stage.drift_sweep() == {"foreign": 1}
+
+
+# --- many ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_hundred_tasks_are_described_at_once(stage: Stage) -> None:
+    model = stage.container(stage.add("running"))
+    for number in range(250):
+        arn = f"arn:aws:ecs:us-east-1:123456789012:task/default/{number:032x}"
+        stage.put(model.model_copy(update={"id": f"{number:024x}", "task_arn": arn}))
+    counts = stage.drift_sweep()
+    assert counts == {"absent": 250, "true": 1, "stale": 1}
+    assert [len(call["tasks"]) for call in stage.parameters("DescribeTasks")] == [100, 100, 51, 1]
+
+
+def test_time_runs_out(stage: Stage) -> None:
+    containers = three(stage)
+    answers = [True, False, True]
+    stage.time_left = lambda: answers.pop(0)
+    assert stage.drift_sweep() == {"left": 1, "repaired": 2}
+    assert [stage.status(container) for container in containers] == ["stopped", "running", "stopped"]
+
+
+def test_time_runs_out_among_the_tasks(stage: Stage) -> None:
+    container = stage.add("stopped")
+    for _ in range(2):
+        stage.ecs.adopt_running(CLUSTER, "web-1", container)
+    answers = [True, False]
+    stage.time_left = lambda: answers.pop(0)
+    assert stage.drift_sweep() == {"stray-stopped": 1, "left": 1}
+
+
+def test_pages_of_the_index(stage: Stage) -> None:
+    containers = three(stage)
+
+    def page(call: Call, answer: dict[str, object]) -> dict[str, object]:
+        items = answer["Items"]
+        assert isinstance(items, list)
+        if "ExclusiveStartKey" in call.parameters or len(items) < 2:
+            return answer
+        keys = {name: items[0][name] for name in ("id", "live_project_id", "status")}
+        return {"Items": items[:1], "LastEvaluatedKey": keys}
+
+    stage.change("Scan", page)
+    assert stage.drift_sweep() == {"repaired": 3}
+    assert stage.count("Scan") == 2
+    assert {stage.status(container) for container in containers} == {"stopped"}

@@ -1,0 +1,353 @@
+"""The step `kill`: the container's task, and the one of a start that it supersedes."""
+
+from datetime import timedelta
+
+import pytest
+from longshore.clock import to_text
+from longshore.lifecycle import Status
+from longshore.steps import Ended, NoEffect, Reached, Uncertain, Unobserved
+
+from engine.aws import DENIED, FAILED, HOST, NOT_FOUND, Call
+from engine.stage import Stage
+from local.emulator.ecs import SimulatedTask
+from local.emulator.errors import AwsError
+
+MILLISECOND = timedelta(milliseconds=1)
+LOOKS = timedelta(seconds=30)
+UNSHOWN = timedelta(minutes=5)
+CONFLICT = AwsError("ConflictException", "The token is in use with other parameters")
+UNKNOWN = "ECS may have run a task, and does not list it yet"
+
+
+# --- the container's task ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", ["running", "paused"])
+def test_a_task_is_killed_on_its_host_and_stopped(stage: Stage, status: str) -> None:
+    container = stage.add(status)
+    pending = stage.claim(container, "force-stop")
+    (task,) = stage.live(container)
+    seen, findings = stage.attempt(container)
+    assert isinstance(seen, Reached)
+    assert seen.task is not None
+    assert (seen.at, seen.facts, seen.task.arn) == (stage.clock.now(), seen.task.facts, task.arn)
+    assert (seen.facts["exit_code"], "kill_refused" in seen.facts) == (137, False)
+    assert (findings.acted, findings.task_arn) == (True, None)
+    names = [call.operation for call in stage.calls]
+    assert names[:4] == ["DescribeTasks", "DescribeContainerInstances", "SendCommand", "StopTask"]
+    assert stage.parameters("StopTask")[0]["reason"] == f"Longshore operation {pending.id}"
+    assert stage.count("GetCommandInvocation") == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "acted", "reason"),
+    [
+        (DENIED, False, "Systems Manager refused the command"),
+        (FAILED, True, "Systems Manager returned an error"),
+        (None, False, "The instance is not reachable through Systems Manager"),
+    ],
+    ids=["denied", "failed", "disconnected"],
+)
+def test_a_host_that_does_not_take_the_command(stage: Stage, error: Exception | None, acted: bool, reason: str) -> None:
+    container = stage.add("running")
+    stage.claim(container, "force-stop")
+    if error is not None:
+        stage.fail("SendCommand", error)
+    else:
+        stage.ssm.disconnect(HOST)
+    stage.fail("StopTask", DENIED)
+    seen, findings = stage.attempt(container)
+    denied = "Longshore is not permitted to do this on the cluster"
+    assert seen == (Uncertain(denied) if acted else NoEffect(denied))
+    assert findings.acted is acted
+    # The slow way.
+    seen, _ = stage.attempt(container)
+    assert isinstance(seen, Reached)
+    assert (
+        seen.facts["exit_code"] == (137 if error is None else seen.facts["exit_code"]) or seen.facts["exit_code"] == 0
+    )
+
+
+def test_the_row_says_that_the_host_has_refused(stage: Stage) -> None:
+    container = stage.add("running")
+    stage.ssm.disconnect(HOST)
+    assert stage.ask(container, "force-stop").kind == "completed"
+    metadata = stage.rows(container)[-1]["metadata"]
+    assert metadata["kill_refused"] == "The instance is not reachable through Systems Manager"
+    assert metadata["stop_code"] == "UserInitiated"
+
+
+def test_a_task_that_does_not_stop_in_time(stage: Stage) -> None:
+    container = stage.add("running", labels={"simulate.ignore-sigterm": "true"})
+    stage.ssm.disconnect(HOST)
+    stage.claim(container, "force-stop")
+    seen, findings = stage.attempt(container)
+    assert seen == Unobserved("The task has not stopped")
+    assert (findings.acted, findings.on_its_way) == (True, True)
+
+
+def test_a_task_that_is_not_shown_is_stopped_all_the_same(stage: Stage) -> None:
+    container = stage.add("running")
+    stage.claim(container, "force-stop")
+    stage.hide_tasks(times=1)
+    seen, _ = stage.attempt(container)
+    assert isinstance(seen, Reached)
+    assert (stage.count("StopTask"), stage.count("SendCommand")) == (1, 0)
+
+
+def test_a_task_that_nothing_shows(stage: Stage) -> None:
+    container = stage.add("running")
+    stage.claim(container, "force-stop")
+    stage.hide_tasks()
+    stage.fail("StopTask", NOT_FOUND, times=-1)
+    seen, findings = stage.attempt(container)
+    assert seen == Unobserved("The task has not stopped")
+    (arn,) = findings.absent
+    stage.tick = 0
+    stage.edit_pending(container, absent={arn: stage.clock.now() - timedelta(seconds=30)})
+    assert stage.attempt(container, wait=0).observation == Ended(stage.clock.now(), None)
+    stage.edit_pending(container, absent={arn: stage.clock.now() - timedelta(seconds=30) + MILLISECOND})
+    assert isinstance(stage.attempt(container, wait=0).observation, Unobserved)
+
+
+def test_no_task(stage: Stage) -> None:
+    container = stage.add("running")
+    stage.edit(container, task_arn=None)
+    stage.claim(container, "force-stop")
+    assert stage.attempt(container).observation == Ended(stage.clock.now(), None)
+
+
+def test_a_failed_container_without_a_task(stage: Stage) -> None:
+    container = stage.add("failed")
+    stage.claim(container, "force-stop")
+    assert stage.attempt(container).observation == Reached(stage.clock.now(), {}, None)
+    assert stage.calls == []
+
+
+def test_a_failed_container_whose_task_lives(stage: Stage) -> None:
+    container = stage.add("failed")
+    task = stage.give_task(container)
+    assert stage.ask(container, "force-stop").kind == "completed"
+    assert not task.live
+    assert stage.rows(container)[-1]["metadata"]["task_id"] == task.id
+    assert stage.commands()[0]["action"] == ["kill"]
+
+
+def test_a_failed_container_whose_task_has_ended(stage: Stage) -> None:
+    container = stage.add("running")
+    (task,) = stage.live(container)
+    stage.ecs.exit(task.arn, 3)
+    stage.deliver_all()
+    stage.calls.clear()
+    stage.advance(1)
+    stage.deliver_all()
+    assert stage.status(container) == "failed"
+    assert stage.ask(container, "force-stop").kind == "completed"
+    assert (stage.count("StopTask"), stage.count("SendCommand")) == (0, 0)
+    assert stage.rows(container)[-1]["metadata"]["exit_code"] == 3
+
+
+@pytest.mark.parametrize(("before", "ended"), [(MILLISECOND, True), (timedelta(), False)])
+@pytest.mark.parametrize("status", ["running", "failed"])
+def test_a_task_that_had_stopped_before(stage: Stage, before: timedelta, ended: bool, status: str) -> None:
+    container = stage.add("running")
+    stage.claim(container, "force-stop")
+    (task,) = stage.live(container)
+    stage.ecs.exit(task.arn, 0)
+    task.stopped_at = stage.pending(container).since - before
+    if status == "failed":
+        stage.edit(container, status=Status.FAILED)
+    seen, _ = stage.attempt(container)
+    if ended and status == "running":
+        assert isinstance(seen, Ended)
+        assert seen.task is not None
+        assert (seen.at, seen.task.arn) == (task.stopped_at, task.arn)
+    else:
+        assert isinstance(seen, Reached)
+    assert (stage.count("StopTask"), stage.count("SendCommand")) == (0, 0)
+
+
+# --- the task of a superseded start ----------------------------------------------------------------------------------
+
+
+def superseding(stage: Stage, *, crash_at: str = "RunTask") -> tuple[str, list[SimulatedTask]]:
+    """A container whose start has perhaps run a task, and whose force-stop is claimed."""
+    container = stage.add("stopped", labels={"simulate.start": "never"})
+    stage.crash(container, "start", crash_at)
+    stage.claim(container, "force-stop")
+    return container, stage.live(container)
+
+
+def test_the_token_tells_which_task_it_is(stage: Stage) -> None:
+    container, (task,) = superseding(stage)
+    token = stage.pending(container).superseded_start
+    seen, findings = stage.attempt(container)
+    assert isinstance(seen, Reached)
+    assert (seen.task, seen.facts) == (None, {"kill_refused": "Not all containers of the task have started"})
+    assert [call["clientToken"] for call in stage.parameters("RunTask")] == [token]
+    assert [call["task"] for call in stage.parameters("StopTask")] == [task.arn]
+    assert (findings.task_arn, findings.acted) == (task.arn, True)
+    assert stage.live(container) == []
+
+
+def test_a_token_that_was_not_used_yet_runs_a_task_to_stop(stage: Stage) -> None:
+    container, tasks = superseding(stage, crash_at="UpdateItem")
+    assert tasks == []
+    seen, _ = stage.attempt(container)
+    assert isinstance(seen, Reached)
+    assert (stage.count("RunTask"), stage.count("StopTask")) == (1, 1)
+    assert stage.live(container) == []
+
+
+def test_a_start_that_goes_on_after_that_gets_the_stopped_task(stage: Stage) -> None:
+    container = stage.add("stopped")
+    stage.before("RunTask", lambda _: stage.ask(container, "force-stop"))
+    assert stage.refused(container, "start") == "Container start was superseded"
+    assert stage.live(container) == []
+    assert len(stage.ecs.tasks()) == 1
+    (row,) = stage.rows(container)[1:]
+    assert (row["to_status"], row["metadata"]["superseded"]) == ("stopped", "start")
+
+
+def test_a_task_that_is_noted_is_not_asked_for(stage: Stage) -> None:
+    container, (task,) = superseding(stage)
+    stage.edit_pending(container, task_arn=task.arn, task_run_at=stage.clock.now())
+    seen, _ = stage.attempt(container)
+    assert isinstance(seen, Reached)
+    assert (stage.count("RunTask"), stage.count("ListTasks")) == (0, 0)
+
+
+def test_a_token_that_cannot_be_placed_has_run_nothing(stage: Stage) -> None:
+    container, _ = superseding(stage, crash_at="UpdateItem")
+    stage.ecs.set_capacity(HOST, memory=0)
+    seen, findings = stage.attempt(container)
+    assert isinstance(seen, Reached)
+    assert (findings.acted, stage.count("StopTask"), stage.count("ListTasks")) == (False, 0, 0)
+
+
+def test_a_token_whose_use_fails(stage: Stage) -> None:
+    container, _ = superseding(stage)
+    stage.fail("RunTask", FAILED, times=-1)
+    seen, findings = stage.attempt(container)
+    assert seen == Uncertain("ECS returned an error")
+    assert (findings.acted, stage.count("ListTasks"), stage.count("StopTask")) == (True, 0, 0)
+
+
+@pytest.mark.parametrize("error", [DENIED, CONFLICT], ids=["denied", "conflict"])
+def test_a_token_that_is_refused_is_followed_by_a_search(stage: Stage, error: Exception) -> None:
+    container, (task,) = superseding(stage)
+    stage.fail("RunTask", error, times=-1)
+    seen, findings = stage.attempt(container)
+    assert isinstance(seen, Reached)
+    assert (findings.task_arn, stage.live(container)) == (task.arn, [])
+    assert stage.count("ListTasks") == 2
+
+
+@pytest.mark.parametrize(
+    ("age", "uses"),
+    [(timedelta(minutes=50) - MILLISECOND, 1), (timedelta(minutes=50), 0)],
+    ids=["fresh", "old"],
+)
+def test_an_old_token_is_not_used(stage: Stage, age: timedelta, uses: int) -> None:
+    container, (task,) = superseding(stage)
+    stage.tick = 0
+    stage.edit_pending(container, superseded_start_since=stage.clock.now() - age)
+    _, findings = stage.attempt(container, wait=0)
+    assert (stage.count("RunTask"), findings.task_arn) == (uses, task.arn)
+
+
+@pytest.mark.parametrize("since_claim", [True, False])
+def test_the_age_of_a_token_without_a_time(stage: Stage, since_claim: bool) -> None:
+    container, _ = superseding(stage)
+    old = stage.clock.now() - timedelta(hours=3)
+    stage.edit_pending(container, superseded_start_since=None, **({"since": old} if since_claim else {}))
+    stage.attempt(container)
+    assert stage.count("RunTask") == (0 if since_claim else 1)
+
+
+@pytest.mark.parametrize(
+    ("age", "searched", "known"),
+    [
+        (UNSHOWN - MILLISECOND, LOOKS, False),
+        (UNSHOWN, LOOKS - MILLISECOND, False),
+        (UNSHOWN, LOOKS, True),
+        (UNSHOWN, timedelta(minutes=10), True),
+        (UNSHOWN, timedelta(minutes=10) + MILLISECOND, False),
+        (timedelta(days=1), None, False),
+    ],
+)
+def test_what_proves_that_a_superseded_start_has_run_no_task(
+    stage: Stage, age: timedelta, searched: timedelta | None, known: bool
+) -> None:
+    """Five minutes after the claim (the start cannot have run a task later), two searches that found none."""
+    container, _ = superseding(stage, crash_at="UpdateItem")
+    stage.fail("RunTask", DENIED, times=-1)
+    stage.tick = 0
+    now = stage.clock.now()
+    token = stage.pending(container).superseded_start
+    stage.edit_pending(container, started_at=now - age, absent={token: now - searched} if searched else {})
+    seen, findings = stage.attempt(container, wait=0)
+    assert seen == (Reached(now) if known else Unobserved(UNKNOWN))
+    assert findings.absent == {token: now - searched if searched and searched <= timedelta(minutes=10) else now}
+    assert stage.count("StopTask") == 0
+
+
+def test_a_task_of_a_superseded_start_that_is_gone(stage: Stage) -> None:
+    container, (task,) = superseding(stage)
+    stage.ecs.forget(task.arn)
+    stage.tick = 0
+    now = stage.clock.now()
+    known = {"task_arn": task.arn, "absent": {task.arn: now - timedelta(seconds=30)}}
+    stage.edit_pending(container, **known, task_run_at=now - timedelta(minutes=5) + MILLISECOND)
+    assert stage.attempt(container, wait=0).observation == Unobserved("The task has not stopped")
+    stage.edit_pending(container, **known, task_run_at=now - timedelta(minutes=5))
+    assert stage.attempt(container, wait=0).observation == Reached(now)
+    stage.edit_pending(container, **known, task_run_at=now, task_shown=True)
+    assert stage.attempt(container, wait=0).observation == Reached(now)
+
+
+def test_the_row_of_a_force_stop_that_superseded_a_start(stage: Stage) -> None:
+    container = stage.add("stopped", labels={"simulate.start": "never"})
+    stage.ask(container, "start")
+    (task,) = stage.live(container)
+    at = stage.clock.now()
+    assert stage.ask(container, "force-stop", request_id="r-2").kind == "completed"
+    (row,) = stage.rows(container)[1:]
+    assert (row["from_status"], row["to_status"]) == ("stopped", "stopped")
+    metadata = row["metadata"]
+    assert (metadata["command"], metadata["superseded"], metadata["request_id"]) == ("force-stop", "start", "r-2")
+    assert "task_id" not in metadata
+    assert to_text(at) < row["transition_time"] <= to_text(stage.clock.now())
+    assert not task.live
+    assert stage.container(container).task_arn is None
+
+
+def test_both_tasks_of_a_restart_of_a_failed_container(stage: Stage) -> None:
+    container = stage.add("failed")
+    leftover = stage.give_task(container)
+    stage.claim(container, "restart")
+    other = stage.ecs.adopt_running("default", "web-1", container)
+    stage.edit_pending(container, task_arn=other.arn, task_run_at=stage.clock.now(), task_shown=True)
+    assert stage.ask(container, "force-stop").kind == "completed"
+    assert stage.live(container) == []
+    assert {call["task"] for call in stage.parameters("StopTask")} == {leftover.arn, other.arn}
+    after = stage.container(container)
+    assert after.task_arn == leftover.arn
+    assert stage.rows(container)[-1]["metadata"]["task_id"] == leftover.id
+
+
+def test_a_start_that_learns_that_it_was_superseded_stops_its_task(stage: Stage) -> None:
+    """Force-stop is complete before the start runs its task with a token that ECS has not seen before."""
+    container = stage.add("stopped")
+
+    def superseded(_: Call) -> None:
+        stage.ecs.set_capacity(HOST, memory=0)
+        stage.ask(container, "force-stop")
+        stage.ecs.set_capacity(HOST)
+        stage.ecs._tokens.clear()
+
+    stage.before("RunTask", superseded)
+    stage.refused(container, "start")
+    stage.advance(2)
+    assert stage.live(container) == []
+    assert stage.parameters("StopTask")[-1]["reason"] == "Longshore: the start was superseded"

@@ -1,0 +1,393 @@
+"""Events of tasks while an operation is pending."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from longshore.clock import to_text
+from longshore.errors import ExternalServiceError
+
+from engine.aws import CLUSTER, DENIED, FAILED, Call
+from engine.stage import Stage
+from local.emulator.ecs import SimulatedTask
+
+
+def event(task: SimulatedTask, status: str | None = None, **changes: Any) -> dict[str, Any]:
+    """The event of a task as it is, or with another status and other members."""
+    detail = task.to_api() | ({"lastStatus": status} if status else {}) | changes
+    return {"source": "aws.ecs", "detail": detail}
+
+
+def writes(stage: Stage) -> int:
+    return stage.count("UpdateItem") + stage.count("TransactWriteItems") + stage.count("PutItem")
+
+
+# --- of the container's own task -------------------------------------------------------------------------------------
+
+OPERATIONS = [("running", "stop"), ("running", "force-stop"), ("running", "restart"), ("running", "pause")]
+
+
+@pytest.mark.parametrize(("status", "operation"), [*OPERATIONS, ("paused", "resume"), ("paused", "stop")])
+def test_the_end_of_the_task_is_applied_without_a_call(stage: Stage, status: str, operation: str) -> None:
+    container = stage.add(status)
+    pending = stage.claim(container, operation)
+    (task,) = stage.live(container)
+    stage.advance(1)
+    stage.ecs.exit(task.arn, 3)
+    told = event(task)
+    stage.hide_tasks()
+    if operation == "restart":
+        stage.fail("RunTask", FAILED, times=-1)
+        with pytest.raises(ExternalServiceError):
+            stage.deliver(told)
+    else:
+        assert stage.deliver(told) == "settled"
+    assert stage.told == [pending.id]
+    row = stage.rows(container)[1]
+    # An essential container has exited: the task ended by itself, unless a force-stop may have killed it.
+    assert row["to_status"] == ("stopped" if operation == "force-stop" else "failed")
+    assert row["triggered_by"] == ("user" if operation == "force-stop" else "system")
+    assert row["metadata"]["exit_code"] == 3
+    # The start of a restart makes sure of it.
+    stops = 1 if operation == "restart" else 0
+    assert (stage.count("DescribeTasks"), stage.count("StopTask"), stage.count("SendCommand")) == (0, stops, 0)
+    assert stage.container(container).task_version == task.version
+
+
+@pytest.mark.parametrize(("status", "operation"), [*OPERATIONS, ("paused", "resume")])
+@pytest.mark.parametrize("told", ["PENDING", "RUNNING", "DEACTIVATING", "STOPPING"])
+def test_a_task_that_has_not_stopped_tells_nothing(stage: Stage, status: str, operation: str, told: str) -> None:
+    container = stage.add(status)
+    stage.claim(container, operation)
+    (task,) = stage.live(container)
+    assert stage.deliver(event(task, told, version=99)) == "stale"
+    assert (writes(stage), stage.count("StopTask"), stage.count("SendCommand")) == (0, 0, 0)
+
+
+def test_an_event_of_a_task_that_was_not_found_is_a_sighting(stage: Stage) -> None:
+    container = stage.add("running")
+    stage.claim(container, "stop")
+    (task,) = stage.live(container)
+    now = stage.clock.now()
+    stage.edit_pending(container, absent={task.arn: now, "arn:x": now})
+    pending = stage.pending(container)
+    assert stage.deliver(event(task)) == "stale"
+    assert stage.pending(container) == pending.model_copy(update={"absent": {"arn:x": now}})
+    assert stage.deliver(event(task)) == "stale"
+    assert writes(stage) == 1
+
+
+def test_a_container_that_changes_while_an_event_is_applied_is_read_again(stage: Stage) -> None:
+    container = stage.add("running")
+    stage.claim(container, "stop")
+    (task,) = stage.live(container)
+    stage.ecs.exit(task.arn, 3)
+    stage.before("TransactWriteItems", lambda _: stage.edit(container, generation=5))
+    assert stage.deliver(event(task)) == "settled"
+    assert (stage.status(container), stage.count("TransactWriteItems")) == ("failed", 2)
+
+
+@pytest.mark.parametrize(("newer", "effect"), [(-1, "stale"), (0, "stale"), (1, "settled")])
+def test_the_version_of_an_end(stage: Stage, newer: int, effect: str) -> None:
+    container = stage.add("running")
+    stage.claim(container, "stop")
+    (task,) = stage.live(container)
+    told = event(task, "STOPPED", version=task.version + newer, stopCode="UserInitiated")
+    assert stage.deliver(told) == effect
+    assert stage.status(container) == ("stopped" if effect == "settled" else "running")
+
+
+def test_the_end_of_the_task_that_a_stop_has_asked_for(stage: Stage) -> None:
+    container = stage.add("running")
+    stage.crash(container, "stop", "StopTask")
+    pending = stage.pending(container)
+    stage.advance(1)
+    (task,) = stage.ecs.tasks()
+    assert stage.deliver(event(task)) == "settled"
+    (row,) = stage.rows(container)[1:]
+    assert (row["to_status"], row["triggered_by"], row["metadata"]["operation_id"]) == ("stopped", "user", pending.id)
+    assert row["duration_ms"] > 900
+
+
+def test_the_end_of_the_task_before_a_start(stage: Stage) -> None:
+    """It is known already: the container has stopped."""
+    container = stage.add("running")
+    stage.ask(container, "stop")
+    (task,) = stage.ecs.tasks()
+    stage.claim(container, "start")
+    assert stage.deliver(event(task, version=99)) == "stale"
+    assert (writes(stage), stage.count("RunTask")) == (0, 0)
+
+
+@pytest.mark.parametrize("newer", [-1, 0, 1])
+def test_the_end_of_a_leftover_lets_the_start_go_on(stage: Stage, newer: int) -> None:
+    container = stage.add("failed")
+    leftover = stage.give_task(container, stop_timeout=40)
+    assert stage.ask(container, "restart").kind == "accepted"
+    stage.edit(container, task_version=50)
+    stage.ecs.exit(leftover.arn, 137)
+    stage.calls.clear()
+    stage.change("RunTask", lambda _, answer: answer)
+    assert stage.deliver(event(leftover, version=50 + newer)) == "settled"
+    assert stage.count("RunTask") == 1
+    (task,) = stage.live(container)
+    assert stage.pending(container).task_arn == task.arn
+    stage.advance(1)
+    stage.deliver_all()
+    assert stage.status(container) == "running"
+
+
+def test_the_leftover_of_a_start_that_has_not_stopped(stage: Stage) -> None:
+    container = stage.add("failed")
+    leftover = stage.give_task(container, stop_timeout=40)
+    stage.ask(container, "restart")
+    runs = stage.count("RunTask")
+    assert stage.deliver(event(leftover, "DEACTIVATING", version=99)) == "stale"
+    assert stage.count("RunTask") == runs == 0
+
+
+# --- of another task, while it starts ---------------------------------------------------------------------------------
+
+
+def started(stage: Stage, **labels: str) -> tuple[str, SimulatedTask]:
+    """A container whose pending start has run a task, and has noted it."""
+    container = stage.add("stopped", labels={"simulate.start": "never"} | labels)
+    assert stage.ask(container, "start").kind == "accepted"
+    (task,) = stage.live(container)
+    stage.calls.clear()
+    return container, task
+
+
+def come_up(stage: Stage, task: SimulatedTask) -> None:
+    stage.ecs._running(task, stage.clock.now())
+    task.version += 1
+
+
+def test_the_start_of_the_noted_task_is_applied_without_a_call(stage: Stage) -> None:
+    container, task = started(stage)
+    pending = stage.pending(container)
+    come_up(stage, task)
+    stage.advance(1)
+    assert stage.deliver(event(task)) == "settled"
+    (row,) = stage.rows(container)[1:]
+    assert (row["to_status"], row["metadata"]["task_id"]) == ("running", task.id)
+    assert (row["metadata"]["operation_id"], row["triggered_by"]) == (pending.id, "user")
+    assert {call.service for call in stage.calls} == {"dynamodb"}
+    after = stage.container(container)
+    assert (after.task_arn, after.task_version, after.operation) == (task.arn, task.version, None)
+    # Once more.
+    assert stage.deliver(event(task)) == "stale"
+
+
+def test_the_failure_of_the_noted_task_is_applied_without_a_call(stage: Stage) -> None:
+    container, task = started(stage)
+    told = event(task, "STOPPED", version=9, stoppedReason="Out of disk", stoppedAt=stage.clock.now())
+    assert stage.deliver(told) == "settled"
+    (row,) = stage.rows(container)[1:]
+    assert (row["to_status"], row["metadata"]["reason"]) == ("failed", "Out of disk")
+    assert {call.service for call in stage.calls} == {"dynamodb"}
+    assert stage.container(container).task_version == 9
+
+
+def test_the_end_of_the_noted_task_that_has_run(stage: Stage) -> None:
+    container, task = started(stage)
+    come_up(stage, task)
+    stage.advance(5)
+    stage.ecs.exit(task.arn, 0)
+    assert stage.deliver(event(task)) == "settled"
+    assert [row["to_status"] for row in stage.rows(container)] == ["stopped", "running", "stopped"]
+    assert task.started_at is not None
+    assert stage.rows(container)[1]["transition_time"] == to_text(task.started_at)
+
+
+@pytest.mark.parametrize("told", ["PROVISIONING", "PENDING", "ACTIVATING", "DEACTIVATING"])
+def test_a_noted_task_on_its_way_changes_nothing(stage: Stage, told: str) -> None:
+    container, task = started(stage)
+    before = stage.container(container)
+    assert stage.deliver(event(task, told)) == "settled"
+    assert stage.container(container) == before
+    assert (writes(stage), stage.count("RunTask"), stage.count("StopTask")) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("told", ["PENDING", "RUNNING"])
+def test_a_task_beside_the_noted_one_is_stopped(stage: Stage, told: str) -> None:
+    container, task = started(stage)
+    stray = stage.ecs.adopt_running(CLUSTER, "web-1", container)
+    assert stage.deliver(event(stray, told)) == "stray-stopped"
+    assert [call["task"] for call in stage.parameters("StopTask")] == [stray.arn]
+    assert stage.pending(container).task_arn == task.arn
+
+
+def test_the_end_of_a_task_beside_the_noted_one(stage: Stage) -> None:
+    container, _ = started(stage)
+    stray = stage.ecs.adopt_running(CLUSTER, "web-1", container)
+    stage.ecs.exit(stray.arn, 0)
+    assert stage.deliver(event(stray)) == "stale"
+    assert stage.count("StopTask") == 0
+
+
+def test_a_task_that_is_not_noted_is_found_with_the_token(stage: Stage) -> None:
+    container = stage.add("stopped")
+    stage.crash(container, "start", "RunTask")
+    stage.advance(1)
+    (task,) = stage.live(container)
+    stage.calls.clear()
+    assert stage.deliver(event(task)) == "settled"
+    assert (stage.status(container), stage.count("RunTask")) == ("running", 1)
+    assert stage.container(container).task_arn == task.arn
+
+
+def test_a_task_that_is_not_noted_and_on_its_way(stage: Stage) -> None:
+    container = stage.add("stopped")
+    stage.crash(container, "start", "RunTask")
+    (task,) = stage.live(container)
+    before = stage.container(container)
+    stage.calls.clear()
+    assert stage.deliver(event(task, "PENDING")) == "settled"
+    assert (writes(stage), stage.count("RunTask"), stage.count("StopTask")) == (0, 0, 0)
+    assert stage.container(container) == before
+
+
+def test_a_stray_task_while_the_start_has_run_nothing(stage: Stage) -> None:
+    """The event makes the start run its own task, notes it, and stops the stray one."""
+    container = stage.add("stopped", labels={"simulate.start": "never"})
+    stage.claim(container, "start")
+    stray = stage.ecs.adopt_running(CLUSTER, "web-1", container)
+    assert stage.deliver(event(stray)) == "stray-stopped"
+    own = stage.pending(container).task_arn
+    assert own not in (None, stray.arn)
+    assert [call["task"] for call in stage.parameters("StopTask")] == [stray.arn]
+
+
+def test_a_stray_task_whose_event_completes_the_start(stage: Stage) -> None:
+    container = stage.add("stopped")
+    stage.crash(container, "start", "RunTask")
+    stage.advance(1)
+    stray = stage.ecs.adopt_running(CLUSTER, "web-1", container)
+    assert stage.deliver(event(stray)) == "stray-stopped"
+    stage.advance(1)
+    (own,) = stage.live(container)
+    assert stage.container(container).task_arn == own.arn != stray.arn
+
+
+def test_a_container_that_is_deleted_meanwhile(stage: Stage) -> None:
+    _, task = started(stage)
+    stage.before("GetItem", lambda _: stage.dynamodb.tables["containers"].items.clear(), skip=1)
+    assert stage.deliver(event(task, "PENDING")) == "settled"
+    assert stage.count("StopTask") == 0
+
+
+def test_the_event_of_a_start_that_fails_is_delivered_again(stage: Stage) -> None:
+    container = stage.add("stopped")
+    stage.crash(container, "start", "RunTask")
+    stage.advance(1)
+    (task,) = stage.live(container)
+    stage.fail("RunTask", FAILED)
+    with pytest.raises(ExternalServiceError):
+        stage.deliver(event(task))
+    assert stage.pending(container).attempts == 0
+    assert stage.deliver(event(task)) == "settled"
+    assert stage.status(container) == "running"
+
+
+# --- of another task, while it does something else -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("status", "operation"), OPERATIONS)
+def test_a_running_stray_task_is_stopped(stage: Stage, status: str, operation: str) -> None:
+    container = stage.add(status)
+    stage.claim(container, operation)
+    stray = stage.ecs.adopt_running(CLUSTER, "web-1", container)
+    assert stage.deliver(event(stray)) == "stray-stopped"
+    assert [call["task"] for call in stage.parameters("StopTask")] == [stray.arn]
+    assert stage.deliver(event(stray, "STOPPED")) == "stale"
+
+
+def test_the_end_of_the_task_of_a_superseded_start(stage: Stage) -> None:
+    container = stage.add("stopped", labels={"simulate.start": "never"})
+    stage.ask(container, "start")
+    (task,) = stage.live(container)
+    stage.claim(container, "force-stop")
+    stage.ecs._begin_stop(task, "UserInitiated", "asked", stage.clock.now())
+    stage.advance(1)
+    assert not task.live
+    stage.calls.clear()
+    assert stage.deliver(event(task)) == "settled"
+    assert stage.rows(container)[-1]["metadata"]["superseded"] == "start"
+    assert (stage.status(container), stage.container(container).operation) == ("stopped", None)
+    assert (stage.count("RunTask"), stage.count("DescribeTasks")) == (0, 0)
+
+
+def test_the_end_of_an_unknown_task_while_a_superseded_start_may_have_run_one(stage: Stage) -> None:
+    container = stage.add("stopped", labels={"simulate.start": "fail"})
+    stage.crash(container, "start", "RunTask")
+    stage.advance(1)
+    (task,) = stage.ecs.tasks()
+    stage.claim(container, "force-stop")
+    assert stage.deliver(event(task)) == "settled"
+    assert stage.count("RunTask") == 1
+    assert (stage.status(container), stage.container(container).operation) == ("stopped", None)
+
+
+def test_a_running_task_of_a_superseded_start_is_stopped(stage: Stage) -> None:
+    container = stage.add("stopped")
+    stage.crash(container, "start", "RunTask")
+    stage.advance(1)
+    (task,) = stage.live(container)
+    stage.claim(container, "force-stop")
+    assert stage.deliver(event(task)) == "stray-stopped"
+    assert stage.container(container).pending == "force-stop"
+
+
+def test_an_event_that_ends_an_operation_with_an_error_is_not_an_error(stage: Stage) -> None:
+    container, task = started(stage)
+    told = event(task, "STOPPED", version=9, stoppedAt=stage.clock.now())
+    assert stage.deliver(told) == "settled"
+    assert stage.rows(container)[-1]["metadata"]["reason"] == "The task stopped before it ran"
+
+
+def test_an_event_does_not_wait(stage: Stage) -> None:
+    container = stage.add("running", labels={"simulate.ignore-sigterm": "true"})
+    stage.claim(container, "restart")
+    (task,) = stage.live(container)
+    start = stage.clock.now()
+    assert stage.deliver(event(task, "STOPPED", version=9, stopCode="UserInitiated")) == "settled"
+    assert stage.clock.now() - start < timedelta(seconds=0.1)
+    assert stage.pending(container).step == "start"
+
+
+def test_a_repeated_end_while_the_driver_commits_it(stage: Stage) -> None:
+    container = stage.add("running")
+
+    def told(_: Call) -> None:
+        (task,) = stage.ecs.tasks()
+        assert stage.deliver(event(task)) == "settled"
+
+    stage.before("TransactWriteItems", told)
+    assert stage.ask(container, "stop").kind == "completed"
+    assert len(stage.rows(container)) == 2
+
+
+def test_an_event_while_the_operation_gives_up(stage: Stage) -> None:
+    """The end of the task: there is nothing left to revert."""
+    container = stage.add("running")
+    stage.claim(container, "pause")
+    now = stage.clock.now()
+    stage.edit_pending(container, giving_up="Gave up", giving_up_since=now)
+    (task,) = stage.live(container)
+    stage.ecs.exit(task.arn, 0)
+    assert stage.deliver(event(task)) == "settled"
+    assert stage.count("SendCommand") == 0
+    assert (stage.status(container), stage.container(container).operation) == ("failed", None)
+
+
+def test_a_refused_look_of_an_event_leaves_the_operation_as_it_is(stage: Stage) -> None:
+    container = stage.add("stopped")
+    stage.crash(container, "start", "RunTask")
+    stage.advance(1)
+    (task,) = stage.live(container)
+    before = stage.container(container)
+    stage.fail("RunTask", DENIED)
+    with pytest.raises(ExternalServiceError):
+        stage.deliver(event(task))
+    assert stage.container(container) == before

@@ -1,0 +1,237 @@
+"""A task that the drift sweep has not found: the recovery sweep looks again, half a minute later."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from longshore.clock import to_text
+from longshore.lifecycle import Status
+from longshore.models import Trigger
+
+from engine.aws import CLUSTER, FAILED, NO_ANSWER, Call
+from engine.stage import Stage
+
+LOOKS = timedelta(seconds=30)
+LAST = timedelta(minutes=10)
+MINUTE = timedelta(minutes=1)
+MILLISECOND = timedelta(milliseconds=1)
+
+
+def absent(stage: Stage, since: timedelta, status: str = "running") -> str:
+    """A container whose task a sweep has not found so long ago, and which is due. Time stands still."""
+    container = stage.add(status)
+    stage.tick = 0
+    stage.edit(container, absent_since=stage.clock.now() - since)
+    return container
+
+
+# --- when it is due --------------------------------------------------------------------------------------------------
+
+
+def test_a_container_is_due_half_a_minute_after_the_first_look(stage: Stage) -> None:
+    container = stage.add("running")
+    stage.hide_tasks()
+    stage.tick = 0
+    now = stage.clock.now()
+    assert stage.drift_sweep() == {"absent": 1}
+    item = stage.dynamodb.tables["containers"].items[(container,)]
+    assert item["pending_deadline"] == {"S": to_text(now + LOOKS)}
+    assert item["pending_shard"] == {"S": str(int(container[-4:], 16) % 8)}
+    stage.clock.time = now + LOOKS - MILLISECOND
+    assert stage.sweep() == {}
+    stage.clock.time = now + LOOKS
+    assert stage.sweep() == {"repaired": 1}
+    item = stage.dynamodb.tables["containers"].items[(container,)]
+    assert "pending_deadline" not in item
+    assert "pending_shard" not in item
+
+
+def test_when_a_container_is_due(stage: Stage) -> None:
+    container = stage.add("running")
+    now = stage.clock.now()
+    assert stage.container(container).due_at is None
+    stage.edit(container, absent_since=now)
+    assert stage.container(container).due_at == now + LOOKS
+    # With an operation pending, its deadline counts alone.
+    stage.claim(container, "stop")
+    stage.edit(container, absent_since=now)
+    assert stage.container(container).due_at == stage.pending(container).deadline
+
+
+# --- what is found ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", ["running", "paused"])
+def test_the_task_is_gone(stage: Stage, status: str) -> None:
+    container = absent(stage, LOOKS, status)
+    (task,) = stage.live(container)
+    stage.ecs.forget(task.arn)
+    assert stage.sweep() == {"repaired": 1}
+    assert stage.parameters("DescribeTasks") == [{"cluster": CLUSTER, "tasks": [task.arn]}]
+    (row,) = stage.rows(container)[1:]
+    assert (row["from_status"], row["to_status"], row["triggered_by"]) == (status, "failed", Trigger.RECOVERY)
+    assert row["metadata"] == {"reason": "The task is no longer known to ECS"}
+    after = stage.container(container)
+    assert (after.absent_since, after.task_arn, after.operation) == (None, task.arn, None)
+    assert (stage.stuck, stage.told, stage.failures) == ([0], [], [])
+    assert stage.sweep() == {}
+
+
+def test_the_task_is_shown_again(stage: Stage) -> None:
+    container = absent(stage, LOOKS)
+    before = stage.container(container)
+    assert stage.sweep() == {"shown again": 1}
+    assert stage.container(container) == before.model_copy(update={"absent_since": None})
+    assert stage.sweep() == {}
+
+
+def test_the_task_has_ended(stage: Stage) -> None:
+    container = absent(stage, LOOKS)
+    (task,) = stage.live(container)
+    stage.ecs.exit(task.arn, 0)
+    assert stage.sweep() == {"repaired": 1}
+    assert (stage.status(container), stage.container(container).absent_since) == ("stopped", None)
+    assert stage.rows(container)[-1]["metadata"]["exit_code"] == 0
+
+
+@pytest.mark.parametrize(
+    ("since", "effect", "renewed"),
+    [
+        (LOOKS - MILLISECOND, "absent", False),
+        (LOOKS, "repaired", False),
+        (LAST, "repaired", False),
+        (LAST + MILLISECOND, "absent", True),
+        (timedelta(days=1), "absent", True),
+    ],
+)
+@pytest.mark.parametrize("drift", [False, True], ids=["recovery", "drift"])
+def test_which_first_look_counts(stage: Stage, drift: bool, since: timedelta, effect: str, renewed: bool) -> None:
+    """An older one proves nothing: it is made anew."""
+    container = absent(stage, since)
+    first = stage.container(container).absent_since
+    now = stage.clock.now()
+    stage.ecs.forget(stage.live(container)[0].arn)
+    if drift:
+        assert stage.drift_sweep() == {effect: 1}
+    else:
+        with stage.open():
+            assert stage.wired.drift.look_again(stage.container(container)) == effect
+    after = stage.container(container)
+    assert after.status == ("failed" if effect == "repaired" else "running")
+    assert after.absent_since == (None if effect == "repaired" else now if renewed else first)
+    assert stage.count("UpdateItem") == (1 if renewed else 0)
+
+
+@pytest.mark.parametrize("changes", [{"task_arn": None}, {"status": Status.STOPPED}, {"status": Status.FAILED}])
+def test_a_container_that_has_no_task_to_look_for(stage: Stage, changes: dict[str, Any]) -> None:
+    container = absent(stage, LOOKS)
+    stage.ecs.forget(stage.live(container)[0].arn)
+    stage.edit(container, **changes)
+    before = stage.container(container)
+    with stage.open():
+        assert stage.sweep() == {"true": 1}
+    assert stage.container(container) == before.model_copy(update={"absent_since": None})
+    assert stage.count("DescribeTasks") == 0
+    assert stage.sweep() == {}
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_the_container_changes_meanwhile(stage: Stage, shown: bool) -> None:
+    container = absent(stage, LOOKS)
+    if not shown:
+        stage.ecs.forget(stage.live(container)[0].arn)
+    stage.after("DescribeTasks", lambda _: stage.edit(container, generation=7))
+    assert stage.sweep() == {"changed": 1}
+    assert (stage.status(container), len(stage.rows(container))) == ("running", 1)
+
+
+def test_an_operation_is_claimed_between_the_looks(stage: Stage) -> None:
+    """The claim forgets the first look; the index may still name the container."""
+    container = absent(stage, LOOKS)
+    stage.ecs.forget(stage.live(container)[0].arn)
+    stage.after("Query", lambda _: stage.claim(container, "stop"), skip=1)
+    assert stage.sweep() == {"continued elsewhere": 1}
+    assert (stage.status(container), stage.container(container).absent_since) == ("running", None)
+
+
+def test_the_index_names_a_container_that_was_shown_again(stage: Stage) -> None:
+    container = absent(stage, LOOKS)
+    stage.after("Query", lambda _: stage.edit(container, absent_since=None), skip=1)
+    assert stage.sweep() == {"settled": 1}
+    assert stage.count("DescribeTasks") == 0
+
+
+@pytest.mark.parametrize("call", ["DescribeTasks", "TransactWriteItems"])
+def test_a_look_that_fails(stage: Stage, call: str) -> None:
+    """The container stays due, and the others are looked at."""
+    container = absent(stage, LOOKS)
+    other = stage.add("running", number=2)
+    stage.edit(other, absent_since=stage.clock.now() - LOOKS)
+    for each in (container, other):
+        stage.ecs.forget(stage.live(each)[0].arn)
+    stage.fail(call, FAILED if call == "DescribeTasks" else NO_ANSWER)
+    assert stage.sweep() == {"failed": 1, "repaired": 1}
+    assert stage.failures == [container]
+    assert (stage.status(container), stage.status(other)) == ("running", "failed")
+    assert stage.sweep() == {"repaired": 1}
+
+
+# --- what could not be listed ----------------------------------------------------------------------------------------
+
+
+def fail_shards(stage: Stage, *shards: int) -> None:
+    """The queries of these parts of the index fail, in each sweep until the faults are taken back."""
+
+    def fail(call: Call) -> None:
+        stage.before("Query", fail)
+        if int(call.parameters["ExpressionAttributeValues"][":shard"]["S"]) in shards:
+            raise NO_ANSWER
+
+    stage.before("Query", fail)
+
+
+def test_a_recovery_sweep_tells_what_it_could_not_list(stage: Stage) -> None:
+    """Then it does not know that nothing is stuck, and does not say so."""
+    fail_shards(stage, 3, 5)
+    assert stage.sweep() == {}
+    assert stage.wired.recovery.unlisted == ["shard 3", "shard 5"]
+    assert (stage.failures, stage.stuck) == (["shard 3", "shard 5"], [])
+    stage._hooks.clear()
+    assert stage.sweep() == {}
+    assert (stage.wired.recovery.unlisted, stage.stuck) == ([], [0])
+
+
+def test_what_is_known_to_be_stuck_is_told_nevertheless(stage: Stage) -> None:
+    container = stage.add("stopped", labels={"simulate.start": "never"})
+    stage.claim(container, "start")
+    stage.edit_pending(container, attempts=3)
+    stage.advance(61)
+    fail_shards(stage, 7)
+    stage.sweep()
+    assert (stage.wired.recovery.unlisted, stage.stuck) == (["shard 7"], [1])
+
+
+def test_a_failing_container_is_not_something_that_could_not_be_listed(stage: Stage) -> None:
+    container = stage.add("stopped")
+    stage.claim(container, "start")
+    stage.damage(container)
+    stage.advance(61)
+    assert stage.sweep() == {"unreadable": 1}
+    assert (stage.wired.recovery.unlisted, stage.stuck) == ([], [0])
+
+
+def test_a_drift_sweep_tells_what_it_could_not_list(stage: Stage) -> None:
+    stage.fail("Scan", NO_ANSWER)
+    stage.fail("ListTasks", FAILED)
+    assert stage.drift_sweep() == {"failed": 2}
+    assert stage.wired.drift.unlisted == ["the index of live containers", f"the tasks of {CLUSTER}"]
+    assert stage.failures == ["the index of live containers", CLUSTER]
+    assert stage.drift_sweep() == {}
+    assert stage.wired.drift.unlisted == []
+
+
+def test_a_cluster_that_cannot_be_compared_was_listed(stage: Stage) -> None:
+    elsewhere = stage.add("running", cluster="absent")
+    stage.edit(elsewhere, task_arn="arn:aws:ecs:us-east-1:123456789012:task/absent/1")
+    assert stage.drift_sweep() == {"failed": 1}
+    assert (stage.wired.drift.unlisted, stage.failures) == ([], ["absent"])

@@ -1,0 +1,142 @@
+"""The step `start` when calls fail, and when the task before may still live."""
+
+from datetime import timedelta
+
+import pytest
+from longshore.errors import OperationFailedError
+from longshore.steps import NoEffect, Reached, Uncertain, Unobserved
+
+from engine.aws import DENIED, FAILED, HOST, NO_ANSWER, NOT_FOUND, THROTTLED
+from engine.stage import Stage
+from local.emulator.errors import AwsError
+
+MILLISECOND = timedelta(milliseconds=1)
+CONFLICT = AwsError("ConflictException", "The token is in use with other parameters")
+
+
+# --- failures ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "calls", "expected"),
+    [
+        (DENIED, 1, NoEffect("Longshore is not permitted to do this on the cluster")),
+        (FAILED, 8, Uncertain("ECS returned an error")),
+        (NO_ANSWER, 8, Uncertain("ECS did not answer")),
+        (THROTTLED, 8, Uncertain("ECS is receiving too many requests", throttled=True)),
+    ],
+    ids=["denied", "failed", "no answer", "throttled"],
+)
+def test_failures_of_run_task(stage: Stage, error: Exception, calls: int, expected: object) -> None:
+    container = stage.add("stopped")
+    stage.claim(container, "start")
+    stage.fail("RunTask", error, times=-1)
+    seen, findings = stage.attempt(container)
+    assert seen == expected
+    assert stage.count("RunTask") == calls
+    assert findings.acted is (calls > 1)
+    assert (findings.task_arn, findings.on_its_way) == (None, False)
+
+
+def test_a_placement_failure(stage: Stage) -> None:
+    container = stage.add("stopped")
+    stage.claim(container, "start")
+    stage.ecs.set_capacity(HOST, memory=0)
+    seen, findings = stage.attempt(container)
+    assert seen == NoEffect("No instance of the cluster has enough memory left", final=True)
+    assert not findings.acted
+
+
+def test_a_failed_call_is_repeated(stage: Stage) -> None:
+    container = stage.add("stopped")
+    stage.fail("RunTask", FAILED, times=2)
+    assert stage.ask(container, "start").kind == "completed"
+    assert len({call["clientToken"] for call in stage.parameters("RunTask")}) == 1
+    assert stage.count("RunTask") == 3
+
+
+def test_a_refusal_after_a_failed_call_proves_nothing(stage: Stage) -> None:
+    container = stage.add("stopped")
+    stage.claim(container, "start")
+    stage.fail("RunTask", FAILED)
+    stage.fail("RunTask", DENIED)
+    seen, findings = stage.attempt(container)
+    assert seen == Uncertain("Longshore is not permitted to do this on the cluster")
+    assert findings.acted
+
+
+def test_looks_that_fail_do_not_end_the_wait(stage: Stage) -> None:
+    container = stage.add("stopped")
+    stage.fail("DescribeTasks", FAILED, times=2)
+    assert stage.ask(container, "start").kind == "completed"
+
+
+# --- a task before ---------------------------------------------------------------------------------------------------
+
+
+def test_the_task_before_of_a_failed_container_is_stopped_first(stage: Stage) -> None:
+    container = stage.add("failed")
+    leftover = stage.give_task(container)
+    stage.ask(container, "restart")
+    pending_id = stage.rows(container)[-1]["metadata"]["operation_id"]
+    assert [(call["task"], call["reason"]) for call in stage.parameters("StopTask")] == [
+        (leftover.arn, f"Longshore operation {pending_id}")
+    ]
+    names = [call.operation for call in stage.calls if call.operation in ("StopTask", "RunTask")]
+    assert names == ["StopTask", "RunTask"]
+    (task,) = stage.live(container)
+    assert task.arn != leftover.arn
+    assert stage.count("SendCommand") == 0
+
+
+def test_the_task_before_has_not_stopped(stage: Stage) -> None:
+    container = stage.add("failed")
+    stage.give_task(container, stop_timeout=40)
+    stage.claim(container, "restart")
+    seen, findings = stage.attempt(container)
+    assert seen == Unobserved("The task before has not stopped")
+    assert (findings.acted, findings.on_its_way, findings.task_arn) == (True, True, None)
+    assert stage.count("RunTask") == 0
+
+
+def test_the_task_before_has_stopped_and_the_new_one_is_refused(stage: Stage) -> None:
+    container = stage.add("failed")
+    stage.give_task(container)
+    stage.claim(container, "restart")
+    stage.fail("RunTask", DENIED)
+    seen, findings = stage.attempt(container, wait=15)
+    assert seen == Uncertain("Longshore is not permitted to do this on the cluster")
+    assert (findings.acted, findings.on_its_way) == (True, False)
+
+
+def test_the_task_before_is_not_known(stage: Stage) -> None:
+    container = stage.add("failed")
+    leftover = stage.give_task(container)
+    stage.claim(container, "restart")
+    stage.fail("StopTask", NOT_FOUND, times=-1)
+    seen, findings = stage.attempt(container)
+    assert seen == Unobserved("The task before has not stopped")
+    assert (list(findings.absent), findings.acted) == ([leftover.arn], False)
+    assert stage.count("RunTask") == 0
+    stage.edit_pending(container, absent={leftover.arn: stage.clock.now() - timedelta(seconds=30)})
+    # StopTask does not know it, and DescribeTasks shows it: it lives.
+    assert isinstance(stage.attempt(container).observation, Unobserved)
+    stage.edit_pending(container, absent={leftover.arn: stage.clock.now() - timedelta(seconds=30)})
+    stage.hide_tasks(times=1)
+    assert isinstance(stage.attempt(container).observation, Reached)
+
+
+def test_the_task_before_of_a_stopped_container_is_left_alone(stage: Stage) -> None:
+    container = stage.add("running")
+    stage.ask(container, "stop")
+    stage.calls.clear()
+    stage.ask(container, "start")
+    assert stage.count("StopTask") == 0
+
+
+def test_no_row_for_an_operation_that_ends_without_an_effect(stage: Stage) -> None:
+    container = stage.add("stopped")
+    stage.ecs.set_capacity(HOST, memory=0)
+    with pytest.raises(OperationFailedError):
+        stage.ask(container, "start")
+    assert len(stage.rows(container)) == 1

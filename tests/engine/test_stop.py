@@ -1,0 +1,332 @@
+"""The step `stop`: what it calls and what it observes."""
+
+from datetime import timedelta
+
+import pytest
+from longshore.clock import to_text
+from longshore.lifecycle import Status
+from longshore.models import NO_NEWER
+from longshore.steps import Ended, NoEffect, Reached, Uncertain, Unobserved
+
+from engine.aws import DENIED, FAILED, HOST, THROTTLED
+from engine.stage import Stage
+
+MILLISECOND = timedelta(milliseconds=1)
+GONE = timedelta(seconds=30)
+
+
+def test_a_running_task_is_stopped(stage: Stage) -> None:
+    container = stage.add("running")
+    pending = stage.claim(container, "stop")
+    (task,) = stage.live(container)
+    seen, findings = stage.attempt(container)
+    assert isinstance(seen, Reached)
+    assert seen.task is not None
+    assert (seen.at, seen.task.arn, seen.facts) == (stage.clock.now(), task.arn, seen.task.facts)
+    assert seen.facts["exit_code"] == 0
+    assert (findings.acted, findings.on_its_way, findings.absent) == (True, True, {})
+    assert [call.operation for call in stage.calls[:2]] == ["StopTask", "DescribeTasks"]
+    assert stage.parameters("StopTask")[0]["reason"] == f"Longshore operation {pending.id}"
+
+
+def test_a_sweep_looks_before_it_stops(stage: Stage) -> None:
+    container = stage.add("running")
+    stage.crash(container, "stop", "StopTask")
+    stage.advance(1)
+    stage.calls.clear()
+    seen, findings = stage.attempt(container, look_first=True)
+    assert isinstance(seen, Reached)
+    assert (stage.count("StopTask"), stage.count("DescribeTasks")) == (0, 1)
+    assert (findings.acted, findings.on_its_way) == (False, False)
+
+
+def test_a_sweep_stops_what_was_not_stopped(stage: Stage) -> None:
+    container = stage.add("running")
+    stage.claim(container, "stop")
+    seen, _ = stage.attempt(container, look_first=True)
+    assert isinstance(seen, Reached)
+    assert [call.operation for call in stage.calls[:2]] == ["DescribeTasks", "StopTask"]
+
+
+def test_a_task_that_stops_slowly(stage: Stage) -> None:
+    container = stage.add("running", labels={"simulate.ignore-sigterm": "true"})
+    stage.claim(container, "stop")
+    seen, findings = stage.attempt(container)
+    assert seen == Unobserved("The task has not stopped")
+    assert (findings.acted, findings.on_its_way) == (True, True)
+    assert stage.count("StopTask") == 1
+
+
+def test_no_task(stage: Stage) -> None:
+    container = stage.add("running")
+    stage.edit(container, task_arn=None)
+    stage.claim(container, "stop")
+    assert stage.attempt(container).observation == Ended(stage.clock.now(), None)
+
+
+@pytest.mark.parametrize("look_first", [False, True])
+def test_a_task_that_ended_by_itself_before(stage: Stage, look_first: bool) -> None:
+    container = stage.add("running")
+    (task,) = stage.live(container)
+    stage.ecs.exit(task.arn, 5)
+    stage.advance(1)
+    stage.claim(container, "stop")
+    seen, findings = stage.attempt(container, look_first=look_first)
+    assert isinstance(seen, Ended)
+    assert seen.task is not None
+    assert (seen.at, seen.task.exit_code) == (task.stopped_at, 5)
+    # StopTask was answered with the task, so it was not refused.
+    assert findings.acted is not look_first
+
+
+@pytest.mark.parametrize(("code", "ended"), [("UserInitiated", False), (None, False), ("SpotInterruption", True)])
+def test_who_has_stopped_a_task(stage: Stage, code: str | None, ended: bool) -> None:
+    container = stage.add("running")
+    stage.claim(container, "stop")
+    (task,) = stage.live(container)
+    stage.advance(1)
+    stage.ecs.exit(task.arn, 0)
+    task.stop_code = code
+    seen, _ = stage.attempt(container)
+    assert isinstance(seen, Ended if ended else Reached)
+
+
+@pytest.mark.parametrize(("status", "operation"), [("running", "stop"), ("running", "pause"), ("paused", "stop")])
+def test_a_task_that_ended_at_a_time_that_ecs_does_not_tell(stage: Stage, status: str, operation: str) -> None:
+    container = stage.add(status)
+    stage.claim(container, operation)
+    (task,) = stage.live(container)
+    stage.ecs.exit(task.arn, 0)
+    stage.advance(1)
+    task.stopped_at = None
+    seen, _ = stage.attempt(container)
+    assert isinstance(seen, Ended)
+    assert (seen.at, seen.task is not None) == (stage.clock.now(), True)
+
+
+@pytest.mark.parametrize(("before", "ended"), [(MILLISECOND, True), (timedelta(), False), (-MILLISECOND, False)])
+def test_a_task_that_somebody_else_stopped_before_the_request(stage: Stage, before: timedelta, ended: bool) -> None:
+    """The operation that a force-stop supersedes may have stopped it: what counts is when the first one began."""
+    container = stage.add("running")
+    pending = stage.claim(container, "stop")
+    stage.edit_pending(container, started_at=pending.started_at + timedelta(seconds=9))
+    (task,) = stage.live(container)
+    stage.ecs.exit(task.arn, 0)
+    task.stop_code, task.stopped_at = "UserInitiated", pending.since - before
+    seen, _ = stage.attempt(container)
+    assert isinstance(seen, Ended if ended else Reached)
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "status", "operation", "answer"),
+    [
+        (0, "stopped", "stop", "Container is already stopped"),
+        (5, "failed", "stop", "Container has failed"),
+        (0, "stopped", "restart", "completed"),
+        (5, "failed", "restart", "completed"),
+        (0, "stopped", "force-stop", "Container is already stopped"),
+        (5, "failed", "force-stop", "completed"),
+        (0, "stopped", "pause", "Container is not running"),
+        (5, "failed", "pause", "Container is not running"),
+    ],
+)
+def test_what_becomes_of_an_operation_whose_task_ended_by_itself(
+    stage: Stage, exit_code: int, status: str, operation: str, answer: str
+) -> None:
+    container = stage.add("running")
+    (task,) = stage.live(container)
+    stage.ecs.exit(task.arn, exit_code)
+    stage.advance(1)
+    if answer == "completed":
+        assert stage.ask(container, operation).kind == "completed"
+    else:
+        assert stage.refused(container, operation, key="k") == answer
+        record = stage.record()
+        assert record is not None
+        assert (record["answer"]["message"], record["answer"]["status"]) == (answer, status)
+    row = stage.rows(container)[1]
+    assert task.stopped_at is not None
+    assert (row["to_status"], row["triggered_by"], row["transition_time"]) == (
+        status,
+        "system",
+        to_text(task.stopped_at),
+    )
+    assert row["metadata"] == {
+        "task_id": task.id,
+        "reason": "Essential container in task exited",
+        "stop_code": "EssentialContainerExited",
+        "exit_code": exit_code,
+    }
+    assert "duration_ms" not in row
+    assert stage.container(container).operation is None
+
+
+def test_a_task_that_is_gone(stage: Stage) -> None:
+    container = stage.add("running")
+    (task,) = stage.live(container)
+    stage.ecs.forget(task.arn)
+    assert stage.ask(container, "stop").kind == "accepted"
+    absent = stage.pending(container).absent[task.arn]
+    seen, findings = stage.attempt(container, wait=0)
+    assert seen == Unobserved("The task has not stopped")
+    assert (findings.acted, findings.on_its_way, findings.absent) == (False, False, {task.arn: absent})
+    stage.clock.time = absent + GONE
+    stage.tick = 0
+    assert stage.attempt(container, wait=0).observation == Ended(stage.clock.now(), None)
+    assert stage.attempt(container, wait=0, look_first=True).observation == Ended(stage.clock.now(), None)
+
+
+@pytest.mark.parametrize("status", ["running", "paused"])
+def test_the_row_of_a_task_that_is_gone(stage: Stage, status: str) -> None:
+    """A task that comes back is believed, unless a command may have frozen or thawed it."""
+    container = stage.add(status)
+    (task,) = stage.live(container)
+    version = stage.container(container).task_version
+    stage.ecs.forget(task.arn)
+    stage.ask(container, "stop")
+    stage.advance(31)
+    stage.sweep()
+    after = stage.container(container)
+    assert (after.status, after.operation, after.task_arn) == ("failed", None, task.arn)
+    assert after.task_version == (NO_NEWER if status == "paused" else version)
+
+
+def test_a_sweep_that_does_not_find_the_task(stage: Stage) -> None:
+    container = stage.add("running")
+    stage.claim(container, "stop")
+    stage.hide_tasks()
+    seen, findings = stage.attempt(container, look_first=True)
+    assert seen == Unobserved("ECS does not show the task")
+    assert (stage.count("StopTask"), findings.acted, findings.on_its_way) == (0, False, False)
+
+
+def test_a_stopped_task_that_ecs_no_longer_shows(stage: Stage) -> None:
+    """StopTask knew it, and then it was gone: no end was seen, so the exit code is not known."""
+    container = stage.add("running", labels={"simulate.ignore-sigterm": "true"})
+    stage.claim(container, "stop")
+    stage.hide_tasks()
+    seen, findings = stage.attempt(container, wait=40)
+    assert seen == Ended(stage.clock.now(), None)
+    assert (findings.acted, findings.on_its_way) == (True, True)
+
+
+# --- failures ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (DENIED, NoEffect("Longshore is not permitted to do this on the cluster")),
+        (FAILED, Uncertain("ECS returned an error")),
+        (THROTTLED, Uncertain("ECS is receiving too many requests", throttled=True)),
+    ],
+    ids=["denied", "failed", "throttled"],
+)
+def test_failures_of_stop_task(stage: Stage, error: Exception, expected: object) -> None:
+    container = stage.add("running")
+    stage.claim(container, "stop")
+    stage.fail("StopTask", error, times=-1)
+    assert stage.attempt(container).observation == expected
+
+
+def test_a_refused_look_is_no_effect(stage: Stage) -> None:
+    container = stage.add("running")
+    stage.claim(container, "stop")
+    stage.fail("DescribeTasks", DENIED, times=-1)
+    seen, findings = stage.attempt(container, look_first=True)
+    assert seen == NoEffect("Longshore is not permitted to do this on the cluster")
+    assert not findings.acted
+
+
+def test_a_look_that_fails_and_is_then_refused_is_no_effect(stage: Stage) -> None:
+    container = stage.add("running")
+    stage.claim(container, "stop")
+    stage.fail("DescribeTasks", FAILED)
+    stage.fail("DescribeTasks", DENIED)
+    seen, findings = stage.attempt(container, look_first=True)
+    assert isinstance(seen, NoEffect)
+    assert not findings.acted
+
+
+def test_looks_that_fail_after_stop_task_do_not_end_the_wait(stage: Stage) -> None:
+    container = stage.add("running")
+    stage.fail("DescribeTasks", FAILED, times=2)
+    assert stage.ask(container, "stop").kind == "completed"
+
+
+def test_a_stop_that_is_refused_is_abandoned(stage: Stage) -> None:
+    container = stage.add("running")
+    stage.fail("StopTask", DENIED)
+    assert stage.refused(container, "stop") == "Longshore is not permitted to do this on the cluster"
+    assert stage.container(container).operation is None
+    assert len(stage.rows(container)) == 1
+
+
+# --- paused --------------------------------------------------------------------------------------------------------
+
+
+def test_a_paused_task_is_thawed_first(stage: Stage) -> None:
+    container = stage.add("paused")
+    stage.claim(container, "stop")
+    seen, findings = stage.attempt(container)
+    assert isinstance(seen, Reached)
+    assert findings.acted
+    names = [call.operation for call in stage.calls if call.operation in ("SendCommand", "StopTask")]
+    assert names == ["SendCommand", "StopTask"]
+    assert stage.commands()[0]["action"] == ["unpause"]
+
+
+def test_a_paused_task_whose_host_has_thawed_it_already(stage: Stage) -> None:
+    container = stage.add("paused")
+    stage.claim(container, "stop")
+    (task,) = stage.live(container)
+    task.containers[0].paused = False
+    seen, _ = stage.attempt(container, host_is_done=True)
+    assert isinstance(seen, Reached)
+    assert (stage.count("SendCommand"), stage.count("StopTask")) == (0, 1)
+
+
+@pytest.mark.parametrize("host_is_done", [False, True])
+def test_a_refused_stop_after_a_thaw_is_not_without_effect(stage: Stage, host_is_done: bool) -> None:
+    container = stage.add("paused")
+    stage.claim(container, "stop")
+    stage.fail("StopTask", DENIED)
+    seen, findings = stage.attempt(container, host_is_done=host_is_done)
+    assert isinstance(seen, Uncertain)
+    assert findings.acted
+
+
+def test_a_paused_task_that_cannot_be_thawed(stage: Stage) -> None:
+    container = stage.add("paused")
+    stage.claim(container, "stop")
+    stage.ssm.disconnect(HOST)
+    seen, findings = stage.attempt(container)
+    assert seen == NoEffect("The instance is not reachable through Systems Manager")
+    assert (findings.acted, stage.count("StopTask")) == (False, 0)
+
+
+def test_a_paused_task_whose_thaw_takes_long(stage: Stage) -> None:
+    container = stage.add("paused")
+    stage.claim(container, "stop")
+    stage.ssm._delay = timedelta(seconds=60)
+    seen, findings = stage.attempt(container)
+    assert seen == Unobserved("The instance has not run the command yet")
+    assert (findings.acted, findings.on_its_way, stage.count("StopTask")) == (True, False, 0)
+
+
+def test_a_paused_task_that_has_stopped_already(stage: Stage) -> None:
+    container = stage.add("paused")
+    (task,) = stage.live(container)
+    stage.ecs.exit(task.arn, 0)
+    stage.claim(container, "stop")
+    seen, _ = stage.attempt(container)
+    assert isinstance(seen, Ended)
+    assert (stage.count("SendCommand"), stage.count("StopTask")) == (0, 0)
+
+
+def test_the_thaw_of_a_paused_task_is_not_sent_again_for_a_running_one(stage: Stage) -> None:
+    container = stage.add("paused")
+    stage.claim(container, "stop")
+    stage.edit(container, status=Status.RUNNING)
+    stage.attempt(container, look_first=True)
+    assert stage.count("SendCommand") == 0

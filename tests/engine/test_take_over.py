@@ -1,0 +1,283 @@
+"""Taking an operation over: when, by how many, and what is counted."""
+
+from datetime import datetime, timedelta
+
+import pytest
+from longshore.errors import ExternalServiceError
+
+from engine.aws import DENIED, FAILED, HOST, THROTTLED, Call, Crash
+from engine.stage import HIGH, Stage
+
+MINUTE = timedelta(seconds=60)
+MILLISECOND = timedelta(milliseconds=1)
+
+
+def crash(_: Call) -> None:
+    raise Crash
+
+
+@pytest.mark.parametrize(("after", "taken"), [(-MILLISECOND, False), (timedelta(), True), (MILLISECOND, True)])
+def test_an_operation_is_taken_over_from_its_deadline_on(stage: Stage, after: timedelta, taken: bool) -> None:
+    container = stage.add("stopped")
+    deadline = stage.claim(container, "start").deadline
+    stage.clock.time = deadline + after
+    outcome = stage.take_over(container)
+    assert (outcome is not None) is taken
+    assert (stage.count("RunTask"), stage.count("UpdateItem")) == ((1, 1) if taken else (0, 0))
+
+
+@pytest.mark.parametrize("for_caller", [False, True])
+def test_what_taking_over_stores(stage: Stage, for_caller: bool) -> None:
+    container = stage.add("running")
+    stage.claim(container, "pause")
+    stage.edit(container, command_number=HIGH + 6, generation=4)
+    stage.edit_pending(container, attempts=2)
+    stage.clock.time = stage.pending(container).deadline
+    before, pending = stage.container(container), stage.pending(container)
+    stage.after("UpdateItem", crash)
+    with pytest.raises(Crash):
+        stage.take_over(container, for_caller=for_caller)
+    until = before.operation.deadline + MINUTE if before.operation else None
+    renewed = pending.model_copy(
+        update={
+            "deadline": until,
+            "attempts": 2 if for_caller else 3,
+            "command_number": HIGH + 7,
+            "command_expires_at": until,
+        }
+    )
+    expected = {"operation": renewed, "command_number": HIGH + 8, "generation": 5}
+    assert stage.container(container) == before.model_copy(update=expected)
+    assert stage.parameters("SendCommand") == []
+
+
+def test_nothing_is_pending(stage: Stage) -> None:
+    container = stage.add("running")
+    assert stage.take_over(container) is None
+    assert stage.calls == []
+
+
+@pytest.mark.parametrize("change", ["taken over", "deadline", "completed", "superseded", "a row"])
+def test_another_worker_was_quicker(stage: Stage, change: str) -> None:
+    container = stage.add("stopped")
+    pending = stage.claim(container, "start")
+    stage.clock.time = pending.deadline
+
+    def other(_: Call) -> None:
+        match change:
+            case "taken over":
+                stage.after("UpdateItem", crash)
+                with pytest.raises(Crash):
+                    stage.take_over(container)
+            case "deadline":
+                stage.edit_pending(container, deadline=pending.deadline - MILLISECOND)
+            case "completed":
+                stage.take_over(container)
+            case "superseded":
+                stage.claim(container, "force-stop")
+            case "a row":
+                stage.edit(container, log_count=2)
+
+    stage.before("UpdateItem", other)
+    runs = stage.count("RunTask")
+    assert stage.take_over(container) is None
+    assert stage.count("RunTask") - runs == (1 if change == "completed" else 0)
+    assert stage.count("StopTask") == 0
+
+
+def test_the_driver_before_can_no_longer_commit(stage: Stage) -> None:
+    """The first driver is slow: a sweep takes over and completes what it has begun."""
+    container = stage.add("stopped")
+
+    def slow(_: Call) -> None:
+        stage.advance(61)
+        assert stage.sweep() == {"completed": 1}
+
+    stage.after("RunTask", slow)
+    assert stage.ask(container, "start").kind == "completed"
+    assert len(stage.rows(container)) == 2
+    assert len(stage.live(container)) == 1
+
+
+def test_the_first_driver_of_an_operation_waits_no_longer_than_its_deadline_would_let_it(stage: Stage) -> None:
+    container = stage.add("stopped", labels={"simulate.start": "never"})
+    start = stage.clock.now()
+    assert stage.ask(container, "start").kind == "accepted"
+    assert stage.pending(container).deadline > stage.clock.now()
+    assert timedelta(seconds=20) <= stage.clock.now() - start < timedelta(seconds=23)
+
+
+# --- what an attempt counts for ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("for_caller", [False, True])
+@pytest.mark.parametrize(
+    ("error", "counts"), [(DENIED, True), (FAILED, True), (THROTTLED, False)], ids=["denied", "failed", "throttled"]
+)
+def test_attempts_are_counted_for_sweeps_unless_ecs_throttles(
+    stage: Stage, error: Exception, counts: bool, for_caller: bool
+) -> None:
+    container = stage.add("stopped")
+    stage.claim(container, "start")
+    stage.edit_pending(container, attempts=3)
+    stage.clock.time = stage.pending(container).deadline
+    stage.fail("RunTask", error, times=-1)
+    with pytest.raises(ExternalServiceError):
+        stage.take_over(container, for_caller=for_caller)
+    assert stage.pending(container).attempts == (4 if counts and not for_caller else 3)
+    # Released: the next sweep, or a repeat, may go on at once.
+    assert stage.pending(container).deadline < stage.clock.now()
+
+
+@pytest.mark.parametrize(
+    ("age", "attempts"), [(timedelta(hours=1) - MILLISECOND, 3), (timedelta(hours=1), 4)], ids=["before", "after"]
+)
+def test_attempts_that_find_the_task_on_its_way_count_from_one_hour_on(
+    stage: Stage, age: timedelta, attempts: int
+) -> None:
+    container = stage.add("stopped", labels={"simulate.start": "never"})
+    stage.crash(container, "start", "RunTask")
+    stage.clock.time = stage.pending(container).deadline
+    stage.edit_pending(container, attempts=3, step_since=stage.clock.now() - age)
+    stage.tick = 0
+    outcome = stage.take_over(container, wait=0)
+    assert outcome is not None
+    assert outcome.kind == "accepted"
+    assert stage.pending(container).attempts == attempts
+
+
+@pytest.mark.parametrize(("operation", "attempts"), [("stop", 0), ("force-stop", 0), ("pause", 1)])
+def test_a_task_that_stops_slowly_is_on_its_way(stage: Stage, operation: str, attempts: int) -> None:
+    container = stage.add("running", labels={"simulate.ignore-sigterm": "true"})
+    stage.ssm.fail_next(5)
+    stage.ssm._delay = timedelta(seconds=100)
+    stage.claim(container, operation)
+    stage.clock.time = stage.pending(container).deadline
+    outcome = stage.take_over(container)
+    assert outcome is not None
+    assert outcome.kind == "accepted"
+    assert stage.pending(container).attempts == attempts
+
+
+def test_the_first_attempt_is_not_counted(stage: Stage) -> None:
+    container = stage.add("stopped", labels={"simulate.start": "never"})
+    stage.ask(container, "start")
+    assert stage.pending(container).attempts == 0
+
+
+def test_the_attempts_of_a_new_step_are_never_negative(stage: Stage) -> None:
+    """The attempt was counted for the stop of a restart: the start, which is throttled, has none to give back."""
+    container = stage.add("running", labels={"simulate.start": "never"})
+    stage.claim(container, "restart")
+    stage.clock.time = stage.pending(container).deadline
+    stage.fail("RunTask", THROTTLED, times=-1)
+    with pytest.raises(ExternalServiceError):
+        stage.take_over(container)
+    assert (stage.pending(container).step, stage.pending(container).attempts) == ("start", 0)
+
+
+# --- what is noted when it stays pending ----------------------------------------------------------------------------
+
+
+def test_the_task_that_was_run_is_noted_with_the_202(stage: Stage) -> None:
+    container = stage.add("stopped", labels={"simulate.start": "never"})
+    ran_at: list[datetime] = []
+    stage.after("RunTask", lambda _: ran_at.append(stage.clock.now()))
+    stage.ask(container, "start")
+    (task,) = stage.live(container)
+    pending = stage.pending(container)
+    assert (pending.task_arn, pending.task_run_at, pending.task_shown) == (task.arn, ran_at[0], True)
+    assert (pending.absent, pending.answered, pending.deadline) == ({}, False, pending.started_at + MINUTE)
+    assert stage.container(container).generation == 1
+
+
+def test_nothing_is_noted_when_nothing_was_found(stage: Stage) -> None:
+    """The claim says it all; a note would only overtake others."""
+    container = stage.add("running", labels={"simulate.ignore-sigterm": "true"})
+    (task,) = stage.live(container)
+    task.containers[0].stop_timeout = timedelta(minutes=5)
+    assert stage.ask(container, "stop").kind == "accepted"
+    assert (stage.count("UpdateItem"), stage.container(container).generation) == (1, 0)
+
+
+def test_a_noted_task_is_found_again_without_run_task(stage: Stage) -> None:
+    container = stage.add("stopped", labels={"simulate.start": "never"})
+    stage.ask(container, "start")
+    stage.calls.clear()
+    before = stage.pending(container)
+    stage.pass_deadline()
+    assert (stage.count("RunTask"), stage.count("UpdateItem")) == (0, 2)  # taken over; the attempt does not count
+    after = stage.pending(container)
+    renewed = ("deadline", "command_number", "command_expires_at")
+    assert after.model_dump(exclude={*renewed}) == before.model_dump(exclude={*renewed})
+
+
+def test_a_task_that_is_not_shown_is_looked_for_again_after_30_seconds(stage: Stage) -> None:
+    container = stage.add("stopped")
+    stage.hide_tasks()
+    stage.change("RunTask", lambda _, answer: {"tasks": [answer["tasks"][0] | {"lastStatus": "PENDING"}]})
+    first_look: list[datetime] = []
+    stage.after("DescribeTasks", lambda _: first_look.append(stage.clock.now()))
+    stage.ask(container, "start")
+    pending = stage.pending(container)
+    noted_at = stage.clock.now() - timedelta(milliseconds=1)
+    assert pending.absent == {pending.task_arn: first_look[0]}
+    assert (pending.deadline, pending.task_shown) == (noted_at + timedelta(seconds=30), False)
+
+
+def test_a_deadline_is_not_put_off_by_a_task_that_is_not_shown(stage: Stage) -> None:
+    container = stage.add("stopped")
+    stage.crash(container, "start", "RunTask")
+    stage.hide_tasks()
+    stage.change("RunTask", lambda _, answer: {"tasks": [answer["tasks"][0] | {"lastStatus": "PENDING"}]})
+    taken_at = stage.clock.time = stage.pending(container).deadline
+    stage.take_over(container, wait=40)
+    assert stage.clock.now() > taken_at + timedelta(seconds=40)
+    assert stage.pending(container).deadline == taken_at + MINUTE
+
+
+def test_an_event_does_not_change_the_deadline(stage: Stage) -> None:
+    container = stage.add("stopped", labels={"simulate.start": "fail"})
+    pending = stage.claim(container, "start")
+    stage.hide_tasks()
+    stage.fail("RunTask", FAILED, times=-1)
+    event = {"source": "aws.ecs", "detail": {}}
+    task = stage.ecs.adopt_running(stage.container(container).runtime.cluster, "web-1", container)
+    event["detail"] = task.to_api()
+    with pytest.raises(ExternalServiceError):
+        stage.deliver(event)
+    assert stage.pending(container) == pending
+
+
+def test_a_command_in_flight_is_given_its_time_before_the_next_driver(stage: Stage) -> None:
+    """A release: not before the command that may be in flight has expired."""
+    container = stage.add("running")
+    stage.fail("SendCommand", FAILED)
+    stage.refused(container, "pause")
+    pending = stage.pending(container)
+    assert pending.deadline == pending.command_expires_at
+    assert pending.deadline == pending.started_at + MINUTE
+
+
+@pytest.mark.parametrize("status", ["running", "paused"])
+def test_a_stop_is_released_at_once_unless_it_has_commanded_the_host(stage: Stage, status: str) -> None:
+    container = stage.add(status)
+    stage.fail("StopTask", FAILED, times=-1)
+    stage.refused(container, "stop")
+    pending = stage.pending(container)
+    if status == "paused":
+        assert pending.deadline == pending.command_expires_at
+    else:
+        assert pending.deadline == stage.clock.now() - MILLISECOND
+
+
+def test_a_refused_command_is_released_at_once(stage: Stage) -> None:
+    """It is not the first attempt, so it is not abandoned; nothing is in flight."""
+    container = stage.add("running")
+    stage.claim(container, "pause")
+    stage.clock.time = stage.pending(container).deadline
+    stage.ssm.disconnect(HOST)
+    with pytest.raises(ExternalServiceError):
+        stage.take_over(container)
+    assert stage.pending(container).deadline == stage.clock.now() - MILLISECOND
+    assert stage.pending(container).attempts == 1

@@ -1,0 +1,313 @@
+"""Events of tasks: which are believed, and what becomes of them."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from longshore.clock import to_text
+from longshore.ecs import adopted_as
+from longshore.errors import ExternalServiceError
+from longshore.lifecycle import Status
+from longshore.models import NO_NEWER
+
+from engine.aws import CLUSTER, DENIED, FAILED, NOT_FOUND, Call
+from engine.stage import Stage
+from local.emulator.ecs import SimulatedTask
+
+
+def event(task: SimulatedTask, status: str | None = None, **changes: Any) -> dict[str, Any]:
+    """The event of a task as it is, or with another status and other members."""
+    detail = task.to_api() | ({"lastStatus": status} if status else {}) | changes
+    return {"source": "aws.ecs", "detail": detail}
+
+
+# --- nothing pending -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", ["running", "paused"])
+@pytest.mark.parametrize(("code", "expected"), [(0, "stopped"), (1, "failed"), (137, "failed")])
+def test_a_task_that_ends_by_itself(stage: Stage, status: str, code: int, expected: str) -> None:
+    container = stage.add(status)
+    (task,) = stage.live(container)
+    before = stage.container(container)
+    stage.ecs.exit(task.arn, code)
+    stage.advance(1)
+    (told,) = stage.events
+    assert stage.deliver(told) == "recorded"
+    (row,) = stage.rows(container)[1:]
+    assert task.stopped_at is not None
+    assert {name: value for name, value in row.items() if name not in ("id", "created_at", "to_rank", "from_rank")} == {
+        "container_id": container,
+        "from_status": status,
+        "to_status": expected,
+        "transition_time": to_text(task.stopped_at),
+        "triggered_by": "system",
+        "metadata": {
+            "task_id": task.id,
+            "reason": "Essential container in task exited",
+            "stop_code": "EssentialContainerExited",
+            "exit_code": code,
+        },
+        "seq": 2,
+        "schema": 2,
+    }
+    after = stage.container(container)
+    assert (after.status, after.task_arn, after.task_version) == (expected, task.arn, before.task_version + 1)
+    assert (after.generation, after.requested_at) == (before.generation, None)
+    assert stage.told == []
+    assert {call.service for call in stage.calls} == {"dynamodb"}
+    # Once more, and late.
+    assert stage.deliver(told) == "stale"
+    assert len(stage.rows(container)) == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "told", "newer", "effect", "expected"),
+    [
+        ("running", "STOPPED", -1, "stale", "running"),
+        ("running", "STOPPED", 0, "stale", "running"),
+        ("running", "STOPPED", 1, "recorded", "stopped"),
+        ("paused", "STOPPED", 1, "recorded", "stopped"),
+        ("running", "RUNNING", 1, "stale", "running"),
+        ("running", "DEACTIVATING", 1, "stale", "running"),
+        ("paused", "RUNNING", 1, "stale", "paused"),
+        ("stopped", "STOPPED", 1, "stale", "stopped"),
+        ("stopped", "RUNNING", 1, "stale", "stopped"),
+        ("expired", "RUNNING", 1, "stale", "expired"),
+        ("expired", "STOPPED", 1, "stale", "expired"),
+        ("failed", "STOPPED", 0, "stale", "failed"),
+        ("failed", "STOPPED", 1, "recorded", "failed"),
+        ("failed", "RUNNING", -1, "stale", "failed"),
+        ("failed", "RUNNING", 0, "stale", "failed"),
+        ("failed", "RUNNING", 1, "recorded", "running"),
+        ("failed", "PENDING", 1, "stale", "failed"),
+    ],
+)
+def test_events_of_the_containers_task(
+    stage: Stage, status: str, told: str, newer: int, effect: str, expected: str
+) -> None:
+    container = stage.add("stopped", status)
+    task = stage.live(container)[0] if stage.live(container) else stage.give_task(container)
+    task.containers[0].exit_code = 0
+    version = stage.container(container).task_version
+    assert stage.deliver(event(task, told, version=version + newer)) == effect
+    after = stage.container(container)
+    assert after.status == expected
+    assert after.task_version == (version + newer if effect == "recorded" else version)
+    assert len(stage.rows(container)) == (3 if expected != status else 2)
+    assert stage.count("StopTask") == 0
+
+
+def test_a_task_of_a_failed_container_that_comes_up(stage: Stage) -> None:
+    container = stage.add("stopped", "failed")
+    task = stage.give_task(container)
+    task.version += 1
+    assert stage.deliver(event(task)) == "recorded"
+    row = stage.rows(container)[-1]
+    assert task.started_at is not None
+    assert (row["from_status"], row["to_status"], row["triggered_by"]) == ("failed", "running", "system")
+    assert row["transition_time"] == to_text(task.started_at)
+    assert row["metadata"] == {"task_id": task.id, "reason": "The task came up after it was given up"}
+    assert stage.container(container).task_version == task.version
+
+
+@pytest.mark.parametrize("status", ["running", "paused"])
+def test_a_task_that_ecs_had_not_shown_for_a_while(stage: Stage, status: str) -> None:
+    container = stage.add("stopped", status, "failed")
+    task = stage.give_task(container)
+    task.version += 1
+    assert stage.deliver(event(task)) == "recorded"
+    row = stage.rows(container)[-1]
+    assert (row["to_status"], row["transition_time"]) == (
+        status,
+        to_text(stage.clock.now() - timedelta(milliseconds=1)),
+    )
+    assert row["metadata"] == {"task_id": task.id, "reason": "ECS shows the task running"}
+
+
+def test_a_task_that_comes_up_at_a_time_that_is_not_told(stage: Stage) -> None:
+    container = stage.add("stopped", "failed")
+    task = stage.give_task(container)
+    task.version += 1
+    task.started_at = None
+    assert stage.deliver(event(task)) == "recorded"
+    assert stage.rows(container)[-1]["transition_time"] == to_text(stage.clock.now() - timedelta(milliseconds=1))
+
+
+def test_a_task_that_comes_up_for_a_container_whose_rows_are_not_there(stage: Stage) -> None:
+    container = stage.add("running", "failed")
+    task = stage.give_task(container)
+    stage.dynamodb.tables["status-logs"].items.clear()
+    task.version += 1
+    assert stage.deliver(event(task)) == "recorded"
+    assert stage.status(container) == "running"
+
+
+def test_a_task_whose_state_is_not_known_is_never_believed(stage: Stage) -> None:
+    container = stage.add("running", "failed")
+    task = stage.give_task(container)
+    stage.edit(container, task_version=NO_NEWER)
+    assert stage.deliver(event(task, version=NO_NEWER + 5)) == "stale"
+    assert stage.status(container) == "failed"
+
+
+def test_a_running_task_that_is_not_the_containers_is_stopped(stage: Stage) -> None:
+    container = stage.add("stopped")
+    stray = stage.ecs.adopt_running(CLUSTER, "web-1", container)
+    assert stage.deliver(event(stray)) == "stray-stopped"
+    assert stage.parameters("StopTask") == [
+        {"cluster": CLUSTER, "task": stray.arn, "reason": "Longshore: not the task that its container has"}
+    ]
+    assert len(stage.rows(container)) == 1
+
+
+@pytest.mark.parametrize("told", ["PROVISIONING", "PENDING", "RUNNING", "DEACTIVATING", "STOPPED"])
+def test_each_status_of_a_stray_task(stage: Stage, told: str) -> None:
+    container = stage.add("running")
+    stray = stage.ecs.adopt_running(CLUSTER, "web-1", container)
+    assert stage.deliver(event(stray, told)) == ("stale" if told == "STOPPED" else "stray-stopped")
+    assert stage.count("StopTask") == (0 if told == "STOPPED" else 1)
+
+
+def test_a_stray_task_that_stop_task_does_not_know(stage: Stage) -> None:
+    container = stage.add("stopped")
+    stray = stage.ecs.adopt_running(CLUSTER, "web-1", container)
+    stage.fail("StopTask", NOT_FOUND)
+    assert stage.deliver(event(stray)) == "stray-stopped"
+
+
+def test_a_stray_task_that_cannot_be_stopped(stage: Stage) -> None:
+    container = stage.add("stopped")
+    stray = stage.ecs.adopt_running(CLUSTER, "web-1", container)
+    stage.fail("StopTask", FAILED)
+    with pytest.raises(ExternalServiceError):
+        stage.deliver(event(stray))
+
+
+# --- whose task it is ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("started_by", [None, "somebody", "x" * 24, "507f1f77bcf86cd799439099", "ecs-svc/123"])
+def test_a_task_that_no_container_has_run(stage: Stage, started_by: str | None) -> None:
+    stage.add("stopped")
+    task = stage.ecs.adopt_running(CLUSTER, "web-1", started_by)
+    assert stage.deliver(event(task)) == "foreign"
+    assert stage.count("StopTask") == 0
+
+
+def test_an_adopted_task(stage: Stage) -> None:
+    container = stage.add("running")
+    (task,) = stage.live(container)
+    item = stage.container(container)
+    stage.dynamodb.tables["containers"].items.clear()
+    stage.put(item.model_copy(update={"id": adopted_as(task.arn)}))
+    task.started_by = "somebody"
+    stage.ecs.exit(task.arn, 0)
+    assert stage.deliver(event(task)) == "recorded"
+    assert stage.status(adopted_as(task.arn)) == "stopped"
+
+
+@pytest.mark.parametrize(
+    ("named", "told", "effect"),
+    [
+        ("default", "arn:aws:ecs:us-east-1:123456789012:cluster/default", "recorded"),
+        ("arn:aws:ecs:us-east-1:123456789012:cluster/default", "default", "recorded"),
+        ("arn:aws:ecs:us-east-1:123456789012:cluster/default", "arn:aws:ecs:x:y:cluster/other", "foreign"),
+        ("other", "arn:aws:ecs:us-east-1:123456789012:cluster/default", "foreign"),
+        ("default", "", "foreign"),
+    ],
+)
+def test_the_task_of_another_cluster(stage: Stage, named: str, told: str, effect: str) -> None:
+    container = stage.add("running")
+    (task,) = stage.live(container)
+    stage.edit(container, runtime=stage.container(container).runtime.model_copy(update={"cluster": named}))
+    stage.ecs.exit(task.arn, 0)
+    assert stage.deliver(event(task, clusterArn=told)) == effect
+
+
+def test_an_unreadable_container(stage: Stage) -> None:
+    container = stage.add("running")
+    (task,) = stage.live(container)
+    stage.damage(container)
+    with pytest.raises(Exception, match="unexpected error"):
+        stage.deliver(event(task))
+
+
+# --- the container changes meanwhile ---------------------------------------------------------------------------------
+
+
+def test_the_container_has_changed_since_it_was_read(stage: Stage) -> None:
+    container = stage.add("running")
+    (task,) = stage.live(container)
+    stage.ecs.exit(task.arn, 0)
+    told = event(task)
+    changed: list[str] = []
+    stage.before("TransactWriteItems", lambda _: changed.append(stage.refused(container, "stop")))
+    assert stage.deliver(told) == "stale"
+    assert changed == ["Container is already stopped"]
+    assert len(stage.rows(container)) == 2
+
+
+def test_an_operation_is_claimed_meanwhile(stage: Stage) -> None:
+    container = stage.add("running")
+    (task,) = stage.live(container)
+    stage.ecs.exit(task.arn, 0)
+    stage.before("TransactWriteItems", lambda _: stage.claim(container, "stop"))
+    assert stage.deliver(event(task)) == "settled"
+    assert stage.status(container) == "stopped"
+    assert stage.container(container).operation is None
+
+
+def test_a_container_that_always_changes(stage: Stage) -> None:
+    container = stage.add("running")
+    (task,) = stage.live(container)
+    stage.ecs.exit(task.arn, 0)
+    tries: list[Call] = []
+
+    def change(call: Call) -> None:
+        tries.append(call)
+        stage.edit(container, generation=len(tries))
+        stage.before("TransactWriteItems", change)
+
+    stage.before("TransactWriteItems", change)
+    with pytest.raises(ExternalServiceError) as raised:
+        stage.deliver(event(task))
+    assert raised.value.reason == "The container is receiving too many requests"
+    assert len(tries) == 5
+
+
+# --- what ECS itself shows -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("newer", "effect"), [(0, "recorded"), (1, "recorded")])
+def test_a_running_task_that_ecs_shows_is_believed_whatever_its_version(stage: Stage, newer: int, effect: str) -> None:
+    container = stage.add("running", "failed")
+    task = stage.give_task(container)
+    stage.edit(container, task_version=task.version - newer)
+    stage.drift_sweep()
+    row = stage.rows(container)[-1]
+    assert (row["to_status"], row["triggered_by"]) == ("running", "recovery")
+    assert stage.container(container).task_version == task.version
+    assert effect == "recorded"
+
+
+def test_ecs_shows_a_task_whose_state_is_not_known(stage: Stage) -> None:
+    container = stage.add("running", "failed")
+    stage.give_task(container)
+    stage.edit(container, task_version=NO_NEWER)
+    assert stage.drift_sweep() == {"stale": 1}
+    assert stage.status(container) == Status.FAILED
+
+
+def test_a_stray_task_that_ecs_shows_is_stopped(stage: Stage) -> None:
+    container = stage.add("stopped")
+    stage.ecs.adopt_running(CLUSTER, "web-1", container)
+    assert stage.drift_sweep() == {"stray-stopped": 1}
+
+
+def test_a_stray_task_that_ecs_shows_and_that_cannot_be_stopped(stage: Stage) -> None:
+    container = stage.add("stopped")
+    task = stage.ecs.adopt_running(CLUSTER, "web-1", container)
+    stage.fail("StopTask", DENIED)
+    assert stage.drift_sweep() == {"failed": 1}
+    assert stage.failures == [task.id]

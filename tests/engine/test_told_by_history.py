@@ -1,0 +1,199 @@
+"""How a driver learns what another one has made of its operation."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from longshore.errors import ContainerExpiredError, OperationFailedError
+
+from engine.aws import HOST, Call
+from engine.stage import Stage
+
+NO_EFFECT = "The operation was refused and had no effect"
+
+
+def before_commit(stage: Stage, hook: Any, *, key: str | None = None) -> None:
+    """Call the hook just before the driver's first commit. With a key, the claim is a transaction too."""
+    stage.before("TransactWriteItems", lambda _: hook(), skip=1 if key else 0)
+
+
+def abandon(stage: Stage, container: str) -> None:
+    stage.wired.store.abandon(stage.container(container))
+
+
+def sweep(stage: Stage, container: str) -> None:
+    """Another worker takes the operation over and goes on with it."""
+    stage.edit_pending(container, deadline=stage.clock.now())
+    stage.take_over(container)
+
+
+# --- another driver has abandoned it ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", [None, "k"])
+@pytest.mark.parametrize(("status", "operation"), [("stopped", "start"), ("running", "stop"), ("running", "pause")])
+def test_another_driver_has_abandoned_it(stage: Stage, status: str, operation: str, key: str | None) -> None:
+    """An error, which is kept for no key."""
+    container = stage.add(status)
+    before_commit(stage, lambda: abandon(stage, container), key=key)
+    with pytest.raises(OperationFailedError) as raised:
+        stage.ask(container, operation, key=key)
+    assert raised.value.reason == NO_EFFECT
+    assert (stage.status(container), stage.container(container).operation) == (status, None)
+    assert len(stage.rows(container)) == 1
+    assert stage.record() is None
+
+
+def test_the_task_of_a_start_that_another_driver_has_abandoned_is_stopped(stage: Stage) -> None:
+    container = stage.add("stopped")
+    before_commit(stage, lambda: abandon(stage, container))
+    assert stage.refused(container, "start") == NO_EFFECT
+    stage.advance(1)
+    assert stage.live(container) == []
+
+
+def test_it_was_abandoned_and_another_one_was_claimed(stage: Stage) -> None:
+    container = stage.add("running")
+
+    def hook() -> None:
+        abandon(stage, container)
+        stage.claim(container, "pause")
+
+    before_commit(stage, hook)
+    assert stage.refused(container, "stop") == "Container is pausing"
+
+
+def test_it_was_abandoned_and_the_task_has_ended_since(stage: Stage) -> None:
+    container = stage.add("running")
+
+    def hook() -> None:
+        abandon(stage, container)
+        stage.advance(1)
+        stage.deliver_all()
+
+    before_commit(stage, hook)
+    assert stage.refused(container, "stop") == "Container is already stopped"
+    assert [row["triggered_by"] for row in stage.rows(container)] == ["system", "system"]
+
+
+def test_it_was_abandoned_and_the_container_has_expired(stage: Stage) -> None:
+    container = stage.add("stopped", server=HOST)
+
+    def hook() -> None:
+        abandon(stage, container)
+        stage.terminate(HOST)
+
+    before_commit(stage, hook)
+    with pytest.raises(ContainerExpiredError):
+        stage.ask(container, "start")
+
+
+# --- without rows ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("status", "operation"), [("running", "stop"), ("running", "pause"), ("stopped", "start")])
+@pytest.mark.parametrize("full", [True, False])
+def test_a_full_history_tells_by_the_status(stage: Stage, full: bool, status: str, operation: str) -> None:
+    """There was no room for the row of the other driver, which has completed the operation."""
+    container = stage.add(status)
+
+    def hook() -> None:
+        stage.history_is_full = True
+        sweep(stage, container)
+        stage.edit(container, history_full=full)
+
+    before_commit(stage, hook)
+    if full:
+        outcome = stage.ask(container, operation)
+        assert (outcome.kind, outcome.status) == ("completed", stage.status(container))
+    else:
+        messages = {"stop": "Container is already stopped", "pause": "Container is already paused"}
+        assert stage.refused(container, operation) == messages.get(operation, "Container is already running")
+    assert stage.status(container) != status
+    assert len(stage.rows(container)) == 1
+
+
+def test_a_full_history_and_another_status(stage: Stage) -> None:
+    """Another driver has ended the start with a failure."""
+    container = stage.add("stopped", labels={"simulate.start": "fail"})
+
+    def hook() -> None:
+        stage.history_is_full = True
+        with pytest.raises(OperationFailedError):
+            sweep(stage, container)
+
+    before_commit(stage, hook)
+    assert stage.refused(container, "start") == "Container has failed"
+
+
+def test_a_full_history_and_another_operation(stage: Stage) -> None:
+    """The status is reached, but something else is under way: it may have been its doing."""
+    container = stage.add("running")
+
+    def hook() -> None:
+        stage.history_is_full = True
+        stage.ask(container, "force-stop")
+        stage.edit(container, history_full=True)
+        stage.history_is_full = False
+        stage.edit(container, history_full=False)
+        stage.claim(container, "start")
+        stage.edit(container, history_full=True)
+
+    before_commit(stage, hook)
+    assert stage.refused(container, "stop") == "Container is starting"
+
+
+def test_a_full_history_and_an_abandoned_operation(stage: Stage) -> None:
+    container = stage.add("running")
+
+    def hook() -> None:
+        abandon(stage, container)
+        stage.edit(container, history_full=True)
+
+    before_commit(stage, hook)
+    with pytest.raises(OperationFailedError) as raised:
+        stage.ask(container, "stop")
+    assert raised.value.reason == NO_EFFECT
+
+
+# --- the answers of sweeps -------------------------------------------------------------------------------------------
+
+
+def test_a_sweep_learns_that_the_operation_was_abandoned(stage: Stage) -> None:
+    container = stage.add("stopped")
+    stage.claim(container, "start")
+    stage.advance(61)
+    before_commit(stage, lambda: abandon(stage, container))
+    assert stage.sweep() == {"failed": 1}
+    assert stage.failures == [container]
+    stage.advance(1)
+    assert stage.live(container) == []
+
+
+def test_a_repeat_learns_that_the_operation_was_abandoned(stage: Stage) -> None:
+    """It has taken the operation over; its key is free again."""
+    container = stage.add("stopped")
+    stage.claim(container, "start", key="k")
+    stage.clock.time = stage.pending(container).deadline
+    before_commit(stage, lambda: abandon(stage, container))
+    with pytest.raises(OperationFailedError):
+        stage.ask(container, "start", key="k")
+    assert stage.record() is None
+    stage.advance(timedelta(minutes=1).total_seconds())
+    assert stage.ask(container, "start", key="k").kind == "completed"
+
+
+def test_an_event_of_an_abandoned_operation(stage: Stage) -> None:
+    container = stage.add("running")
+    stage.claim(container, "stop")
+    (task,) = stage.live(container)
+    stage.ecs.exit(task.arn, 0)
+    calls: list[Call] = []
+
+    def hook() -> None:
+        calls.append(stage.calls[-1])
+        abandon(stage, container)
+
+    before_commit(stage, hook)
+    assert stage.deliver({"source": "aws.ecs", "detail": task.to_api()}) == "recorded"
+    assert (len(calls), stage.status(container)) == (1, "stopped")

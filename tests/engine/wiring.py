@@ -1,0 +1,91 @@
+"""The use cases of the library, wired on the clients of the test."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from longshore.access import Access
+from longshore.clock import Clock
+from longshore.driver import Driver
+from longshore.ecs import Ecs
+from longshore.hosts import HostCommands
+from longshore.observed import CommandEvents, Servers, TaskEvents
+from longshore.operations import Operations
+from longshore.recorder import Recorder
+from longshore.schedules import ScheduledStops, StopInput
+from longshore.steps import Steps
+from longshore.store import Store
+from longshore.sweeps import Drift, Recovery
+
+
+class Wired(NamedTuple):
+    """The objects that a test calls."""
+
+    store: Store
+    steps: Steps
+    driver: Driver
+    recorder: Recorder
+    operations: Operations
+    task_events: TaskEvents
+    command_events: CommandEvents
+    servers: Servers
+    schedules: ScheduledStops
+    recovery: Recovery
+    drift: Drift
+
+
+def wire(
+    clients: Any,
+    clock: Clock,
+    *,
+    wait: timedelta,
+    enough_time: Callable[[], bool],
+    on_stuck: Callable[[int], None],
+    on_pending: Callable[[str], None],
+    on_failure: Callable[[str, Exception], None],
+) -> Wired:
+    """Wire everything on the given clients (`dynamodb`, `ecs`, `ssm`)."""
+    store = Store(
+        clients.dynamodb,
+        containers="containers",
+        status_logs="status-logs",
+        idempotency="idempotency",
+        clock=clock,
+    )
+    ecs = Ecs(clients.ecs)
+    hosts = HostCommands(lambda: clients.ssm, ecs, "host-command", clock)
+    steps = Steps(ecs, hosts, clock)
+    driver = Driver(store, steps, clock)
+    recorder = Recorder(store, clock)
+    operations = Operations(store, Access(clients.dynamodb, "access"), driver, clock, wait)
+    events = TaskEvents(store, driver, recorder, ecs, lambda pending: on_pending(pending.id))
+    drift = Drift(store, recorder, events, ecs, clock, enough_time, on_failure)
+    return Wired(
+        store,
+        steps,
+        driver,
+        recorder,
+        operations,
+        events,
+        CommandEvents(store, driver, hosts, lambda pending: on_pending(pending.id)),
+        Servers(store, clock, on_failure),
+        ScheduledStops(store, operations, map, on_failure),
+        Recovery(
+            store,
+            driver,
+            clock,
+            map,
+            enough_time,
+            on_stuck,
+            lambda container: on_pending(container.operation.id if container.operation else ""),
+            on_failure,
+            look_again=drift.look_again,
+        ),
+        drift,
+    )
+
+
+def scheduled_stop(wired: Wired, container_ids: list[str], time: datetime, now: datetime) -> dict[str, int]:
+    """Run a scheduled stop that was scheduled for `time`. Returns the number of containers by effect."""
+    wanted = StopInput(container_ids=container_ids, rule="nightly", time=time)
+    return wired.schedules.run(wanted, "run-1", lambda: True, now=now).counts
