@@ -26,6 +26,8 @@ ONLY ?=
 N ?= 1000
 SEED ?= 1
 JOBS ?= 2
+# The exploration
+MINUTES ?= 90
 # Schemathesis
 EXAMPLES ?= 2000
 
@@ -54,6 +56,12 @@ simulate: $(VENV)/ready ## Run callers, events and sweeps against faults on a vi
 
 simulate-mutants: $(VENV)/ready ## Take out what keeps the invariants, one by one: the simulation has to notice
 	cd tests && $(abspath $(BIN))/python -m simulation.mutants --jobs $(JOBS)
+
+mutate: $(VENV)/ready ## Change the engine mechanically: the tests have to find 90 % of the changes (N=200, SEED=1, JOBS=2)
+	cd tests && $(abspath $(BIN))/python -m mutation --mutants $(if $(filter command environment,$(origin N)),$(N),200) --seed $(SEED) --jobs $(JOBS)
+
+explore: $(VENV)/ready ## Run every interleaving of two actors, with a bounded number of faults (MINUTES=90; QUICK=1: the part that CI runs)
+	cd tests && $(abspath $(BIN))/python -m exploration --minutes $(MINUTES) --jobs $(JOBS) $(if $(QUICK),--quick)
 
 bench: $(VENV)/ready $(VENV)/sam/ready ## Measure speed and costs, and write them down (QUICK=1 only tries it; ONLY=cold,warm,...)
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
@@ -120,4 +128,4 @@ $(VENV)/checkov/ready: tests/template/requirements-checkov.txt
 	@$(VENV)/checkov/bin/pip install --quiet --disable-pip-version-check --requirement $< >&2
 	@touch $@
 
-.PHONY: help up token test e2e bench build validate deploy openapi fuzz simulate simulate-mutants lint format check checkov installed clean admin
+.PHONY: help up token test e2e bench build validate deploy openapi fuzz simulate simulate-mutants explore mutate lint format check checkov installed clean admin

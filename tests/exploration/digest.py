@@ -1,0 +1,66 @@
+"""The digest of a world: equal digests, equal futures (but for ids)."""
+
+import hashlib
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from simulation.ledger import Ledger
+from simulation.world import World
+
+from local.emulator.ecs import TaskSimulation
+from local.emulator.ssm.scripts import SimulatedScripts
+
+if TYPE_CHECKING:
+    from exploration.world import ExploredWorld
+
+# What never changes during a run, or tells nothing of the future.
+_CONSTANT = frozenset({"cluster", "definition", "instance", "region", "overrides", "attributes", "tags", "attachments"})
+_ECS = ("_tokens", "_capacity", "_agents_lost")
+_NOT_IN_SSM = frozenset({"_tasks", "_host", "_document", "_now", "_delay", "_rng", "_lock", "_events", "_plan"})
+# The tables hold the rows and the containers; `changes` only counts.
+_NOT_IN_LEDGER = frozenset({"world", "rows", "containers", "operations", "changes", "_dirty"})
+# Objects that others refer back to, and that the digest has by itself.
+_WHOLES = (Ledger, TaskSimulation, SimulatedScripts, World)
+
+
+def of(world: "ExploredWorld") -> bytes:
+    """Return the digest of everything on which the rest of the run depends."""
+    digest = hashlib.blake2b(digest_size=16)
+    scheduler = world.scheduler
+    parts = [
+        scheduler.now.timestamp(),
+        scheduler.last.name if scheduler.last else None,
+        scheduler.unknown_since,
+        [player.place for player in scheduler.players],
+        sorted(world.items.items()),
+        [_plain(task) for task in world.ecs._tasks.values()],
+        [_plain(getattr(world.ecs, name)) for name in _ECS],
+        [_plain(value) for name, value in vars(world.ssm).items() if name not in _NOT_IN_SSM],
+        [_plain(value) for value in vars(world.ssm._scripts).values()],
+        [_plain(value) for name, value in vars(world.ledger).items() if name not in _NOT_IN_LEDGER],
+        _plain(world.answers.promised),
+        [(event["source"], event["detail"]) for event in world.mailbox],
+        _plain(world.evidence.facts),
+    ]
+    for part in parts:
+        digest.update(repr(part).encode())
+    return digest.digest()
+
+
+def _plain(value: Any) -> Any:
+    """Return a value whose repr is the same for equal values, objects as the values of their attributes."""
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    if isinstance(value, datetime):
+        return value.timestamp()
+    if isinstance(value, dict):
+        return [(key, _plain(each)) for key, each in value.items()]
+    if isinstance(value, (set, frozenset)):
+        return sorted(map(repr, value))
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    if isinstance(value, _WHOLES) or callable(value):
+        return None
+    if hasattr(value, "__dict__"):
+        return [_plain(each) for name, each in vars(value).items() if name not in _CONSTANT]
+    return repr(value)

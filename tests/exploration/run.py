@@ -1,0 +1,351 @@
+"""One run: the container as it starts, the two players, then calm until all has settled, then the checks."""
+
+import re
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cache, partial
+from typing import Any
+
+from boto3.dynamodb.types import TypeSerializer
+from longshore.errors import LongshoreError
+from longshore.history import append
+from longshore.lifecycle import LaunchType, Operation, Status
+from longshore.models import Change, Container, Runtime, Trigger
+from longshore.schedules import StopInput
+from longshore.store import container_item, log_item
+from simulation import checks
+from simulation.checks import Violation
+from simulation.dynamodb import Item, Unsupported
+from simulation.scheduler import Actor, Crash
+from simulation.setup import CLUSTER
+from simulation.trace import START
+
+from exploration import digest
+from exploration.faults import Fault, faults_at, reduced_faults_at
+from exploration.scenarios import STARTS, Other, Scenario, Start
+from exploration.search import Chooser, Pruned
+from exploration.turns import ENVIRONMENT, Player
+from exploration.world import ExploredWorld
+from local.emulator.ecs import SimulatedTask
+
+CONTAINER = "507f1f77bcf86cd799439011"
+PROJECT = "507f1f77bcf86cd799439033"
+HOST = "i-0a1b2c3d4e5f60718"
+USERS = ("ann", "bob")
+_DEADLINE = 61.0  # seconds until what a crashed or stalled actor has left behind is overdue
+_MOST_SWEEPS = 120  # minutes within which everything has to settle
+_IDS = re.compile(r"[0-9a-f]{6,}|\d{4}-\d\d-\d\dT[\d:.]+Z|\b\d+ms\b")
+
+
+@dataclass
+class Ending:
+    """How a run ended. `outcome`: the tables without ids and times, and the answers."""
+
+    choices: list[int]
+    violation: str | None = None
+    outcome: str = ""
+    trace: list[str] = field(default_factory=list)
+
+
+def execute(scenario: Scenario, chooser: Chooser, *, reduced: bool = True, traced: bool = False) -> Ending | None:
+    """Perform one run. None when it has come to a state from which everything was explored.
+
+    Args:
+        scenario: The pair of actors and what they start from.
+        chooser: Makes the choices.
+        reduced: Leave out the faults and the choices that are known to lead to nothing new.
+        traced: Return the trace even if nothing is wrong.
+    """
+    world = ExploredWorld(chooser, _reduced if reduced else _all, STARTS[scenario.start].hostility)
+    ending = Ending(chooser.taken)
+    try:
+        _run(world, scenario, chooser, symmetric=reduced and scenario.is_symmetric)
+        ending.outcome = _outcome(world)
+    except Pruned:
+        return None
+    except Violation as found:
+        ending.violation = str(found)
+        if found.__cause__ is not None:
+            ending.violation += "\n" + "".join(traceback.format_exception(found.__cause__))
+        ending.outcome = _IDS.sub("…", f"violation: {found}")
+    except Unsupported as missing:
+        ending.violation = f"the simulation lacks {missing}"
+    finally:
+        if traced or ending.violation:
+            ending.trace = [str(line) for line in world.trace]
+        world.scheduler.abandon()
+    return ending
+
+
+def _all(service: str, operation: str, first: bool) -> tuple[Fault, ...]:
+    return () if service == ENVIRONMENT else faults_at(service, operation)
+
+
+def _reduced(service: str, operation: str, first: bool) -> tuple[Fault, ...]:
+    return () if service == ENVIRONMENT else reduced_faults_at(service, operation, first=first)
+
+
+def _run(world: ExploredWorld, scenario: Scenario, chooser: Chooser, *, symmetric: bool) -> None:
+    _set_up(world, STARTS[scenario.start])
+    state = partial(digest.of, world)
+    players = _players(world, scenario)
+    world.scheduler.players = players
+    if symmetric:
+        world.scheduler.last = players[0]
+    world.scheduler.play(state)
+    chooser.finish(state)
+    _calm(world)
+    checks.settled(world, world.asked)
+    world.evidence.settled(world.asked)
+    if Other.LATE in (scenario.first, scenario.second):
+        world.evidence.nothing_was_undone()
+
+
+# --- the start -------------------------------------------------------------------------------------------------------
+
+
+def _set_up(world: ExploredWorld, start: Start) -> None:
+    definition = {"name": "app", "image": "busybox:local", "memory": 128, "essential": True}
+    if start.breaks:
+        definition["dockerLabels"] = {"simulate.start": "fail"}
+    world.catalog.add_task_definition("web", [definition])
+    world.ecs.add_instance(CLUSTER, HOST, cpu=1 << 20, memory=1 << 20)
+    for table, item in _items(start):
+        world.dynamodb.handle("PutItem", {"TableName": table, "Item": item})
+    if start.live:
+        task = world.ecs.adopt_running(CLUSTER, "web", CONTAINER, HOST, task_id="0" * 31 + "1")
+        for process in task.containers:
+            process.paused = start.status is Status.PAUSED
+    world.ecs.drain_events()
+    for number, (operation, call) in enumerate(start.crashed):
+        _crash(world, f"before-{number}", operation, call)
+    if not start.capacity:
+        world.ecs.set_capacity(HOST, memory=0)
+    if start.crashed:
+        world.scheduler.run(world.scheduler.now + timedelta(seconds=_DEADLINE))
+
+
+@cache
+def _items(start: Start) -> list[tuple[str, Item]]:
+    """The items of a container that starts so. They are never changed in place."""
+    access = {"scope": f"project#{PROJECT}", "role": "operator"}
+    items: list[tuple[str, Item]] = [
+        ("access", {name: TypeSerializer().serialize(value) for name, value in ({"user_id": user} | access).items()})
+        for user in USERS
+    ]
+    moment = START - timedelta(minutes=10)
+    container = Container(
+        id=CONTAINER,
+        project_id=PROJECT,
+        name="demo",
+        server_instance_id=HOST,
+        status=start.history[0],
+        status_since=moment,
+        runtime=Runtime(cluster=CLUSTER, task_definition="web", launch_type=LaunchType.EC2),
+        created_at=moment,
+        updated_at=moment,
+    )
+    for position, status in enumerate(start.history):
+        change = Change(to_status=status, observed_at=moment, triggered_by=Trigger.SYSTEM)
+        container, entry = append(container, change, f"{position:024x}", moment)
+        items.append(("status-logs", log_item(entry)))
+        moment += timedelta(seconds=50)
+    if start.live:
+        arn = f"arn:aws:ecs:us-east-1:123456789012:task/{CLUSTER}/{'0' * 31}1"
+        container = container.model_copy(update={"task_arn": arn, "task_version": 2})
+    return [*items, ("containers", container_item(container))]
+
+
+def _crash(world: ExploredWorld, name: str, operation: Operation, call: str) -> None:
+    """Have a caller ask for the operation, and crash after its first call of these names."""
+    actor = Actor(name, timedelta(), None)
+    calls = call.split()
+    request = world.request
+
+    def crashing(service: str, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        answer = request(service, operation, parameters)
+        if operation in calls:
+            raise Crash
+        return answer
+
+    world.request = crashing  # type: ignore[method-assign]
+    world.ask(actor, operation, CONTAINER, USERS[0], None)
+    while not actor.ended:
+        world.scheduler.run(world.scheduler.now + timedelta(milliseconds=100))
+    del world.request
+    assert actor.crashed, f"{operation} has not called {call}"
+
+
+# --- the players -----------------------------------------------------------------------------------------------------
+
+
+def _players(world: ExploredWorld, scenario: Scenario) -> list[Player]:
+    pair = (scenario.first, scenario.second)
+    repeated = next((actor for actor in pair if isinstance(actor, Operation)), None) if Other.REPEAT in pair else None
+    keys = STARTS[scenario.start].keys
+    players = []
+    for number, actor in enumerate(pair):
+        user = USERS[0] if repeated else USERS[number]
+        key = "key" if repeated or keys else None
+        begin = _beginning(world, repeated if actor is Other.REPEAT else actor, user, key)
+        players.append(Player(f"{'ab'[number]}-{actor}", begin))
+    return players
+
+
+def _beginning(
+    world: ExploredWorld, actor: Operation | Other | None, user: str, key: str | None
+) -> Callable[[Player], bool]:
+    assert actor is not None
+    if isinstance(actor, Operation):
+        return _begun(lambda player: world.ask(player, actor, CONTAINER, user, key))
+    match actor:
+        case Other.STARTED | Other.STOPPED:
+            status = "RUNNING" if actor is Other.STARTED else "STOPPED"
+
+            def begin(player: Player) -> bool:
+                event = world.take_event(status)
+                if event is not None:
+                    world.apply(player, event)
+                return event is not None
+
+            return begin
+        case Other.EXIT:
+
+            def begin_exit(player: Player) -> bool:
+                runs = bool(_running(world))
+                if runs:
+                    world.act(player, lambda: _exit(world))
+                return runs
+
+            return begin_exit
+        case Other.RECOVERY:
+            return _begun(lambda player: world.act(player, lambda: _recover(world)))
+        case Other.DRIFT:
+            return _begun(lambda player: world.act(player, lambda: world.drift.sweep(CLUSTER)))
+        case Other.SCHEDULE | Other.LATE:
+            at = START - timedelta(minutes=actor is Other.LATE)
+            return _begun(lambda player: world.act(player, lambda: _stop_all(world, player.name, at)))
+    raise AssertionError(actor)
+
+
+def _begun(begin: Callable[[Player], None]) -> Callable[[Player], bool]:
+    def now(player: Player) -> bool:
+        begin(player)
+        return True
+
+    return now
+
+
+def _running(world: ExploredWorld) -> list[SimulatedTask]:
+    tasks = world.ecs._tasks.values()
+    return [task for task in tasks if task.live and any(process.running for process in task.containers)]
+
+
+def _exit(world: ExploredWorld) -> None:
+    """The container's task exits, and the event of it is delivered at once."""
+    world.happens("the task exits")
+    running = _running(world)
+    if not running:
+        return
+    world.ecs.exit(running[0].arn, 1)
+    world.after_effect()
+    event = world.take_event("STOPPED")
+    assert event is not None
+    try:
+        world.events.apply(event["detail"])
+    except LongshoreError:
+        world.mailbox.append(event)
+    except Crash:
+        world.mailbox.append(event)
+        raise
+
+
+def _recover(world: ExploredWorld) -> None:
+    if not any(asked.name.startswith("before") for asked in world.asked):
+        world.clock.sleep(_DEADLINE)
+    world.recovery.sweep()
+
+
+def _stop_all(world: ExploredWorld, name: str, at: datetime) -> None:
+    """Run a scheduled stop that carries the time that it was scheduled for."""
+    world.ledger.scheduled[name] = (at, None)
+    world.schedules.run(StopInput(all=True, time=at), name, world.enough_time, now=world.clock.now())
+
+
+# --- the end ---------------------------------------------------------------------------------------------------------
+
+
+def _calm(world: ExploredWorld) -> None:
+    """Deliver the events and let the sweeps run until nothing changes any more."""
+    world.note("world", "calms down")
+    world.faults.on = False
+    _finish(world)
+    for number in range(1, _MOST_SWEEPS + 1):
+        _deliver(world)
+        if not world.ledger.pending():
+            # Tasks that were told to stop have time to do so.
+            world.scheduler.run(world.scheduler.now + timedelta(minutes=1))
+            if not world.mailbox:
+                break
+            continue
+        _alone(world, f"sweep-{number}", world.recovery.sweep)
+    _check_by_events(world)
+    for number in range(1, _MOST_SWEEPS + 1):
+        before = world.ledger.changes, _tasks(world)
+        _alone(world, f"drift-{number}", lambda: world.drift.sweep(CLUSTER), minutes=3)
+        _deliver(world)
+        if world.ledger.pending():
+            _alone(world, f"late-sweep-{number}", world.recovery.sweep)
+            _deliver(world)
+        elif (world.ledger.changes, _tasks(world)) == before:
+            return
+
+
+def _check_by_events(world: ExploredWorld) -> None:
+    """No event was lost: the container must not need the drift sweep to tell the truth."""
+    for container_id, container in world.ledger.containers.items():
+        if "operation" not in container:
+            checks.check_tasks(world, container_id, container)
+
+
+def _tasks(world: ExploredWorld) -> list[tuple[str, int]]:
+    return [(task.arn, task.version) for task in world.ecs._tasks.values()]
+
+
+def _deliver(world: ExploredWorld) -> None:
+    while world.mailbox:
+        event = world.mailbox.pop(0)
+        detail = event["detail"]
+        name = f"event {detail.get('taskArn', detail.get('command-id'))[-6:]}v{detail.get('version', '')}"
+        world.apply(Actor(name, timedelta(), None), event)
+        _finish(world)
+
+
+def _alone(world: ExploredWorld, name: str, sweep: Callable[[], Any], minutes: int = 1) -> None:
+    world.scheduler.run(world.scheduler.now + timedelta(minutes=minutes))
+    world.act(Actor(name, timedelta(), None), sweep)
+    _finish(world)
+
+
+def _finish(world: ExploredWorld) -> None:
+    """Let time pass until every actor has ended and what it has begun in the cluster is over."""
+    world.scheduler.run(world.scheduler.now + timedelta(milliseconds=1))
+    while world.scheduler.actors:
+        world.scheduler.run(world.scheduler.now + timedelta(seconds=1))
+
+
+def _outcome(world: ExploredWorld) -> str:
+    rows = [
+        (row.get("from_status"), row["to_status"], row["triggered_by"], (row.get("metadata") or {}).get("reason"))
+        for rows in world.ledger.rows.values()
+        for row in rows
+    ]
+    containers = [(each["status"], each["log_count"]) for each in world.ledger.containers.values()]
+    tasks = sorted((task.last_status, [process.paused for process in task.containers]) for task in world.ecs.live())
+    answers = [
+        (one.name, f"{one.answer.code}: {one.answer}" if isinstance(one.answer, LongshoreError) else one.outcome)
+        for one in world.asked
+    ]
+    return _IDS.sub("…", repr((rows, containers, tasks, answers)))

@@ -1,0 +1,197 @@
+"""The simulation's world with an AWS that is gentle by itself, whose faults and interleavings are chosen."""
+
+import hashlib
+import os
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+import simulation.aws
+from botocore.exceptions import BotoCoreError
+from longshore.errors import LongshoreError
+from longshore.lifecycle import Operation
+from longshore.models import OperationRequest
+from simulation.aws import clients
+from simulation.checks import Asked, Violation
+from simulation.dynamodb import Item
+from simulation.hostility import Hostility
+from simulation.scheduler import Actor
+from simulation.trace import START
+from simulation.world import World
+
+from exploration.evidence import Evidence
+from exploration.faults import ChosenFaults, Fault, hide
+from exploration.search import Chooser
+from exploration.turns import ENVIRONMENT, Faulty, Player, Turns
+from local.emulator.errors import AwsError
+
+
+class Entropy(random.Random):
+    """Random bits that depend on the current actor and on how many it has drawn, and on nothing else.
+
+    So the ids that an actor creates are the same in every interleaving, and equal states have equal digests.
+    """
+
+    world: "ExploredWorld | None" = None
+
+    def getrandbits(self, k: int, /) -> int:
+        return int.from_bytes(self.randbytes((k + 7) // 8), "big") >> (-k % 8)
+
+    def randbytes(self, n: int) -> bytes:
+        assert self.world is not None
+        actor = self.world.scheduler.current
+        name = actor.name if actor else ""
+        drawn = self.world.drawn[name] = self.world.drawn.get(name, 0) + 1
+        return hashlib.shake_128(f"{name}/{drawn}".encode()).digest(n)
+
+    def random(self) -> float:
+        return self.getrandbits(53) / (1 << 53)
+
+
+_entropy = Entropy()
+
+
+class ExploredWorld(World):
+    """A world for one run. `asked` are the requests of the run's callers, `mailbox` the events not delivered yet."""
+
+    scheduler: Turns
+    faults: ChosenFaults
+
+    def __init__(self, chooser: Chooser, faulty: Faulty, hostility: Hostility) -> None:
+        self.items: dict[tuple[str, ...], str] = {}
+        self.drawn: dict[str, int] = {}
+        self.evidence = Evidence(self)
+        self.mailbox: list[dict[str, Any]] = []
+        self.asked: list[Asked] = []
+        _entropy.world = self
+        turns = Turns(START, chooser, faulty)
+        super().__init__("exploration", hostility=hostility, faults=ChosenFaults(self._choose), scheduler=turns)
+        self.ecs._rng = _entropy
+        self.ssm._rng = _entropy
+        self.evidence.watch()
+        self.deliver = self.mailbox.append
+        clients().endpoint = self
+
+    @classmethod
+    @contextmanager
+    def patched(cls) -> Iterator[None]:
+        """Put the worlds that are made inside of the context in the place of everything that is real."""
+        # The simulation checks the parameters of every request. Here it would take a third of the time.
+        valid = mock.Mock(validate=lambda *_: mock.Mock(has_errors=lambda: False))
+        report = valid.validate()
+        with (
+            World("exploration", hostility=Hostility.none()).open(),
+            mock.patch.object(os, "urandom", _entropy.randbytes),
+            mock.patch.object(random, "uniform", lambda low, high: (low + high) / 2),
+            mock.patch.object(simulation.aws, "_validator", mock.Mock(validate=lambda *_: report)),
+        ):
+            yield
+
+    # --- calls -----------------------------------------------------------------------------------------------------
+
+    def _choose(self, service: str, operation: str) -> Fault | None:
+        player = self.scheduler.current
+        if not isinstance(player, Player):
+            return None
+        fault = self.scheduler.before_call(player, service, operation)
+        if fault is not None:
+            self.note(player.name, f"fault at {service}:{operation}: {fault}")
+        return fault
+
+    def request(self, service: str, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        """Perform one request, and note what the player learns from it."""
+        player = self.scheduler.current
+        answer: Any = None
+        try:
+            answer = super().request(service, operation, parameters)
+            if isinstance(player, Player) and self.faults.fault is Fault.UNKNOWN:
+                answer = hide(answer)
+        except (AwsError, BotoCoreError) as error:
+            answer = str(error), getattr(error, "extra", None)
+            raise
+        finally:
+            if isinstance(player, Player):
+                player.learn(self.scheduler.now, service, operation, parameters, answer)
+        assert isinstance(answer, dict)
+        return answer
+
+    def happens(self, what: str) -> None:
+        """Stop the current player until it is chosen, before it makes something happen in the cluster."""
+        player = self.scheduler.current
+        assert isinstance(player, Player)
+        self.scheduler.before_call(player, ENVIRONMENT, what)
+        self.note(player.name, what)
+        player.learn(self.scheduler.now, what)
+
+    def _written(self, table: str, before: Item | None, after: Item | None) -> None:
+        item = after or before
+        assert item is not None
+        key = (table, *self.dynamodb.tables[table].key_of(item))
+        if after is None:
+            self.items.pop(key, None)
+        else:
+            self.items[key] = repr(after)
+        self.evidence.written(table, after)
+        super()._written(table, before, after)
+
+    # --- actors ----------------------------------------------------------------------------------------------------
+
+    def act(self, actor: Actor, function: Callable[[], Any], ended: Callable[[Any], None] = lambda _: None) -> None:
+        """Run a function as an actor from now on. `ended` gets its result, its LongshoreError, or None if it crashed.
+
+        Any other exception is a violation.
+        """
+        result: list[Any] = [None]
+
+        def body() -> None:
+            try:
+                result[0] = function()
+            except LongshoreError as error:
+                result[0] = error
+            except Exception as error:
+                raise Violation(f"an unexpected exception: {type(error).__name__}: {error}") from error
+
+        def over(actor: Actor) -> None:
+            self.note(actor.name, "crashed" if actor.crashed else "ended", result[0])
+            if isinstance(actor, Player):
+                actor.learn(self.scheduler.now, actor.crashed, repr(result[0]))
+            ended(result[0])
+
+        self.note(actor.name, "begins")
+        self.scheduler.spawn(actor, body, over)
+
+    def ask(self, actor: Actor, operation: Operation, container_id: str, user: str, key: str | None) -> None:
+        """Have a caller ask for an operation, and check the answer when it is given."""
+        request = OperationRequest(
+            container_id=container_id, operation=operation, actor=user, request_id=actor.name, idempotency_key=key
+        )
+        asked = Asked(actor.name, request, self.scheduler.now)
+        self.asked.append(asked)
+
+        def ended(answer: Any) -> None:
+            asked.ended, asked.answer = True, answer
+            if not actor.crashed:
+                self.ledger.answered(asked, self.asked)
+
+        self.act(actor, lambda: self.operations.perform(request), ended)
+
+    def take_event(self, status: str) -> dict[str, Any] | None:
+        """Take the first event of a task in the status from the mailbox. None when there is none."""
+        for event in self.mailbox:
+            if event["source"] == "aws.ecs" and event["detail"]["lastStatus"] == status:
+                self.mailbox.remove(event)
+                return event
+        return None
+
+    def apply(self, actor: Actor, event: dict[str, Any], function: Callable[[], Any] | None = None) -> None:
+        """Deliver an event as an actor. After a crash or an error it comes again later, as Lambda has it."""
+        detail = event["detail"]
+        events = self.commands if event["source"] == "aws.ssm" else self.events
+
+        def ended(result: Any) -> None:
+            if actor.crashed or isinstance(result, LongshoreError):
+                self.mailbox.append(event)
+
+        self.act(actor, function or (lambda: events.apply(detail)), ended)
