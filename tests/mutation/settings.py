@@ -1,0 +1,60 @@
+"""What is mutated, and by which commands mutants are to be found."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+LIBRARY = Path("layers/common/longshore")
+MODULES = (
+    "attempt",
+    "driver",
+    "hosts",
+    "observed",
+    "operations",
+    "outcomes",
+    "recorder",
+    "schedules",
+    "steps",
+    "store",
+    "sweeps",
+)
+EQUIVALENTS = Path("tests/mutation/equivalent.toml")
+WORK = Path(".local/mutate")
+
+LEAST_FOUND = 90.0
+"""The share of the mutants that the tests have to find, in percent; equivalent mutants do not count."""
+
+MEMORY = 6_000_000
+"""How much address space a command may use, in KB: a mutant may allocate without end."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command that fails if it notices a mutant.
+
+    Attributes:
+        name: What the results call it.
+        arguments: Arguments for Python, which runs in `folder` of the copy.
+        seconds: Timeout. It is extended to five times what the command takes on the unmutated code.
+        requires: A path without which the command does not exist yet.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    seconds: float
+    folder: str = "."
+    requires: str = "."
+
+
+_PYTEST = ("-m", "pytest", "-x", "-q", "-p", "no:cacheprovider")
+_SIMULATION = ("-m", "simulation", "--seed", "1", "--jobs", "1", "--runs")
+
+# Each mutant runs against these in turn until one fails: first what is quick and finds most. None of them depends on
+# real time, so that a busy machine finds no more than an idle one.
+COMMANDS = (
+    Command("engine tests", (*_PYTEST, "tests/engine"), 60),
+    Command("a few simulated runs", (*_SIMULATION, "40"), 60, "tests"),
+    Command("unit tests", (*_PYTEST, "tests/unit", "--ignore", "tests/unit/test_no_skips.py"), 120),
+    Command("simulation", (*_SIMULATION, "300"), 240, "tests"),
+    Command("exploration", ("-m", "exploration", "--quick"), 600, "tests", "tests/exploration"),
+)
