@@ -142,7 +142,7 @@ def test_the_number_of_a_command_is_never_given_twice(stage: Stage) -> None:
         stage.hide_tasks(times=1)
 
     stage.after("GetItem", give_up)
-    assert stage.deliver(event) == "stale"
+    assert stage.deliver(event) == "settled"
     # The driver's own command, the last attempt's and its opposite.
     sent = numbers(stage)
     assert sent == [HIGH + 1, HIGH + 1, HIGH + 1 + COMMANDS]

@@ -153,8 +153,11 @@ def test_a_container_without_a_task(stage: Stage) -> None:
     stage.ecs.forget(stage.live(container)[0].arn)
     stage.edit(container, task_arn=None)
     other = stage.add("running", number=2)
-    assert stage.drift_sweep() == {"true": 1, "stale": 1}
+    assert stage.drift_sweep() == {"absent": 1, "true": 1, "stale": 1}
     assert stage.parameters("DescribeTasks")[0]["tasks"] == [stage.container(other).task_arn]
+    stage.advance(30)
+    assert stage.sweep() == {"repaired": 1}
+    assert stage.status(container) == "failed"
 
 
 @pytest.mark.parametrize("absent", [True, False])

@@ -405,7 +405,9 @@ class Driver:
         update = self._found(pending, Result(seen, findings), patience)
         if findings.absent and patience.owns:
             update["deadline"] = min(pending.deadline, self._clock.now() + _LOOK_AGAIN)
-        if not keeps and not update:
+        # An event's handler notes no more than a task that it has run: a note would make the driver look again.
+        nothing_new = not update or (patience.once and "task_arn" not in update)
+        if not keeps and nothing_new:
             return outcome
         noted = pending.model_copy(update=update | {"answered": pending.answered or keeps})
         result = self._store.note(container, noted, outcome if keeps else None)

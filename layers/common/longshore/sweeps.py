@@ -172,11 +172,11 @@ class Drift:
         Raises:
             ExternalServiceError: ECS or DynamoDB failed.
         """
-        if not container.is_live or container.task_arn is None:
-            return _effect(
-                self._store.note_idle(container, container.model_copy(update={"absent_since": None})), "true"
-            )
-        return self._reconcile(container, self._ecs.describe(container.runtime, container.task_arn))
+        if not container.is_live:
+            ended = container.model_copy(update={"absent_since": None})
+            return _effect(self._store.note_idle(container, ended), "true")
+        arn = container.task_arn
+        return self._reconcile(container, self._ecs.describe(container.runtime, arn) if arn else None)
 
     def _containers(self) -> Iterator[str]:
         try:
@@ -208,9 +208,9 @@ class Drift:
                 yield _failed(cluster, error, self._on_failure)
 
     def _compare(self, cluster: str, containers: list[Container]) -> Iterator[str]:
-        with_task = [container for container in containers if container.task_arn]
-        tasks = self._ecs.describe_many(cluster, [container.task_arn or "" for container in with_task])
-        for container in with_task:
+        arns = [container.task_arn for container in containers if container.task_arn]
+        tasks = self._ecs.describe_many(cluster, arns) if arns else {}
+        for container in containers:
             try:
                 yield self._reconcile(container, tasks.get(container.task_arn or ""))
             except LongshoreError as error:
