@@ -122,7 +122,7 @@ def test_which_first_look_counts(stage: Stage, drift: bool, since: timedelta, ef
     assert stage.count("UpdateItem") == (1 if renewed else 0)
 
 
-@pytest.mark.parametrize("changes", [{"task_arn": None}, {"status": Status.STOPPED}, {"status": Status.FAILED}])
+@pytest.mark.parametrize("changes", [{"status": Status.STOPPED}, {"status": Status.FAILED}])
 def test_a_container_that_has_no_task_to_look_for(stage: Stage, changes: dict[str, Any]) -> None:
     container = absent(stage, LOOKS)
     stage.ecs.forget(stage.live(container)[0].arn)
