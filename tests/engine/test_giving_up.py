@@ -136,7 +136,7 @@ def test_a_start_that_is_given_up_keeps_a_task_that_ecs_does_not_show(stage: Sta
     stage.advance(1)
     stage.deliver_all()
     assert stage.status(container) == "running"
-    assert stage.rows(container)[-1]["metadata"]["reason"] == "The task came up after it was given up"
+    assert stage.rows(container)[-1]["metadata"]["reason"] == "ECS shows the task running"
 
 
 def test_a_start_that_has_run_nothing_stops_nothing(stage: Stage) -> None:

@@ -107,7 +107,7 @@ def test_a_task_of_a_failed_container_that_comes_up(stage: Stage) -> None:
     assert task.started_at is not None
     assert (row["from_status"], row["to_status"], row["triggered_by"]) == ("failed", "running", "system")
     assert row["transition_time"] == to_text(task.started_at)
-    assert row["metadata"] == {"task_id": task.id, "reason": "The task came up after it was given up"}
+    assert row["metadata"] == {"task_id": task.id, "reason": "ECS shows the task running"}
     assert stage.container(container).task_version == task.version
 
 
@@ -116,13 +116,34 @@ def test_a_task_that_ecs_had_not_shown_for_a_while(stage: Stage, status: str) ->
     container = stage.add("stopped", status, "failed")
     task = stage.give_task(container)
     task.version += 1
+    task.started_at = stage.clock.now() - timedelta(hours=2)
     assert stage.deliver(event(task)) == "recorded"
     row = stage.rows(container)[-1]
-    assert (row["to_status"], row["transition_time"]) == (
-        status,
-        to_text(stage.clock.now() - timedelta(milliseconds=1)),
-    )
+    moment = to_text(stage.clock.now() - timedelta(milliseconds=1))
+    assert (row["to_status"], row["transition_time"]) == (status, moment)
     assert row["metadata"] == {"task_id": task.id, "reason": "ECS shows the task running"}
+
+
+@pytest.mark.parametrize("history", [("paused", "failed", "failed"), ("running", "paused", "failed", "failed")])
+def test_a_frozen_task_that_is_shown_again_after_another_failure(stage: Stage, history: tuple[str, ...]) -> None:
+    """The last row does not tell what the container was: it failed once more while ECS did not show its task."""
+    container = stage.add("stopped", *history)
+    task = stage.give_task(container)
+    task.version += 1
+    task.started_at = stage.clock.now() - timedelta(hours=2)
+    assert stage.deliver(event(task)) == "recorded"
+    assert stage.status(container) == "paused"
+
+
+def test_another_task_is_not_frozen(stage: Stage) -> None:
+    """A start that was given up comes up: that the task before it was frozen does not matter."""
+    container = stage.add("stopped", "running", "paused")
+    stage.ask(container, "force-stop")
+    assert stage.container(container).was_paused
+    stage.crash(container, "start", "RunTask")
+    stage.clock.time = stage.pending(container).deadline
+    stage.take_over(container)
+    assert (stage.status(container), stage.container(container).was_paused) == ("running", False)
 
 
 def test_a_task_that_comes_up_at_a_time_that_is_not_told(stage: Stage) -> None:

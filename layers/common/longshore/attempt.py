@@ -210,26 +210,28 @@ class Attempt:
         waiting = list(dict.fromkeys(arns))
         for _ in self._pauses():
             for arn in list(waiting):
-                task = self._look_again(arn) if arn in asked else self.stop(arn, reason)
-                if task is not None:
-                    asked.add(arn)
-                    self.on_its_way = True
+                task = self._look_again(arn) if arn in asked else self._stop_or_look(arn, reason, asked)
+                self.on_its_way = self.on_its_way or task is not None
                 if task is not None and task.is_stopped:
                     ended[arn] = task
-                if arn in ended or (task is None and self._is_gone_everywhere(arn, stops=arn not in asked)):
+                if arn in ended or (task is None and self.is_gone(arn)):
                     waiting.remove(arn)
             if not waiting:
                 return ended
         return None
 
-    def _is_gone_everywhere(self, arn: str, *, stops: bool) -> bool:
-        """Whether a task counts as gone. What StopTask does not know, DescribeTasks must not show either."""
-        if not self.is_gone(arn):
-            return False
-        try:
-            return not stops or (self.look(arn) is None and self.is_gone(arn))
-        except EcsError:
-            return False
+    def _stop_or_look(self, arn: str, reason: str, asked: set[str]) -> Task | None:
+        """Ask a task to stop. One that StopTask does not know is looked for before it counts as gone."""
+        task = self.stop(arn, reason)
+        if task is not None:
+            asked.add(arn)
+            return task
+        if self.is_gone(arn):
+            try:
+                return self.look(arn)
+            except EcsError:
+                self._not_found.discard(arn)
+        return None
 
     def _look_again(self, arn: str) -> Task | None:
         try:

@@ -14,6 +14,7 @@ from itertools import accumulate
 from typing import NamedTuple, Protocol
 
 from longshore.clock import MILLISECOND, to_text
+from longshore.lifecycle import Status
 from longshore.models import NO_STATUS, Change, Container, StatusLog, StatusLogsQuery
 
 
@@ -111,6 +112,8 @@ def append(container: Container, change: Change, log_id: str, now: datetime) -> 
         triggered_by=change.triggered_by,
         metadata=metadata or None,
     )
+    another_task = change.task_arn not in (None, container.task_arn)
+    was_paused = container.status is Status.PAUSED if container.is_live else container.was_paused
     after = container.model_copy(
         update={
             "status": change.to_status,
@@ -118,6 +121,7 @@ def append(container: Container, change: Change, log_id: str, now: datetime) -> 
             "absent_since": None,
             "task_arn": change.task_arn or container.task_arn,
             "task_version": container.task_version if change.task_version is None else change.task_version,
+            "was_paused": was_paused and not another_task,
             "task_ended": container.task_ended if change.task_ended is None else change.task_ended,
             "log_count": container.log_count + 1,
             "to_counts": to_counts,

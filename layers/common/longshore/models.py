@@ -145,6 +145,7 @@ class Container(_Model):
     runtime: Runtime
     task_arn: str | None = None
     task_ended: bool = False  # ECS has shown the end of the task
+    was_paused: bool = False  # the last live status with this task was `paused`
     task_version: int = 0  # the newest that is known of the task; an event that is no newer tells nothing
     generation: int = 0
     operation: PendingOperation | None = None

@@ -122,6 +122,9 @@ class TaskEvents:
             # It will not come up: an older event that says otherwise may still be on its way.
             ended = container.model_copy(update={"task_version": task.version, "task_ended": True})
             result = self._store.note_idle(container, ended)
+        elif task.is_running and container.is_live and container.absent_since is not None:
+            # A sweep has not found the task, which is there.
+            result = self._store.note_idle(container, container.model_copy(update={"absent_since": None}))
         else:
             return Effect.STALE
         return None if isinstance(result, ConditionFailed) else Effect.RECORDED

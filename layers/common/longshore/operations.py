@@ -109,7 +109,7 @@ class Operations:
                 raise LaterRequestError
             verdict = decide(container.status, request.operation, container.pending, container.runtime.launch_type)
             if isinstance(verdict, Refused):
-                refused = self._refuse(container, request, verdict)
+                refused = self._refuse(container, request, verdict, until)
                 if refused is not None:
                     return given(refused)
                 container = self._existing(self._store.container(container.id))
@@ -194,7 +194,9 @@ class Operations:
             idempotency_expires_at=int((now + IDEMPOTENCY_WINDOW).timestamp()) if record_id else None,
         )
 
-    def _refuse(self, container: Container, request: OperationRequest, refused: Refused) -> Outcome | None:
+    def _refuse(
+        self, container: Container, request: OperationRequest, refused: Refused, until: datetime
+    ) -> Outcome | None:
         """The answer to a request that may not begin; None when the state has to be looked at again."""
         match refused.refusal:
             case Refusal.EXPIRED:
@@ -203,13 +205,15 @@ class Operations:
                 raise InvalidInputError([{"instancePath": "/operation", "message": refused.message}])
             case Refusal.CONFLICT:
                 outcome = conflict(container, request.operation, refused.message)
-                return self._keep(request, None, outcome)
+                return self._keep(request, None, outcome, until)
             case _:
                 assert_never(refused.refusal)
 
     # --- Idempotency-Key -------------------------------------------------------------------------------------------
 
-    def _keep(self, request: OperationRequest, operation_id: str | None, outcome: Outcome) -> Outcome | None:
+    def _keep(
+        self, request: OperationRequest, operation_id: str | None, outcome: Outcome, until: datetime
+    ) -> Outcome | None:
         """Keep an answer that no commit keeps.
 
         Returns:
@@ -229,7 +233,7 @@ class Operations:
                 answer=outcome,
             )
         )
-        return self._join(request, kept, self._clock.now() + self._wait)
+        return self._join(request, kept, until)
 
     def _join(self, request: OperationRequest, record: IdempotencyRecord, until: datetime) -> Outcome | None:
         """The answer of the request that used the key first, waiting for it; None when the key is free again.
@@ -268,7 +272,7 @@ class Operations:
             )
             if latest.answer is None and ended:
                 # It ended without an answer of its own: something has superseded it.
-                return self._keep(request, record.operation_id, superseded(container, request.operation))
+                return self._keep(request, record.operation_id, superseded(container, request.operation), until)
             record = latest
 
 

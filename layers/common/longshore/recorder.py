@@ -4,7 +4,7 @@ from longshore.clock import Clock
 from longshore.ecs import Task
 from longshore.history import append
 from longshore.ids import new_id
-from longshore.lifecycle import LIVE, Status
+from longshore.lifecycle import Status
 from longshore.models import Change, Container, Trigger
 from longshore.outcomes import change_by_exit
 from longshore.store import ConditionFailed, Store
@@ -36,21 +36,18 @@ class Recorder:
     def record_running(self, container: Container, task: Task, triggered_by: Trigger) -> Container | ConditionFailed:
         """Write the row of a failed container whose own task runs after all.
 
-        The task came up after its start was given up, or ECS did not show it for a while. A container whose task was
-        frozen when ECS stopped showing it is `paused` again.
+        The task came up after its start was given up, or ECS did not show it for a while. A container that was paused
+        when ECS stopped showing its task is `paused` again.
 
         Raises:
             StoreError: DynamoDB failed.
         """
-        last = self._store.rows_since(container.id, container.log_count - 1)
-        before = last[-1].from_status if last else None
-        was_live = before in LIVE
-        reason = "ECS shows the task running" if was_live else "The task came up after it was given up"
+        came_up = task.started_at is not None and task.started_at > container.status_since
         change = Change(
-            to_status=before if was_live and before is not None else Status.RUNNING,
-            observed_at=self._clock.now() if was_live else task.started_at or self._clock.now(),
+            to_status=Status.PAUSED if container.was_paused else Status.RUNNING,
+            observed_at=task.started_at if came_up and task.started_at else self._clock.now(),
             triggered_by=triggered_by,
-            metadata={"task_id": task.id, "reason": reason},
+            metadata={"task_id": task.id, "reason": "ECS shows the task running"},
             task_arn=task.arn,
             task_version=task.version,
             task_ended=False,

@@ -56,6 +56,7 @@ _CHANGEABLE = (
     "task_arn",
     "task_version",
     "task_ended",
+    "was_paused",
     "generation",
     "operation",
     "command_number",
