@@ -27,7 +27,6 @@ QUICK = (
     "exit+drift:running",
     "stop+resume:paused",
     "resume+exit:paused",
-    "force-stop+restart:failed",
     "stop+recovery:slow",
     "restart+recovery:slow-full",
     "recovery+recovery:kill-overdue",
