@@ -41,7 +41,7 @@ def _queue_url(name: str) -> str:
 
 
 class _NoValue:
-    """What `AWS::NoValue` resolves to: whoever holds it leaves it out."""
+    """What `AWS::NoValue` resolves to: the property that has this value is omitted."""
 
 
 _NO_VALUE = _NoValue()

@@ -250,7 +250,7 @@ def test_a_sweep_goes_on_when_only_an_answer_was_noted(stage: Stage) -> None:
 
 
 def test_a_row_of_another_operation_is_not_its_row(stage: Stage) -> None:
-    """Superseded, and started again by somebody else: the row that says `running` is not this operation's."""
+    """Superseded, and started again by another caller: the row that says `running` is not this operation's."""
     container = stage.add("running")
 
     def hook() -> None:

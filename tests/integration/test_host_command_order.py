@@ -44,7 +44,7 @@ def test_numbers_count_for_each_longshore_container(host: ScriptHost) -> None:
 def test_a_command_that_is_delivered_twice_acts_once(host: ScriptHost) -> None:
     host.has(a="running")
     assert host.run("pause", A, number="1").returncode == 0
-    host.has(a="running")  # unpaused by somebody else
+    host.has(a="running")  # unpaused by another process
     assert host.run("pause", A, number="1").returncode == 0
     assert (host.states, host.calls) == (["running"], [f"pause {A}"])
 

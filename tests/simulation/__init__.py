@@ -14,5 +14,5 @@ setup           what is there when a run begins
 workload        what callers ask for; misfortunes is what goes wrong in the cluster
 run             one run: chaos, then calm, then the checks
 ledger          follows every write and effect; effects, answers, history_checks and checks say what must hold
-mutants         faults put into the code on purpose, each of which a simulation must find
+mutants         guards of the engine taken out one by one; the simulation has to find each
 """

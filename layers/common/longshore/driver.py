@@ -259,7 +259,7 @@ class Driver:
     def _ended(
         self, container: Container, pending: PendingOperation, seen: Ended, patience: Patience
     ) -> Container | _Shared | Outcome:
-        """The task ended by itself: a row that says so. The operation goes on if it still can, else it conflicts."""
+        """Write the row of a task that ended by itself. The operation continues if it can, and else conflicts."""
         change = change_by_exit(seen.at, seen.task)
         if seen.task is None and awaits_host(container, pending):
             # A command may have frozen the task: should it come back, its state is not known.
