@@ -14,17 +14,19 @@ def check(stack: LocalStack, container_id: str) -> dict[str, Any]:
 
     1. At most one live task. 2. Each from_status is the row before's to_status, seq is dense, times strictly increase,
     and the last to_status is the container's status. 3. The counters and ranks equal what counting gives.
-    """
-    dynamodb = stack.client("dynamodb")
-    answer = dynamodb.get_item(
-        TableName=stack.table_name("ContainersTable"), Key={"id": {"S": container_id}}, ConsistentRead=True
-    )
-    container = plain(answer["Item"])
-    rows = all_rows(stack, container_id)
 
-    # A task that was adopted has been started by somebody else.
-    own = [task for task in stack.emulator.ecs.live() if task.arn == container.get("task_arn")]
-    live = {task.arn for task in [*own, *stack.emulator.ecs.live(started_by=container_id)]}
+    An event may commit between two reads. They are repeated until the item is the same before and after them.
+    """
+    container = _item(stack, container_id)
+    while True:
+        rows = all_rows(stack, container_id)
+        # A task that was adopted has been started by somebody else.
+        own = [task for task in stack.emulator.ecs.live() if task.arn == container.get("task_arn")]
+        live = {task.arn for task in [*own, *stack.emulator.ecs.live(started_by=container_id)]}
+        before, container = container, _item(stack, container_id)
+        if container == before:
+            break
+
     assert len(live) <= 1, f"{len(live)} live tasks"
     if container["status"] in ("running", "paused") and "operation" not in container:
         assert live == {container["task_arn"]}
@@ -34,6 +36,13 @@ def check(stack: LocalStack, container_id: str) -> dict[str, Any]:
     assert history(container, rows).faults == []
     assert index_faults(container, Container.model_validate(container)) == []
     return container
+
+
+def _item(stack: LocalStack, container_id: str) -> dict[str, Any]:
+    answer = stack.client("dynamodb").get_item(
+        TableName=stack.table_name("ContainersTable"), Key={"id": {"S": container_id}}, ConsistentRead=True
+    )
+    return plain(answer["Item"])
 
 
 def all_rows(stack: LocalStack, container_id: str) -> list[dict[str, Any]]:

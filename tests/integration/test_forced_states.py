@@ -340,8 +340,9 @@ def test_a_host_that_cannot_be_reached(
 
 @pytest.mark.parametrize("call", ["GetItem", "Query", "UpdateItem", "TransactWriteItems"])
 def test_the_database_is_down(
-    stack: LocalStack, api: Api, seeder: Seeder, emulator: Emulator, fresh_id: str, call: str
+    stack: LocalStack, api: Api, seeder: Seeder, quiet_emulator: Emulator, fresh_id: str, call: str
 ) -> None:
+    emulator = quiet_emulator
     seeder.add(fresh_id, ["stopped"])
     emulator.faults.add("dynamodb", call, error="InternalServerError", status=500, times=None)
     response = api.post(fresh_id, "start")
