@@ -14,15 +14,16 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
-from longshore.clock import SystemClock
-from longshore.ecs import Ecs, Task, adopted_as
-from longshore.errors import ExternalServiceError
-from longshore.history import append
-from longshore.ids import new_id
-from longshore.lifecycle import LaunchType, Status
-from longshore.models import Container, Runtime, Trigger
-from longshore.outcomes import change_by_exit
-from longshore.store import Store
+from longshore.aws.ecs import Ecs
+from longshore.aws.store import Store
+from longshore.domain.clock import SystemClock
+from longshore.domain.errors import ExternalServiceError
+from longshore.domain.history import append
+from longshore.domain.ids import new_id
+from longshore.domain.lifecycle import LaunchType, Status
+from longshore.domain.models import Container, Runtime, Trigger
+from longshore.domain.results import change_by_exit
+from longshore.domain.task import Task, adopted_as
 
 from admin.errors import AdminError, explained
 from admin.registry import Registration, Registry, first_row, role_not_passed

@@ -12,13 +12,14 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from longshore.clock import to_text
-from longshore.driver import LAST_ATTEMPT, ON_ITS_WAY
-from longshore.ecs import Task
-from longshore.history import rank_key
-from longshore.lifecycle import LIVE, Status
-from longshore.models import NO_STATUS, Container, StatusLog
-from longshore.store import container_item
+from longshore.aws.items import container_item
+from longshore.domain.clock import to_text
+from longshore.domain.history import rank_key
+from longshore.domain.lifecycle import LIVE, Status
+from longshore.domain.models import NO_STATUS, Container, StatusLog
+from longshore.domain.task import Task
+from longshore.engine.commits import ON_ITS_WAY
+from longshore.engine.giving_up import LAST_ATTEMPT
 from pydantic import ValidationError
 
 Item = Mapping[str, Any]

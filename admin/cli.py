@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
-from longshore.errors import ExternalServiceError
-from longshore.lifecycle import LaunchType
-from longshore.models import Role, Runtime
+from longshore.domain.errors import ExternalServiceError
+from longshore.domain.lifecycle import LaunchType
+from longshore.domain.models import Role, Runtime
 from typer import Argument, Option
 
 from admin import target

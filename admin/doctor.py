@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from longshore.clock import SystemClock
-from longshore.ecs import Ecs, Task
-from longshore.models import BETWEEN_LOOKS, Container
+from longshore.aws.ecs import Ecs
+from longshore.domain.clock import SystemClock
+from longshore.domain.models import BETWEEN_LOOKS, Container
+from longshore.domain.task import Task
 
 from admin.checks import (
     GRACE,

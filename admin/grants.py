@@ -1,11 +1,11 @@
-"""Roles and bans: what `longshore.access` reads. Each is one write that is safe to repeat."""
+"""Roles and bans: what `longshore.aws.access` reads. Each is one write that is safe to repeat."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from longshore.access import ACCOUNT, project_scope
-from longshore.models import Role
+from longshore.aws.access import ACCOUNT, project_scope
+from longshore.domain.models import Role
 
 from admin.errors import AdminError
 from admin.target import Target

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
-from longshore.clock import SystemClock
-from longshore.history import Entry, append
-from longshore.ids import new_id
-from longshore.lifecycle import LaunchType, Status
-from longshore.models import Change, Container, Runtime, Trigger
-from longshore.store import container_item, log_item
+from longshore.aws.items import container_item, log_item
+from longshore.domain.clock import SystemClock
+from longshore.domain.history import Entry, append
+from longshore.domain.ids import new_id
+from longshore.domain.lifecycle import LaunchType, Status
+from longshore.domain.models import Change, Container, Runtime, Trigger
 
 from admin.errors import AdminError, UnavailableError, explained
 from admin.items import plain

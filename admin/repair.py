@@ -15,8 +15,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
-from longshore.attributes import serialize
-from longshore.models import Container
+from longshore.aws.attributes import serialize
+from longshore.domain.models import Container
 
 from admin.checks import INDEX_KEYS, Code, History, Item, container_of, index_keys
 from admin.doctor import Look

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from longshore.schedules import StopInput
+from longshore.engine.schedules import StopInput
 from pydantic import ValidationError
 
 from admin.errors import AdminError

@@ -42,7 +42,7 @@ _PIECES = {
     "botocore with a client of DynamoDB": (
         "import botocore.session; botocore.session.get_session().create_client('dynamodb')"
     ),
-    "pydantic with the models": "import longshore.models",
+    "pydantic with the models": "import longshore.domain.models",
     "Powertools Logger": "from aws_lambda_powertools import Logger; Logger()",
     "Powertools Metrics": "from aws_lambda_powertools.metrics import EphemeralMetrics; EphemeralMetrics()",
     "PyJWT with cryptography": "import jwt; import cryptography.hazmat.primitives.asymmetric.rsa",

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 from urllib.parse import urlsplit
 
-from longshore.store import container_item
+from longshore.aws.items import container_item
 
 from benchmarks import samples
 from benchmarks.progress import bar

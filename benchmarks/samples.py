@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from longshore.history import append
-from longshore.lifecycle import LaunchType, Status
-from longshore.models import Change, Container, Runtime, Trigger
-from longshore.store import container_item, log_item
+from longshore.aws.items import container_item, log_item
+from longshore.domain.history import append
+from longshore.domain.lifecycle import LaunchType, Status
+from longshore.domain.models import Change, Container, Runtime, Trigger
 
 from benchmarks.targets import ROOT, Targets
 from local.seed import PROJECT, long_history

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from boto3.dynamodb.types import TypeSerializer
 
 if TYPE_CHECKING:
-    from longshore.models import Container
+    from longshore.domain.models import Container
 
     from local.stack import LocalStack
 
@@ -129,10 +129,10 @@ class Seeder:
         task_definition: str | None = None,
     ) -> Container:
         """Add a container that has had these statuses, a minute or so apart. A live one has its task."""
-        from longshore.history import append
-        from longshore.lifecycle import LaunchType, Status
-        from longshore.models import Change, Container, Runtime, Trigger
-        from longshore.store import log_item
+        from longshore.aws.items import log_item
+        from longshore.domain.history import append
+        from longshore.domain.lifecycle import LaunchType, Status
+        from longshore.domain.models import Change, Container, Runtime, Trigger
 
         fargate = launch_type == "FARGATE"
         moment = datetime.now(UTC) - timedelta(minutes=len(statuses))
@@ -217,7 +217,7 @@ class Seeder:
             waiting = waiting[25:] + answer.get("UnprocessedItems", {}).get(table, [])
 
     def _put_container(self, container: Container) -> None:
-        from longshore.store import container_item
+        from longshore.aws.items import container_item
 
         self._dynamodb.put_item(TableName=self._stack.table_name("ContainersTable"), Item=container_item(container))
 

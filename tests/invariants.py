@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from longshore.models import Container
+from longshore.domain.models import Container
 
 from admin.checks import history, index_faults
 from admin.items import plain

@@ -10,13 +10,13 @@ import threading
 import traceback
 from typing import TextIO
 
-import longshore.operations
-import longshore.steps
-import longshore.sweeps  # noqa: F401
-from longshore import bootstrap, event_bootstrap
-from longshore.errors import LongshoreError
-from longshore.lifecycle import Operation
-from longshore.models import OperationRequest
+import longshore.engine.operations
+import longshore.engine.steps
+import longshore.engine.sweeps  # noqa: F401
+from longshore.domain.errors import LongshoreError
+from longshore.domain.lifecycle import Operation
+from longshore.domain.models import OperationRequest
+from longshore.wiring import api_functions, event_functions
 
 CONTAINERS = [f"{number:024x}" for number in range(0xA1, 0xA7)]
 THREADS = 4
@@ -39,7 +39,7 @@ def fork_for_each_line() -> None:
 def work(seed: int, to_test: TextIO) -> None:
     """Perform operations, and now and then a sweep, from several threads for ever."""
     # Made only now: clients have sockets, which are not to be shared.
-    bootstrap.operations()
+    api_functions.operations()
     print(os.getpid(), file=to_test, flush=True)
     workers = [threading.Thread(target=operate, args=(seed * THREADS + number,)) for number in range(THREADS)]
     for worker in workers:
@@ -60,9 +60,9 @@ def operate(seed: int) -> None:
         )
         try:
             if chance.random() < 0.1:
-                event_bootstrap.recovery("recover", lambda: True).sweep()
+                event_functions.recovery("recover", lambda: True).sweep()
             else:
-                bootstrap.operations().perform(request)
+                api_functions.operations().perform(request)
         except LongshoreError:
             continue
         except BaseException:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from longshore.clock import to_text
+from longshore.domain.clock import to_text
 
 from local.stack import LocalStack
 

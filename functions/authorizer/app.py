@@ -2,18 +2,18 @@
 
 from typing import Any
 
-import longshore.coldstart
-from longshore import token_bootstrap
-from longshore.errors import AuthenticationError
-from longshore.logs import logger
-from longshore.policy import allow, authorization_of, deny
+import longshore.wiring.coldstart
+from longshore.domain.errors import AuthenticationError
+from longshore.edge.logs import logger
+from longshore.edge.policy import allow, authorization_of, deny
+from longshore.wiring import authorizer
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Answer a REQUEST authorizer's event with a policy for the whole stage, which the gateway may keep."""
     request_id = event.get("requestContext", {}).get("requestId")
     try:
-        caller = token_bootstrap.verifier().verify(authorization_of(event))
+        caller = authorizer.verifier().verify(authorization_of(event))
     except AuthenticationError as error:
         logger.info("refused", code=error.code, correlation_id=request_id)
         return deny(event["methodArn"], error)
@@ -21,4 +21,4 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     return allow(event["methodArn"], caller.user_id, caller.expires_at)
 
 
-longshore.coldstart.ready(token_bootstrap.verifier)
+longshore.wiring.coldstart.ready(authorizer.verifier)

@@ -1,14 +1,14 @@
 """POST /api/v1/containers/{id}/pause: freeze its processes, which keep their memory and sockets."""
 
-import longshore.coldstart
-from longshore import bootstrap
-from longshore.http import Answer, Request, endpoint, operation_answer
-from longshore.lifecycle import Operation
+import longshore.wiring.coldstart
+from longshore.domain.lifecycle import Operation
+from longshore.edge.http import Answer, Request, endpoint, operation_answer
+from longshore.wiring import api_functions
 
 
 @endpoint
 def handler(request: Request) -> Answer:
-    return operation_answer(bootstrap.operations().perform(request.to_perform(Operation.PAUSE)))
+    return operation_answer(api_functions.operations().perform(request.to_perform(Operation.PAUSE)))
 
 
-longshore.coldstart.ready(bootstrap.operations, bootstrap.ssm)
+longshore.wiring.coldstart.ready(api_functions.operations, api_functions.ssm)

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import longshore.coldstart
-from longshore import bootstrap, event_bootstrap
-from longshore.events import PartialFailureError, enough_time, event_handler
-from longshore.metrics import Metric
+import longshore.wiring.coldstart
+from longshore.edge.lambda_events import PartialFailureError, enough_time, event_handler
+from longshore.edge.metrics import Metric
+from longshore.wiring import api_functions, event_functions
 
 if TYPE_CHECKING:
-    from longshore.sweeps import Drift, Recovery
+    from longshore.engine.sweeps import Drift, Recovery
 
 
 @event_handler(Metric.RECOVERY, counts_of=lambda result: result)
@@ -20,14 +20,14 @@ def handler(event: dict[str, Any], context: Any) -> Mapping[str, Any]:
     """
     sweep: Recovery | Drift
     if event.get("sweep") == "drift":
-        sweep = event_bootstrap.drift(context.function_name, enough_time(context))
-        counts = sweep.sweep(event_bootstrap.cluster())
+        sweep = event_functions.drift(context.function_name, enough_time(context))
+        counts = sweep.sweep(event_functions.cluster())
     else:
-        sweep = event_bootstrap.recovery(context.function_name, enough_time(context))
+        sweep = event_functions.recovery(context.function_name, enough_time(context))
         counts = sweep.sweep()
     if sweep.unlisted:
         raise PartialFailureError(counts, sweep.unlisted)
     return counts
 
 
-longshore.coldstart.ready(event_bootstrap.task_events, event_bootstrap.sweeps, bootstrap.ssm)
+longshore.wiring.coldstart.ready(event_functions.task_events, event_functions.sweeps, api_functions.ssm)

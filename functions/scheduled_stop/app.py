@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-import longshore.coldstart
-from longshore import bootstrap, event_bootstrap
-from longshore.clock import SystemClock
-from longshore.events import PartialFailureError, enough_time, event_handler
-from longshore.logs import logger
-from longshore.metrics import Metric
-from longshore.schedules import StopInput
+import longshore.wiring.coldstart
+from longshore.domain.clock import SystemClock
+from longshore.edge.lambda_events import PartialFailureError, enough_time, event_handler
+from longshore.edge.logs import logger
+from longshore.edge.metrics import Metric
+from longshore.engine.schedules import StopInput
+from longshore.wiring import api_functions, event_functions
 
 
 @event_handler(Metric.SCHEDULED_STOPS, counts_of=lambda result: result)
@@ -22,14 +22,14 @@ def handler(event: dict[str, Any], context: Any) -> Mapping[str, Any]:
     """
     now = SystemClock().now()
     wanted = StopInput.of(event, now)
-    result = event_bootstrap.scheduled_stops().run(wanted, context.aws_request_id, enough_time(context), now=now)
+    result = event_functions.scheduled_stops().run(wanted, context.aws_request_id, enough_time(context), now=now)
     if result.late:
         logger.warning("the scheduled stop is more than an hour late and does nothing", scheduled_at=event.get("time"))
     if result.left:
-        event_bootstrap.continuation(context.invoked_function_arn).hand_on([*result.left, *result.failed], wanted)
+        event_functions.continuation(context.invoked_function_arn).hand_on([*result.left, *result.failed], wanted)
     elif result.failed:
         raise PartialFailureError(result.counts, result.failed)
     return result.counts
 
 
-longshore.coldstart.ready(event_bootstrap.scheduled_stops, bootstrap.ssm)
+longshore.wiring.coldstart.ready(event_functions.scheduled_stops, api_functions.ssm)

@@ -4,16 +4,16 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-import longshore.coldstart
-from longshore import event_bootstrap
-from longshore.events import event_handler
-from longshore.metrics import Metric
+import longshore.wiring.coldstart
+from longshore.edge.lambda_events import event_handler
+from longshore.edge.metrics import Metric
+from longshore.wiring import event_functions
 
 
 @event_handler(Metric.CONTAINERS_EXPIRED, counts_of=lambda result: result)
 def handler(event: dict[str, Any], context: Any) -> Mapping[str, Any]:
     at = datetime.fromisoformat(event["time"])
-    return {"expired": event_bootstrap.servers().terminated(event["detail"]["instance-id"], at)}
+    return {"expired": event_functions.servers().terminated(event["detail"]["instance-id"], at)}
 
 
-longshore.coldstart.ready(event_bootstrap.servers)
+longshore.wiring.coldstart.ready(event_functions.servers)

@@ -1,14 +1,14 @@
 """POST /api/v1/containers/{id}/stop: SIGTERM, and after its grace SIGKILL; answer when the task has stopped."""
 
-import longshore.coldstart
-from longshore import bootstrap
-from longshore.http import Answer, Request, endpoint, operation_answer
-from longshore.lifecycle import Operation
+import longshore.wiring.coldstart
+from longshore.domain.lifecycle import Operation
+from longshore.edge.http import Answer, Request, endpoint, operation_answer
+from longshore.wiring import api_functions
 
 
 @endpoint
 def handler(request: Request) -> Answer:
-    return operation_answer(bootstrap.operations().perform(request.to_perform(Operation.STOP)))
+    return operation_answer(api_functions.operations().perform(request.to_perform(Operation.STOP)))
 
 
-longshore.coldstart.ready(bootstrap.operations, bootstrap.ssm)
+longshore.wiring.coldstart.ready(api_functions.operations, api_functions.ssm)

@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-import longshore.coldstart
-from longshore import bootstrap, event_bootstrap
-from longshore.events import event_handler
-from longshore.metrics import Metric
+import longshore.wiring.coldstart
+from longshore.edge.lambda_events import event_handler
+from longshore.edge.metrics import Metric
+from longshore.wiring import api_functions, event_functions
 
 
 @event_handler(Metric.TASK_EVENTS, counts_of=lambda result: {result["effect"]: 1})
 def handler(event: dict[str, Any], context: Any) -> Mapping[str, Any]:
-    return {"effect": event_bootstrap.task_events().apply(event["detail"]).value}
+    return {"effect": event_functions.task_events().apply(event["detail"]).value}
 
 
-longshore.coldstart.ready(event_bootstrap.task_events, bootstrap.ssm)
+longshore.wiring.coldstart.ready(event_functions.task_events, api_functions.ssm)

@@ -1,7 +1,7 @@
 """POST /api/v1/containers/{id}/{operation}, for an operation that does not exist: say which do."""
 
-import longshore.coldstart
-from longshore.http import Answer, Request, endpoint, unknown_operation
+import longshore.wiring.coldstart
+from longshore.edge.http import Answer, Request, endpoint, unknown_operation
 
 
 @endpoint
@@ -9,4 +9,4 @@ def handler(request: Request) -> Answer:
     raise unknown_operation()
 
 
-longshore.coldstart.ready()
+longshore.wiring.coldstart.ready()

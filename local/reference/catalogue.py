@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from longshore import errors, http
-from longshore.errors import ErrorCode
+from longshore.domain import errors
+from longshore.domain.errors import ErrorCode
+from longshore.edge import http
 
 from local.reference.texts import read
 

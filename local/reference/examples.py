@@ -5,10 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from longshore import http, outcomes
-from longshore.errors import ErrorCode, ExternalServiceError, InvalidInputError, LongshoreError, StateConflictError
-from longshore.lifecycle import LaunchType, Operation, Refused, Status, Step, decide, final_status
-from longshore.models import (
+from longshore.domain import results as outcomes
+from longshore.domain.errors import (
+    ErrorCode,
+    ExternalServiceError,
+    InvalidInputError,
+    LongshoreError,
+    StateConflictError,
+)
+from longshore.domain.lifecycle import LaunchType, Operation, Refused, Status, Step, decide, final_status
+from longshore.domain.models import (
     Container,
     ContainerView,
     Outcome,
@@ -19,6 +25,7 @@ from longshore.models import (
     StatusLogsPage,
     Trigger,
 )
+from longshore.edge import http
 from pydantic import BaseModel
 
 from local.reference.catalogue import CATALOGUE

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import yaml
-from longshore import http
-from longshore.errors import ErrorCode
-from longshore.lifecycle import LaunchType, Operation, Status, allowed_operations
+from longshore.domain.errors import ErrorCode
+from longshore.domain.lifecycle import LaunchType, Operation, Status, allowed_operations
+from longshore.edge import http
 
 from local import template
 from local.reference import examples

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from longshore import http
-from longshore.clock import to_text
-from longshore.errors import ErrorCode
-from longshore.models import ContainerView, Outcome, PendingOperation, StatusLogsPage, StatusLogsQuery
+from longshore.domain.clock import to_text
+from longshore.domain.errors import ErrorCode
+from longshore.domain.models import ContainerView, Outcome, PendingOperation, StatusLogsPage, StatusLogsQuery
+from longshore.edge import http
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue, models_json_schema
 
 from local.reference.catalogue import CATALOGUE, Entry

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from api_client import Api
 from invariants import all_rows, check
-from longshore.ecs import adopted_as
+from longshore.domain.task import adopted_as
 from settling import eventually
 
 from local.emulator import Emulator

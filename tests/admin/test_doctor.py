@@ -13,12 +13,12 @@ import pytest
 from api_client import Api
 from boto3.dynamodb.types import TypeSerializer
 from invariants import all_rows, check
-from longshore.clock import SystemClock
-from longshore.driver import DEADLINE
-from longshore.history import append
-from longshore.lifecycle import Operation, Status, Step
-from longshore.models import BETWEEN_LOOKS, Change, Container, PendingOperation, Trigger
-from longshore.store import ConditionFailed, Store
+from longshore.aws.store import ConditionFailed, Store
+from longshore.domain.clock import SystemClock
+from longshore.domain.history import append
+from longshore.domain.lifecycle import Operation, Status, Step
+from longshore.domain.models import BETWEEN_LOOKS, Change, Container, PendingOperation, Trigger
+from longshore.engine.commits import DEADLINE
 from settling import LONG_AGO, eventually, make_overdue, set_looks_back
 
 from admin import doctor

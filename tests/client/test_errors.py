@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
-from longshore.errors import ErrorCode
+from longshore.domain.errors import ErrorCode
 from longshore_client._catalogue import RESOLUTIONS
 from longshore_client.errors import BY_CODE, ApiError
 

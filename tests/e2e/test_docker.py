@@ -136,10 +136,10 @@ def test_paused_means_frozen(stack: LocalStack, api: Api, run: Callable[[str], s
 
 def test_nobody_has_to_wait_for_the_host(stack: LocalStack, api: Api, run: Callable[[str], str], fresh_id: str) -> None:
     """The event of the command that the host has run completes the operation."""
-    from longshore import bootstrap
+    from longshore.wiring import api_functions
 
     runtime_id = run("polite")
-    with patch.object(bootstrap.operations(), "_wait", timedelta()):
+    with patch.object(api_functions.operations(), "_wait", timedelta()):
         for operation, status in (("pause", "paused"), ("resume", "running")):
             assert api.post(fresh_id, operation).status_code == 202
             eventually(lambda: api.get(fresh_id).json()["data"]["status"], status.__eq__)

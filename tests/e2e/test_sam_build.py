@@ -71,7 +71,8 @@ def test_the_functions_need_nothing_but_the_layer(built: Path) -> None:
     """What the build has left out, nothing imports: neither a handler nor what it imports only when it is called."""
     stack = template.load(built / "template.yaml")
     (layer,) = stack.layers
-    library = sorted(path.stem for path in (layer / "python" / "longshore").glob("[a-z]*.py"))
+    modules = (layer / "python" / "longshore").glob("*/[a-z]*.py")
+    library = sorted(f"{path.parent.name}.{path.stem}" for path in modules)
     handlers = sorted(str(function.code_path / "app.py") for function in stack.functions.values())
     program = f"""
 import importlib, runpy, sys

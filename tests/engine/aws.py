@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from unittest import mock
 
-import longshore.operations
+import longshore.engine.operations
 from botocore.exceptions import ReadTimeoutError
 from simulation.aws import clients
 from simulation.dynamodb import DynamoDb
@@ -171,7 +171,7 @@ class Aws:
     @contextmanager
     def open(self) -> Iterator[None]:
         clients().endpoint = self
-        with mock.patch.object(longshore.operations, "together", lambda first, second: (first(), second())):
+        with mock.patch.object(longshore.engine.operations, "together", lambda first, second: (first(), second())):
             yield
 
     def request(self, service: str, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:

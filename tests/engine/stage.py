@@ -9,15 +9,16 @@ from typing import Any
 
 import pytest
 from boto3.dynamodb.types import TypeSerializer
-from longshore.attempt import Attempt
-from longshore.attributes import deserialize_item
-from longshore.ecs import Ecs, Task
-from longshore.errors import ExternalServiceError, LongshoreError
-from longshore.history import append
-from longshore.lifecycle import LaunchType, Operation, Status
-from longshore.models import Change, Container, OperationRequest, Outcome, PendingOperation, Runtime, Trigger
-from longshore.steps import Result
-from longshore.store import container_item, log_item
+from longshore.aws.attributes import deserialize_item
+from longshore.aws.ecs import Ecs
+from longshore.aws.items import container_item, log_item
+from longshore.domain.errors import ExternalServiceError, LongshoreError
+from longshore.domain.history import append
+from longshore.domain.lifecycle import LaunchType, Operation, Status
+from longshore.domain.models import Change, Container, OperationRequest, Outcome, PendingOperation, Runtime, Trigger
+from longshore.domain.task import Task
+from longshore.engine.attempt import Attempt
+from longshore.engine.steps import Result
 from simulation.aws import clients
 
 from engine.aws import CLUSTER, Aws, Call, Crash
@@ -247,3 +248,9 @@ class Stage(Aws):
     def _put(self, table: str, item: dict[str, Any]) -> None:
         serialized = {name: TypeSerializer().serialize(value) for name, value in item.items()}
         self.dynamodb.handle("PutItem", {"TableName": table, "Item": serialized})
+
+
+def with_acting_event(container: Container) -> Container:
+    """The container once the handler of an event has noted that it acts for the pending operation."""
+    assert container.operation is not None
+    return container.model_copy(update={"operation": container.operation.model_copy(update={"event_acted": True})})

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
-from longshore.ecs import Task
+from longshore.domain.task import Task
 
 from engine.aws import DENIED, FAILED, NOT_FOUND, Call
 from engine.stage import Stage

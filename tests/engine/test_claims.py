@@ -3,10 +3,10 @@
 from datetime import timedelta
 
 import pytest
-from longshore.clock import to_text
-from longshore.errors import ContainerExpiredError, ContainerNotFoundError, InvalidInputError, LaterRequestError
-from longshore.lifecycle import Operation, Status, Step
-from longshore.models import OperationRequest, Trigger
+from longshore.domain.clock import to_text
+from longshore.domain.errors import ContainerExpiredError, ContainerNotFoundError, InvalidInputError, LaterRequestError
+from longshore.domain.lifecycle import Operation, Status, Step
+from longshore.domain.models import OperationRequest, Trigger
 
 from engine.aws import HOST, NO_ANSWER, Call
 from engine.stage import HIGH, USER, Stage

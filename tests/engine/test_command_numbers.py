@@ -4,11 +4,11 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from longshore.driver import Patience
-from longshore.ecs import Task
-from longshore.errors import ExternalServiceError
-from longshore.hosts import Action, CommandResult
-from longshore.models import COMMANDS, next_command_number
+from longshore.aws.hosts import Action, CommandResult
+from longshore.domain.errors import ExternalServiceError
+from longshore.domain.models import COMMANDS, next_command_number
+from longshore.domain.task import Task
+from longshore.engine.commits import Patience
 
 from engine.aws import FAILED, Call
 from engine.stage import HIGH, Stage

@@ -3,8 +3,8 @@
 from datetime import timedelta
 
 import pytest
-from longshore.clock import to_text
-from longshore.models import NO_NEWER
+from longshore.domain.clock import to_text
+from longshore.domain.models import NO_NEWER
 
 from engine.aws import CLUSTER, DENIED, FAILED, NO_ANSWER, Call
 from engine.stage import Stage

@@ -4,10 +4,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from longshore.hosts import SentFor
-from longshore.lifecycle import Step
-from longshore.models import NO_NEWER
-from longshore.steps import Ended, NoEffect, Reached, Uncertain, Unobserved
+from longshore.aws.hosts import SentFor
+from longshore.domain.lifecycle import Step
+from longshore.domain.models import NO_NEWER
+from longshore.engine.steps import Ended, NoEffect, Reached, Uncertain, Unobserved
 
 from engine.aws import DENIED, FAILED, HOST, NO_ANSWER, Answer, Call
 from engine.stage import Stage

@@ -4,12 +4,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from longshore.clock import to_text
-from longshore.errors import ExternalServiceError, OperationFailedError
-from longshore.models import NO_NEWER
+from longshore.domain.clock import to_text
+from longshore.domain.errors import ExternalServiceError, OperationFailedError
+from longshore.domain.models import NO_NEWER
 
 from engine.aws import DENIED, FAILED, HOST, NOT_FOUND, THROTTLED
-from engine.stage import HIGH, USER, Stage
+from engine.stage import HIGH, USER, Stage, with_acting_event
 
 MINUTE = timedelta(seconds=60)
 MILLISECOND = timedelta(milliseconds=1)
@@ -203,7 +203,7 @@ def test_an_event_is_never_the_last_attempt(stage: Stage) -> None:
     before = stage.container(container)
     with pytest.raises(ExternalServiceError):
         stage.deliver({"source": "aws.ecs", "detail": task.to_api()})
-    assert stage.container(container) == before
+    assert stage.container(container) == with_acting_event(before)
 
 
 def test_a_repeat_may_be_the_last_attempt_but_counts_for_none(stage: Stage) -> None:

@@ -1,7 +1,7 @@
 """A history that has reached DynamoDB's limit of 10 GB takes no more rows."""
 
 import pytest
-from longshore.errors import OperationFailedError
+from longshore.domain.errors import OperationFailedError
 
 from engine.aws import HOST, Call
 from engine.stage import Stage

@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from longshore.history import span
-from longshore.models import StatusLogsQuery
+from longshore.domain.history import span
+from longshore.domain.models import StatusLogsQuery
 
 from engine.stage import Stage
 
@@ -13,10 +13,10 @@ STATUSES = ["stopped", "running", "paused", "running", "failed", "running", "sto
 
 def page(stage: Stage, container: str, **query: Any) -> list[dict[str, Any]]:
     with stage.open():
-        counters = stage.wired.store.counters(container)
+        counters = stage.wired.pages.counters(container)
         assert counters is not None
         where = span(counters, StatusLogsQuery(**query))
-        return stage.wired.store.page(counters, where) if where else []
+        return stage.wired.pages.page(counters, where) if where else []
 
 
 @pytest.mark.parametrize("order", ["asc", "desc"])
@@ -74,12 +74,12 @@ def test_a_page_of_more_than_a_megabyte(stage: Stage) -> None:
 def test_the_counters(stage: Stage) -> None:
     container = stage.add(*STATUSES)
     with stage.open():
-        counters = stage.wired.store.counters(container)
+        counters = stage.wired.pages.counters(container)
         assert counters is not None
         whole = stage.container(container)
         assert (counters.id, counters.project_id, counters.log_count) == (container, whole.project_id, len(STATUSES))
         assert (counters.to_counts, counters.from_counts) == (whole.to_counts, whole.from_counts)
-        assert stage.wired.store.counters("e" * 24) is None
+        assert stage.wired.pages.counters("e" * 24) is None
 
 
 def test_the_counters_of_a_container_without_rows(stage: Stage) -> None:
@@ -88,7 +88,7 @@ def test_the_counters_of_a_container_without_rows(stage: Stage) -> None:
     for name in ("log_count", "to_counts", "from_counts"):
         del item[name]
     with stage.open():
-        counters = stage.wired.store.counters(container)
+        counters = stage.wired.pages.counters(container)
     assert counters is not None
     assert (counters.log_count, counters.to_counts, counters.from_counts) == (0, {}, {})
     assert page(stage, container) == []

@@ -4,9 +4,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from longshore.errors import ExternalServiceError, InvalidInputError
-from longshore.lifecycle import Operation
-from longshore.models import OperationRequest, Outcome
+from longshore.domain.errors import ExternalServiceError, InvalidInputError
+from longshore.domain.lifecycle import Operation
+from longshore.domain.models import OperationRequest, Outcome
 
 from engine.aws import DENIED, FAILED, HOST, NO_ANSWER, Call
 from engine.stage import USER, Stage

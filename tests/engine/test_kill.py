@@ -3,9 +3,9 @@
 from datetime import timedelta
 
 import pytest
-from longshore.clock import to_text
-from longshore.lifecycle import Status
-from longshore.steps import Ended, NoEffect, Reached, Uncertain, Unobserved
+from longshore.domain.clock import to_text
+from longshore.domain.lifecycle import Status
+from longshore.engine.steps import Ended, NoEffect, Reached, Uncertain, Unobserved
 
 from engine.aws import DENIED, FAILED, HOST, NOT_FOUND, Call
 from engine.stage import Stage

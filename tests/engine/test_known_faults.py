@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 import pytest
-from longshore.errors import ExternalServiceError
+from longshore.domain.errors import ExternalServiceError
 
 from engine.aws import DENIED, FAILED, HOST, NOT_FOUND, Answer, Call
 from engine.stage import Stage

@@ -4,10 +4,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from longshore.clock import to_text
-from longshore.driver import Patience
-from longshore.errors import ExternalServiceError, OperationFailedError
-from longshore.lifecycle import Operation
+from longshore.domain.clock import to_text
+from longshore.domain.errors import ExternalServiceError, OperationFailedError
+from longshore.domain.lifecycle import Operation
+from longshore.engine.commits import Patience
 
 from engine.aws import DENIED, FAILED, HOST, Call
 from engine.stage import NUMBER, Stage

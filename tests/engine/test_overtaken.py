@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from longshore.errors import ContainerExpiredError, ContainerNotFoundError, OperationFailedError
+from longshore.domain.errors import ContainerExpiredError, ContainerNotFoundError, OperationFailedError
 
 from engine.aws import DENIED, HOST, Call, Crash
 from engine.stage import Stage
@@ -295,3 +295,26 @@ def test_a_note_that_is_refused(stage: Stage) -> None:
     assert outcome is not None
     assert (outcome.kind, outcome.message) == ("conflict", "Container is force-stopping")
     assert stage.container(container).generation > before
+
+
+def test_an_event_has_run_the_task_while_its_claimer_was_refused(stage: Stage) -> None:
+    """The event of an older task makes its handler use the client token, and the handler crashes after RunTask."""
+    container = stage.add("stopped")
+    older = stage.ecs.adopt_running("default", "web-1", container)
+    stage.ecs.exit(older.arn, 0)
+    event = {"source": "aws.ecs", "detail": older.to_api()}
+
+    def crash(_: Call) -> None:
+        raise Crash
+
+    def deliver(_: Call) -> None:
+        stage.after("RunTask", crash)
+        with pytest.raises(Crash):
+            stage.deliver(event)
+
+    stage.fail("RunTask", DENIED)
+    stage.before("TransactWriteItems", deliver)
+    outcome = stage.ask(container, "start")
+    assert (outcome.kind, outcome.status) == ("completed", "running")
+    assert len(stage.live(container)) == 1
+    assert [row["to_status"] for row in stage.rows(container)] == ["stopped", "running"]

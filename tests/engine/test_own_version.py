@@ -3,8 +3,8 @@
 from datetime import timedelta
 
 import pytest
-from longshore.ecs import Task
-from longshore.errors import OperationFailedError
+from longshore.domain.errors import OperationFailedError
+from longshore.domain.task import Task
 
 from engine.aws import DENIED, FAILED, HOST, Answer, Call
 from engine.stage import Stage

@@ -4,11 +4,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from longshore.clock import to_text
-from longshore.errors import ExternalServiceError
+from longshore.domain.clock import to_text
+from longshore.domain.errors import ExternalServiceError
 
 from engine.aws import CLUSTER, DENIED, FAILED, Call
-from engine.stage import Stage
+from engine.stage import Stage, with_acting_event
 from local.emulator.ecs import SimulatedTask
 
 
@@ -390,4 +390,4 @@ def test_a_refused_look_of_an_event_leaves_the_operation_as_it_is(stage: Stage) 
     stage.fail("RunTask", DENIED)
     with pytest.raises(ExternalServiceError):
         stage.deliver(event(task))
-    assert stage.container(container) == before
+    assert stage.container(container) == with_acting_event(before)

@@ -1,8 +1,8 @@
 """Requests with the same Idempotency-Key that meet in the middle, and answers that are no longer there."""
 
 import pytest
-from longshore.errors import ExternalServiceError, InvalidInputError
-from longshore.models import Outcome
+from longshore.domain.errors import ExternalServiceError, InvalidInputError
+from longshore.domain.models import Outcome
 
 from engine.aws import FAILED, Call
 from engine.stage import Stage

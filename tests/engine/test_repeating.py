@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from longshore.ecs import EcsError, PlacementError
+from longshore.aws.ecs import EcsError, PlacementError
 
 from engine.aws import FAILED, HOST
 from engine.stage import Stage

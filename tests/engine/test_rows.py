@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from longshore.clock import to_text
+from longshore.domain.clock import to_text
 
 from engine.aws import CLUSTER, HOST
 from engine.stage import NUMBER, PROJECT, USER, Stage

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from longshore.errors import ExternalServiceError
-from longshore.schedules import Continuation, StopInput, StopResult, _effect_of_conflict
+from longshore.domain.errors import ExternalServiceError
+from longshore.engine.schedules import Continuation, StopInput, StopResult, _effect_of_conflict
 from pydantic import ValidationError
 
 from engine.aws import NO_ANSWER

@@ -4,8 +4,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from longshore.clock import to_text
-from longshore.schedules import LATEST, StopInput, StopResult
+from longshore.domain.clock import to_text
+from longshore.engine.schedules import LATEST, StopInput, StopResult
 
 from engine.aws import FAILED, NO_ANSWER
 from engine.stage import PROJECT, Stage

@@ -5,8 +5,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from longshore.attempt import Attempt
-from longshore.errors import ExternalServiceError
+from longshore.domain.errors import ExternalServiceError
+from longshore.engine.attempt import Attempt
 
 from engine.aws import CLUSTER, FAILED, Answer, Call
 from engine.stage import Stage

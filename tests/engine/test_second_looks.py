@@ -4,9 +4,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from longshore.clock import to_text
-from longshore.lifecycle import Status
-from longshore.models import Trigger
+from longshore.domain.clock import to_text
+from longshore.domain.lifecycle import Status
+from longshore.domain.models import Trigger
 
 from engine.aws import CLUSTER, FAILED, NO_ANSWER, Call
 from engine.stage import Stage

@@ -4,9 +4,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from longshore.clock import to_text
-from longshore.errors import ContainerExpiredError, ExternalServiceError
-from longshore.lifecycle import Operation, Status
+from longshore.domain.clock import to_text
+from longshore.domain.errors import ContainerExpiredError, ExternalServiceError
+from longshore.domain.lifecycle import Operation, Status
 
 from engine.aws import HOST, NO_ANSWER, Call
 from engine.stage import Stage

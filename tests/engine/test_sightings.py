@@ -4,8 +4,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from longshore.ecs import Task
-from longshore.errors import ExternalServiceError
+from longshore.domain.errors import ExternalServiceError
+from longshore.domain.task import Task
 
 from engine.aws import CLUSTER, Call
 from engine.stage import Stage

@@ -3,8 +3,8 @@
 from datetime import timedelta
 from typing import Any
 
-from longshore.clock import to_text
-from longshore.steps import NeverRan, Reached, Unobserved
+from longshore.domain.clock import to_text
+from longshore.engine.steps import NeverRan, Reached, Unobserved
 
 from engine.stage import Stage
 from local.emulator.errors import AwsError

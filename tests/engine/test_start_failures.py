@@ -3,8 +3,8 @@
 from datetime import timedelta
 
 import pytest
-from longshore.errors import OperationFailedError
-from longshore.steps import NoEffect, Reached, Uncertain, Unobserved
+from longshore.domain.errors import OperationFailedError
+from longshore.engine.steps import NoEffect, Reached, Uncertain, Unobserved
 
 from engine.aws import DENIED, FAILED, HOST, NO_ANSWER, NOT_FOUND, THROTTLED
 from engine.stage import Stage

@@ -3,10 +3,10 @@
 from datetime import timedelta
 
 import pytest
-from longshore.clock import to_text
-from longshore.lifecycle import Status
-from longshore.models import NO_NEWER
-from longshore.steps import Ended, NoEffect, Reached, Uncertain, Unobserved
+from longshore.domain.clock import to_text
+from longshore.domain.lifecycle import Status
+from longshore.domain.models import NO_NEWER
+from longshore.engine.steps import Ended, NoEffect, Reached, Uncertain, Unobserved
 
 from engine.aws import DENIED, FAILED, HOST, THROTTLED
 from engine.stage import Stage

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from longshore.errors import UnreadableItemError
-from longshore.history import append
-from longshore.lifecycle import Operation, Status
-from longshore.models import Change, Container, IdempotencyRecord, Outcome, OutcomeKind, Trigger
-from longshore.store import ConditionFailed, Store, StoreError
+from longshore.aws.store import ConditionFailed, Store
+from longshore.aws.transactions import StoreError
+from longshore.domain.errors import UnreadableItemError
+from longshore.domain.history import append
+from longshore.domain.lifecycle import Operation, Status
+from longshore.domain.models import Change, Container, IdempotencyRecord, Outcome, OutcomeKind, Trigger
 
 from engine.aws import NO_ANSWER
 from engine.stage import Stage

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from longshore.errors import OperationFailedError
+from longshore.domain.errors import OperationFailedError
 
 from engine.aws import FAILED
 from engine.stage import Stage

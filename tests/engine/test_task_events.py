@@ -4,11 +4,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from longshore.clock import to_text
-from longshore.ecs import adopted_as
-from longshore.errors import ExternalServiceError
-from longshore.lifecycle import Status
-from longshore.models import NO_NEWER
+from longshore.domain.clock import to_text
+from longshore.domain.errors import ExternalServiceError
+from longshore.domain.lifecycle import Status
+from longshore.domain.models import NO_NEWER
+from longshore.domain.task import adopted_as
 
 from engine.aws import CLUSTER, DENIED, FAILED, NOT_FOUND, Call
 from engine.stage import Stage

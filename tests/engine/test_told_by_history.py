@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from longshore.errors import ContainerExpiredError, OperationFailedError
+from longshore.domain.errors import ContainerExpiredError, OperationFailedError
 
 from engine.aws import HOST, Call
 from engine.stage import Stage

@@ -4,24 +4,26 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from longshore.access import Access
-from longshore.clock import Clock
-from longshore.driver import Driver
-from longshore.ecs import Ecs
-from longshore.hosts import HostCommands
-from longshore.observed import CommandEvents, Servers, TaskEvents
-from longshore.operations import Operations
-from longshore.recorder import Recorder
-from longshore.schedules import ScheduledStops, StopInput
-from longshore.steps import Steps
-from longshore.store import Store
-from longshore.sweeps import Drift, Recovery
+from longshore.aws.access import Access
+from longshore.aws.ecs import Ecs
+from longshore.aws.history_pages import HistoryPages
+from longshore.aws.hosts import HostCommands
+from longshore.aws.store import Store
+from longshore.domain.clock import Clock
+from longshore.engine.driver import Driver
+from longshore.engine.events import CommandEvents, Servers, TaskEvents
+from longshore.engine.operations import Operations
+from longshore.engine.recorder import Recorder
+from longshore.engine.schedules import ScheduledStops, StopInput
+from longshore.engine.steps import Steps
+from longshore.engine.sweeps import Drift, Recovery
 
 
 class Wired(NamedTuple):
     """The objects that a test calls."""
 
     store: Store
+    pages: HistoryPages
     steps: Steps
     driver: Driver
     recorder: Recorder
@@ -62,6 +64,7 @@ def wire(
     drift = Drift(store, recorder, events, ecs, clock, enough_time, on_failure)
     return Wired(
         store,
+        HistoryPages(clients.dynamodb, containers="containers", status_logs="status-logs"),
         steps,
         driver,
         recorder,

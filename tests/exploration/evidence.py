@@ -12,7 +12,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from longshore.models import OutcomeKind
+from longshore.domain.models import OutcomeKind
 from simulation.checks import Asked, Fate, Violation
 from simulation.dynamodb import Item
 

@@ -9,12 +9,12 @@ from functools import cache, partial
 from typing import Any
 
 from boto3.dynamodb.types import TypeSerializer
-from longshore.errors import LongshoreError
-from longshore.history import append
-from longshore.lifecycle import LaunchType, Operation, Status
-from longshore.models import Change, Container, Runtime, Trigger
-from longshore.schedules import StopInput
-from longshore.store import container_item, log_item
+from longshore.aws.items import container_item, log_item
+from longshore.domain.errors import LongshoreError
+from longshore.domain.history import append
+from longshore.domain.lifecycle import LaunchType, Operation, Status
+from longshore.domain.models import Change, Container, Runtime, Trigger
+from longshore.engine.schedules import StopInput
 from simulation import checks
 from simulation.checks import Violation
 from simulation.dynamodb import Item, Unsupported

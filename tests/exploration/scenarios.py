@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import combinations_with_replacement
 
-from longshore.lifecycle import LaunchType, Operation, Proceed, Status, decide
+from longshore.domain.lifecycle import LaunchType, Operation, Proceed, Status, decide
 from simulation.hostility import Hostility
 
 # Effects come at the first look: each further look is a choice point that tells nothing new.

@@ -10,9 +10,9 @@ from unittest import mock
 
 import simulation.aws
 from botocore.exceptions import BotoCoreError
-from longshore.errors import LongshoreError
-from longshore.lifecycle import Operation
-from longshore.models import OperationRequest
+from longshore.domain.errors import LongshoreError
+from longshore.domain.lifecycle import Operation
+from longshore.domain.models import OperationRequest
 from simulation.aws import clients
 from simulation.checks import Asked, Violation
 from simulation.dynamodb import Item

@@ -791,7 +791,7 @@ def test_no_log_holds_a_token_or_a_secret(
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from longshore import metrics
+    from longshore.edge import metrics
 
     # Whether they are off is asked once for each function.
     monkeypatch.setenv("POWERTOOLS_METRICS_DISABLED", "false")

@@ -17,7 +17,7 @@ from api_client import Api
 from conftest import QUICK
 from host_script import FAR_FUTURE, parameters
 from invariants import all_rows, check
-from longshore.driver import LAST_ATTEMPT
+from longshore.engine.giving_up import LAST_ATTEMPT
 from settling import PATIENCE, eventually, make_overdue, set_looks_back
 
 from local.runtime import FunctionError

@@ -35,9 +35,9 @@ def task_of(emulator: Emulator, container_id: str) -> Any:
 
 def accepted_at_once(api: Api, container_id: str, operation: str) -> Any:
     """Ask for an operation that looks once and does not wait. Returns the answer, which is a 202."""
-    from longshore import bootstrap
+    from longshore.wiring import api_functions
 
-    with patch.object(bootstrap.operations(), "_wait", timedelta()):
+    with patch.object(api_functions.operations(), "_wait", timedelta()):
         response = api.post(container_id, operation)
     assert response.status_code == 202, response.text
     return response

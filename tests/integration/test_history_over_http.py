@@ -57,12 +57,12 @@ def pages_of(limit: int, total: int = ROWS) -> int:
 
 def read(page: int, limit: int, sort_by: str, sort_order: str, identity: str = LONG) -> Any:
     """A page's data by the same objects that the function uses, without HTTP."""
-    from longshore import bootstrap
-    from longshore.models import StatusLogsQuery
+    from longshore.domain.models import StatusLogsQuery
+    from longshore.wiring import api_functions
 
     given = {"page": str(page), "limit": str(limit), "sort_by": sort_by, "sort_order": sort_order}
     query = StatusLogsQuery.model_validate(given)
-    return bootstrap.reader().status_logs("viewer", identity, query)
+    return api_functions.reader().status_logs("viewer", identity, query)
 
 
 def pagination(page: int, limit: int, total: int = ROWS) -> dict[str, int]:
@@ -72,7 +72,7 @@ def pagination(page: int, limit: int, total: int = ROWS) -> dict[str, int]:
 @contextmanager
 def recorded_queries(stack: LocalStack) -> Iterator[list[tuple[dict[str, Any], dict[str, Any]]]]:
     """The functions' queries of the history: each its parameters and its answer."""
-    from longshore import bootstrap
+    from longshore.wiring import api_functions
 
     calls: list[tuple[dict[str, Any], dict[str, Any]]] = []
     asked: list[dict[str, Any]] = []
@@ -87,7 +87,7 @@ def recorded_queries(stack: LocalStack) -> Iterator[list[tuple[dict[str, Any], d
         if parsed.get("ConsumedCapacity", {}).get("TableName") == stack.table_name("StatusLogsTable"):
             calls.append((asked[len(calls)], parsed))
 
-    events = bootstrap.dynamodb().meta.events
+    events = api_functions.dynamodb().meta.events
     events.register("provide-client-params.dynamodb.Query", before)
     events.register("after-call.dynamodb.Query", after)
     try:
@@ -136,19 +136,18 @@ def test_all_pages(stack: LocalStack, rows: list[dict[str, Any]], sort_by: str, 
 
 def joined(limit: int, sort_by: str, sort_order: str) -> list[dict[str, Any]]:
     """All pages of the container as it was read first."""
-    from longshore import bootstrap
-    from longshore.history import span
-    from longshore.models import StatusLogsQuery
+    from longshore.domain.history import span
+    from longshore.domain.models import StatusLogsQuery
+    from longshore.wiring import api_functions
 
-    store = bootstrap.store()
-    container = store.container(LONG)
+    container = api_functions.store().container(LONG)
     assert container is not None
     found = []
     for page in range(1, pages_of(limit) + 1):
         given = {"page": str(page), "limit": str(limit), "sort_by": sort_by, "sort_order": sort_order}
         where = span(container, StatusLogsQuery.model_validate(given))
         assert where is not None
-        found += store.page(container, where)
+        found += api_functions.history_pages().page(container, where)
     return found
 
 
@@ -220,14 +219,13 @@ def test_rows_that_are_added_since_the_container_was_read_are_not_of_the_page(
     stack: LocalStack, seeder: Seeder, fresh_id: str, sort_by: str, sort_order: str
 ) -> None:
     """`total` and the rows are of one moment, though they come from two reads."""
-    from longshore import bootstrap
-    from longshore.history import span
-    from longshore.models import StatusLogsQuery
+    from longshore.domain.history import span
+    from longshore.domain.models import StatusLogsQuery
+    from longshore.wiring import api_functions
 
     statuses = long_history(40)
     seeder.add(fresh_id, statuses[:20])
-    store = bootstrap.store()
-    container = store.container(fresh_id)
+    container = api_functions.store().container(fresh_id)
     assert container is not None
     before = in_order(shown(stack, fresh_id), sort_by, sort_order)
     seeder.add(fresh_id, statuses)
@@ -236,7 +234,7 @@ def test_rows_that_are_added_since_the_container_was_read_are_not_of_the_page(
         given = {"page": str(page), "limit": "7", "sort_by": sort_by, "sort_order": sort_order}
         where = span(container, StatusLogsQuery.model_validate(given))
         assert where is not None
-        joined += [row["id"] for row in store.page(container, where)]
+        joined += [row["id"] for row in api_functions.history_pages().page(container, where)]
     assert joined == [row["id"] for row in before]
 
 

@@ -99,7 +99,7 @@ def test_a_refusal_after_a_repeat_was_answered_does_not_undo_what_was_begun(
     stack: LocalStack, api: Api, seeder: Seeder, emulator: Emulator, fresh_id: str, key: dict[str, str]
 ) -> None:
     """The task was run. Then a repeat is answered 202 just before the first request is, which therefore acts again."""
-    from longshore import bootstrap
+    from longshore.wiring import api_functions
 
     seeder.add(fresh_id, ["stopped"])
     writes: list[int] = []
@@ -111,12 +111,12 @@ def test_a_refusal_after_a_repeat_was_answered_does_not_undo_what_was_begun(
             answers.append(api.post(fresh_id, "start", headers=key).status_code)
             emulator.faults.add("ecs", "RunTask", "AccessDeniedException", status=400)
 
-    events = bootstrap.dynamodb().meta.events
+    events = api_functions.dynamodb().meta.events
     events.register("before-call.dynamodb.TransactWriteItems", before_write)
     try:
         # The task comes up only when the test lets it: its event would complete the operation before the refusal.
         with (
-            patch.object(bootstrap.operations(), "_wait", timedelta()),
+            patch.object(api_functions.operations(), "_wait", timedelta()),
             patch.object(emulator.ecs, "_run_delay", timedelta(hours=1)),
         ):
             first = api.post(fresh_id, "start", headers=key)

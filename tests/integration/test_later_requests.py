@@ -95,7 +95,7 @@ def start_completes(stack: LocalStack, seeder: Seeder, identity: str, requested_
 @contextmanager
 def before_the_claim(identity: str, meanwhile: Callable[[], object]) -> Iterator[None]:
     """Do something once a run has read the container, just before its first claim of it."""
-    from longshore import bootstrap
+    from longshore.wiring import api_functions
 
     done: list[bool] = []
 
@@ -107,7 +107,7 @@ def before_the_claim(identity: str, meanwhile: Callable[[], object]) -> Iterator
             done.append(True)
             meanwhile()
 
-    events, name = bootstrap.dynamodb().meta.events, "before-parameter-build.dynamodb.UpdateItem"
+    events, name = api_functions.dynamodb().meta.events, "before-parameter-build.dynamodb.UpdateItem"
     events.register(name, interrupt)
     try:
         yield

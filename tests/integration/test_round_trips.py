@@ -77,7 +77,7 @@ class Recorder:
 @contextmanager
 def recorded(stack: LocalStack) -> Iterator[Recorder]:
     """The functions' calls to DynamoDB. All of them: the emulator must have seen as many."""
-    from longshore import bootstrap
+    from longshore.wiring import api_functions
 
     recorder = Recorder()
     under_way = threading.local()
@@ -94,7 +94,7 @@ def recorded(stack: LocalStack) -> Iterator[Recorder]:
         with recorder.lock:
             recorder.calls.append(under_way.call)
 
-    events = bootstrap.dynamodb().meta.events
+    events = api_functions.dynamodb().meta.events
     hooks: dict[str, Callable[..., None]] = {
         "before-call.dynamodb": before,
         "before-send": sent,
@@ -199,10 +199,10 @@ def test_a_page_of_history(stack: LocalStack, api: Api, sort_by: str, page: int)
 
 def test_what_is_recorded_is_what_was_called(stack: LocalStack) -> None:
     """One after the other is two, and at the same time is one."""
-    from longshore import bootstrap
-    from longshore.concurrency import together
+    from longshore.engine.concurrency import together
+    from longshore.wiring import api_functions
 
-    store = bootstrap.store()
+    store = api_functions.store()
     with recorded(stack) as recorder:
         store.container(container_id(11))
         together(lambda: store.container(container_id(11)), lambda: store.container(container_id(12)))

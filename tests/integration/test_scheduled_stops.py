@@ -72,10 +72,10 @@ def _short_of_time(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def many_running(stack: LocalStack, count: int) -> list[str]:
     """Put running containers, with their tasks, into one project. Much faster than the seeder."""
-    from longshore.history import append
-    from longshore.lifecycle import LaunchType, Status
-    from longshore.models import Change, Container, Runtime, Trigger
-    from longshore.store import container_item, log_item
+    from longshore.aws.items import container_item, log_item
+    from longshore.domain.history import append
+    from longshore.domain.lifecycle import LaunchType, Status
+    from longshore.domain.models import Change, Container, Runtime, Trigger
 
     began = datetime.now(UTC) - timedelta(minutes=10)
     cluster = str(stack.parameters["ClusterName"])

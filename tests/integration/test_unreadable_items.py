@@ -97,13 +97,13 @@ def test_a_damaged_item_while_the_other_operations_settle(
     attribute: str,
     value: dict[str, Any],
 ) -> None:
-    from longshore import bootstrap
+    from longshore.wiring import api_functions
 
     seeder = Seeder(stack)
     # The same last digits: all are in one part of the index of pending operations.
     ids = [f"{number}{fresh_id[1:]}" for number in range(1, 6)]
     damaged, *others = ids[2], *ids[:2], *ids[3:]
-    with patch.object(bootstrap.operations(), "_wait", timedelta()):
+    with patch.object(api_functions.operations(), "_wait", timedelta()):
         for identity in ids:
             seeder.add(identity, ["stopped"])
             assert api.post(identity, "start").status_code == 202

@@ -6,17 +6,23 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = Path("layers/common/longshore")
 MODULES = (
-    "attempt",
-    "driver",
-    "hosts",
-    "observed",
-    "operations",
-    "outcomes",
-    "recorder",
-    "schedules",
-    "steps",
-    "store",
-    "sweeps",
+    "aws/hosts",
+    "aws/index",
+    "aws/items",
+    "aws/store",
+    "aws/transactions",
+    "aws/writes",
+    "domain/results",
+    "engine/attempt",
+    "engine/commits",
+    "engine/driver",
+    "engine/events",
+    "engine/giving_up",
+    "engine/operations",
+    "engine/recorder",
+    "engine/schedules",
+    "engine/steps",
+    "engine/sweeps",
 )
 EQUIVALENTS = Path("tests/mutation/equivalent.toml")
 WORK = Path(".local/mutate")

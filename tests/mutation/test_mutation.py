@@ -261,7 +261,7 @@ def test_the_list_of_equivalents_is_valid() -> None:
 
 
 def test_missing_modules_are_reported() -> None:
-    assert read_modules(ROOT, ["store", "no_such_module"])[1] == ["no_such_module"]
+    assert read_modules(ROOT, ["aws/store", "no_such_module"])[1] == ["no_such_module"]
 
 
 def test_commands_have_different_names() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 from documented import ROOT, load
 from invariants import check
-from longshore.errors import ErrorCode
+from longshore.domain.errors import ErrorCode
 from settling import eventually, pending
 
 from local import tokens

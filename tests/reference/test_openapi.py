@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from documented import ROOT, Documented, closed, load
-from longshore.errors import ErrorCode
+from longshore.domain.errors import ErrorCode
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from local import template

@@ -8,8 +8,8 @@ import httpx
 import pytest
 from api_client import Api
 from documented import Documented, closed, load
-from longshore.errors import ErrorCode
-from longshore.lifecycle import Operation
+from longshore.domain.errors import ErrorCode
+from longshore.domain.lifecycle import Operation
 
 from local import tokens
 from local.gateway import BODY_LIMIT

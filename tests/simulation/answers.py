@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from longshore.errors import ContainerExpiredError
-from longshore.lifecycle import LaunchType, Operation, Refused, Status, decide
-from longshore.models import OutcomeKind
+from longshore.domain.errors import ContainerExpiredError
+from longshore.domain.lifecycle import LaunchType, Operation, Refused, Status, decide
+from longshore.domain.models import OutcomeKind
 
 from simulation.faults import Kind
 from simulation.records import GOALS, Asked, Fate, State, Violation, same_key, told

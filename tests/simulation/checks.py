@@ -22,7 +22,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from longshore.attributes import deserialize_item
+from longshore.aws.attributes import deserialize_item
 
 from simulation.history_checks import check_history, check_page
 from simulation.ledger import Ledger

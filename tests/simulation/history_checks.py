@@ -4,7 +4,7 @@ from collections import Counter
 from itertools import pairwise
 from typing import Any
 
-from longshore.models import StatusLogsPage, StatusLogsQuery
+from longshore.domain.models import StatusLogsPage, StatusLogsQuery
 
 from simulation.records import LIVE, Violation
 

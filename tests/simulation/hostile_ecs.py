@@ -37,7 +37,8 @@ class _Sight:
     flicker_of: tuple[str, ...] = ()
     flicker_until: datetime | None = None
     may_flicker_from: datetime | None = None  # None: never shown so far
-    seen_by: Actor | None = None  # who saw the task last after a flicker
+    shown: bool = True  # whether the task has been shown since its last flicker
+    missed_by: set[Actor] = field(default_factory=set)  # workers that did not find the task when they last looked
 
 
 class Effects(TaskSimulation):
@@ -237,7 +238,9 @@ class HostileEcs:
             )
             return True
         if view != "ListTasks" and self._flickers(task, sight, view, now):
-            sight.seen_by = None
+            sight.shown = False
+            if actor is not None:
+                sight.missed_by.add(actor)
             stops = view == "StopTask"
             self._reached(Reached.STOP_UNKNOWN_FLICKER if stops else Reached.MISSING_FLICKER)
             return True
@@ -251,7 +254,8 @@ class HostileEcs:
         if sight.may_flicker_from is None:
             sight.may_flicker_from = now + timedelta(seconds=_BETWEEN_FLICKERS)
         if actor is not None:
-            sight.seen_by = actor
+            sight.shown = True
+            sight.missed_by.discard(actor)
 
     def _flickers(self, task: SimulatedTask, sight: _Sight, view: str, now: datetime) -> bool:
         if sight.flicker_until is not None and now < sight.flicker_until:
@@ -268,4 +272,6 @@ class HostileEcs:
         return True
 
     def _may_flicker_again(self, task: SimulatedTask, sight: _Sight) -> bool:
-        return sight.seen_by is not None and not self._notes_absence(task)
+        """Whether nobody relies on a look that did not find the task: the protocol allows for one flicker at a time."""
+        relies = any(not actor.ended and not actor.crashed for actor in sight.missed_by)
+        return sight.shown and not relies and not self._notes_absence(task)

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from longshore.attributes import deserialize_item
-from longshore.lifecycle import LaunchType, Operation, Refused, Status, decide
+from longshore.aws.attributes import deserialize_item
+from longshore.domain.lifecycle import LaunchType, Operation, Refused, Status, decide
 
 from local.emulator.ecs import SimulatedTask
 from simulation.dynamodb import Item

@@ -24,18 +24,19 @@ MOST_RUNS = 2000
 @contextmanager
 def _without(*clauses: str) -> Iterator[None]:
     """Leave clauses out of the conditions of all writes to a container."""
-    from longshore.store import Store
+    from longshore.aws.writes import Condition, Writes
 
-    original = Store._update
+    original = Writes.update
 
-    def update(self: Store, after: Any, condition: str, values: dict[str, Any]) -> Any:
-        kept = [clause for clause in condition.split(" AND ") if clause not in clauses]
+    def update(self: Writes, after: Any, condition: Condition, **options: Any) -> Any:
+        kept = [clause for clause in condition.expression.split(" AND ") if clause not in clauses]
         used = " ".join(kept).split()
         if not kept:
             kept = ["attribute_exists(#status)"]
-        return original(self, after, " AND ".join(kept), {k: v for k, v in values.items() if k in used})
+        values = {name: value for name, value in condition.values.items() if name in used}
+        return original(self, after, Condition(" AND ".join(kept), values), **options)
 
-    with mock.patch.object(Store, "_update", update):
+    with mock.patch.object(Writes, "update", update):
         yield
 
 
@@ -62,18 +63,18 @@ def nothing_pending() -> Any:
 @contextmanager
 def transaction() -> Iterator[None]:
     """The row of history is written after the container, and not with it."""
-    from longshore.store import Store
+    from longshore.aws.transactions import Transactions
 
-    original = Store._write
+    original = Transactions.write
 
-    def write(self: Store, items: Any, **options: Any) -> Any:
-        rows = [item for item in items if item.get("Put", {}).get("TableName") == self._status_logs]
+    def write(self: Transactions, items: Any, **options: Any) -> Any:
+        rows = [item for item in items if "from_rank" in item.get("Put", {}).get("Item", {})]
         refused = original(self, [item for item in items if item not in rows], **options)
         if refused is None and rows:
             original(self, rows)
         return refused
 
-    with mock.patch.object(Store, "_write", write):
+    with mock.patch.object(Transactions, "write", write):
         yield
 
 
@@ -83,8 +84,8 @@ def transaction() -> Iterator[None]:
 @contextmanager
 def client_token() -> Iterator[None]:
     """Each RunTask has a token of its own."""
-    from longshore import ids
-    from longshore.ecs import Ecs
+    from longshore.aws.ecs import Ecs
+    from longshore.domain import ids
 
     original = Ecs.run
 
@@ -98,7 +99,7 @@ def client_token() -> Iterator[None]:
 @contextmanager
 def event_version() -> Iterator[None]:
     """An event is believed whatever its version."""
-    from longshore.observed import TaskEvents
+    from longshore.engine.events import TaskEvents
 
     original = TaskEvents.look_at
 
@@ -114,7 +115,7 @@ def event_version() -> Iterator[None]:
 @contextmanager
 def recovery() -> Iterator[None]:
     """The recovery sweep continues nothing."""
-    from longshore.sweeps import Recovery
+    from longshore.engine.sweeps import Recovery
 
     with mock.patch.object(Recovery, "_recover", return_value="left"):
         yield
@@ -123,12 +124,12 @@ def recovery() -> Iterator[None]:
 @contextmanager
 def command_number() -> Iterator[None]:
     """Every command to a host has the same number."""
-    import longshore.driver
-    import longshore.operations
+    from longshore.engine import driver, giving_up, operations
 
     with (
-        mock.patch.object(longshore.driver, "next_command_number", return_value=1),
-        mock.patch.object(longshore.operations, "next_command_number", return_value=1),
+        mock.patch.object(driver, "next_command_number", return_value=1),
+        mock.patch.object(giving_up, "next_command_number", return_value=1),
+        mock.patch.object(operations, "next_command_number", return_value=1),
     ):
         yield
 
@@ -139,7 +140,7 @@ def command_number() -> Iterator[None]:
 @contextmanager
 def stop_task_proves_absence() -> Iterator[None]:
     """A task that StopTask does not know counts as gone."""
-    from longshore.attempt import Attempt
+    from longshore.engine.attempt import Attempt
 
     stop, is_gone = Attempt.stop, Attempt.is_gone
     unknown: set[tuple[int, str]] = set()
@@ -160,7 +161,7 @@ def stop_task_proves_absence() -> Iterator[None]:
 @contextmanager
 def one_look_proves_absence() -> Iterator[None]:
     """A task that one DescribeTasks does not show is gone."""
-    from longshore import attempt, sweeps
+    from longshore.engine import attempt, sweeps
 
     with (
         mock.patch.object(attempt, "BETWEEN_LOOKS", timedelta()),
@@ -173,8 +174,8 @@ def one_look_proves_absence() -> Iterator[None]:
 @contextmanager
 def repeats_count_as_attempts() -> Iterator[None]:
     """A caller's repeats use up the attempts, however fast they come, and take over without waiting for a command."""
-    from longshore import driver
-    from longshore.driver import Driver
+    from longshore.engine import commits, driver, giving_up
+    from longshore.engine.driver import Driver
 
     original = Driver.take_over
 
@@ -186,7 +187,9 @@ def repeats_count_as_attempts() -> Iterator[None]:
 
     with (
         mock.patch.object(Driver, "take_over", take_over),
-        mock.patch.object(driver, "LEAST_TIME", timedelta()),
+        mock.patch.object(giving_up, "LEAST_TIME", timedelta()),
+        mock.patch.object(commits, "awaits_host", return_value=False),
+        mock.patch.object(giving_up, "awaits_host", return_value=False),
         mock.patch.object(driver, "awaits_host", return_value=False),
     ):
         yield
@@ -195,18 +198,18 @@ def repeats_count_as_attempts() -> Iterator[None]:
 @contextmanager
 def refusal_hides_effects() -> Iterator[None]:
     """A refusal counts as no effect although an earlier call of the attempt had one."""
-    from longshore.steps import NoEffect, Steps, Uncertain
+    from longshore.engine.steps import NoEffect, Steps, Uncertain
 
     original = Steps.run
 
     def run(self: Steps, *arguments: Any, **options: Any) -> Any:
-        from longshore.attempt import Attempt
+        from longshore.engine.attempt import Attempt
 
         refused: list[str] = []
         insist = Attempt.insist
 
         def insisting(attempt: Attempt, call: Any, *, effect: bool = True) -> Any:
-            from longshore.ecs import EcsError
+            from longshore.aws.ecs import EcsError
 
             try:
                 return insist(attempt, call, effect=effect)
@@ -230,7 +233,7 @@ def refusal_hides_effects() -> Iterator[None]:
 @contextmanager
 def accepted_ends_without_row() -> Iterator[None]:
     """An operation that cannot be placed is undone although a caller was answered 202."""
-    from longshore.driver import Driver
+    from longshore.engine.driver import Driver
 
     def nothing_happened(pending: Any, findings: Any, _: Any) -> bool:
         return not findings.acted and not pending.has_row and pending.superseded is None
@@ -242,8 +245,8 @@ def accepted_ends_without_row() -> Iterator[None]:
 @contextmanager
 def schedules_override() -> Iterator[None]:
     """A scheduled run does not look at what was requested since its scheduled time."""
-    from longshore import schedules
-    from longshore.operations import Operations
+    from longshore.engine import schedules
+    from longshore.engine.operations import Operations
 
     def effect(container: Any, project_id: Any, _: Any) -> Any:
         gone = container is None or (project_id is not None and container.project_id != project_id)
@@ -260,7 +263,7 @@ def schedules_override() -> Iterator[None]:
 @contextmanager
 def late_commands() -> Iterator[None]:
     """A command to a host neither has a number of its own nor expires."""
-    from longshore.models import PendingOperation
+    from longshore.domain.models import PendingOperation
 
     year = timedelta(days=365)
     with ExitStack() as stack:
@@ -273,7 +276,7 @@ def late_commands() -> Iterator[None]:
 @contextmanager
 def twins_blame_themselves() -> Iterator[None]:
     """A repeat that reads its own key's pending operation is told of a conflict with it."""
-    from longshore.operations import Operations
+    from longshore.engine.operations import Operations
 
     with mock.patch.object(Operations, "_is_of_same_key", staticmethod(lambda *_: False)):
         yield
@@ -282,8 +285,8 @@ def twins_blame_themselves() -> Iterator[None]:
 @contextmanager
 def end_is_known_too_early() -> Iterator[None]:
     """The row of a start whose task has ended already takes the version of that end."""
-    from longshore import driver
-    from longshore.outcomes import change_by
+    from longshore.domain.results import change_by
+    from longshore.engine import driver
 
     class Version(int):
         def __sub__(self, _: int) -> int:
@@ -300,7 +303,7 @@ def end_is_known_too_early() -> Iterator[None]:
 @contextmanager
 def tokens_last_for_ever() -> Iterator[None]:
     """A client token is used however old it is."""
-    from longshore import steps
+    from longshore.engine import steps
 
     with mock.patch.object(steps, "TOKEN_REUSED", timedelta(days=365)):
         yield

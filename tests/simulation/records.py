@@ -5,9 +5,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from longshore.errors import ErrorCode, LongshoreError, StateConflictError
-from longshore.lifecycle import Operation, Status
-from longshore.models import OperationRequest, Outcome
+from longshore.domain.errors import ErrorCode, LongshoreError, StateConflictError
+from longshore.domain.lifecycle import Operation, Status
+from longshore.domain.models import OperationRequest, Outcome
 
 GOALS = {
     Operation.START: Status.RUNNING,

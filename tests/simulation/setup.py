@@ -4,10 +4,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeSerializer
-from longshore.history import append
-from longshore.lifecycle import LaunchType, Status
-from longshore.models import Change, Container, Runtime, Trigger
-from longshore.store import container_item, log_item
+from longshore.aws.items import container_item, log_item
+from longshore.domain.history import append
+from longshore.domain.lifecycle import LaunchType, Status
+from longshore.domain.models import Change, Container, Runtime, Trigger
 
 from simulation.hostility import Reached
 

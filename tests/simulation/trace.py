@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from longshore.errors import LongshoreError
-from longshore.models import Outcome
+from longshore.domain.errors import LongshoreError
+from longshore.domain.models import Outcome
 
 START = datetime(2025, 1, 15, 10, 30, tzinfo=UTC)
 """When every run begins."""

@@ -16,8 +16,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from longshore.clock import Clock
-from longshore.errors import (
+from longshore.domain.clock import Clock
+from longshore.domain.errors import (
     ContainerExpiredError,
     ContainerNotFoundError,
     ExternalServiceError,
@@ -25,7 +25,8 @@ from longshore.errors import (
     LongshoreError,
     StateConflictError,
 )
-from longshore.models import OperationRequest, Outcome
+from longshore.domain.models import OperationRequest, Outcome
+from longshore.engine.schedules import StopInput
 
 from simulation.hostility import Hostility
 from simulation.wiring import Library, current, first_version
@@ -132,5 +133,7 @@ class Versions:
 
     def stop_input(self, library: Library, given: dict[str, Any]) -> Any:
         """The input of a scheduled stop, with its time if the version knows one."""
-        model = import_module(f"{library.package}.schedules").StopInput
+        model: Any = StopInput
+        if library.package != "longshore":
+            model = import_module(f"{library.package}.schedules").StopInput
         return model(**{name: value for name, value in given.items() if name in model.model_fields})

@@ -6,7 +6,20 @@ from datetime import timedelta
 from importlib import import_module
 from typing import Any
 
-from longshore.clock import Clock
+from longshore.aws.access import Access
+from longshore.aws.ecs import Ecs
+from longshore.aws.history_pages import HistoryPages
+from longshore.aws.hosts import HostCommands
+from longshore.aws.store import Store
+from longshore.domain.clock import Clock
+from longshore.engine.driver import Driver
+from longshore.engine.events import CommandEvents, Servers, TaskEvents
+from longshore.engine.operations import Operations
+from longshore.engine.reader import Reader
+from longshore.engine.recorder import Recorder
+from longshore.engine.schedules import ScheduledStops
+from longshore.engine.steps import Steps
+from longshore.engine.sweeps import Drift, Recovery
 
 from simulation.aws import clients
 
@@ -32,29 +45,26 @@ class Library:
 def current(clock: Clock, wait: timedelta, enough_time: Callable[[], bool]) -> Library:
     """Wire the library of this version."""
     dynamodb, ecs_client, ssm = clients().dynamodb, clients().ecs, clients().ssm
-    part = _parts("longshore")
-    store = part("store").Store(
-        dynamodb, containers="containers", status_logs="status-logs", idempotency="idempotency", clock=clock
-    )
-    access = part("access").Access(dynamodb, "access")
-    ecs = part("ecs").Ecs(ecs_client)
-    hosts = part("hosts").HostCommands(lambda: ssm, ecs, DOCUMENT, clock)
-    driver = part("driver").Driver(store, part("steps").Steps(ecs, hosts, clock), clock)
-    recorder = part("recorder").Recorder(store, clock)
-    operations = part("operations").Operations(store, access, driver, clock, wait)
-    observed, sweeps = part("observed"), part("sweeps")
-    events = observed.TaskEvents(store, driver, recorder, ecs)
-    drift = sweeps.Drift(store, recorder, events, ecs, clock, enough_time)
+    store = Store(dynamodb, containers="containers", status_logs="status-logs", idempotency="idempotency", clock=clock)
+    pages = HistoryPages(dynamodb, containers="containers", status_logs="status-logs")
+    access = Access(dynamodb, "access")
+    ecs = Ecs(ecs_client)
+    hosts = HostCommands(lambda: ssm, ecs, DOCUMENT, clock)
+    driver = Driver(store, Steps(ecs, hosts, clock), clock)
+    recorder = Recorder(store, clock)
+    operations = Operations(store, access, driver, clock, wait)
+    events = TaskEvents(store, driver, recorder, ecs)
+    drift = Drift(store, recorder, events, ecs, clock, enough_time)
     return Library(
         package="longshore",
         store=store,
         operations=operations,
-        reader=part("reader").Reader(store, access),
+        reader=Reader(store, pages, access),
         events=events,
-        commands=observed.CommandEvents(store, driver, hosts),
-        servers=observed.Servers(store, clock),
-        schedules=part("schedules").ScheduledStops(store, operations, map),
-        recovery=sweeps.Recovery(store, driver, clock, map, enough_time, look_again=drift.look_again),
+        commands=CommandEvents(store, driver, hosts),
+        servers=Servers(store, clock),
+        schedules=ScheduledStops(store, operations, map),
+        recovery=Recovery(store, driver, clock, map, enough_time, look_again=drift.look_again),
         drift=drift,
     )
 
@@ -91,5 +101,5 @@ def _parts(package: str) -> Callable[[str], Any]:
 
 
 def one_after_the_other(first: Callable[[], Any], second: Callable[[], Any]) -> tuple[Any, Any]:
-    """Take the place of `longshore.concurrency.together`: the scheduler needs one thread."""
+    """Take the place of `longshore.engine.concurrency.together`: the scheduler needs one thread."""
     return first(), second()

@@ -3,8 +3,8 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from longshore.lifecycle import Operation, allowed_operations
-from longshore.models import Container, OperationRequest, Outcome, StatusLogsPage, StatusLogsQuery
+from longshore.domain.lifecycle import Operation, allowed_operations
+from longshore.domain.models import Container, OperationRequest, Outcome, StatusLogsPage, StatusLogsQuery
 
 from simulation.checks import check_page
 from simulation.delivery import Delivery

@@ -12,8 +12,8 @@ from importlib import import_module
 from typing import Any
 from unittest import mock
 
-from longshore.errors import LongshoreError
-from longshore.models import Container
+from longshore.domain.errors import LongshoreError
+from longshore.domain.models import Container
 
 from local.emulator.errors import AwsError
 from simulation.answers import Answers
@@ -105,8 +105,9 @@ class World(Cloud):
         with ExitStack() as stack:
             stack.enter_context(mock.patch.object(os, "urandom", entropy.randbytes))
             for package in self.versions.packages:
+                engine = f"{package}.engine" if package == "longshore" else package
                 for name in ("operations", "reader"):
-                    module = import_module(f"{package}.{name}")
+                    module = import_module(f"{engine}.{name}")
                     if hasattr(module, "together"):
                         stack.enter_context(mock.patch.object(module, "together", one_after_the_other))
             yield

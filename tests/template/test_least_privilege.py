@@ -91,9 +91,9 @@ class Recorder:
     @contextmanager
     def interrupted(self, service: str, operation: str, meanwhile: Callable[[], object]) -> Iterator[None]:
         """Do something just before the function's first call of an operation. Its calls are not the function's."""
-        from longshore import bootstrap
+        from longshore.wiring import api_functions
 
-        client = {"dynamodb": bootstrap.dynamodb, "ecs": bootstrap.ecs}[service]()
+        client = {"dynamodb": api_functions.dynamodb, "ecs": api_functions.ecs}[service]()
         done: list[str] = []
 
         def interrupt(**_: Any) -> None:
@@ -161,7 +161,7 @@ class Scene:
 
     def leave_pending(self, container: str, operation: str, key: str = "", by: str = "", lost: bool = False) -> None:
         """Begin an operation while the call by which it acts gets no answer; `lost` if it takes effect all the same."""
-        from longshore import bootstrap
+        from longshore.wiring import api_functions
 
         service, act, _ = ACTS[operation]
         services = {by or act: "ecs" if by else service}
@@ -171,15 +171,15 @@ class Scene:
         faults = self.stack.emulator.faults
         for call, name in services.items():
             faults.add(name, call, "Down", status=NOT_REPEATED, times=None, after_effect=lost)
-        with patch.object(bootstrap.operations(), "_wait", timedelta()):
+        with patch.object(api_functions.operations(), "_wait", timedelta()):
             self.post(container, operation, 500, key=key)
         faults.clear()
 
     def leave_to_the_host(self, container: str, operation: str, key: str = "") -> None:
         """Begin an operation without waiting for the host's command to end."""
-        from longshore import bootstrap
+        from longshore.wiring import api_functions
 
-        with patch.object(bootstrap.operations(), "_wait", timedelta()):
+        with patch.object(api_functions.operations(), "_wait", timedelta()):
             self.post(container, operation, 202, key=key)
 
     def refuse_the_token(self) -> None:
@@ -296,9 +296,9 @@ def users_of_many_projects(scene: Scene) -> None:
 
 
 def answers_without_the_effect(scene: Scene) -> None:
-    from longshore import bootstrap
+    from longshore.wiring import api_functions
 
-    with patch.object(bootstrap.operations(), "_wait", timedelta()):
+    with patch.object(api_functions.operations(), "_wait", timedelta()):
         for key in ("", "noted"):
             scene.post(scene.add(STOPPED), "start", 202, key=key and f"{key} start")
             scene.post(scene.add(RUNNING), "stop", 202, key=key and f"{key} stop")
@@ -314,12 +314,12 @@ def others_are_quicker(scene: Scene) -> None:
 
 def tasks_that_have_to_be_looked_for(scene: Scene) -> None:
     """The task definition has changed since RunTask was called first, so its client token no longer tells the task."""
-    from longshore import bootstrap
+    from longshore.wiring import api_functions
 
     for operation, history in (("start", STOPPED), ("restart", STOPPED)):
         container = scene.add(history)
         scene.refuse_the_token()
-        with patch.object(bootstrap.operations(), "_wait", timedelta()):
+        with patch.object(api_functions.operations(), "_wait", timedelta()):
             scene.post(container, operation, 202)
 
 
@@ -494,7 +494,7 @@ def scheduled_stops(scene: Scene) -> None:
         assert scene.invoke(function, {"container_ids": [container]})["skipped"] == 1
 
     # Time runs short. The next invocation is refused here, or it would hand on what is left for ever.
-    from longshore import events
+    from longshore.edge import lambda_events as events
 
     scene.stack.emulator.faults.add("lambda", "Invoke", "InvalidRequestContentException", status=400)
     with (

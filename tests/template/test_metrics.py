@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from longshore.metrics import Metric, publish
+from longshore.edge.metrics import Metric, publish
 
 from local import template
 
@@ -31,7 +31,7 @@ def test_alarms_and_dashboard_name_metrics_that_are_counted(stack: template.Stac
 
 @pytest.mark.parametrize("metric", Metric)
 def test_every_metric_is_counted_somewhere(metric: Metric) -> None:
-    sources = [*ROOT.glob("layers/common/longshore/*.py"), *ROOT.glob("functions/*/app.py")]
+    sources = [*ROOT.glob("layers/common/longshore/*/*.py"), *ROOT.glob("functions/*/app.py")]
     users = [path for path in sources if f"Metric.{metric.name}" in path.read_text() and path.name != "metrics.py"]
     assert users
 

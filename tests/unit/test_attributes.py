@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
-from longshore.attributes import deserialize, deserialize_item, serialize, serialize_item
+from longshore.aws.attributes import deserialize, deserialize_item, serialize, serialize_item
 
 
 class Kind(StrEnum):

@@ -85,14 +85,14 @@ def test_what_a_handler_needs_is_there(folder: str, tmp_path: Path) -> None:
     assert "boto3" not in told["modules"]
     assert ("jwt" in told["modules"]) == (folder == "authorizer")
     operates = folder not in ("authorizer", "status_logs", "get_container", "unknown_operation")
-    assert ("longshore.driver" in told["modules"]) == operates
+    assert ("longshore.engine.driver" in told["modules"]) == operates
 
 
 def test_an_authorizer_with_a_key_set_needs_no_aws(tmp_path: Path) -> None:
     told = start("authorizer", tmp_path / "result", TOKEN_ALGORITHM="RS256", TOKEN_SECRET_ARN="")
     assert told["clients"] == told["late"] == []
     assert told["answer"]["context"]["code"] == "INVALID_TOKEN"
-    assert not {"longshore.models", "longshore.store"} & set(told["modules"])
+    assert not {"longshore.domain.models", "longshore.aws.store"} & set(told["modules"])
 
 
 @pytest.mark.parametrize("folder", sorted(FUNCTIONS))
@@ -101,5 +101,5 @@ def test_a_function_says_when_it_begins_and_when_it_is_ready(folder: str) -> Non
     module = ast.parse((FUNCTIONS[folder].code_path / "app.py").read_text(encoding="utf-8"))
     imports = [ast.unparse(node) for node in module.body if isinstance(node, ast.Import | ast.ImportFrom)]
     others = [line for line in imports if not line.startswith(("from collections.abc", "from datetime", "from typing"))]
-    assert others[0] == "import longshore.coldstart"
-    assert ast.unparse(module.body[-1]).startswith("longshore.coldstart.ready(")
+    assert others[0] == "import longshore.wiring.coldstart"
+    assert ast.unparse(module.body[-1]).startswith("longshore.wiring.coldstart.ready(")

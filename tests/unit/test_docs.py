@@ -4,8 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from longshore.driver import DEADLINE, LAST_ATTEMPT
-from longshore.lifecycle import (
+from longshore.domain.lifecycle import (
     GOAL,
     LIVE,
     LaunchType,
@@ -18,7 +17,9 @@ from longshore.lifecycle import (
     in_progress,
     next_step,
 )
-from longshore.sweeps import _STUCK
+from longshore.engine.commits import DEADLINE
+from longshore.engine.giving_up import LAST_ATTEMPT
+from longshore.engine.sweeps import _STUCK
 
 PAGE = Path(__file__).parents[2] / "docs" / "states.md"
 

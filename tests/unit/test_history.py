@@ -6,13 +6,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from longshore.access import Access
-from longshore.clock import MILLISECOND, SystemClock, to_text
-from longshore.history import Entry, Span, append, rank_key, span
-from longshore.lifecycle import LaunchType, Status
-from longshore.models import Change, Container, Runtime, StatusLogsPage, StatusLogsQuery, Trigger
-from longshore.reader import Reader
-from longshore.store import Store, _shown, container_item, log_item
+from longshore.aws.access import Access
+from longshore.aws.history_pages import HistoryPages, shown
+from longshore.aws.items import container_item, log_item
+from longshore.aws.store import Store
+from longshore.domain.clock import MILLISECOND, SystemClock, to_text
+from longshore.domain.history import Entry, Span, append, rank_key, span
+from longshore.domain.lifecycle import LaunchType, Status
+from longshore.domain.models import Change, Container, Runtime, StatusLogsPage, StatusLogsQuery, Trigger
+from longshore.engine.reader import Reader
 
 START = datetime(2025, 1, 15, 10, 30, tzinfo=UTC)
 SORTS = ["transition_time", "created_at", "to_status", "from_status"]
@@ -254,8 +256,8 @@ def test_a_row_is_read_as_its_model_would_show_it(seed: int, rows: int) -> None:
     for entry in entries:
         metadata = choose.choice([None, {"command": "start"}, {"exit_code": 137, "task_id": "a", "more": [None, True]}])
         log = entry.log.model_copy(update={"metadata": metadata, "duration_ms": choose.choice([None, 0, 3500])})
-        shown = _shown(log_item(entry._replace(log=log)))
-        assert json.dumps(shown) == json.dumps(log.model_dump(mode="json"))
+        row = shown(log_item(entry._replace(log=log)))
+        assert json.dumps(row) == json.dumps(log.model_dump(mode="json"))
 
 
 class Tables:
@@ -277,7 +279,8 @@ def test_a_page_is_what_its_model_says() -> None:
     container, entries, _ = history(3, 7)
     tables: Any = Tables(container, entries)
     store = Store(tables, containers="containers", status_logs="logs", idempotency="keys", clock=SystemClock())
-    reader = Reader(store, Access(tables, "access"))
+    pages = HistoryPages(tables, containers="containers", status_logs="logs")
+    reader = Reader(store, pages, Access(tables, "access"))
     page = reader.status_logs("ada", container.id, query(1, 10, "transition_time", "asc"))
     model = StatusLogsPage.model_validate(page)
     assert json.dumps(model.model_dump(mode="json")) == json.dumps(page)
@@ -291,14 +294,14 @@ def test_a_page_is_what_its_model_says() -> None:
 def test_the_counters_of_a_container() -> None:
     container, entries, _ = history(3, 7)
     tables: Any = Tables(container, entries)
-    store = Store(tables, containers="containers", status_logs="logs", idempotency="keys", clock=SystemClock())
-    read = store.counters(container.id)
+    pages = HistoryPages(tables, containers="containers", status_logs="logs")
+    read = pages.counters(container.id)
     assert read
     assert read[:3] == (container.id, container.project_id, 7)
     assert (read.to_counts, read.from_counts) == (container.to_counts, container.from_counts)
     # One that was registered without any.
     tables._item = {"project_id": {"S": container.project_id}}
-    fresh = store.counters(container.id)
+    fresh = pages.counters(container.id)
     assert fresh
     assert fresh[:3] == (container.id, container.project_id, 0)
     assert (fresh.to_counts, fresh.from_counts) == ({}, {})

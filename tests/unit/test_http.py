@@ -13,8 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from longshore import http, logs, metrics
-from longshore.errors import (
+from longshore.domain.errors import (
     AccountBannedError,
     ContainerExpiredError,
     ContainerNotFoundError,
@@ -30,10 +29,11 @@ from longshore.errors import (
     StateConflictError,
     TokenExpiredError,
 )
-from longshore.http import STATUS_CODES, Answer, Request, endpoint, operation_answer, unknown_operation
-from longshore.lifecycle import Operation, Status
-from longshore.logs import logger
-from longshore.models import Outcome, OutcomeKind, Pagination, StatusLogsPage
+from longshore.domain.lifecycle import Operation, Status
+from longshore.domain.models import Outcome, OutcomeKind, Pagination, StatusLogsPage
+from longshore.edge import http, logs, metrics
+from longshore.edge.http import STATUS_CODES, Answer, Request, endpoint, operation_answer, unknown_operation
+from longshore.edge.logs import logger
 
 ID = "507f1f77bcf86cd799439011"
 PROJECT = "507f1f77bcf86cd799439033"
@@ -173,9 +173,9 @@ def test_the_codes_of_the_gateway() -> None:
 
 
 def test_every_error_is_one_of_the_contract_s() -> None:
-    library = Path(http.__file__).parent
-    for path in library.glob("*.py"):
-        importlib.import_module(f"longshore.{path.stem}" if path.stem != "__init__" else "longshore")
+    library = Path(http.__file__).parents[1]
+    for path in library.glob("*/[a-z]*.py"):
+        importlib.import_module(f"longshore.{path.parent.name}.{path.stem}")
     table = {kind: code for kind, _, _, code, _ in ERRORS}
     # The gateway's own two have no class.
     assert {*table.values(), "ROUTE_NOT_FOUND", "RATE_LIMITED"} == set(ErrorCode)

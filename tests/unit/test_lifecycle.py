@@ -1,8 +1,8 @@
 """The table of transitions: every status x operation x launch type, idle and with each operation pending."""
 
 import pytest
-from longshore import lifecycle
-from longshore.lifecycle import (
+from longshore.domain import lifecycle
+from longshore.domain.lifecycle import (
     GOAL,
     LaunchType,
     Operation,

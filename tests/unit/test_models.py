@@ -4,10 +4,10 @@ from itertools import combinations
 from typing import Any
 
 import pytest
-from longshore.errors import InvalidInputError
-from longshore.http import Request
-from longshore.lifecycle import Operation
-from longshore.models import OperationRequest, StatusLogsQuery
+from longshore.domain.errors import InvalidInputError
+from longshore.domain.lifecycle import Operation
+from longshore.domain.models import OperationRequest, StatusLogsQuery
+from longshore.edge.http import Request
 
 LARGEST = 2**53 - 1
 INTEGER = "must be integer"

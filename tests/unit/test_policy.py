@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from longshore.errors import AuthenticationError, InvalidTokenError, MissingTokenError, TokenExpiredError
-from longshore.policy import allow, authorization_of, deny
+from longshore.domain.errors import AuthenticationError, InvalidTokenError, MissingTokenError, TokenExpiredError
+from longshore.edge.policy import allow, authorization_of, deny
 
 METHOD = "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/live/GET/api/v1/containers/507f1f77bcf86cd799439011"
 STAGE = "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/live/*"

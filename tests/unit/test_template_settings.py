@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterator, Mapping
 
 import pytest
-from longshore.settings import Settings, TokenSettings
+from longshore.edge.tokens import TokenSettings
+from longshore.wiring.settings import Settings
 
 from local import template
 
@@ -46,7 +47,7 @@ def test_a_function_is_told_what_it_reads_and_nothing_else(function: str) -> Non
 
 
 def test_nothing_else_is_read() -> None:
-    sources = [*template.ROOT.glob("layers/common/longshore/*.py"), *template.ROOT.glob("functions/*/*.py")]
+    sources = [*template.ROOT.glob("layers/common/longshore/*/*.py"), *template.ROOT.glob("functions/*/*.py")]
     text = "".join(path.read_text(encoding="utf-8") for path in sources)
     assert set(re.findall(r"(?:environ|getenv)\W*(?:get\W*)?[\"'](\w+)", text)) == {ORIGIN, CLUSTER}
 

@@ -17,10 +17,9 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from longshore import tokens
-from longshore.errors import AuthenticationError, InvalidTokenError, MissingTokenError, TokenExpiredError
-from longshore.settings import TokenSettings
-from longshore.tokens import Caller, Verifier
+from longshore.domain.errors import AuthenticationError, InvalidTokenError, MissingTokenError, TokenExpiredError
+from longshore.edge import tokens
+from longshore.edge.tokens import Caller, TokenSettings, Verifier
 
 SECRET = "s3cret-" * 8
 NOW = int(time.time())

@@ -1,0 +1,113 @@
+"""Who may do what: bans and memberships, in the access table.
+
+Key (`user_id`, `scope`). Scope `account` holds `banned`; scope `project#<id>` holds the role in that project. Reads are
+consistent, so a ban or a revoked role takes effect with the next request.
+"""
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from longshore.domain.errors import (
+    AccountBannedError,
+    ContainerNotFoundError,
+    ExternalServiceError,
+    InsufficientPermissionsError,
+)
+from longshore.domain.models import Role
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb import DynamoDBClient
+
+ACCOUNT = "account"
+ROLES = frozenset(Role)
+OPERATING_ROLES = frozenset({Role.OPERATOR, Role.OWNER})
+
+_PREFETCH = 100
+"""How many of a user's items are read along with the container: about 2 KB of reading, and most users have fewer."""
+
+
+def project_scope(project_id: str) -> str:
+    """The scope of the item that holds a user's role in the project."""
+    return f"project#{project_id}"
+
+
+class OfProject(Protocol):
+    """What belongs to a project: a container, or what was read of one."""
+
+    @property
+    def project_id(self) -> str: ...
+
+
+T = TypeVar("T", bound=OfProject)
+
+
+class Grants(NamedTuple):
+    """What is known of a user: the ban, and the roles by scope. `complete` when there are no more roles than these."""
+
+    user_id: str
+    banned: bool
+    roles: dict[str, str]
+    complete: bool
+
+
+class Access:
+    """Reads the access table."""
+
+    def __init__(self, dynamodb: "DynamoDBClient", table: str) -> None:
+        self._dynamodb = dynamodb
+        self._table = table
+
+    def grants(self, user_id: str) -> Grants:
+        """The user's ban and first roles. One Query, which needs no knowledge of the container's project."""
+        try:
+            answer = self._dynamodb.query(
+                TableName=self._table,
+                KeyConditionExpression="user_id = :user",
+                ExpressionAttributeValues={":user": {"S": user_id}},
+                Limit=_PREFETCH,
+                ConsistentRead=True,
+            )
+        except (ClientError, BotoCoreError) as error:
+            raise ExternalServiceError("The database failed") from error
+        banned, roles = False, {}
+        for item in answer["Items"]:
+            scope = item["scope"]["S"]
+            if scope == ACCOUNT:
+                banned = item.get("banned", {}).get("BOOL", False)
+            if "role" in item:
+                roles[scope] = item["role"]["S"]
+        return Grants(user_id, banned, roles, complete="LastEvaluatedKey" not in answer)
+
+    def admit(self, grants: Grants, container: T | None, *, operates: bool) -> T:
+        """The container (or what was read of it), when the user may read it (or operate it).
+
+        Raises AccountBannedError, ContainerNotFoundError and InsufficientPermissionsError, in this order. A container
+        that does not exist and one of a stranger's project look the same. One more read, for a user with more than a
+        hundred projects.
+        """
+        if grants.banned:
+            raise AccountBannedError
+        if container is None:
+            raise ContainerNotFoundError
+        role = self._role(grants, project_scope(container.project_id))
+        if role is None:
+            raise ContainerNotFoundError
+        if operates and role not in OPERATING_ROLES:
+            raise InsufficientPermissionsError
+        return container
+
+    def _role(self, grants: Grants, scope: str) -> Role | None:
+        role = grants.roles.get(scope)
+        if role is None and not grants.complete:
+            try:
+                answer = self._dynamodb.get_item(
+                    TableName=self._table,
+                    Key={"user_id": {"S": grants.user_id}, "scope": {"S": scope}},
+                    ConsistentRead=True,
+                )
+            except (ClientError, BotoCoreError) as error:
+                raise ExternalServiceError("The database failed") from error
+            role = answer.get("Item", {}).get("role", {}).get("S")
+        # A role that this version does not know gives nothing.
+        return Role(role) if role in ROLES else None

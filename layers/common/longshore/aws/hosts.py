@@ -1,0 +1,186 @@
+"""Commands to the hosts of tasks: pause, unpause and kill their processes, through the stack's one SSM document.
+
+Systems Manager may deliver a command late, twice or never, and Docker may hang. So every command carries a sequence
+number, unique and increasing per container, and the time at which it expires. The document's script ignores a number
+lower than the highest that it has seen, does not start after the expiry time, and reverts its own change if it finishes
+after it. Both values are stored with the operation before the command is sent.
+
+The script acts on all containers of a task or on none. Its exit code: 0 done (or it was so already), 1 nothing was
+changed, 2 something was or may have been changed.
+"""
+
+import re
+from collections.abc import Callable
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from longshore.aws.ecs import Ecs
+from longshore.domain.clock import Clock
+from longshore.domain.errors import ExternalServiceError
+from longshore.domain.models import Container
+from longshore.domain.task import Task
+
+if TYPE_CHECKING:
+    from types_boto3_ssm import SSMClient
+
+_POLL = 0.3  # seconds
+_NOTHING_CHANGED = 1  # the script's exit code
+_DELIVERY_SECONDS = 30  # how long SSM tries to reach the host: the least that it allows
+
+_COMMENT = re.compile(
+    r"Longshore operation (?P<operation>[0-9a-f]{24}), container (?P<container>[0-9a-f]{24}), command (?P<number>\d+)"
+)
+
+_UNDELIVERED = frozenset({"Undeliverable", "DeliveryTimedOut", "InvalidPlatform", "AccessDenied", "Terminated"})
+
+
+class Action(StrEnum):
+    """What the document does to a task's processes."""
+
+    PAUSE = "pause"
+    UNPAUSE = "unpause"
+    KILL = "kill"
+
+
+class CommandStatus(StrEnum):
+    """What is known of a command's effect."""
+
+    DONE = "done"  # all containers are as asked
+    NO_EFFECT = "no-effect"  # none was changed
+    UNCERTAIN = "uncertain"  # some may have been changed
+    IN_PROGRESS = "in-progress"  # the result was not known before the time was over
+
+
+class CommandResult(NamedTuple):
+    """A command's status, and the reason in plain words when it is not `DONE`."""
+
+    status: CommandStatus
+    reason: str = ""
+
+
+class SentFor(NamedTuple):
+    """The operation that a command was sent for."""
+
+    container_id: str
+    operation_id: str
+    number: int
+
+
+class HostCommands:
+    """Sends commands to tasks' hosts. Failures of Systems Manager are results, not exceptions."""
+
+    def __init__(self, client: "Callable[[], SSMClient]", ecs: Ecs, document: str, clock: Clock) -> None:
+        # A callable: most operations send no command, and need no client for it.
+        self._client = client
+        self._ecs = ecs
+        self._document = document
+        self._clock = clock
+
+    def act(self, action: Action, container: Container, task: Task, number: int, until: datetime) -> CommandResult:
+        """Send a command to the task's host and wait for its result.
+
+        Args:
+            action: What the host does to all containers of the task.
+            container: Its pending operation holds the command's expiry time.
+            task: The task, as ECS describes it.
+            number: The command's sequence number, one of those that are stored with the operation.
+            until: Stop waiting for the result at this time (UTC).
+
+        Raises:
+            EcsError: ECS did not say which instance the task's host is.
+        """
+        sent = self.send(action, container, task, number)
+        if isinstance(sent, CommandResult):
+            return sent
+        host, command_id = sent
+        return self._result(command_id, host, until)
+
+    def send(self, action: Action, container: Container, task: Task, number: int) -> CommandResult | tuple[str, str]:
+        """Send a command without waiting for its result.
+
+        Returns:
+            The host's id and the command's id, or why the command was not accepted.
+
+        Raises:
+            EcsError: ECS did not say which instance the task's host is.
+        """
+        pending = container.operation
+        assert pending is not None
+        if task.container_instance_arn is None:
+            return CommandResult(CommandStatus.NO_EFFECT, "The task runs on no host that can be reached")
+        if not task.runtime_ids or len(task.runtime_ids) < task.containers:
+            return CommandResult(CommandStatus.NO_EFFECT, "Not all containers of the task have started")
+        host = self._ecs.host(container.runtime, task.container_instance_arn)
+        if host is None:
+            return CommandResult(CommandStatus.NO_EFFECT, "The task's instance has left the cluster")
+        try:
+            answer = self._client().send_command(
+                DocumentName=self._document,
+                InstanceIds=[host],
+                Parameters={
+                    "action": [action.value],
+                    "runtimeIds": list(task.runtime_ids),
+                    "container": [container.id],
+                    "number": [str(number)],
+                    "expires": [str(int(pending.command_expiry.timestamp()))],
+                },
+                TimeoutSeconds=_DELIVERY_SECONDS,
+                Comment=f"Longshore operation {pending.id}, container {container.id}, command {number}",
+            )
+        except ClientError as error:
+            metadata = error.response["ResponseMetadata"]
+            # A refusal of a repeat says nothing of the attempt before it.
+            if metadata["HTTPStatusCode"] >= 500 or metadata.get("RetryAttempts"):
+                return CommandResult(CommandStatus.UNCERTAIN, "Systems Manager returned an error")
+            if error.response["Error"]["Code"] == "InvalidInstanceId":
+                return CommandResult(CommandStatus.NO_EFFECT, "The instance is not reachable through Systems Manager")
+            return CommandResult(CommandStatus.NO_EFFECT, "Systems Manager refused the command")
+        except BotoCoreError:
+            return CommandResult(CommandStatus.UNCERTAIN, "Systems Manager did not answer")
+        return host, answer["Command"]["CommandId"]
+
+    def done_for(self, command_id: str, host: str) -> SentFor | None:
+        """Find the operation whose command has succeeded.
+
+        Returns:
+            The operation, or None when the command has not succeeded or is not one of Longshore's.
+
+        Raises:
+            ExternalServiceError: Systems Manager does not say what became of the command.
+        """
+        try:
+            invocation = self._client().get_command_invocation(CommandId=command_id, InstanceId=host)
+        except (ClientError, BotoCoreError) as error:
+            if isinstance(error, ClientError) and error.response["Error"]["Code"] == "InvocationDoesNotExist":
+                return None
+            raise ExternalServiceError("Systems Manager does not say what became of the command") from error
+        ours = _COMMENT.fullmatch(invocation.get("Comment", ""))
+        if ours is None or invocation["StatusDetails"] != "Success":
+            return None
+        return SentFor(ours["container"], ours["operation"], int(ours["number"]))
+
+    def _result(self, command_id: str, host: str, until: datetime) -> CommandResult:
+        reason = "The instance has not run the command yet"
+        while self._clock.now() < until:
+            self._clock.sleep(_POLL)
+            try:
+                invocation = self._client().get_command_invocation(CommandId=command_id, InstanceId=host)
+            except (ClientError, BotoCoreError):
+                # Also InvocationDoesNotExist, just after the command was sent.
+                reason = "Systems Manager does not say what became of the command"
+                continue
+            match invocation["StatusDetails"]:
+                case "Success":
+                    return CommandResult(CommandStatus.DONE)
+                case "Pending" | "InProgress" | "Delayed" | "Cancelling":
+                    continue
+                case details if details in _UNDELIVERED:
+                    return CommandResult(CommandStatus.NO_EFFECT, "The command could not be delivered to the instance")
+                case "Failed" if invocation["ResponseCode"] == _NOTHING_CHANGED:
+                    return CommandResult(CommandStatus.NO_EFFECT, "The command failed on the instance")
+                case _:
+                    return CommandResult(CommandStatus.UNCERTAIN, "The command did not complete on the instance")
+        return CommandResult(CommandStatus.IN_PROGRESS, reason)

@@ -1,0 +1,76 @@
+"""Indexes of the containers table: which containers are due, live, pending, or bound to a server.
+
+The indexes are eventually consistent: read a container's item before acting on what an index says about it.
+"""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from longshore.aws.items import PENDING_SHARDS
+from longshore.aws.transactions import call
+from longshore.domain.clock import to_text
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb import DynamoDBClient
+
+_OVERDUE_PAGE = 100  # containers
+
+
+class ContainerIndex:
+    """Finds the ids of containers. Every method reads page by page and raises StoreError."""
+
+    def __init__(self, dynamodb: "DynamoDBClient", containers: str) -> None:
+        self._dynamodb = dynamodb
+        self._containers = containers
+
+    def overdue(self, shard: int, now: datetime) -> Iterator[str]:
+        """Find the containers of a shard that the recovery sweep has to process, longest overdue first."""
+        return self._ids_of(
+            self._dynamodb.query,
+            IndexName="pending-by-deadline",
+            KeyConditionExpression="pending_shard = :shard AND pending_deadline <= :now",
+            ExpressionAttributeValues={":shard": {"S": str(shard)}, ":now": {"S": to_text(now)}},
+            Limit=_OVERDUE_PAGE,
+        )
+
+    def live_in_project(self, project_id: str) -> Iterator[str]:
+        """Find the project's containers that are running or paused."""
+        return self._ids_of(
+            self._dynamodb.query,
+            IndexName="live-by-project",
+            KeyConditionExpression="live_project_id = :project",
+            ExpressionAttributeValues={":project": {"S": project_id}},
+        )
+
+    def live(self) -> Iterator[str]:
+        """Find all containers that are running or paused."""
+        return self._ids_of(self._dynamodb.scan, IndexName="live-by-project")
+
+    def pending(self) -> Iterator[str]:
+        """Find all containers with a pending operation."""
+        for shard in range(PENDING_SHARDS):
+            yield from self._ids_of(
+                self._dynamodb.query,
+                IndexName="pending-by-deadline",
+                KeyConditionExpression="pending_shard = :shard",
+                ExpressionAttributeValues={":shard": {"S": str(shard)}},
+            )
+
+    def bound_to(self, server_instance_id: str) -> Iterator[str]:
+        """Find the containers that are bound to the server."""
+        return self._ids_of(
+            self._dynamodb.query,
+            IndexName="by-server",
+            KeyConditionExpression="server_instance_id = :server",
+            ExpressionAttributeValues={":server": {"S": server_instance_id}},
+        )
+
+    def _ids_of(self, read: Callable[..., Any], **request: Any) -> Iterator[str]:
+        while True:
+            answer = call(lambda: read(TableName=self._containers, **request))
+            for item in answer["Items"]:
+                yield item["id"]["S"]
+            if "LastEvaluatedKey" not in answer:
+                return
+            request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]

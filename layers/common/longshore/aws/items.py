@@ -1,0 +1,99 @@
+"""How containers, history rows and Idempotency-Key records are stored as items in DynamoDB."""
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from longshore.aws.attributes import serialize_item
+from longshore.domain.clock import to_text
+from longshore.domain.errors import UnreadableItemError
+from longshore.domain.history import Entry
+from longshore.domain.models import Container, IdempotencyRecord, Outcome, StatusLog
+
+Item = dict[str, Any]
+
+PENDING_SHARDS = 8
+"""Number of partition keys over which the index `pending-by-deadline` is spread."""
+
+SCHEMA = 2
+"""Version of the format of items and rows. Version 0.1 wrote none."""
+
+CHANGEABLE = (
+    "status",
+    "status_since",
+    "task_arn",
+    "task_version",
+    "task_ended",
+    "was_paused",
+    "generation",
+    "operation",
+    "command_number",
+    "requested_at",
+    "absent_since",
+    "history_full",
+    "schema",
+    "log_count",
+    "to_counts",
+    "from_counts",
+    "last_transition_time",
+    "last_created_at",
+    "updated_at",
+    # Keys of the sparse indexes, derived from the rest.
+    "live_project_id",
+    "pending_shard",
+    "pending_deadline",
+)
+"""Attributes of a container's item that a change of status may write. Registration writes the others."""
+
+
+def container_item(container: Container) -> Item:
+    """Return the container as a DynamoDB item, with the keys of the sparse indexes."""
+    item = container.model_dump(mode="json", exclude_none=True) | {"schema": SCHEMA}
+    if container.is_live:
+        item["live_project_id"] = container.project_id
+    due = container.due_at
+    if due is not None:
+        item["pending_shard"] = str(int(container.id[-4:], 16) % PENDING_SHARDS)
+        item["pending_deadline"] = to_text(due)
+    return serialize_item(item)
+
+
+def log_item(entry: Entry) -> Item:
+    """Return a history row as a DynamoDB item, with its position in each order."""
+    row = entry.log.model_dump(mode="json", exclude_none=True)
+    row |= {"seq": entry.seq, "to_rank": entry.to_rank, "from_rank": entry.from_rank, "schema": SCHEMA}
+    return serialize_item(row)
+
+
+def record_of(container: Container, answer: Outcome | None) -> IdempotencyRecord:
+    """Return the record of the pending operation's Idempotency-Key. The operation must have one."""
+    pending = container.operation
+    assert pending is not None
+    assert pending.idempotency_id is not None
+    assert pending.idempotency_expires_at is not None
+    return IdempotencyRecord(
+        id=pending.idempotency_id,
+        container_id=container.id,
+        operation=pending.operation,
+        operation_id=pending.id,
+        expires_at=pending.idempotency_expires_at,
+        answer=answer,
+    )
+
+
+def container_of(item: Item) -> Container:
+    """Return the container of an item with plain values.
+
+    Raises:
+        UnreadableItemError: The item was damaged, or written by a later version.
+    """
+    try:
+        return Container.model_validate(item)
+    except ValidationError as error:
+        raise UnreadableItemError(str(item.get("id"))) from error
+
+
+def log_of(row: Item) -> StatusLog:
+    """Return the history row of an item with plain values."""
+    row.setdefault("from_status", None)
+    return StatusLog.model_validate(row)

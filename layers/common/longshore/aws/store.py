@@ -1,0 +1,296 @@
+"""Containers, their history and Idempotency-Keys in DynamoDB. The only place that commits a change of status.
+
+Each write is one conditional request that moves a container's item from one snapshot to the next. Its condition proves
+that nothing has happened since the snapshot was read:
+
+    claim      nothing is pending (or only the operation that force-stop supersedes); generation and row count as read
+    commit     this operation and generation; the history row is written in the same transaction
+    take over  the same, and the deadline as read; raises the generation, so that the previous driver cannot commit
+
+A request may take effect although its reply is lost. botocore then repeats it: a transaction carries the same token and
+succeeds; a claim finds its own operation's id in the item and knows that it has won. If no reply arrives at all,
+`StoreError` says that the outcome is not known; the operation is then pending, or was never claimed.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from longshore.aws.attributes import deserialize_item, serialize
+from longshore.aws.index import ContainerIndex
+from longshore.aws.items import Item, container_of, log_of, record_of
+from longshore.aws.transactions import HistoryFullError, Transactions, call
+from longshore.aws.writes import Condition, Writes, as_read, unchanged
+from longshore.domain.clock import Clock, to_text
+from longshore.domain.history import Entry
+from longshore.domain.models import COMMANDS, Container, IdempotencyRecord, Outcome, PendingOperation, StatusLog
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb import DynamoDBClient
+
+IDEMPOTENCY_WINDOW = timedelta(hours=24)
+"""How long an Idempotency-Key is remembered."""
+
+# Attributes of a container's item that a history row changes, besides the status.
+_OF_HISTORY = ("log_count", "to_counts", "from_counts", "last_transition_time", "last_created_at")
+
+
+class ConditionFailed(NamedTuple):
+    """A write was refused: the item no longer equals the snapshot.
+
+    Attributes:
+        current: The container as it is now; None if it has been deleted.
+    """
+
+    current: Container | None
+
+
+class Replayed(NamedTuple):
+    """A claim was refused because its Idempotency-Key is in use."""
+
+    record: IdempotencyRecord
+
+
+class Store:
+    """The three tables that hold state. Every read is consistent.
+
+    Every method raises StoreError when DynamoDB fails after retries; a write may then have taken effect or not.
+
+    Attributes:
+        index: Finds the ids of containers.
+    """
+
+    def __init__(
+        self, dynamodb: "DynamoDBClient", *, containers: str, status_logs: str, idempotency: str, clock: Clock
+    ) -> None:
+        self._dynamodb = dynamodb
+        self._containers = containers
+        self._status_logs = status_logs
+        self._idempotency = idempotency
+        self._clock = clock
+        self._writes = Writes(containers=containers, status_logs=status_logs, idempotency=idempotency)
+        self._transactions = Transactions(dynamodb, clock)
+        self.index = ContainerIndex(dynamodb, containers)
+
+    # --- reading ---------------------------------------------------------------------------------------------------
+
+    def container(self, container_id: str) -> Container | None:
+        """Read the container. One read.
+
+        Raises:
+            UnreadableItemError: The item was damaged, or written by a later version.
+        """
+        item = self._get(self._containers, container_id)
+        return container_of(deserialize_item(item)) if item else None
+
+    def record(self, record_id: str) -> IdempotencyRecord | None:
+        """Read the record of an Idempotency-Key. None if there is none, or it has expired. One read."""
+        item = self._get(self._idempotency, record_id)
+        return self._live_record(deserialize_item(item)) if item else None
+
+    def rows_since(self, container_id: str, seq: int) -> list[StatusLog]:
+        """Read the history rows after number `seq`, oldest first (the first 1 MB of them)."""
+        answer = call(
+            lambda: self._dynamodb.query(
+                TableName=self._status_logs,
+                IndexName="by-seq",
+                KeyConditionExpression="container_id = :container AND seq > :seq",
+                ExpressionAttributeValues={":container": {"S": container_id}, ":seq": serialize(seq)},
+                ConsistentRead=True,
+            )
+        )
+        return [log_of(deserialize_item(item)) for item in answer["Items"]]
+
+    # --- writing ---------------------------------------------------------------------------------------------------
+
+    def claim(
+        self, container: Container, pending: PendingOperation, *, supersedes: bool, requested_at: datetime
+    ) -> Container | ConditionFailed | Replayed:
+        """Begin an operation. No other operation can begin until it has ended.
+
+            caller A   read ----------- claim ----- act ----- commit
+            caller B        read ------------ claim: refused, with A's operation
+
+        The record of an Idempotency-Key is written in the same transaction, so that neither exists without the other.
+
+        Args:
+            container: The container as read.
+            pending: The operation.
+            supersedes: Whether the operation replaces the one that is pending.
+            requested_at: When the operation was requested; for a schedule, its scheduled time.
+
+        Returns:
+            The container with the operation pending, or why the claim was refused.
+        """
+        generation = container.generation + 1 if supersedes else container.generation
+        claimed = container.model_copy(
+            update={
+                "operation": pending,
+                "generation": generation,
+                "command_number": pending.command_number + COMMANDS - 1,
+                "requested_at": requested_at,
+                "absent_since": None,
+                "updated_at": pending.started_at,
+            }
+        )
+        superseded = container.operation if supersedes else None
+        # Permissions, and the containers of a schedule, are those of the project.
+        condition = as_read(container, superseded).also("#project_id = :was_project", was_project=container.project_id)
+        writes = [self._update(claimed, condition, other_names=("project_id",))]
+        if pending.idempotency_id is not None:
+            writes.append(self._writes.put_new_record(record_of(claimed, None), self._now_seconds()))
+        refused = self._transactions.write(writes)
+        if refused is None:
+            return claimed
+        if len(refused) > 1 and refused[1] is not None:
+            record = self._live_record(refused[1])
+            if record is not None and record.operation_id != pending.id:
+                return Replayed(record)
+        current = container_of(refused[0]) if refused[0] else None
+        if current is not None and current.operation is not None and current.operation.id == pending.id:
+            return current  # This claim has won; its reply was lost.
+        return ConditionFailed(current if refused[0] is not None else self.container(container.id))
+
+    def commit(
+        self, before: Container, after: Container, entry: Entry, answer: Outcome | None, *, forget: bool = False
+    ) -> Container | ConditionFailed:
+        """Write a change of status, its row, the counters and the operation's next step or end: all, or nothing.
+
+        Args:
+            before: The container as read, with the operation that commits.
+            after: The container after the change. Its `operation` is None when the operation ends.
+            entry: The history row.
+            answer: The answer to store for the operation's Idempotency-Key.
+            forget: Whether the Idempotency-Key becomes free again.
+        """
+        more: list[Any] = []
+        pending = before.operation
+        if pending is not None and pending.idempotency_id is not None and not pending.answered:
+            if forget:
+                more.append(self._writes.delete_record(pending.idempotency_id))
+            elif answer is not None:
+                more.append(self._writes.put_record(record_of(before, answer)))
+        return self._commit_with_row(self._still_pending(before), before, after, entry, more)
+
+    def commit_observed(self, before: Container, after: Container, entry: Entry) -> Container | ConditionFailed:
+        """Write a change that no operation has caused. The container must be as read, with nothing pending."""
+        return self._commit_with_row(as_read(before, None), before, after, entry)
+
+    def note_idle(self, before: Container, after: Container) -> Container | ConditionFailed:
+        """Write attributes of a container with nothing pending, without a row."""
+        return self._commit([self._update(after, as_read(before, None))], after)
+
+    def commit_expiry(self, before: Container, after: Container, entry: Entry) -> Container | ConditionFailed:
+        """Expire a container, whatever is pending. The new generation prevents the pending operation's commit."""
+        after = after.model_copy(update={"generation": before.generation + 1, "operation": None})
+        return self._commit_with_row(unchanged(before), before, after, entry)
+
+    def note(self, before: Container, pending: PendingOperation, answer: Outcome | None) -> Container | ConditionFailed:
+        """Write attributes of the pending operation.
+
+        The new generation prevents a driver that does not know them from overwriting them, and from ending the
+        operation with another answer.
+
+        Args:
+            before: The container as read.
+            pending: The operation as it is to be.
+            answer: The 202 to store for the operation's Idempotency-Key.
+        """
+        after = _with_operation(before, pending, before.generation + 1)
+        writes = [self._update(after, self._still_pending(before))]
+        if answer is not None and pending.idempotency_id is not None:
+            writes.append(self._writes.put_record(record_of(before, answer)))
+        return self._commit(writes, after)
+
+    def note_event_acts(self, before: Container, pending: PendingOperation) -> Container | ConditionFailed:
+        """Note that an event's handler is about to act for the pending operation, so that it cannot be abandoned.
+
+        The generation stays as it is, because the operation's driver need not know more than that.
+        """
+        after = before.model_copy(update={"operation": pending.model_copy(update={"event_acted": True})})
+        return self._commit([self._update(after, self._still_pending(before))], after)
+
+    def abandon(self, before: Container) -> Container | ConditionFailed:
+        """End the pending operation without a row: it had no effect. Its Idempotency-Key becomes free again.
+
+        Refused if the handler of an event has acted for the operation since the container was read.
+
+        Always a transaction, whose token lets botocore repeat it after a lost reply.
+        """
+        # An operation without an effect must not keep a schedule from repeating it.
+        requested_before = before.operation.requested_before if before.operation else before.requested_at
+        after = before.model_copy(
+            update={"operation": None, "requested_at": requested_before, "updated_at": self._clock.now()}
+        )
+        condition = self._still_pending(before).also("NOT #operation.event_acted = :event_acted", event_acted=True)
+        writes = [self._update(after, condition)]
+        if before.operation is not None and before.operation.idempotency_id is not None:
+            writes.append(self._writes.delete_record(before.operation.idempotency_id))
+        return self._commit(writes, after, transaction=True)
+
+    def take_over(self, before: Container, pending: PendingOperation) -> Container | ConditionFailed:
+        """Become the operation's driver. The previous driver can no longer commit."""
+        assert before.operation is not None
+        after = _with_operation(before, pending, before.generation + 1)
+        condition = self._still_pending(before).also(
+            "#operation.deadline = :was_deadline", was_deadline=to_text(before.operation.deadline)
+        )
+        return self._commit([self._update(after, condition)], after)
+
+    def keep_answer(self, record: IdempotencyRecord) -> IdempotencyRecord:
+        """Store the answer for an Idempotency-Key, unless it has one. Returns the stored record."""
+        refused = self._transactions.write([self._writes.put_first_answer(record, self._now_seconds())])
+        if refused is None:
+            return record
+        return self._live_record(refused[0]) or record
+
+    # --- parts of reads and writes ---------------------------------------------------------------------------------
+
+    @staticmethod
+    def _still_pending(before: Container) -> Condition:
+        assert before.operation is not None
+        return as_read(before, before.operation)
+
+    def _update(self, after: Container, condition: Condition, *, other_names: tuple[str, ...] = ()) -> Any:
+        return self._writes.update(after, condition, other_names=other_names)
+
+    def _commit_with_row(
+        self, condition: Condition, before: Container, after: Container, entry: Entry, more: Sequence[Any] = ()
+    ) -> Container | ConditionFailed:
+        """Write the container together with its row.
+
+        A history that has reached DynamoDB's limit takes no more rows. The change of status, which has happened, is
+        then written without one, and the container refuses further operations other than stop and force-stop.
+        """
+        try:
+            return self._commit([self._update(after, condition), self._writes.put_log(entry), *more], after)
+        except HistoryFullError:
+            history = {name: getattr(before, name) for name in _OF_HISTORY}
+            # Without a row, only the generation shows that this step is complete.
+            full = {"history_full": True, "generation": after.generation + 1}
+            after = after.model_copy(update=history | full)
+            return self._commit([self._update(after, condition), *more], after)
+
+    def _commit(self, writes: list[Any], after: Container, *, transaction: bool = False) -> Container | ConditionFailed:
+        refused = self._transactions.write(writes, transaction=transaction)
+        if refused is None:
+            return after
+        return ConditionFailed(container_of(refused[0]) if refused[0] else self.container(after.id))
+
+    def _get(self, table: str, key: str) -> Item | None:
+        answer = call(lambda: self._dynamodb.get_item(TableName=table, Key={"id": {"S": key}}, ConsistentRead=True))
+        return answer.get("Item")
+
+    def _live_record(self, item: Item | None) -> IdempotencyRecord | None:
+        if item is None:
+            return None
+        record = IdempotencyRecord.model_validate(item)
+        return record if record.expires_at > self._now_seconds() else None
+
+    def _now_seconds(self) -> int:
+        return int(self._clock.now().timestamp())
+
+
+def _with_operation(before: Container, pending: PendingOperation, generation: int) -> Container:
+    number = max(before.command_number, pending.command_number + COMMANDS - 1)
+    return before.model_copy(update={"operation": pending, "generation": generation, "command_number": number})

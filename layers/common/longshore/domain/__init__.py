@@ -1,0 +1,1 @@
+"""The rules and data of containers. Imports nothing of the project."""

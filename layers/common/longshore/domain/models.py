@@ -1,0 +1,341 @@
+"""The data that the API keeps and answers with. Field names are the contract's, or DynamoDB's attributes."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic_core import PydanticCustomError
+
+from longshore.domain.clock import to_text
+from longshore.domain.lifecycle import LIVE, LaunchType, Operation, Status, Step, allowed_operations
+
+Timestamp = Annotated[datetime, PlainSerializer(to_text)]
+"""A time in UTC to the millisecond; as text, `2025-01-15T10:30:00.000Z`."""
+
+NO_STATUS = "none"
+"""Stands for a null `from_status` where a name is needed: DynamoDB has no null key."""
+
+BETWEEN_LOOKS = timedelta(seconds=30)
+"""The least time between two looks that together prove that a task is gone."""
+
+LOOKS_LAST = timedelta(minutes=10)
+"""After so long a look that did not find a task proves nothing any more: ECS may have shown it since."""
+
+NO_NEWER = 2**53
+"""The version of a task about which no event is believed any more."""
+
+_LARGEST_INTEGER = 2**53 - 1  # what every JSON reader can hold
+
+
+class Trigger(StrEnum):
+    """Who caused a change of status."""
+
+    USER = "user"
+    SCHEDULE = "schedule"
+    SYSTEM = "system"  # an observed change: the task exited, the server was terminated
+    RECOVERY = "recovery"  # found and repaired by a sweep
+
+
+class Role(StrEnum):
+    """What a member of a project may do: a viewer reads, the others operate too."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    OWNER = "owner"
+
+
+class _Model(BaseModel):
+    # Built by whoever needs it (see bootstrap): a function that needs three of them does not wait for all.
+    model_config = ConfigDict(frozen=True, defer_build=True)
+
+
+class Runtime(_Model):
+    """How a container's task is run: the parameters of ECS RunTask that belong to the container."""
+
+    cluster: str
+    task_definition: str
+    launch_type: LaunchType
+    subnets: list[str] = []
+    security_groups: list[str] = []
+    assign_public_ip: bool = False
+    placement_constraints: list[str] = []  # expressions of ECS's cluster query language
+    platform_version: str | None = None
+
+
+class PendingOperation(_Model):
+    """An operation between its claim and its end, as the container's item holds it: all that recovery needs.
+
+    Attributes that this version does not know are kept when the item is rewritten.
+    """
+
+    model_config = ConfigDict(frozen=True, defer_build=True, extra="allow")
+
+    id: str
+    operation: Operation
+    step: Step
+    started_at: Timestamp
+    since: Timestamp  # when the first of the operations that this one supersedes began, else started_at
+    deadline: Timestamp  # past it, any worker may take the operation over
+    step_since: Timestamp | None = None  # when the current step began; None: at started_at
+    attempts: int = 0  # attempts at this step that count towards giving it up
+    has_row: bool = False  # a step before this one has changed the status
+    triggered_by: Trigger
+    actor: str | None = None
+    request_id: str | None = None
+    rule: str | None = None
+    superseded: Operation | None = None
+    superseded_start: str | None = None  # client token of the superseded operation, if it may have run a task
+    superseded_start_since: Timestamp | None = None  # when that token was first used at the earliest; None: at `since`
+    client_token: str | None = None  # of RunTask; None: the operation's id
+    client_token_since: Timestamp | None = None  # when it was first used at the earliest; None: at started_at
+    task_arn: str | None = None  # the task that this operation, or the superseded start, has run
+    task_run_at: Timestamp | None = None  # the latest time at which it can have been run; None: not known
+    task_shown: bool = False  # ECS has shown that task
+    absent: dict[str, Timestamp] = {}  # by task ARN or client token: the first look that found nothing
+    command_number: int = 0  # of the first command to a host that the current driver may send
+    command_expires_at: Timestamp | None = None  # when that command expires; None: at the deadline
+    giving_up: str | None = None  # why: the step has failed for good, and its command is being reverted
+    giving_up_since: Timestamp | None = None
+    idempotency_id: str | None = None
+    idempotency_expires_at: int | None = None  # seconds since 1970
+    requested_before: Timestamp | None = None  # the container's `requested_at` before the claim
+    event_acted: bool = False  # an event's handler may have acted for the operation
+    answered: bool = False  # the caller has had a 202, which is the answer that a repeat gets
+
+    @property
+    def token(self) -> str:
+        """The client token for RunTask."""
+        return self.client_token or self.id
+
+    @property
+    def token_since(self) -> datetime:
+        """When the client token can have been used first."""
+        return self.client_token_since or self.started_at
+
+    @property
+    def superseded_token_since(self) -> datetime:
+        """When the client token of the superseded start can have been used first."""
+        return self.superseded_start_since or self.since
+
+    @property
+    def begun_at(self) -> datetime:
+        """When the current step began."""
+        return self.step_since or self.started_at
+
+    @property
+    def command_expiry(self) -> datetime:
+        """When the current driver's command to a host expires."""
+        return self.command_expires_at or self.deadline
+
+
+class Container(_Model):
+    """A container's item: its status, how it is run, the pending operation, and the counters of its history."""
+
+    id: str
+    project_id: str
+    name: str
+    server_instance_id: str | None = None
+    status: Status
+    status_since: Timestamp
+    runtime: Runtime
+    task_arn: str | None = None
+    task_ended: bool = False  # ECS has shown the end of the task
+    was_paused: bool = False  # the last live status with this task was `paused`
+    task_version: int = 0  # the newest that is known of the task; an event that is no newer tells nothing
+    generation: int = 0
+    operation: PendingOperation | None = None
+    command_number: int = 0  # the highest that a command to a host may have had
+    requested_at: Timestamp | None = None  # when the last operation was requested; a scheduled one: its scheduled time
+    absent_since: Timestamp | None = None  # the drift sweep's first look that did not find the task
+    history_full: bool = False  # DynamoDB takes no more rows: the history has reached its limit of 10 GB
+    log_count: int = 0
+    to_counts: dict[str, int] = {}
+    from_counts: dict[str, int] = {}
+    last_transition_time: Timestamp | None = None
+    last_created_at: Timestamp | None = None
+    created_at: Timestamp
+    updated_at: Timestamp
+
+    @property
+    def is_live(self) -> bool:
+        return self.status in LIVE
+
+    @property
+    def due_at(self) -> datetime | None:
+        """When the recovery sweep has to look at the container; None: not at all."""
+        if self.operation is not None:
+            return self.operation.deadline
+        return self.absent_since + BETWEEN_LOOKS if self.absent_since is not None else None
+
+    @property
+    def pending(self) -> Operation | None:
+        """The name of the pending operation."""
+        return self.operation.operation if self.operation else None
+
+    @property
+    def allowed_operations(self) -> list[Operation]:
+        return allowed_operations(self.status, self.pending, self.runtime.launch_type)
+
+    @property
+    def pending_view(self) -> dict[str, Any] | None:
+        """`pending_operation` as the API shows it."""
+        if self.operation is None:
+            return None
+        return self.operation.model_dump(mode="json", include={"operation", "started_at", "triggered_by"})
+
+
+COMMANDS = 2
+"""How many numbers a driver has: a force-stop may kill the container's task and the one of a superseded start."""
+
+
+def next_command_number(container: Container, now: datetime) -> int:
+    """The first sequence number for the commands of the next driver to the container's hosts.
+
+    Hosts ignore numbers lower than the highest that they have seen. A number is at least the seconds since 1970,
+    so that numbers still increase when the container's item is restored from a backup or registered again.
+    """
+    return max(container.command_number + 1, int(now.timestamp()))
+
+
+class ContainerView(_Model):
+    """`data` of GET /containers/{id}."""
+
+    id: str
+    project_id: str
+    name: str
+    status: Status
+    status_since: Timestamp
+    allowed_operations: list[Operation]
+    pending_operation: dict[str, Any] | None
+    created_at: Timestamp
+    updated_at: Timestamp
+
+    @classmethod
+    def of(cls, container: Container) -> "ContainerView":
+        own = {name: getattr(container, name) for name in cls.model_fields if name != "pending_operation"}
+        return cls(**own, pending_operation=container.pending_view)
+
+
+class StatusLog(_Model):
+    """One change of status. Rows are immutable."""
+
+    id: str
+    container_id: str
+    from_status: Status | None  # null in a container's first row
+    to_status: Status
+    transition_time: Timestamp
+    created_at: Timestamp
+    duration_ms: int | None = None  # from the request to the observed effect
+    triggered_by: Trigger
+    metadata: dict[str, Any] | None = None
+
+
+class Change(NamedTuple):
+    """A change of status that was observed, before it has its place in the history."""
+
+    to_status: Status
+    observed_at: datetime
+    triggered_by: Trigger
+    duration_ms: int | None = None
+    metadata: Mapping[str, Any] = MappingProxyType({})
+    task_arn: str | None = None  # the task that the container has from now on; None keeps the one it had
+    task_version: int | None = None  # likewise
+    task_ended: bool | None = None  # likewise
+
+
+class OperationRequest(NamedTuple):
+    """What is asked for, by whom, and how the history shall tell it."""
+
+    container_id: str
+    operation: Operation
+    actor: str | None
+    request_id: str | None
+    triggered_by: Trigger = Trigger.USER
+    rule: str | None = None
+    idempotency_key: str | None = None
+    requested_at: datetime | None = None  # a schedule's scheduled time; None: the time of the claim
+
+    @property
+    def idempotency_id(self) -> str | None:
+        """The key's name in the table. Keys of different callers never meet."""
+        if self.idempotency_key is None:
+            return None
+        return hashlib.sha256(json.dumps([self.actor, self.idempotency_key]).encode()).hexdigest()
+
+
+class OutcomeKind(StrEnum):
+    """How an operation was answered."""
+
+    COMPLETED = "completed"  # its effect was observed
+    ACCEPTED = "accepted"  # it is under way
+    CONFLICT = "conflict"  # the state did not allow it
+
+
+class Outcome(_Model):
+    """The answer to an operation, as it is given and as an Idempotency-Key keeps it."""
+
+    kind: OutcomeKind
+    operation: Operation
+    container_id: str
+    project_id: str
+    message: str
+    status: Status
+    allowed_operations: list[Operation] | None = None  # conflicts only
+    pending_operation: dict[str, Any] | None = None
+
+
+class IdempotencyRecord(_Model):
+    """What is known of an Idempotency-Key: the request that it was first used for, and its answer once there is one."""
+
+    id: str
+    container_id: str
+    operation: Operation
+    operation_id: str | None = None  # None when the first request was refused and nothing began
+    expires_at: int  # seconds since 1970; the name that the table's time to live goes by
+    answer: Outcome | None = None
+
+
+_WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]*")
+
+
+def _whole_number(value: object) -> int:
+    text = str(value)
+    if not _WHOLE_NUMBER.fullmatch(text):
+        raise PydanticCustomError("whole_number", "must be integer")
+    # What is longer is past every bound anyway, and Python would refuse to read thousands of digits.
+    return int(text[:30])
+
+
+WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
+"""An integer in its one usual spelling: no sign but a minus, no leading zero, no fraction, no exponent."""
+
+
+class StatusLogsQuery(_Model):
+    """The query of GET /containers/{id}/status-logs."""
+
+    page: Annotated[WholeNumber, Field(ge=1, le=_LARGEST_INTEGER)] = 1
+    limit: Annotated[WholeNumber, Field(ge=1, le=100)] = 10
+    sort_by: Literal["transition_time", "created_at", "to_status", "from_status"] = "transition_time"
+    sort_order: Literal["asc", "desc"] = "desc"
+
+
+class Pagination(_Model):
+    """Where a page stands. `total` and `totalPages` are exact."""
+
+    total: int
+    page: int
+    limit: int
+    totalPages: int  # noqa: N815  (the contract's name)
+
+
+class StatusLogsPage(_Model):
+    """`data` of GET /containers/{id}/status-logs."""
+
+    logs: list[StatusLog]
+    pagination: Pagination

@@ -1,0 +1,144 @@
+"""Bearer tokens: who calls, proven by a signature. Only the authorizer imports this module.
+
+The algorithm is the deployment's and never the token's own choice. A key is the secret (HS256), or comes from a JWKS
+URL by the token's `kid`: the set is kept for five minutes, and fetched once more for an unknown `kid`.
+"""
+
+import math
+import re
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jwt
+
+from longshore.domain.errors import InvalidTokenError, MissingTokenError, TokenExpiredError
+
+_SECRET_SECONDS = 300  # how long a secret is kept before it is read again
+_JWKS_TIMEOUT = 3  # seconds
+_REFRESH_SECONDS = 30  # how long an unknown `kid` fetches no more after one did
+_LAST_SECOND = 253402300799  # of the year 9999
+_LONGEST = 8192  # characters of a token
+_LONGEST_USER_ID = 256  # characters
+
+
+class TokenSettings(NamedTuple):
+    """How the authorizer verifies tokens. Empty strings mean: not set."""
+
+    algorithm: str
+    secret_arn: str
+    jwks_url: str
+    issuer: str
+    audience: str
+    leeway_seconds: int
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> "TokenSettings":
+        return cls(
+            algorithm=environment["TOKEN_ALGORITHM"],
+            secret_arn=environment["TOKEN_SECRET_ARN"],
+            jwks_url=environment["JWKS_URL"],
+            issuer=environment["TOKEN_ISSUER"],
+            audience=environment["TOKEN_AUDIENCE"],
+            leeway_seconds=int(environment["TOKEN_LEEWAY_SECONDS"]),
+        )
+
+
+class Caller(NamedTuple):
+    """Whom the token names, and when it is no longer accepted (seconds since 1970; the leeway is in it)."""
+
+    user_id: str
+    expires_at: int
+
+
+class Verifier:
+    """Verifies tokens as the settings say. `secret` reads the HS256 key."""
+
+    def __init__(
+        self, settings: TokenSettings, secret: Callable[[], str], now: Callable[[], float] = time.time
+    ) -> None:
+        self._settings = settings
+        self._secret = secret
+        self._now = now
+        self._secret_read: tuple[float, str] | None = None
+        self._jwks: jwt.PyJWKClient | None = None
+        self._refreshed = -math.inf
+
+    def verify(self, authorization: str | None) -> Caller:
+        """The caller, from the value of an Authorization header.
+
+        Raises MissingTokenError unless it is `Bearer <token>`; InvalidTokenError for a wrong signature, algorithm,
+        issuer, audience or shape; TokenExpiredError. What fails otherwise (no secret, no JWKS) is no answer about the
+        token, and raises as it is.
+        """
+        match = re.fullmatch(r"bearer +([^\s,]+) *", authorization or "", re.IGNORECASE)
+        if match is None:
+            raise MissingTokenError
+        token = match[1]
+        if len(token) > _LONGEST:
+            raise InvalidTokenError
+        try:
+            header = jwt.get_unverified_header(token)
+        except jwt.PyJWTError as error:
+            raise InvalidTokenError from error
+        if header.get("alg") != self._settings.algorithm:
+            raise InvalidTokenError
+        # Outside of any `try`: a key that cannot be had says nothing of the token.
+        key = self._key(header.get("kid"))
+        try:
+            claims = self._claims(token, key)
+        except jwt.PyJWTError as error:
+            raise InvalidTokenError from error
+        user_id, expires_at = claims["sub"], claims["exp"]
+        # PyJWT takes "1700000000" and true for numbers.
+        if type(expires_at) not in (int, float) or not abs(expires_at) <= _LAST_SECOND:
+            raise InvalidTokenError
+        if not isinstance(user_id, str) or not 0 < len(user_id) <= _LONGEST_USER_ID:
+            raise InvalidTokenError
+        accepted_until = int(expires_at) + self._settings.leeway_seconds
+        if self._now() >= accepted_until:
+            raise TokenExpiredError
+        return Caller(user_id, accepted_until)
+
+    def _claims(self, token: str, key: Any) -> dict[str, Any]:
+        settings = self._settings
+        configured = {"iss": settings.issuer, "aud": settings.audience}
+        required = ["exp", "sub", *(name for name, value in configured.items() if value)]
+        claims: dict[str, Any] = jwt.decode(
+            token,
+            key,
+            algorithms=[settings.algorithm],
+            issuer=settings.issuer or None,
+            audience=settings.audience or None,
+            leeway=settings.leeway_seconds,
+            options={
+                "require": required,
+                # Checked last, since a token that is wrong in another way is invalid, not expired.
+                "verify_exp": False,
+                "verify_iss": bool(settings.issuer),
+                "verify_aud": bool(settings.audience),
+            },
+        )
+        return claims
+
+    def _key(self, kid: object) -> Any:
+        if self._settings.algorithm == "HS256":
+            return self._read_secret()
+        if not isinstance(kid, str):
+            raise InvalidTokenError
+        if self._jwks is None:
+            # It would not refresh for a key that is new right after a fetch; and must not for whatever anybody sends.
+            self._jwks = jwt.PyJWKClient(self._settings.jwks_url, timeout=_JWKS_TIMEOUT)
+        key = self._jwks.match_kid(self._jwks.get_signing_keys(), kid)
+        if key is None and time.monotonic() - self._refreshed > _REFRESH_SECONDS:
+            self._refreshed = time.monotonic()
+            key = self._jwks.match_kid(self._jwks.get_signing_keys(refresh=True), kid)
+        if key is None:
+            raise InvalidTokenError
+        return key
+
+    def _read_secret(self) -> str:
+        now = time.monotonic()
+        if self._secret_read is None or now - self._secret_read[0] > _SECRET_SECONDS:
+            self._secret_read = (now, self._secret())
+        return self._secret_read[1]

@@ -1,0 +1,1 @@
+"""Operations on containers: claiming, driving, events, sweeps and schedules."""

@@ -1,0 +1,288 @@
+"""Operations that callers ask for: who may, the claim, the answer, and the Idempotency-Key.
+
+    perform    who may? -> claim -> the driver acts, observes and commits
+    repeat     with the same Idempotency-Key: the first answer again, or the first operation is continued
+
+An answer is one of: completed (its row is written), accepted (pending), a conflict (nothing done), or an error. After
+an error nothing has changed, or the operation is pending and will be settled.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, assert_never
+
+from longshore.aws.access import Access, Grants
+from longshore.aws.store import IDEMPOTENCY_WINDOW, ConditionFailed, Replayed, Store
+from longshore.domain.clock import Clock
+from longshore.domain.errors import (
+    ContainerExpiredError,
+    ContainerNotFoundError,
+    ExternalServiceError,
+    InvalidInputError,
+    LaterRequestError,
+)
+from longshore.domain.ids import new_id
+from longshore.domain.lifecycle import Operation, Proceed, Refusal, Refused, Step, decide
+from longshore.domain.models import (
+    Container,
+    IdempotencyRecord,
+    OperationRequest,
+    Outcome,
+    PendingOperation,
+    next_command_number,
+)
+from longshore.domain.results import conflict, given, superseded
+from longshore.engine.commits import DEADLINE, Patience
+from longshore.engine.concurrency import together
+from longshore.engine.driver import Driver
+
+_CLAIM_TRIES = 5
+_JOIN_POLL = 0.2  # seconds
+_ENDING = frozenset({Operation.STOP, Operation.FORCE_STOP})
+
+
+class Operations:
+    """Performs operations. Each method is safe to run at the same time as any other, for the same container too."""
+
+    def __init__(self, store: Store, access: Access, driver: Driver, clock: Clock, wait: timedelta) -> None:
+        self._store = store
+        self._access = access
+        self._driver = driver
+        self._clock = clock
+        self._wait = wait
+
+    def perform(self, request: OperationRequest) -> Outcome:
+        """Perform the operation for a user, and answer within the wait.
+
+        Raises the errors of `Access.admit`, ContainerExpiredError, InvalidInputError (a reused Idempotency-Key, or a
+        launch type that cannot), StateConflictError, and ExternalServiceError.
+
+        At most four DynamoDB requests depend on each other: container, grants and key are read together, then the
+        claim, then a commit (two for a restart), or the note that goes with a 202. Two more when another process has
+        finished the operation in the meantime, and one for a user of more than a hundred projects.
+        """
+        assert request.actor is not None
+        record_id = request.idempotency_id
+        (container, record), grants = together(
+            lambda: self._read(request.container_id, record_id), self._grants_of(request.actor)
+        )
+        admitted = self._access.admit(grants, container, operates=True)
+        return self.run(admitted, request, record)
+
+    def run(
+        self,
+        container: Container,
+        request: OperationRequest,
+        record: IdempotencyRecord | None = None,
+        *,
+        wait: timedelta | None = None,
+    ) -> Outcome:
+        """Perform the operation on a container that was just read, without checking permissions.
+
+        Args:
+            container: The container as read.
+            request: What is asked for.
+            record: What is known of the request's Idempotency-Key, if anything.
+            wait: How long to wait for the effect, by default the usual time. With zero an event or a sweep observes it.
+
+        Raises:
+            LaterRequestError: A scheduled request, and another one was made at or after its scheduled time.
+        """
+        until = self._clock.now() + (self._wait if wait is None else wait)
+        project_id = container.project_id
+        tries = 0
+        # A claim is lost only to another request, so the container makes progress and this loop ends.
+        while tries < _CLAIM_TRIES or self._clock.now() < until:
+            tries += 1
+            if record is not None:
+                outcome = self._join(request, record, until)
+                if outcome is not None:
+                    return given(outcome)
+                record = None
+                container = self._existing(self._store.container(container.id))
+            self._check_unmoved(container, project_id)
+            if self._is_of_same_key(container, request):
+                # A twin of this request has claimed it. Its key is free again if it has ended without effect since.
+                record = self._record_of(request)
+                container = container if record else self._existing(self._store.container(container.id))
+                continue
+            if self._requested_since(container, request):
+                raise LaterRequestError
+            verdict = decide(container.status, request.operation, container.pending, container.runtime.launch_type)
+            if isinstance(verdict, Refused):
+                refused = self._refuse(container, request, verdict, until)
+                if refused is not None:
+                    return given(refused)
+                container = self._existing(self._store.container(container.id))
+                continue
+            claimed = self._claim(container, request, verdict)
+            match claimed:
+                case Container():
+                    return given(self._driver.drive(claimed, Patience(until, for_caller=True, alone=True)))
+                case Replayed():
+                    record = claimed.record
+                case ConditionFailed():
+                    container = self._existing(claimed.current)
+        raise ExternalServiceError("The container is receiving too many requests")
+
+    # --- before the claim ------------------------------------------------------------------------------------------
+
+    def _read(self, container_id: str, record_id: str | None) -> tuple[Container | None, IdempotencyRecord | None]:
+        if record_id is None:
+            return self._store.container(container_id), None
+        return together(lambda: self._store.container(container_id), lambda: self._store.record(record_id))
+
+    def _grants_of(self, user_id: str) -> Callable[[], Grants]:
+        return lambda: self._access.grants(user_id)
+
+    def _claim(
+        self, container: Container, request: OperationRequest, verdict: Proceed
+    ) -> Container | Replayed | ConditionFailed:
+        if container.history_full and request.operation not in _ENDING:
+            raise ExternalServiceError("The container's history is full: only stop and force-stop are possible")
+        pending = self._pending(container, request, verdict)
+        requested_at = request.requested_at or pending.started_at
+        return self._store.claim(container, pending, supersedes=verdict.supersedes, requested_at=requested_at)
+
+    @staticmethod
+    def _check_unmoved(container: Container, project_id: str) -> None:
+        """Raise ExternalServiceError if the container has left the project for which the request was permitted."""
+        if container.project_id != project_id:
+            raise ExternalServiceError("The container was moved to another project meanwhile")
+
+    def _record_of(self, request: OperationRequest) -> IdempotencyRecord | None:
+        return self._store.record(request.idempotency_id) if request.idempotency_id else None
+
+    @staticmethod
+    def _is_of_same_key(container: Container, request: OperationRequest) -> bool:
+        """Whether the pending operation was claimed by a request with the same Idempotency-Key."""
+        pending, key = container.operation, request.idempotency_id
+        return pending is not None and key is not None and pending.idempotency_id == key
+
+    @staticmethod
+    def _requested_since(container: Container, request: OperationRequest) -> bool:
+        """Whether another operation was requested at or after the scheduled time of this one."""
+        at, last = request.requested_at, container.requested_at
+        return at is not None and last is not None and last >= at
+
+    @staticmethod
+    def _existing(container: Container | None) -> Container:
+        if container is None:
+            raise ContainerNotFoundError
+        return container
+
+    def _pending(self, container: Container, request: OperationRequest, verdict: Proceed) -> PendingOperation:
+        now = self._clock.now()
+        superseded = container.operation if verdict.supersedes else None
+        record_id = request.idempotency_id
+        return PendingOperation(
+            id=new_id(),
+            operation=request.operation,
+            step=verdict.step,
+            started_at=now,
+            since=superseded.since if superseded else now,
+            deadline=now + DEADLINE,
+            triggered_by=request.triggered_by,
+            actor=request.actor,
+            request_id=request.request_id,
+            rule=request.rule,
+            superseded=superseded.operation if superseded else None,
+            **(_task_of(superseded) if superseded and superseded.step is Step.START else {}),
+            requested_before=container.requested_at,
+            command_number=next_command_number(container, now),
+            command_expires_at=now + DEADLINE,
+            idempotency_id=record_id,
+            idempotency_expires_at=int((now + IDEMPOTENCY_WINDOW).timestamp()) if record_id else None,
+        )
+
+    def _refuse(
+        self, container: Container, request: OperationRequest, refused: Refused, until: datetime
+    ) -> Outcome | None:
+        """The answer to a request that may not begin; None when the state has to be looked at again."""
+        match refused.refusal:
+            case Refusal.EXPIRED:
+                raise ContainerExpiredError
+            case Refusal.UNSUPPORTED:
+                raise InvalidInputError([{"instancePath": "/operation", "message": refused.message}])
+            case Refusal.CONFLICT:
+                outcome = conflict(container, request.operation, refused.message)
+                return self._keep(request, None, outcome, until)
+            case _:
+                assert_never(refused.refusal)
+
+    # --- Idempotency-Key -------------------------------------------------------------------------------------------
+
+    def _keep(
+        self, request: OperationRequest, operation_id: str | None, outcome: Outcome, until: datetime
+    ) -> Outcome | None:
+        """Keep an answer that no commit keeps.
+
+        Returns:
+            The answer that is kept, which may be another request's; None when an operation with the same key was begun
+            meanwhile and has ended without an answer, so that the outcome may no longer be true.
+        """
+        record_id = request.idempotency_id
+        if record_id is None:
+            return outcome
+        kept = self._store.keep_answer(
+            IdempotencyRecord(
+                id=record_id,
+                container_id=request.container_id,
+                operation=request.operation,
+                operation_id=operation_id,
+                expires_at=int((self._clock.now() + IDEMPOTENCY_WINDOW).timestamp()),
+                answer=outcome,
+            )
+        )
+        return self._join(request, kept, until)
+
+    def _join(self, request: OperationRequest, record: IdempotencyRecord, until: datetime) -> Outcome | None:
+        """The answer of the request that used the key first, waiting for it; None when the key is free again.
+
+        An operation whose deadline has expired is taken over: its first request was answered with an error, or has
+        crashed.
+        """
+        while True:
+            if (record.container_id, record.operation) != (request.container_id, request.operation):
+                raise InvalidInputError(
+                    [
+                        {
+                            "instancePath": "/Idempotency-Key",
+                            "message": "was used for another container or operation in the last 24 hours",
+                        }
+                    ]
+                )
+            if record.answer is not None:
+                return record.answer
+            container = self._existing(self._store.container(record.container_id))
+            pending = container.operation
+            if pending is not None and pending.id == record.operation_id:
+                if self._clock.now() >= until:
+                    settled = self._driver.accept(container, until)
+                    if settled is not None:
+                        return settled
+                outcome = self._driver.take_over(container, until, for_caller=True)
+                if outcome is not None:
+                    return outcome
+                self._clock.sleep(_JOIN_POLL)
+            latest = self._store.record(record.id)
+            if latest is None:
+                return None
+            ended = latest.operation_id == record.operation_id and (
+                pending is None or pending.id != record.operation_id
+            )
+            if latest.answer is None and ended:
+                # It ended without an answer of its own: something has superseded it.
+                return self._keep(request, record.operation_id, superseded(container, request.operation), until)
+            record = latest
+
+
+def _task_of(superseded: PendingOperation) -> dict[str, Any]:
+    """What a force-stop needs to know of the task that the start which it supersedes may have run."""
+    return {
+        "superseded_start": superseded.token,
+        "superseded_start_since": superseded.token_since,
+        "task_arn": superseded.task_arn,
+        "task_run_at": superseded.task_run_at,
+        "task_shown": superseded.task_shown,
+    }

@@ -1,0 +1,372 @@
+"""What each step of an operation does to ECS and to the host, and what was observed of it.
+
+Each step is safe to repeat: recovery runs it again after a crash, with the same ids. A step never writes to the
+database; `driver` turns its observation into a commit.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any, NamedTuple, assert_never
+
+from longshore.aws.ecs import Ecs, EcsError, PlacementError
+from longshore.aws.hosts import Action, CommandResult, CommandStatus, HostCommands
+from longshore.domain.clock import Clock
+from longshore.domain.lifecycle import Status, Step
+from longshore.domain.models import Container, PendingOperation
+from longshore.domain.task import Task, has_host
+from longshore.engine.attempt import TOKEN_REPLACED, TOKEN_REUSED, UNSHOWN, Attempt
+
+_NOT_SHOWN = "ECS does not show the task"
+
+
+class Reached(NamedTuple):
+    """The step's goal was observed. `facts` go into the history."""
+
+    at: datetime
+    facts: Mapping[str, Any] = MappingProxyType({})
+    task: Task | None = None  # as it was observed; the task of a start may have ended already
+
+
+class Ended(NamedTuple):
+    """The task had ended by itself before the step could act on it; None: it is gone, ECS no longer shows it."""
+
+    at: datetime
+    task: Task | None
+
+
+class NeverRan(NamedTuple):
+    """The task of a start stopped before it ever ran; None: it is gone, ECS never showed it running."""
+
+    at: datetime
+    reason: str
+    task: Task | None
+
+
+class Unobserved(NamedTuple):
+    """Nothing was seen within the wait; the effect may still come."""
+
+    reason: str
+    task: Task | None = None  # of a start, as it was last seen
+
+
+class TokenExpired(NamedTuple):
+    """ECS may have forgotten the client token, and no task of it exists: a new token is needed."""
+
+
+class NoEffect(NamedTuple):
+    """What was asked was refused, and this attempt has changed nothing that is not said in `Findings.acted`."""
+
+    reason: str
+    final: bool = False  # and repeating it with the same client token would be refused again
+
+
+class Uncertain(NamedTuple):
+    """A service failed, and whether the step took effect is not known."""
+
+    reason: str
+    throttled: bool = False  # the service accepts the same request later
+
+
+Observation = Reached | Ended | NeverRan | Unobserved | TokenExpired | NoEffect | Uncertain
+
+
+class Findings(NamedTuple):
+    """What an attempt has found out besides its observation: `Attempt` describes the members."""
+
+    acted: bool = False
+    on_its_way: bool = False
+    task_arn: str | None = None
+    task_run_at: datetime | None = None
+    task_shown: bool = False
+    absent: Mapping[str, datetime] = MappingProxyType({})
+    own_version: int | None = None
+
+
+class Result(NamedTuple):
+    """The outcome of one attempt at a step."""
+
+    observation: Observation
+    findings: Findings
+
+
+class Steps:
+    """Runs steps. Failures of AWS are observations, not exceptions."""
+
+    def __init__(self, ecs: Ecs, hosts: HostCommands, clock: Clock) -> None:
+        self._ecs = ecs
+        self._hosts = hosts
+        self._clock = clock
+
+    def run(
+        self,
+        container: Container,
+        pending: PendingOperation,
+        until: datetime,
+        *,
+        look_first: bool = False,
+        told: Task | None = None,
+        host_is_done: bool = False,
+    ) -> Result:
+        """Act, and look for the effect.
+
+        Args:
+            container: The container as read.
+            pending: Its pending operation.
+            until: Stop looking at this time (UTC).
+            look_first: Look before a task is asked to stop, because an earlier attempt may have done so.
+            told: A task as an event describes it, which takes the place of looking at that task.
+            host_is_done: The step's command to the host is known to have succeeded.
+        """
+        attempt = Attempt(self._ecs, self._clock, container, pending, until, told)
+        try:
+            observation = self._observe(attempt, look_first=look_first or told is not None, host_is_done=host_is_done)
+        except PlacementError as error:
+            observation = NoEffect(error.reason, final=True)
+        except EcsError as error:
+            if error.no_effect and not attempt.acted:
+                observation = NoEffect(error.reason)
+            else:
+                observation = Uncertain(error.reason, throttled=error.throttled)
+        findings = Findings(
+            attempt.acted,
+            attempt.on_its_way,
+            attempt.task_arn,
+            attempt.task_run_at,
+            attempt.task_shown,
+            attempt.absent,
+            attempt.own_version,
+        )
+        return Result(observation, findings)
+
+    def revert(self, container: Container, pending: PendingOperation) -> bool:
+        """Send the opposite of the step's command to the host, without waiting for its result.
+
+        Returns:
+            Whether Systems Manager has accepted the command, or there is nothing left to command.
+        """
+        attempt = Attempt(self._ecs, self._clock, container, pending, self._clock.now(), None)
+        action = Action.UNPAUSE if pending.step is Step.PAUSE else Action.PAUSE
+        try:
+            task = attempt.look(container.task_arn) if container.task_arn else None
+            if task is None:
+                return container.task_arn is None
+            return task.is_stopped or not isinstance(
+                self._hosts.send(action, container, task, pending.command_number), CommandResult
+            )
+        except EcsError:
+            return False
+
+    def stop_stray(self, container: Container, task_arn: str) -> None:
+        """Stop a task whose start operation has been superseded.
+
+        Best effort: when it fails, the event of a running task that is not its container's is the second chance.
+        """
+        try:
+            self._ecs.stop(container.runtime, task_arn, "Longshore: the start was superseded")
+        except EcsError:
+            return
+
+    # --- the steps -------------------------------------------------------------------------------------------------
+
+    def _observe(self, attempt: Attempt, *, look_first: bool, host_is_done: bool) -> Observation:
+        step = attempt.pending.step
+        match step:
+            case Step.START:
+                return self._start(attempt)
+            case Step.STOP:
+                return self._stop(attempt, look_first=look_first, host_is_done=host_is_done)
+            case Step.KILL:
+                return self._kill(attempt)
+            case Step.PAUSE:
+                return self._freeze(attempt, Action.PAUSE, host_is_done=host_is_done)
+            case Step.UNPAUSE:
+                return self._freeze(attempt, Action.UNPAUSE, host_is_done=host_is_done)
+            case _:
+                assert_never(step)
+
+    def _start(self, attempt: Attempt) -> Observation:
+        container, pending = attempt.container, attempt.pending
+        if container.status is Status.FAILED and container.task_arn:
+            # Its task may still live, and at most one may.
+            if attempt.end([container.task_arn], f"Longshore operation {pending.id}") is None:
+                return Unobserved("The task before has not stopped")
+            attempt.on_its_way = False
+        task = self._task_of_start(attempt)
+        if not isinstance(task, Task):
+            return task
+        task = attempt.watch(task, lambda seen: seen.is_running or seen.is_stopped)
+        now = attempt.now()
+        if task.is_running:
+            return Reached(now, {"task_id": task.id}, task)
+        if not task.is_stopped:
+            attempt.on_its_way = True
+            return Unobserved(task.stopped_reason or f"The task is {task.last_status}", task)
+        if task.stopped_at is None:
+            # ECS repeats the answer to a client token without details when the task has stopped.
+            task = attempt.find(task.arn) or task
+        if task.started_at is not None:
+            # It ran, and had ended before the first look.
+            return Reached(task.started_at, {"task_id": task.id}, task)
+        if task.stopped_at is None and not attempt.is_gone(task.arn):
+            return Unobserved(_NOT_SHOWN, task)
+        return NeverRan(now, task.stopped_reason or "The task stopped before it ran", task)
+
+    def _task_of_start(self, attempt: Attempt) -> Task | Observation:
+        """The task that the operation has run, or runs now."""
+        pending = attempt.pending
+        if pending.task_arn is not None:
+            task = attempt.find(pending.task_arn)
+            if task is not None:
+                return task
+            if attempt.is_gone(pending.task_arn):
+                return NeverRan(attempt.now(), "The task is no longer known to ECS", None)
+            attempt.on_its_way = True
+            return Unobserved(_NOT_SHOWN)
+        age = attempt.now() - pending.token_since
+        if age < TOKEN_REUSED:
+            try:
+                return attempt.run(pending.token)
+            except EcsError as error:
+                if not error.conflict:
+                    raise
+        task = attempt.search(pending.token, pending.started_at)
+        if task is not None:
+            return task
+        if age < TOKEN_REPLACED or not attempt.is_unused(pending.token):
+            return Unobserved("ECS may have run the task, and does not list it yet")
+        return TokenExpired()
+
+    def _stop(self, attempt: Attempt, *, look_first: bool, host_is_done: bool) -> Observation:
+        container, pending = attempt.container, attempt.pending
+        arn = container.task_arn
+        if arn is None:
+            return Ended(attempt.now(), None)
+        paused = container.status is Status.PAUSED
+        if paused or look_first:
+            task = attempt.find(arn)
+            if task is None and not attempt.is_gone(arn):
+                return Unobserved(_NOT_SHOWN)
+            if task is None or task.is_stopped:
+                return self._stopped(attempt, task)
+            if paused and not host_is_done:
+                # A frozen process gets no SIGTERM.
+                result = self._command(attempt, Action.UNPAUSE, task)
+                if result.status is not CommandStatus.DONE:
+                    return self._not_done(attempt, result)
+            # Thawed, while the container says that it is paused: not without effect.
+            attempt.acted = attempt.acted or paused
+        ended = attempt.end([arn], f"Longshore operation {pending.id}")
+        if ended is None:
+            return Unobserved("The task has not stopped")
+        return self._stopped(attempt, ended.get(arn))
+
+    def _stopped(self, attempt: Attempt, task: Task | None) -> Observation:
+        now = attempt.now()
+        if task is None:
+            return Ended(now, None)
+        by_itself = task.stop_code not in (None, "UserInitiated") or _before(task.stopped_at, attempt.pending.since)
+        return Ended(task.stopped_at or now, task) if by_itself else Reached(now, task.facts, task)
+
+    def _kill(self, attempt: Attempt) -> Observation:
+        container, pending = attempt.container, attempt.pending
+        if pending.superseded_start is not None and not self._has_task_of_superseded_start(attempt):
+            return Unobserved("ECS may have run a task, and does not list it yet")
+        arns = [arn for arn in dict.fromkeys((container.task_arn, attempt.task_arn)) if arn]
+        seen = {arn: task for arn in arns if (task := attempt.look(arn)) is not None}
+        own = seen.get(container.task_arn or "")
+        if container.is_live and (
+            (own is None and (container.task_arn is None or attempt.is_gone(container.task_arn)))
+            or (own is not None and own.is_stopped and _before(own.stopped_at, pending.since))
+        ):
+            return Ended((own.stopped_at if own else None) or attempt.now(), own)
+        living = [task for task in seen.values() if not task.is_stopped]
+        facts: dict[str, Any] = {}
+        for number, task in enumerate(living if has_host(container.runtime.launch_type) else []):
+            # Without waiting for the result: should the host not answer, StopTask still goes the slow way.
+            sent = self._hosts.send(Action.KILL, container, task, pending.command_number + number)
+            if isinstance(sent, CommandResult):
+                facts["kill_refused"] = sent.reason
+            attempt.acted |= not isinstance(sent, CommandResult) or sent.status is not CommandStatus.NO_EFFECT
+        waiting = [arn for arn in arns if not (arn in seen and seen[arn].is_stopped) and not attempt.is_gone(arn)]
+        ended = attempt.end(waiting, f"Longshore operation {pending.id}")
+        if ended is None:
+            return Unobserved("The task has not stopped")
+        own = ended.get(container.task_arn or "", own)
+        return Reached(attempt.now(), facts | (own.facts if own else {}), own)
+
+    def _has_task_of_superseded_start(self, attempt: Attempt) -> bool:
+        """Note the task that the superseded start has run, if any. False when that is not known yet.
+
+        What a superseded start has run, or is about to run, only its client token tells for certain, since ECS lists
+        new tasks late. So the token is used once more: every later call with it returns the same task, which is
+        stopped here.
+
+            start        claim ------------------------------ RunTask(token): the task that was stopped
+            force-stop           claim -- RunTask(token) -- StopTask -- commit
+
+        Instead of a token that can no longer be used, the tasks that ECS lists are searched. That proves something only
+        twice, and when five minutes have passed since the last RunTask that the start can have made.
+        """
+        pending = attempt.pending
+        token = pending.superseded_start
+        if attempt.task_arn is not None or token is None:
+            return True
+        if attempt.now() - pending.superseded_token_since < TOKEN_REUSED:
+            try:
+                attempt.run(token)
+            except PlacementError:
+                return True
+            except EcsError as error:
+                if not error.no_effect and not error.conflict:
+                    raise
+            else:
+                return True
+        if attempt.search(token, pending.superseded_token_since) is not None:
+            return True
+        return attempt.now() - pending.started_at >= UNSHOWN and attempt.is_unused(token)
+
+    def _freeze(self, attempt: Attempt, action: Action, *, host_is_done: bool) -> Observation:
+        task = self._own(attempt)
+        if not isinstance(task, Task):
+            return task
+        result = CommandResult(CommandStatus.DONE) if host_is_done else self._command(attempt, action, task)
+        if result.status is CommandStatus.DONE:
+            return Reached(attempt.now(), {"task_id": task.id})
+        return self._not_done(attempt, result)
+
+    def _own(self, attempt: Attempt) -> Task | Observation:
+        """The container's task, which has not stopped; else what was observed."""
+        arn = attempt.container.task_arn
+        task = attempt.find(arn) if arn else None
+        if task is not None and not task.is_stopped:
+            return task
+        if task is None and arn is not None and not attempt.is_gone(arn):
+            return Unobserved(_NOT_SHOWN)
+        return Ended((task.stopped_at if task else None) or attempt.now(), task)
+
+    def _command(self, attempt: Attempt, action: Action, task: Task) -> CommandResult:
+        result = self._hosts.act(action, attempt.container, task, attempt.pending.command_number, attempt.until)
+        attempt.acted = attempt.acted or result.status is not CommandStatus.NO_EFFECT
+        return result
+
+    def _not_done(self, attempt: Attempt, result: CommandResult) -> Observation:
+        match result.status:
+            case CommandStatus.NO_EFFECT:
+                # The likeliest reason why a host refuses is that the task has just ended.
+                task = self._own(attempt)
+                return NoEffect(result.reason) if isinstance(task, Task) else task
+            case CommandStatus.IN_PROGRESS:
+                return Unobserved(result.reason)
+            case _:
+                return Uncertain(result.reason)
+
+
+def awaits_host(container: Container, pending: PendingOperation) -> bool:
+    """Whether the operation's step waits for a command to a host, whose end only its own event tells."""
+    thaws = pending.step is Step.STOP and container.status is Status.PAUSED
+    return thaws or pending.step in (Step.PAUSE, Step.UNPAUSE)
+
+
+def _before(moment: datetime | None, other: datetime) -> bool:
+    return moment is not None and moment < other

@@ -1,0 +1,1 @@
+"""Creates the clients and use cases of each kind of function."""

@@ -1,0 +1,32 @@
+"""Wires the authorizer: the other functions need no PyJWT, and with a JWKS URL this one needs no botocore."""
+
+import os
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from longshore.edge.tokens import TokenSettings, Verifier
+
+if TYPE_CHECKING:
+    from types_boto3_secretsmanager import SecretsManagerClient
+
+
+@cache
+def verifier() -> Verifier:
+    settings = TokenSettings.of(os.environ)
+    return Verifier(settings, _reader(settings.secret_arn) if settings.secret_arn else _no_secret)
+
+
+def _reader(arn: str) -> Callable[[], str]:
+    """What reads the secret. Its client is made here, before there is a token to verify."""
+    import botocore.session
+    from botocore.config import Config
+
+    config = Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 3})
+    session: Any = botocore.session.get_session()
+    client: SecretsManagerClient = session.create_client("secretsmanager", config=config)
+    return lambda: client.get_secret_value(SecretId=arn)["SecretString"]
+
+
+def _no_secret() -> str:
+    raise RuntimeError("TOKEN_SECRET_ARN is not set")
