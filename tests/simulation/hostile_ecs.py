@@ -37,7 +37,7 @@ class _Sight:
     flicker_of: tuple[str, ...] = ()
     flicker_until: datetime | None = None
     may_flicker_from: datetime | None = None  # None: never shown so far
-    shown: bool = True  # whether the task has been shown since its last flicker
+    shown: bool = True  # whether the last look found the task
     missed_by: set[Actor] = field(default_factory=set)  # workers that did not find the task when they last looked
 
 
@@ -229,6 +229,7 @@ class HostileEcs:
         now = self._now()
         until = sight.hidden_until.get(view)
         if until is not None and now < until:
+            self._missed(sight, actor)
             self._reached(
                 {
                     "StopTask": Reached.STOP_UNKNOWN_NEW,
@@ -238,14 +239,18 @@ class HostileEcs:
             )
             return True
         if view != "ListTasks" and self._flickers(task, sight, view, now):
-            sight.shown = False
-            if actor is not None:
-                sight.missed_by.add(actor)
+            self._missed(sight, actor)
             stops = view == "StopTask"
             self._reached(Reached.STOP_UNKNOWN_FLICKER if stops else Reached.MISSING_FLICKER)
             return True
         self._seen(sight, actor)
         return False
+
+    @staticmethod
+    def _missed(sight: _Sight, actor: Actor | None) -> None:
+        if actor is not None:
+            sight.shown = False
+            sight.missed_by.add(actor)
 
     def _seen(self, sight: _Sight, actor: Actor | None = None) -> None:
         now = self._now()
@@ -263,7 +268,7 @@ class HostileEcs:
         rates = {"StopTask": self._hostility.stop_flickers, "DescribeTasks": self._hostility.missing_flickers}
         if sight.may_flicker_from is None or now < sight.may_flicker_from or self._rng.random() >= rates[view]:
             return False
-        if sight.flicker_until is not None and not self._may_flicker_again(task, sight):
+        if not self._may_flicker(task, sight):
             return False
         both = self._rng.random() < 0.5
         sight.flicker_of = tuple(name for name, rate in rates.items() if rate and (name == view or both))
@@ -271,7 +276,10 @@ class HostileEcs:
         sight.may_flicker_from = sight.flicker_until + timedelta(seconds=_BETWEEN_FLICKERS)
         return True
 
-    def _may_flicker_again(self, task: SimulatedTask, sight: _Sight) -> bool:
-        """Whether nobody relies on a look that did not find the task: the protocol allows for one flicker at a time."""
+    def _may_flicker(self, task: SimulatedTask, sight: _Sight) -> bool:
+        """Whether no worker relies on a look that did not find the task.
+
+        The protocol assumes that at least one of two looks half a minute apart finds a task that ECS has shown.
+        """
         relies = any(not actor.ended and not actor.crashed for actor in sight.missed_by)
         return sight.shown and not relies and not self._notes_absence(task)

@@ -79,9 +79,10 @@ def test_what_was_shown_is_known_to_all_after_25_seconds(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_two_looks_half_a_minute_apart_find_a_task(seed: int) -> None:
-    """Whatever flickers there are, one of two looks 30 s apart finds a task that exists."""
-    cluster = Cluster(Hostility(stop_flickers=0.9, missing_flickers=0.9), seed)
+@pytest.mark.parametrize("new", [0.0, 300.0])
+def test_two_looks_half_a_minute_apart_find_a_task(new: float, seed: int) -> None:
+    """Whatever flickers there are, one of two looks 30 s apart finds a task that ECS has shown."""
+    cluster = Cluster(Hostility(stop_flickers=0.9, missing_flickers=0.9, stop_unknown=new), seed)
     arn, chance = cluster.run(), random.Random(seed)
     assert cluster.sees("DescribeTasks", arn)
     failed_at = None
