@@ -11,7 +11,8 @@ import typer
 from botocore.exceptions import BotoCoreError, ClientError
 from longshore.domain.errors import ExternalServiceError
 from longshore.domain.lifecycle import LaunchType
-from longshore.domain.models import Role, Runtime
+from longshore.domain.models import Runtime
+from longshore.domain.roles import Role
 from typer import Argument, Option
 
 from admin import target

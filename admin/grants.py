@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from longshore.aws.access import ACCOUNT, project_scope
-from longshore.domain.models import Role
+from longshore.domain.roles import Role
 
 from admin.errors import AdminError
 from admin.target import Target

@@ -8,10 +8,10 @@ from longshore.wiring import api_functions
 
 @endpoint
 def handler(request: Request) -> Answer:
-    container = api_functions.reader().container(request.user_id, request.container_id)
-    return Answer("Container retrieved successfully", ContainerView.of(container))
+    container = api_functions.container_reader().container(request.user_id, request.container_id)
+    return Answer("Container retrieved successfully", ContainerView.of(container).model_dump(mode="json"))
 
 
 longshore.wiring.coldstart.ready(
-    api_functions.reader, Container.model_rebuild, PendingOperation.model_rebuild, ContainerView.model_rebuild
+    api_functions.container_reader, Container.model_rebuild, PendingOperation.model_rebuild, ContainerView.model_rebuild
 )

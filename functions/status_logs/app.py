@@ -1,15 +1,14 @@
 """GET /api/v1/containers/{id}/status-logs: a page of the container's history, in any of eight orders."""
 
 import longshore.wiring.coldstart
-from longshore.domain.models import StatusLogsQuery
 from longshore.edge.http import Answer, Request, endpoint
 from longshore.wiring import api_functions
 
 
 @endpoint
 def handler(request: Request) -> Answer:
-    page = api_functions.reader().status_logs(request.user_id, request.container_id, request.query)
+    page = api_functions.history_reader().page(request.user_id, request.container_id, request.query)
     return Answer("Container status logs retrieved successfully", page)
 
 
-longshore.wiring.coldstart.ready(api_functions.reader, StatusLogsQuery.model_rebuild)
+longshore.wiring.coldstart.ready(api_functions.history_reader)

@@ -3,8 +3,7 @@
 from typing import Any
 
 import pytest
-from longshore.domain.history import span
-from longshore.domain.models import StatusLogsQuery
+from longshore.domain.pages import StatusLogsQuery, span
 
 from engine.stage import Stage
 

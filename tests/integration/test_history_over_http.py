@@ -57,12 +57,12 @@ def pages_of(limit: int, total: int = ROWS) -> int:
 
 def read(page: int, limit: int, sort_by: str, sort_order: str, identity: str = LONG) -> Any:
     """A page's data by the same objects that the function uses, without HTTP."""
-    from longshore.domain.models import StatusLogsQuery
+    from longshore.domain.pages import StatusLogsQuery
     from longshore.wiring import api_functions
 
     given = {"page": str(page), "limit": str(limit), "sort_by": sort_by, "sort_order": sort_order}
-    query = StatusLogsQuery.model_validate(given)
-    return api_functions.reader().status_logs("viewer", identity, query)
+    query, _ = StatusLogsQuery.parse(given)
+    return api_functions.history_reader().page("viewer", identity, query)
 
 
 def pagination(page: int, limit: int, total: int = ROWS) -> dict[str, int]:
@@ -136,8 +136,7 @@ def test_all_pages(stack: LocalStack, rows: list[dict[str, Any]], sort_by: str, 
 
 def joined(limit: int, sort_by: str, sort_order: str) -> list[dict[str, Any]]:
     """All pages of the container as it was read first."""
-    from longshore.domain.history import span
-    from longshore.domain.models import StatusLogsQuery
+    from longshore.domain.pages import StatusLogsQuery, span
     from longshore.wiring import api_functions
 
     container = api_functions.store().container(LONG)
@@ -145,7 +144,7 @@ def joined(limit: int, sort_by: str, sort_order: str) -> list[dict[str, Any]]:
     found = []
     for page in range(1, pages_of(limit) + 1):
         given = {"page": str(page), "limit": str(limit), "sort_by": sort_by, "sort_order": sort_order}
-        where = span(container, StatusLogsQuery.model_validate(given))
+        where = span(container, StatusLogsQuery.parse(given)[0])
         assert where is not None
         found += api_functions.history_pages().page(container, where)
     return found
@@ -219,8 +218,7 @@ def test_rows_that_are_added_since_the_container_was_read_are_not_of_the_page(
     stack: LocalStack, seeder: Seeder, fresh_id: str, sort_by: str, sort_order: str
 ) -> None:
     """`total` and the rows are of one moment, though they come from two reads."""
-    from longshore.domain.history import span
-    from longshore.domain.models import StatusLogsQuery
+    from longshore.domain.pages import StatusLogsQuery, span
     from longshore.wiring import api_functions
 
     statuses = long_history(40)
@@ -232,7 +230,7 @@ def test_rows_that_are_added_since_the_container_was_read_are_not_of_the_page(
     joined = []
     for page in range(1, 4):
         given = {"page": str(page), "limit": "7", "sort_by": sort_by, "sort_order": sort_order}
-        where = span(container, StatusLogsQuery.model_validate(given))
+        where = span(container, StatusLogsQuery.parse(given)[0])
         assert where is not None
         joined += [row["id"] for row in api_functions.history_pages().page(container, where)]
     assert joined == [row["id"] for row in before]

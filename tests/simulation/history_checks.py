@@ -4,7 +4,8 @@ from collections import Counter
 from itertools import pairwise
 from typing import Any
 
-from longshore.domain.models import StatusLogsPage, StatusLogsQuery
+from longshore.domain.models import StatusLogsPage
+from longshore.domain.pages import StatusLogsQuery
 
 from simulation.records import LIVE, Violation
 

@@ -15,7 +15,7 @@ from longshore.domain.clock import Clock
 from longshore.engine.driver import Driver
 from longshore.engine.events import CommandEvents, Servers, TaskEvents
 from longshore.engine.operations import Operations
-from longshore.engine.reader import Reader
+from longshore.engine.reader import HistoryReader
 from longshore.engine.recorder import Recorder
 from longshore.engine.schedules import ScheduledStops
 from longshore.engine.steps import Steps
@@ -59,7 +59,7 @@ def current(clock: Clock, wait: timedelta, enough_time: Callable[[], bool]) -> L
         package="longshore",
         store=store,
         operations=operations,
-        reader=Reader(store, pages, access),
+        reader=HistoryReader(pages, access),
         events=events,
         commands=CommandEvents(store, driver, hosts),
         servers=Servers(store, clock),

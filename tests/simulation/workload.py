@@ -4,7 +4,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from longshore.domain.lifecycle import Operation, allowed_operations
-from longshore.domain.models import Container, OperationRequest, Outcome, StatusLogsPage, StatusLogsQuery
+from longshore.domain.models import Container, OperationRequest, Outcome, StatusLogsPage
+from longshore.domain.pages import StatusLogsQuery
 
 from simulation.checks import check_page
 from simulation.delivery import Delivery
@@ -225,7 +226,7 @@ class Workload:
                 check_page(query, StatusLogsPage.model_validate(page))
                 self.world.stats["pages read"] += 1
 
-        read = self.world.versions.current.reader.status_logs
+        read = self.world.versions.current.reader.page
         self.world.invoke(f"reader-{number}", lambda: read(user, container_id, query), seconds=10, ended=ended)
 
     def _choose(self, container: Container) -> Operation:

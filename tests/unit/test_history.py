@@ -9,12 +9,12 @@ import pytest
 from longshore.aws.access import Access
 from longshore.aws.history_pages import HistoryPages, shown
 from longshore.aws.items import container_item, log_item
-from longshore.aws.store import Store
-from longshore.domain.clock import MILLISECOND, SystemClock, to_text
-from longshore.domain.history import Entry, Span, append, rank_key, span
+from longshore.domain.clock import MILLISECOND, to_text
+from longshore.domain.history import Entry, append
 from longshore.domain.lifecycle import LaunchType, Status
-from longshore.domain.models import Change, Container, Runtime, StatusLogsPage, StatusLogsQuery, Trigger
-from longshore.engine.reader import Reader
+from longshore.domain.models import Change, Container, Runtime, StatusLogsPage, Trigger
+from longshore.domain.pages import Span, StatusLogsQuery, rank_key, span
+from longshore.engine.reader import HistoryReader
 
 START = datetime(2025, 1, 15, 10, 30, tzinfo=UTC)
 SORTS = ["transition_time", "created_at", "to_status", "from_status"]
@@ -97,7 +97,7 @@ def test_every_page_is_a_slice_of_the_sorted_whole(
 
 def query(page: int, limit: int, sort_by: str, sort_order: str) -> StatusLogsQuery:
     given = {"page": str(page), "limit": str(limit), "sort_by": sort_by, "sort_order": sort_order}
-    return StatusLogsQuery.model_validate(given)
+    return StatusLogsQuery.parse(given)[0]
 
 
 @pytest.mark.parametrize(
@@ -278,14 +278,13 @@ class Tables:
 def test_a_page_is_what_its_model_says() -> None:
     container, entries, _ = history(3, 7)
     tables: Any = Tables(container, entries)
-    store = Store(tables, containers="containers", status_logs="logs", idempotency="keys", clock=SystemClock())
     pages = HistoryPages(tables, containers="containers", status_logs="logs")
-    reader = Reader(store, pages, Access(tables, "access"))
-    page = reader.status_logs("ada", container.id, query(1, 10, "transition_time", "asc"))
+    reader = HistoryReader(pages, Access(tables, "access"))
+    page = reader.page("ada", container.id, query(1, 10, "transition_time", "asc"))
     model = StatusLogsPage.model_validate(page)
     assert json.dumps(model.model_dump(mode="json")) == json.dumps(page)
     assert [log.id for log in model.logs] == [entry.log.id for entry in entries]
-    assert reader.status_logs("ada", container.id, query(2, 10, "transition_time", "asc")) == {
+    assert reader.page("ada", container.id, query(2, 10, "transition_time", "asc")) == {
         "logs": [],
         "pagination": {"total": 7, "page": 2, "limit": 10, "totalPages": 1},
     }

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from longshore.domain.errors import InvalidInputError
 from longshore.domain.lifecycle import Operation
-from longshore.domain.models import OperationRequest, StatusLogsQuery
+from longshore.domain.models import OperationRequest
+from longshore.domain.pages import StatusLogsQuery
 from longshore.edge.http import Request
 
 LARGEST = 2**53 - 1
@@ -122,7 +123,7 @@ def test_all_faults_are_told_at_once() -> None:
 
 @pytest.mark.parametrize("event", [{}, {"multiValueQueryStringParameters": None}])
 def test_the_defaults(event: dict[str, Any]) -> None:
-    assert request(event).query.model_dump() == {
+    assert request(event).query._asdict() == {
         "page": 1,
         "limit": 10,
         "sort_by": "transition_time",

@@ -14,7 +14,7 @@ from longshore.domain.errors import (
     ExternalServiceError,
     InsufficientPermissionsError,
 )
-from longshore.domain.models import Role
+from longshore.domain.roles import Role
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from longshore.aws.attributes import deserialize_item, serialize
 from longshore.aws.transactions import call
-from longshore.domain.history import Counted, Span
+from longshore.domain.pages import Counted, Span
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient

@@ -1,78 +1,12 @@
-"""The arithmetic of a container's history: where a row stands in each order, and where a page lies. Pure.
-
-A row has a dense number `seq` (1, 2, ...), and its rank among the rows with the same `to_status` and with the same
-`from_status`. The container's counters say how many there are of each, so a page is a closed interval of an index:
-
-    order by time     by-seq            seq     BETWEEN 21 AND 30
-    order by status   by-to-status      to_rank BETWEEN "running#0000001203" AND "stopped#0000000002"
-
-Created_at never decreases from row to row, so the order by it is the order by seq.
-"""
+"""Appending a change of status to a container's history. Pure."""
 
 from datetime import datetime
-from itertools import accumulate
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from longshore.domain.clock import MILLISECOND, to_text
 from longshore.domain.lifecycle import Status
-from longshore.domain.models import NO_STATUS, Change, Container, StatusLog, StatusLogsQuery
-
-
-class Counted(Protocol):
-    """What a page has to know of its container: a `Container` does, and so do the store's `Counters`."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def log_count(self) -> int: ...
-    @property
-    def to_counts(self) -> dict[str, int]: ...
-    @property
-    def from_counts(self) -> dict[str, int]: ...
-
-
-class Span(NamedTuple):
-    """A page as one Query: the closed interval `low` to `high` of `attribute` on an index."""
-
-    index_name: str
-    attribute: str
-    low: int | str
-    high: int | str
-    ascending: bool
-
-
-def rank_key(status: str | None, rank: int) -> str:
-    """Sorts by status, then by rank. A null status comes first, as nothing does before any letter."""
-    return f"{status or ''}#{rank:010d}"
-
-
-def span(container: Counted, query: StatusLogsQuery) -> Span | None:
-    """Where the page lies, or None when it is past the end."""
-    total = container.log_count
-    first = (query.page - 1) * query.limit
-    if first >= total:
-        return None
-    last = min(first + query.limit, total) - 1
-    ascending = query.sort_order == "asc"
-    low, high = (first, last) if ascending else (total - 1 - last, total - 1 - first)
-    match query.sort_by:
-        case "to_status":
-            counts = container.to_counts
-            return Span("by-to-status", "to_rank", _key_at(counts, low), _key_at(counts, high), ascending)
-        case "from_status":
-            counts = container.from_counts
-            return Span("by-from-status", "from_rank", _key_at(counts, low), _key_at(counts, high), ascending)
-        case _:
-            return Span("by-seq", "seq", low + 1, high + 1, ascending)
-
-
-def _key_at(counts: dict[str, int], position: int) -> str:
-    """The rank key of the row at a position, counted from 0 in ascending order."""
-    ordered = sorted(("" if status == NO_STATUS else status, count) for status, count in counts.items())
-    for (status, count), end in zip(ordered, accumulate(count for _, count in ordered), strict=True):
-        if position < end:
-            return rank_key(status, position - (end - count) + 1)
-    raise ValueError(f"the counters {counts} have no row {position}")
+from longshore.domain.models import Change, Container, StatusLog
+from longshore.domain.pages import NO_STATUS, rank_key
 
 
 class Entry(NamedTuple):

@@ -2,24 +2,19 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, PlainSerializer
 
 from longshore.domain.clock import to_text
 from longshore.domain.lifecycle import LIVE, LaunchType, Operation, Status, Step, allowed_operations
 
 Timestamp = Annotated[datetime, PlainSerializer(to_text)]
 """A time in UTC to the millisecond; as text, `2025-01-15T10:30:00.000Z`."""
-
-NO_STATUS = "none"
-"""Stands for a null `from_status` where a name is needed: DynamoDB has no null key."""
 
 BETWEEN_LOOKS = timedelta(seconds=30)
 """The least time between two looks that together prove that a task is gone."""
@@ -30,24 +25,14 @@ LOOKS_LAST = timedelta(minutes=10)
 NO_NEWER = 2**53
 """The version of a task about which no event is believed any more."""
 
-_LARGEST_INTEGER = 2**53 - 1  # what every JSON reader can hold
-
 
 class Trigger(StrEnum):
-    """Who caused a change of status."""
+    """The source of a change of status."""
 
     USER = "user"
     SCHEDULE = "schedule"
     SYSTEM = "system"  # an observed change: the task exited, the server was terminated
     RECOVERY = "recovery"  # found and repaired by a sweep
-
-
-class Role(StrEnum):
-    """What a member of a project may do: a viewer reads, the others operate too."""
-
-    VIEWER = "viewer"
-    OPERATOR = "operator"
-    OWNER = "owner"
 
 
 class _Model(BaseModel):
@@ -250,7 +235,18 @@ class Change(NamedTuple):
 
 
 class OperationRequest(NamedTuple):
-    """What is asked for, by whom, and how the history shall tell it."""
+    """A requested operation.
+
+    Attributes:
+        container_id: The container.
+        operation: The operation.
+        actor: The user or the rule that requests it, as the history row states.
+        request_id: The id of the request, as the history row states.
+        triggered_by: What kind of source requests it.
+        rule: The name of the schedule's rule.
+        idempotency_key: The caller's Idempotency-Key.
+        requested_at: A schedule's scheduled time; None: the time of the claim.
+    """
 
     container_id: str
     operation: Operation
@@ -259,11 +255,11 @@ class OperationRequest(NamedTuple):
     triggered_by: Trigger = Trigger.USER
     rule: str | None = None
     idempotency_key: str | None = None
-    requested_at: datetime | None = None  # a schedule's scheduled time; None: the time of the claim
+    requested_at: datetime | None = None
 
     @property
     def idempotency_id(self) -> str | None:
-        """The key's name in the table. Keys of different callers never meet."""
+        """The id of the key's record. The keys of different callers have different ids."""
         if self.idempotency_key is None:
             return None
         return hashlib.sha256(json.dumps([self.actor, self.idempotency_key]).encode()).hexdigest()
@@ -299,30 +295,6 @@ class IdempotencyRecord(_Model):
     operation_id: str | None = None  # None when the first request was refused and nothing began
     expires_at: int  # seconds since 1970; the name that the table's time to live goes by
     answer: Outcome | None = None
-
-
-_WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]*")
-
-
-def _whole_number(value: object) -> int:
-    text = str(value)
-    if not _WHOLE_NUMBER.fullmatch(text):
-        raise PydanticCustomError("whole_number", "must be integer")
-    # What is longer is past every bound anyway, and Python would refuse to read thousands of digits.
-    return int(text[:30])
-
-
-WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
-"""An integer in its one usual spelling: no sign but a minus, no leading zero, no fraction, no exponent."""
-
-
-class StatusLogsQuery(_Model):
-    """The query of GET /containers/{id}/status-logs."""
-
-    page: Annotated[WholeNumber, Field(ge=1, le=_LARGEST_INTEGER)] = 1
-    limit: Annotated[WholeNumber, Field(ge=1, le=100)] = 10
-    sort_by: Literal["transition_time", "created_at", "to_status", "from_status"] = "transition_time"
-    sort_order: Literal["asc", "desc"] = "desc"
 
 
 class Pagination(_Model):

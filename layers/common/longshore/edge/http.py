@@ -1,19 +1,17 @@
-"""The edge towards API Gateway: one decorator parses, checks, logs, counts and maps errors. Only here is HTTP known.
+"""Requests and responses of API Gateway. Only this package knows HTTP.
 
-A handler gets a `Request` and returns the `Answer`. Whatever it raises becomes the contract's error: 4xx is logged as
-INFO with its code, and only an error of ours (5xx) as ERROR with its traceback.
+A handler takes a `Request` and returns an `Answer`. Errors become the contract's error bodies: a 4xx is logged at INFO
+with its code, and only a 5xx at ERROR with its traceback.
 """
 
+import json
 import os
 import re
 import time
 from collections.abc import Callable, Mapping
-from functools import lru_cache, wraps
+from functools import wraps
 from http import HTTPStatus
-from typing import Any, NamedTuple
-
-from pydantic import BaseModel, ValidationError
-from pydantic_core import to_json
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from longshore.domain.errors import (
     ErrorCode,
@@ -25,9 +23,13 @@ from longshore.domain.errors import (
     TokenExpiredError,
 )
 from longshore.domain.lifecycle import Operation
-from longshore.domain.models import OperationRequest, Outcome, OutcomeKind, StatusLogsQuery
-from longshore.edge.logs import logger, tell
-from longshore.edge.metrics import Metric, embedded, publish
+from longshore.domain.pages import StatusLogsQuery
+from longshore.edge.logs import logger
+from longshore.edge.metrics import Metric, publish
+
+if TYPE_CHECKING:
+    # The models take a third of a cold start, and reading a page of history needs none of them.
+    from longshore.domain.models import OperationRequest, Outcome
 
 STATUS_CODES: dict[ErrorCode, HTTPStatus] = {
     ErrorCode.MISSING_TOKEN: HTTPStatus.UNAUTHORIZED,
@@ -50,11 +52,18 @@ IDEMPOTENCY_KEY = "Idempotency-Key"
 
 CONTAINER_ID = re.compile(r"[0-9a-f]{24}")
 KEY_FORMAT = re.compile(r"[\x21-\x7e]{1,128}")
-_QUERY = frozenset(StatusLogsQuery.model_fields)
+_QUERY = frozenset(StatusLogsQuery._fields)
 
 
 class Request(NamedTuple):
-    """A request whose caller is known. `id` is the gateway's, and the one that the caller is told."""
+    """A request of an authenticated user.
+
+    Attributes:
+        event: The gateway's proxy event.
+        id: The gateway's id of the request, which the caller gets as `X-Request-Id`.
+        user_id: The user, from the token.
+        container_id: The container in the path.
+    """
 
     event: Mapping[str, Any]
     id: str
@@ -63,25 +72,29 @@ class Request(NamedTuple):
 
     @property
     def query(self) -> StatusLogsQuery:
-        """The query of status-logs. Raises InvalidInputError with every fault."""
+        """The query of status-logs.
+
+        Raises:
+            InvalidInputError: It lists everything that is wrong.
+        """
         given: Mapping[str, list[str]] = self.event.get("multiValueQueryStringParameters") or {}
-        single, faults = {}, []
-        for name, values in given.items():
-            if name in _QUERY and values:
-                single[name] = values[0]
-                if len(values) > 1:
-                    faults.append({"instancePath": f"/{name}", "message": "must be given once"})
-        try:
-            query = _parsed(tuple(single.items()))
-        except ValidationError as error:
-            faults += [{"instancePath": f"/{fault['loc'][0]}", "message": _fault(fault)} for fault in error.errors()]
+        sent = {name: values for name, values in given.items() if name in _QUERY and values}
+        query, wrong = StatusLogsQuery.parse({name: values[0] for name, values in sent.items()})
+        repeated = dict.fromkeys((name for name, values in sent.items() if len(values) > 1), "must be given once")
+        faults = [
+            {"instancePath": f"/{name}", "message": message} for name, message in [*repeated.items(), *wrong.items()]
+        ]
         if faults:
             raise InvalidInputError(faults)
         return query
 
     @property
     def idempotency_key(self) -> str | None:
-        """The Idempotency-Key, if one was sent. Raises InvalidInputError."""
+        """The Idempotency-Key; None if the caller sent none.
+
+        Raises:
+            InvalidInputError: The key is malformed, or was sent more than once.
+        """
         values = header_values(self.event, IDEMPOTENCY_KEY)
         if len(values) > 1:
             raise InvalidInputError([{"instancePath": f"/{IDEMPOTENCY_KEY}", "message": "must be given once"}])
@@ -91,8 +104,14 @@ class Request(NamedTuple):
             )
         return values[0] if values else None
 
-    def to_perform(self, operation: Operation) -> OperationRequest:
-        """The operation that this request asks for. Raises InvalidInputError."""
+    def to_perform(self, operation: Operation) -> "OperationRequest":
+        """Return the operation that the caller requests.
+
+        Raises:
+            InvalidInputError: The Idempotency-Key is not valid.
+        """
+        from longshore.domain.models import OperationRequest
+
         return OperationRequest(
             container_id=self.container_id,
             operation=operation,
@@ -103,77 +122,68 @@ class Request(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """A success: the status, the envelope's message, and its data."""
+    """A successful response: the envelope's message, its data as JSON values, and the status."""
 
     message: str
-    data: BaseModel | dict[str, Any]
+    data: dict[str, Any]
     status: HTTPStatus = HTTPStatus.OK
 
 
 def endpoint(handler: Callable[[Request], Answer]) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
-    """Make a Lambda function of the handler, for a REST API's proxy event behind the token authorizer.
+    """Turn a handler into a Lambda function for proxy events of a REST API with the token authorizer.
 
-    Answers with the contract's envelope whatever happens. Fails closed: an event without the authorizer's context is
-    refused, and so is one whose token has expired since the gateway kept the authorizer's answer.
+    The function always answers with the contract's envelope. It fails closed: it rejects an event without the
+    authorizer's context, and an event whose token has expired since the gateway cached the authorizer's result.
     """
 
     @wraps(handler)
     def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         began = time.perf_counter()
         request_id = str(event.get("requestContext", {}).get("requestId") or context.aws_request_id)
-        # In every line that the request logs. The logger is not told: it would take a while to learn and forget them.
-        whose = {"correlation_id": request_id, "function": context.function_name}
-        code, status, body = _answer(handler, event, request_id, whose)
-        counted = _counted(code, status, time.perf_counter() - began)
-        told = {
-            **whose,
-            "status": int(status),
-            "code": code,
-            "container_id": _path(event).get("id"),
-            "user_id": _user(event),
-            **embedded(context.function_name, counted),
-        }
-        if not tell("answered", told):
-            publish(context.function_name, counted)
+        common = {"correlation_id": request_id, "function": context.function_name}
+        code, status, body = _answer(handler, event, request_id, common)
+        fields = {"status": int(status), "code": code, "container_id": _path(event).get("id"), "user_id": _user(event)}
+        logger.info("Request answered", extra={**common, **fields})
+        publish(context.function_name, _metrics(code, status, time.perf_counter() - began))
         return _response(status, body, request_id)
 
     return lambda_handler
 
 
 def header_values(event: Mapping[str, Any], name: str) -> list[str]:
-    """All values of a header, whatever the case of its name."""
+    """Return all values of a header. Its name is not case-sensitive."""
     headers: Mapping[str, list[str]] = event.get("multiValueHeaders") or {}
     return [value for key, values in headers.items() if key.lower() == name.lower() for value in values]
 
 
-def operation_answer(outcome: Outcome) -> Answer:
-    """200 for an effect that was observed, 202 for one that is under way."""
+def operation_answer(outcome: "Outcome") -> Answer:
+    """Return 200 if the operation's effect was observed, and 202 if the operation is pending."""
     data = outcome.model_dump(mode="json", include={"operation", "container_id", "project_id", "message", "status"})
-    if outcome.kind is OutcomeKind.COMPLETED:
+    if outcome.kind == "completed":
         return Answer("Container operation completed successfully", {"error": False} | data)
     data["pending_operation"] = outcome.pending_operation
     return Answer("Container operation accepted", {"error": False} | data, HTTPStatus.ACCEPTED)
 
 
 def unknown_operation() -> InvalidInputError:
-    """The fault of an operation that does not exist, which lists those that do."""
+    """Return the error for an operation that does not exist. It lists those that exist."""
     return InvalidInputError([{"instancePath": "/operation", "message": f"must be one of: {', '.join(Operation)}"}])
 
 
 def _answer(
-    handler: Callable[[Request], Answer], event: dict[str, Any], request_id: str, whose: dict[str, Any]
+    handler: Callable[[Request], Answer], event: dict[str, Any], request_id: str, common: dict[str, Any]
 ) -> tuple[str, HTTPStatus, str]:
-    """The code, the status and the body as JSON text. Never raises."""
+    """Return code, status and body (JSON text) of the response. Never raises."""
     try:
         answer = handler(_request(event, request_id))
         body = {"statusCode": int(answer.status), "message": answer.message, "data": answer.data}
         return "OK", answer.status, _text(body)
     except LongshoreError as error:
         if STATUS_CODES[error.code] >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            logger.exception("failed", extra={**whose, "code": error.code})
+            logger.exception("Request failed", extra={**common, "code": error.code})
         return _error_answer(error)
     except Exception:
-        logger.exception("failed", extra={**whose, "code": ErrorCode.INTERNAL_SERVER_ERROR})
+        logger.exception("Request failed", extra={**common, "code": ErrorCode.INTERNAL_SERVER_ERROR})
         return _error_answer(InternalError())
 
 
@@ -184,14 +194,7 @@ def _error_answer(error: LongshoreError) -> tuple[str, HTTPStatus, str]:
 
 
 def _text(body: dict[str, Any]) -> str:
-    # pydantic's writer: it knows its own models, and is twice as fast as the standard library's.
-    return to_json(body).decode()
-
-
-@lru_cache(maxsize=128)
-def _parsed(query: tuple[tuple[str, str], ...]) -> StatusLogsQuery:
-    # Most ask for the same few.
-    return StatusLogsQuery.model_validate(dict(query))
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
 
 
 def _request(event: Mapping[str, Any], request_id: str) -> Request:
@@ -214,18 +217,6 @@ def _user(event: Mapping[str, Any]) -> str | None:
     return (event.get("requestContext", {}).get("authorizer") or {}).get("user_id")
 
 
-def _fault(fault: Any) -> str:
-    match fault["type"]:
-        case "greater_than_equal":
-            return f"must be >= {fault['ctx']['ge']}"
-        case "less_than_equal":
-            return f"must be <= {fault['ctx']['le']}"
-        case "literal_error":
-            return f"must be one of: {fault['ctx']['expected'].replace(chr(39), '').replace(' or ', ', ')}"
-        case _:
-            return str(fault["msg"])
-
-
 def _response(status: HTTPStatus, body: str, request_id: str) -> dict[str, Any]:
     return {
         "statusCode": int(status),
@@ -241,7 +232,7 @@ def _response(status: HTTPStatus, body: str, request_id: str) -> dict[str, Any]:
     }
 
 
-def _counted(code: str, status: HTTPStatus, seconds: float) -> dict[Metric, float]:
+def _metrics(code: str, status: HTTPStatus, seconds: float) -> dict[Metric, float]:
     values: dict[Metric, float] = {Metric.REQUESTS: 1, Metric.DURATION: round(seconds * 1000, 3)}
     if status is HTTPStatus.ACCEPTED:
         values[Metric.ACCEPTED] = 1

@@ -1,24 +1,31 @@
-"""The edge towards EventBridge: one decorator logs, counts, and lets what fails come again.
+"""Events of EventBridge: one decorator logs the result, publishes metrics, and lets failed events be retried.
 
-An event whose handler raises is delivered again by Lambda, twice, and then goes to the dead-letter queue. So a handler
-must be safe to repeat, and must raise whatever it could not do.
+Lambda retries an event whose handler fails twice, and then sends it to the dead-letter queue. A handler must therefore
+be safe to repeat, and must raise an error for work that it could not do.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from longshore.domain.errors import LongshoreError
-from longshore.domain.models import PendingOperation
 from longshore.edge.logs import logger
 from longshore.edge.metrics import Metric, publish
+
+if TYPE_CHECKING:
+    from longshore.domain.models import PendingOperation
 
 Counts = Callable[[Mapping[str, Any]], Mapping[str, int]]
 Handler = Callable[[dict[str, Any], Any], Mapping[str, Any]]
 
 
 class PartialFailureError(Exception):
-    """Part of the work could not be done. `counts` says what was, `failed` names what was not."""
+    """Part of the work could not be done.
+
+    Attributes:
+        counts: The number of completed items, by effect.
+        failed: The names of the failed items.
+    """
 
     def __init__(self, counts: Mapping[str, int], failed: Sequence[str]) -> None:
         super().__init__(f"{len(failed)} failed: {', '.join(failed[:10])}")
@@ -26,12 +33,17 @@ class PartialFailureError(Exception):
         self.failed = failed
 
 
-# What is kept back of a function's time, to end what has begun and to hand on the rest (milliseconds).
+# Milliseconds of a function's time that are reserved for completing items and invoking the next function.
 _RESERVE = 8000
 
 
 def event_handler(metric: Metric, counts_of: Counts) -> Callable[[Handler], Handler]:
-    """Make a Lambda function of the handler. `counts_of` gives the counts to publish, by effect, from its result."""
+    """Turn a handler into a Lambda function.
+
+    Args:
+        metric: The metric to publish.
+        counts_of: Returns the counts to publish, by effect, from the handler's result.
+    """
 
     def decorate(handler: Handler) -> Handler:
         @wraps(handler)
@@ -41,10 +53,10 @@ def event_handler(metric: Metric, counts_of: Counts) -> Callable[[Handler], Hand
             logger.thread_safe_append_keys(correlation_id=correlation, function=function)
             try:
                 result = handler(event, context)
-                logger.info("handled", result=result)
+                logger.info("Event handled", result=result)
                 _publish(function, metric, counts_of(result))
             except Exception as error:
-                logger.exception("failed")
+                logger.exception("Event failed")
                 publish(function, {Metric.EVENT_FAILURES: 1})
                 if isinstance(error, PartialFailureError):
                     _publish(function, metric, error.counts)
@@ -58,10 +70,10 @@ def event_handler(metric: Metric, counts_of: Counts) -> Callable[[Handler], Hand
     return decorate
 
 
-def log_pending(pending: PendingOperation, container_id: str | None = None) -> None:
-    """Log whose operation is driven on, so that a request's id leads to what became of it."""
+def log_pending(pending: "PendingOperation", container_id: str | None = None) -> None:
+    """Log that a pending operation is continued. Its `request_id` connects the log lines of a request."""
     logger.info(
-        "drives on",
+        "Continuing pending operation",
         request_id=pending.request_id,
         operation_id=pending.id,
         operation=pending.operation.value,
@@ -72,12 +84,12 @@ def log_pending(pending: PendingOperation, container_id: str | None = None) -> N
 
 
 def log_failure(name: str, error: LongshoreError) -> None:
-    """Log a container, or a cluster, that could not be handled; the others were."""
-    logger.error("Item not handled", item=name, code=error.code, reason=getattr(error, "reason", error.message))
+    """Log a container or a cluster that a function could not process. Others are not affected."""
+    logger.error("Item failed", item=name, code=error.code, reason=getattr(error, "reason", error.message))
 
 
 def enough_time(context: Any) -> Callable[[], bool]:
-    """Whether there is time to begin something more, before the function has to end."""
+    """Return a function that tells whether there is time to begin another item."""
     return lambda: context.get_remaining_time_in_millis() > _RESERVE
 
 

@@ -1,68 +1,43 @@
-"""What the functions count, in CloudWatch's namespace `Longshore`. The template's alarms and dashboard name these.
+"""The metrics of the functions, in CloudWatch's namespace `Longshore`. The template's alarms and dashboard use them."""
 
-CloudWatch takes them from the log (Embedded Metric Format): from a line of their own, or, for a request, from the line
-that tells of its answer.
-"""
-
-import time
 from collections.abc import Mapping
 from enum import StrEnum
-from functools import cache
-from typing import Any
 
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
-from aws_lambda_powertools.metrics.functions import is_metrics_disabled
 
 
 class Metric(StrEnum):
-    """The names. Each has the dimensions `service` and `function`; those of events have `effect` too."""
+    """Names of metrics. Each has the dimensions `service` and `function`; metrics of events also have `effect`."""
 
-    REQUESTS = "Requests"  # answered by a function, whatever the answer
-    DURATION = "Duration"  # of a request, in milliseconds
-    ACCEPTED = "Accepted"  # answered 202: the effect was not observed within the wait
-    REFUSALS = "Refusals"  # answered 4xx
-    CONFLICTS = "Conflicts"  # of these, by the container's status or a pending operation
-    FAULTS = "Faults"  # answered 5xx
-    TASK_EVENTS = "TaskEvents"  # by what became of them
-    COMMAND_EVENTS = "CommandEvents"  # of hosts that have paused, resumed or killed, by what became of them
-    CONTAINERS_EXPIRED = "ContainersExpired"  # because their server is gone
+    REQUESTS = "Requests"  # requests answered, with whatever status
+    DURATION = "Duration"  # duration of a request in milliseconds
+    ACCEPTED = "Accepted"  # requests answered 202: the effect was not observed within the wait
+    REFUSALS = "Refusals"  # requests answered 4xx
+    CONFLICTS = "Conflicts"  # requests refused because of the container's status or a pending operation
+    FAULTS = "Faults"  # requests answered 5xx
+    TASK_EVENTS = "TaskEvents"  # ECS task events, by effect
+    COMMAND_EVENTS = "CommandEvents"  # events of commands to hosts, by effect
+    CONTAINERS_EXPIRED = "ContainersExpired"  # containers whose server was terminated
     SCHEDULED_STOPS = "ScheduledStops"  # containers by effect, and runs that were too late
-    RECOVERY = "Recovery"  # containers that a sweep has looked at, by what it found
-    STUCK_OPERATIONS = "StuckOperations"  # that several sweeps have not brought to an end
-    UNREADABLE_ITEMS = "UnreadableItems"  # containers whose item a sweep could not read, and skipped
-    EVENT_FAILURES = "EventFailures"  # events whose handler raised, and which will come again or be dead letters
+    RECOVERY = "Recovery"  # containers that a sweep processed, by effect
+    STUCK_OPERATIONS = "StuckOperations"  # operations that several sweeps could not complete
+    UNREADABLE_ITEMS = "UnreadableItems"  # containers that a sweep skipped because their item cannot be read
+    EVENT_FAILURES = "EventFailures"  # events whose handler failed: they are retried, then become dead letters
 
 
 def publish(function: str, values: Mapping[Metric, float], **dimensions: str) -> None:
-    """Write the values to the log, in a line of their own."""
-    _collected(function, values, dimensions).flush_metrics()
+    """Write metrics to the log, as one line in CloudWatch's Embedded Metric Format.
 
-
-def embedded(function: str, values: Mapping[Metric, float]) -> dict[str, Any]:
-    """The same as fields of a line of the log that has `service` and `function` already. None when metrics are off."""
-    described = _described(function, tuple(values))
-    if described is None:
-        return {}
-    directive = {"Timestamp": time.time_ns() // 1_000_000, "CloudWatchMetrics": described}
-    # Plain text is written twice as fast as a member of an enumeration.
-    return {"_aws": directive, **{metric._value_: value for metric, value in values.items()}}
-
-
-@cache
-def _described(function: str, metrics: tuple[Metric, ...]) -> Any:
-    """What tells CloudWatch which of a line's fields are metrics: the same whatever their values are."""
-    if is_metrics_disabled():
-        return None
-    line: Any = _collected(function, dict.fromkeys(metrics, 0), {}).serialize_metric_set()
-    return line["_aws"]["CloudWatchMetrics"]
-
-
-def _collected(function: str, values: Mapping[Metric, float], dimensions: Mapping[str, str]) -> EphemeralMetrics:
-    # Not the shared Metrics: functions may run in threads of one process, each with its own numbers.
+    Args:
+        function: The function's name.
+        values: Counts, or milliseconds for `Metric.DURATION`.
+        dimensions: Dimensions besides `service` and `function`.
+    """
+    # The shared `Metrics` collects values in one place; functions of the local stack run in threads of one process.
     metrics = EphemeralMetrics()
-    for dimension, what in {"function": function, **dimensions}.items():
-        metrics.add_dimension(dimension, what)
-    for metric, value in values.items():
+    for dimension, value in {"function": function, **dimensions}.items():
+        metrics.add_dimension(dimension, value)
+    for metric, number in values.items():
         unit = MetricUnit.Milliseconds if metric is Metric.DURATION else MetricUnit.Count
-        metrics.add_metric(metric.value, unit, value)
-    return metrics
+        metrics.add_metric(metric.value, unit, number)
+    metrics.flush_metrics()

@@ -1,4 +1,4 @@
-"""Wires the objects of a function, each once and only when it is first needed."""
+"""Creates the clients and use cases of the functions behind the API, each once and when it is first needed."""
 
 import os
 import threading
@@ -10,10 +10,8 @@ import botocore.session
 from botocore.config import Config
 
 from longshore.aws.access import Access
-from longshore.aws.history_pages import HistoryPages
-from longshore.aws.store import Store
 from longshore.domain.clock import SystemClock
-from longshore.engine.reader import Reader
+from longshore.engine.reader import ContainerReader, HistoryReader
 from longshore.wiring.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,18 +20,20 @@ if TYPE_CHECKING:
     from types_boto3_lambda import LambdaClient
     from types_boto3_ssm import SSMClient
 
+    from longshore.aws.history_pages import HistoryPages
     from longshore.aws.hosts import HostCommands
+    from longshore.aws.store import Store
     from longshore.engine.driver import Driver
     from longshore.engine.operations import Operations
 
-# A request that takes longer than the read timeout is sent again, so all of it must fit into a function's 29 seconds.
+# botocore repeats a request that exceeds the read timeout. All attempts must fit into a function's 29 seconds.
 _CONFIG = Config(
     connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3}, max_pool_connections=50
 )
 
 
+# A session must not create clients on two threads at the same time.
 _lock = threading.RLock()
-"""A session may not make clients for two threads at once."""
 
 
 @cache
@@ -76,7 +76,9 @@ def functions() -> "LambdaClient":
 
 
 @cache
-def store() -> Store:
+def store() -> "Store":
+    from longshore.aws.store import Store
+
     names = settings()
     return Store(
         dynamodb(),
@@ -93,14 +95,21 @@ def access() -> Access:
 
 
 @cache
-def history_pages() -> HistoryPages:
+def container_reader() -> ContainerReader:
+    return ContainerReader(store(), access())
+
+
+@cache
+def history_pages() -> "HistoryPages":
+    from longshore.aws.history_pages import HistoryPages
+
     names = settings()
     return HistoryPages(dynamodb(), containers=names.containers_table, status_logs=names.status_logs_table)
 
 
 @cache
-def reader() -> Reader:
-    return Reader(store(), history_pages(), access())
+def history_reader() -> HistoryReader:
+    return HistoryReader(history_pages(), access())
 
 
 @cache
@@ -113,7 +122,7 @@ def hosts() -> "HostCommands":
 
 @cache
 def driver() -> "Driver":
-    # What only operations need is not imported by the functions that read.
+    # Functions that only read do not import these.
     from longshore.aws.ecs import Ecs
     from longshore.domain.models import Container, IdempotencyRecord, Outcome, PendingOperation, StatusLog
     from longshore.engine.driver import Driver
@@ -134,7 +143,7 @@ def operations() -> "Operations":
 
 
 def forget() -> None:
-    """Make everything anew when it is next needed, as a new execution environment would."""
+    """Discard all objects, as a new execution environment does."""
     clients = (settings, _session, dynamodb, ecs, ssm, functions)
-    for made in (*clients, store, access, history_pages, reader, hosts, driver, operations):
+    for made in (*clients, store, access, container_reader, history_pages, history_reader, hosts, driver, operations):
         made.cache_clear()
