@@ -1,7 +1,7 @@
-"""Who may do what: bans and memberships, in the access table.
+"""The access table: bans of users, and their roles in projects.
 
-Key (`user_id`, `scope`). Scope `account` holds `banned`; scope `project#<id>` holds the role in that project. Reads are
-consistent, so a ban or a revoked role takes effect with the next request.
+The key is (`user_id`, `scope`). Scope `account` holds `banned`; scope `project#<id>` holds the role in that project.
+Reads are consistent, so a ban or a revoked role takes effect with the next request.
 """
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
@@ -24,16 +24,16 @@ ROLES = frozenset(Role)
 OPERATING_ROLES = frozenset({Role.OPERATOR, Role.OWNER})
 
 _PREFETCH = 100
-"""How many of a user's items are read along with the container: about 2 KB of reading, and most users have fewer."""
+"""The number of a user's items that are read together with the container (about 2 KB). Most users have fewer."""
 
 
 def project_scope(project_id: str) -> str:
-    """The scope of the item that holds a user's role in the project."""
+    """Return the scope of the item that holds a user's role in the project."""
     return f"project#{project_id}"
 
 
 class OfProject(Protocol):
-    """What belongs to a project: a container, or what was read of one."""
+    """A container, or attributes of a container, that belong to a project."""
 
     @property
     def project_id(self) -> str: ...
@@ -43,7 +43,14 @@ T = TypeVar("T", bound=OfProject)
 
 
 class Grants(NamedTuple):
-    """What is known of a user: the ban, and the roles by scope. `complete` when there are no more roles than these."""
+    """A user's ban and roles.
+
+    Attributes:
+        user_id: The user.
+        banned: Whether the user is banned.
+        roles: Roles by scope.
+        complete: Whether these are all of the user's roles.
+    """
 
     user_id: str
     banned: bool
@@ -59,7 +66,11 @@ class Access:
         self._table = table
 
     def grants(self, user_id: str) -> Grants:
-        """The user's ban and first roles. One Query, which needs no knowledge of the container's project."""
+        """Read the user's ban and first roles with one Query, which does not need the container's project.
+
+        Raises:
+            ExternalServiceError: DynamoDB failed.
+        """
         try:
             answer = self._dynamodb.query(
                 TableName=self._table,
@@ -80,11 +91,20 @@ class Access:
         return Grants(user_id, banned, roles, complete="LastEvaluatedKey" not in answer)
 
     def admit(self, grants: Grants, container: T | None, *, operates: bool) -> T:
-        """The container (or what was read of it), when the user may read it (or operate it).
+        """Return the container if the user may read it, or operate it.
 
-        Raises AccountBannedError, ContainerNotFoundError and InsufficientPermissionsError, in this order. A container
-        that does not exist and one of a stranger's project look the same. One more read, for a user with more than a
-        hundred projects.
+        A user with more than a hundred projects takes one more read.
+
+        Args:
+            grants: The user's grants.
+            container: The container, or attributes of it; None if it does not exist.
+            operates: Whether the user wants to operate the container.
+
+        Raises:
+            AccountBannedError: The user is banned.
+            ContainerNotFoundError: The container does not exist, or the user is not a member of its project.
+            InsufficientPermissionsError: The user's role does not allow operations.
+            ExternalServiceError: DynamoDB failed.
         """
         if grants.banned:
             raise AccountBannedError
@@ -109,5 +129,5 @@ class Access:
             except (ClientError, BotoCoreError) as error:
                 raise ExternalServiceError("The database failed") from error
             role = answer.get("Item", {}).get("role", {}).get("S")
-        # A role that this version does not know gives nothing.
+        # A role that this version does not know grants nothing.
         return Role(role) if role in ROLES else None

@@ -10,7 +10,7 @@ from longshore.domain.pages import NO_STATUS, rank_key
 
 
 class Entry(NamedTuple):
-    """A row with its place in each order."""
+    """A row with its position in each order: its number, and its rank keys for the orders by status."""
 
     log: StatusLog
     seq: int
@@ -19,10 +19,16 @@ class Entry(NamedTuple):
 
 
 def append(container: Container, change: Change, log_id: str, now: datetime) -> tuple[Container, Entry]:
-    """The container after the change, and the row that says so. Leaves the pending operation as it is.
+    """Return the container after a change of status, and the row of the change.
 
-    Times of one container strictly increase: a change that was observed before the last row's time (clocks differ) is
-    moved to a millisecond after it, and its row's metadata then holds `observed_at`.
+    Times of a container strictly increase. Because clocks differ, a change may be observed before the time of the last
+    row; its row then has a time one millisecond after the last row, and `observed_at` in its metadata.
+
+    Args:
+        container: The container as read. Its pending operation is left as it is.
+        change: The change.
+        log_id: The id of the row.
+        now: The current time.
     """
     at = change.observed_at
     metadata = {name: value for name, value in change.metadata.items() if value is not None}
@@ -30,7 +36,7 @@ def append(container: Container, change: Change, log_id: str, now: datetime) -> 
         metadata["observed_at"] = to_text(at)
         at = container.last_transition_time + MILLISECOND
     created_at = max(now, at, *([container.last_created_at] if container.last_created_at else []))
-    # The very first row comes from nothing.
+    # The first row has no previous status.
     from_status = container.status if container.log_count else None
     from_name = from_status or NO_STATUS
     to_counts = {**container.to_counts, change.to_status: container.to_counts.get(change.to_status, 0) + 1}

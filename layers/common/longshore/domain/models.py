@@ -1,4 +1,4 @@
-"""The data that the API keeps and answers with. Field names are the contract's, or DynamoDB's attributes."""
+"""The data that the API stores and returns. Field names are those of the HTTP contract, or attributes in DynamoDB."""
 
 import hashlib
 import json
@@ -17,13 +17,13 @@ Timestamp = Annotated[datetime, PlainSerializer(to_text)]
 """A time in UTC to the millisecond; as text, `2025-01-15T10:30:00.000Z`."""
 
 BETWEEN_LOOKS = timedelta(seconds=30)
-"""The least time between two looks that together prove that a task is gone."""
+"""The shortest time between two looks that together prove that a task is gone."""
 
 LOOKS_LAST = timedelta(minutes=10)
-"""After so long a look that did not find a task proves nothing any more: ECS may have shown it since."""
+"""An older look that did not find a task proves nothing: ECS may have shown the task since."""
 
 NO_NEWER = 2**53
-"""The version of a task about which no event is believed any more."""
+"""A task version that no event reaches: no later event of the task is applied."""
 
 
 class Trigger(StrEnum):
@@ -36,7 +36,7 @@ class Trigger(StrEnum):
 
 
 class _Model(BaseModel):
-    # Built by whoever needs it (see bootstrap): a function that needs three of them does not wait for all.
+    # `wiring` builds the models that a function needs, because building all of them takes time.
     model_config = ConfigDict(frozen=True, defer_build=True)
 
 
@@ -54,7 +54,7 @@ class Runtime(_Model):
 
 
 class PendingOperation(_Model):
-    """An operation between its claim and its end, as the container's item holds it: all that recovery needs.
+    """An operation between its claim and its end, as stored in the container's item: everything that recovery needs.
 
     Attributes that this version does not know are kept when the item is rewritten.
     """
@@ -65,11 +65,11 @@ class PendingOperation(_Model):
     operation: Operation
     step: Step
     started_at: Timestamp
-    since: Timestamp  # when the first of the operations that this one supersedes began, else started_at
-    deadline: Timestamp  # past it, any worker may take the operation over
+    since: Timestamp  # when the first of the superseded operations began; otherwise started_at
+    deadline: Timestamp  # after it, any worker may take the operation over
     step_since: Timestamp | None = None  # when the current step began; None: at started_at
-    attempts: int = 0  # attempts at this step that count towards giving it up
-    has_row: bool = False  # a step before this one has changed the status
+    attempts: int = 0  # attempts at this step, as far as they count towards giving it up
+    has_row: bool = False  # an earlier step has changed the status
     triggered_by: Trigger
     actor: str | None = None
     request_id: str | None = None
@@ -79,19 +79,19 @@ class PendingOperation(_Model):
     superseded_start_since: Timestamp | None = None  # when that token was first used at the earliest; None: at `since`
     client_token: str | None = None  # of RunTask; None: the operation's id
     client_token_since: Timestamp | None = None  # when it was first used at the earliest; None: at started_at
-    task_arn: str | None = None  # the task that this operation, or the superseded start, has run
-    task_run_at: Timestamp | None = None  # the latest time at which it can have been run; None: not known
+    task_arn: str | None = None  # the task that this operation or the superseded start has run
+    task_run_at: Timestamp | None = None  # the latest time at which the task can have been run; None: not known
     task_shown: bool = False  # ECS has shown that task
     absent: dict[str, Timestamp] = {}  # by task ARN or client token: the first look that found nothing
-    command_number: int = 0  # of the first command to a host that the current driver may send
-    command_expires_at: Timestamp | None = None  # when that command expires; None: at the deadline
-    giving_up: str | None = None  # why: the step has failed for good, and its command is being reverted
+    command_number: int = 0  # number of the first command to a host that the current driver may send
+    command_expires_at: Timestamp | None = None  # when the driver's commands expire; None: at the deadline
+    giving_up: str | None = None  # why the step has failed; its command is being reverted
     giving_up_since: Timestamp | None = None
     idempotency_id: str | None = None
     idempotency_expires_at: int | None = None  # seconds since 1970
     requested_before: Timestamp | None = None  # the container's `requested_at` before the claim
     event_acted: bool = False  # an event's handler may have acted for the operation
-    answered: bool = False  # the caller has had a 202, which is the answer that a repeat gets
+    answered: bool = False  # the caller was answered 202, which is stored as the answer for retries
 
     @property
     def token(self) -> str:
@@ -100,12 +100,12 @@ class PendingOperation(_Model):
 
     @property
     def token_since(self) -> datetime:
-        """When the client token can have been used first."""
+        """The earliest time at which the client token can have been used."""
         return self.client_token_since or self.started_at
 
     @property
     def superseded_token_since(self) -> datetime:
-        """When the client token of the superseded start can have been used first."""
+        """The earliest time at which the client token of the superseded start can have been used."""
         return self.superseded_start_since or self.since
 
     @property
@@ -132,13 +132,13 @@ class Container(_Model):
     task_arn: str | None = None
     task_ended: bool = False  # ECS has shown the end of the task
     was_paused: bool = False  # the last live status with this task was `paused`
-    task_version: int = 0  # the newest that is known of the task; an event that is no newer tells nothing
+    task_version: int = 0  # the newest version of the task that is known; older events are ignored
     generation: int = 0
     operation: PendingOperation | None = None
-    command_number: int = 0  # the highest that a command to a host may have had
-    requested_at: Timestamp | None = None  # when the last operation was requested; a scheduled one: its scheduled time
+    command_number: int = 0  # the highest number that a command to a host can have
+    requested_at: Timestamp | None = None  # when the last operation was requested; for a schedule, its scheduled time
     absent_since: Timestamp | None = None  # the drift sweep's first look that did not find the task
-    history_full: bool = False  # DynamoDB takes no more rows: the history has reached its limit of 10 GB
+    history_full: bool = False  # the history has reached DynamoDB's limit of 10 GB and takes no more rows
     log_count: int = 0
     to_counts: dict[str, int] = {}
     from_counts: dict[str, int] = {}
@@ -153,7 +153,7 @@ class Container(_Model):
 
     @property
     def due_at(self) -> datetime | None:
-        """When the recovery sweep has to look at the container; None: not at all."""
+        """When the recovery sweep has to process the container; None: not at all."""
         if self.operation is not None:
             return self.operation.deadline
         return self.absent_since + BETWEEN_LOOKS if self.absent_since is not None else None
@@ -169,18 +169,18 @@ class Container(_Model):
 
     @property
     def pending_view(self) -> dict[str, Any] | None:
-        """`pending_operation` as the API shows it."""
+        """`pending_operation` as the API returns it."""
         if self.operation is None:
             return None
         return self.operation.model_dump(mode="json", include={"operation", "started_at", "triggered_by"})
 
 
 COMMANDS = 2
-"""How many numbers a driver has: a force-stop may kill the container's task and the one of a superseded start."""
+"""Command numbers per driver: a force-stop may kill the container's task and the task of a superseded start."""
 
 
 def next_command_number(container: Container, now: datetime) -> int:
-    """The first sequence number for the commands of the next driver to the container's hosts.
+    """Return the first sequence number for the commands that the next driver sends to hosts.
 
     Hosts ignore numbers lower than the highest that they have seen. A number is at least the seconds since 1970,
     so that numbers still increase when the container's item is restored from a backup or registered again.
@@ -222,16 +222,16 @@ class StatusLog(_Model):
 
 
 class Change(NamedTuple):
-    """A change of status that was observed, before it has its place in the history."""
+    """An observed change of status that has no row yet."""
 
     to_status: Status
     observed_at: datetime
     triggered_by: Trigger
     duration_ms: int | None = None
     metadata: Mapping[str, Any] = MappingProxyType({})
-    task_arn: str | None = None  # the task that the container has from now on; None keeps the one it had
-    task_version: int | None = None  # likewise
-    task_ended: bool | None = None  # likewise
+    task_arn: str | None = None  # the container's task from now on; None: unchanged
+    task_version: int | None = None  # None: unchanged
+    task_ended: bool | None = None  # None: unchanged
 
 
 class OperationRequest(NamedTuple):
@@ -266,15 +266,15 @@ class OperationRequest(NamedTuple):
 
 
 class OutcomeKind(StrEnum):
-    """How an operation was answered."""
+    """The kind of answer to an operation."""
 
     COMPLETED = "completed"  # its effect was observed
     ACCEPTED = "accepted"  # it is under way
-    CONFLICT = "conflict"  # the state did not allow it
+    CONFLICT = "conflict"  # the state of the container did not allow it
 
 
 class Outcome(_Model):
-    """The answer to an operation, as it is given and as an Idempotency-Key keeps it."""
+    """The answer to an operation, as it is returned and as it is stored for an Idempotency-Key."""
 
     kind: OutcomeKind
     operation: Operation
@@ -287,18 +287,18 @@ class Outcome(_Model):
 
 
 class IdempotencyRecord(_Model):
-    """What is known of an Idempotency-Key: the request that it was first used for, and its answer once there is one."""
+    """The record of an Idempotency-Key: the request that first used it, and its answer once there is one."""
 
     id: str
     container_id: str
     operation: Operation
     operation_id: str | None = None  # None when the first request was refused and nothing began
-    expires_at: int  # seconds since 1970; the name that the table's time to live goes by
+    expires_at: int  # seconds since 1970; the attribute that the table's time to live uses
     answer: Outcome | None = None
 
 
 class Pagination(_Model):
-    """Where a page stands. `total` and `totalPages` are exact."""
+    """The position of a page. `total` and `totalPages` are exact."""
 
     total: int
     page: int

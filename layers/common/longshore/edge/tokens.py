@@ -1,7 +1,8 @@
-"""Bearer tokens: who calls, proven by a signature. Only the authorizer imports this module.
+"""Verification of bearer tokens. Only the authorizer imports this module.
 
-The algorithm is the deployment's and never the token's own choice. A key is the secret (HS256), or comes from a JWKS
-URL by the token's `kid`: the set is kept for five minutes, and fetched once more for an unknown `kid`.
+The algorithm comes from the configuration, never from the token. The key is the secret (HS256), or is found by the
+token's `kid` in the key set at the JWKS URL. The key set is cached for five minutes, and fetched again for an unknown
+`kid`.
 """
 
 import math
@@ -14,16 +15,16 @@ import jwt
 
 from longshore.domain.errors import InvalidTokenError, MissingTokenError, TokenExpiredError
 
-_SECRET_SECONDS = 300  # how long a secret is kept before it is read again
-_JWKS_TIMEOUT = 3  # seconds
-_REFRESH_SECONDS = 30  # how long an unknown `kid` fetches no more after one did
-_LAST_SECOND = 253402300799  # of the year 9999
-_LONGEST = 8192  # characters of a token
+_SECRET_SECONDS = 300  # after this time, the secret is read again
+_JWKS_TIMEOUT = 3  # seconds per fetch of the key set
+_REFRESH_SECONDS = 30  # the shortest time between two fetches because of an unknown `kid`
+_LAST_SECOND = 253402300799  # the end of the year 9999
+_LONGEST = 8192  # characters in a token
 _LONGEST_USER_ID = 256  # characters
 
 
 class TokenSettings(NamedTuple):
-    """How the authorizer verifies tokens. Empty strings mean: not set."""
+    """Settings of the authorizer. An empty string means that a setting is not set."""
 
     algorithm: str
     secret_arn: str
@@ -45,14 +46,25 @@ class TokenSettings(NamedTuple):
 
 
 class Caller(NamedTuple):
-    """Whom the token names, and when it is no longer accepted (seconds since 1970; the leeway is in it)."""
+    """The caller that a token identifies.
+
+    Attributes:
+        user_id: The token's `sub`.
+        expires_at: When the token is no longer accepted: seconds since 1970, including the leeway.
+    """
 
     user_id: str
     expires_at: int
 
 
 class Verifier:
-    """Verifies tokens as the settings say. `secret` reads the HS256 key."""
+    """Verifies tokens.
+
+    Args:
+        settings: The settings of the authorizer.
+        secret: Reads the HS256 key.
+        now: Returns the time in seconds since 1970.
+    """
 
     def __init__(
         self, settings: TokenSettings, secret: Callable[[], str], now: Callable[[], float] = time.time
@@ -65,11 +77,13 @@ class Verifier:
         self._refreshed = -math.inf
 
     def verify(self, authorization: str | None) -> Caller:
-        """The caller, from the value of an Authorization header.
+        """Return the caller that the value of an Authorization header identifies.
 
-        Raises MissingTokenError unless it is `Bearer <token>`; InvalidTokenError for a wrong signature, algorithm,
-        issuer, audience or shape; TokenExpiredError. What fails otherwise (no secret, no JWKS) is no answer about the
-        token, and raises as it is.
+        Raises:
+            MissingTokenError: The value is not of the form `Bearer <token>`.
+            InvalidTokenError: The signature, algorithm, issuer, audience or form of the token is wrong.
+            TokenExpiredError: The token has expired.
+            Exception: The secret or the key set could not be read, which says nothing about the token.
         """
         match = re.fullmatch(r"bearer +([^\s,]+) *", authorization or "", re.IGNORECASE)
         if match is None:
@@ -83,14 +97,14 @@ class Verifier:
             raise InvalidTokenError from error
         if header.get("alg") != self._settings.algorithm:
             raise InvalidTokenError
-        # Outside of any `try`: a key that cannot be had says nothing of the token.
+        # Not within a `try`: a key that cannot be read says nothing about the token.
         key = self._key(header.get("kid"))
         try:
             claims = self._claims(token, key)
         except jwt.PyJWTError as error:
             raise InvalidTokenError from error
         user_id, expires_at = claims["sub"], claims["exp"]
-        # PyJWT takes "1700000000" and true for numbers.
+        # PyJWT accepts "1700000000" and true as numbers.
         if type(expires_at) not in (int, float) or not abs(expires_at) <= _LAST_SECOND:
             raise InvalidTokenError
         if not isinstance(user_id, str) or not 0 < len(user_id) <= _LONGEST_USER_ID:
@@ -113,7 +127,7 @@ class Verifier:
             leeway=settings.leeway_seconds,
             options={
                 "require": required,
-                # Checked last, since a token that is wrong in another way is invalid, not expired.
+                # Checked last: a token that is wrong in another way is invalid, not expired.
                 "verify_exp": False,
                 "verify_iss": bool(settings.issuer),
                 "verify_aud": bool(settings.audience),
@@ -127,7 +141,7 @@ class Verifier:
         if not isinstance(kid, str):
             raise InvalidTokenError
         if self._jwks is None:
-            # It would not refresh for a key that is new right after a fetch; and must not for whatever anybody sends.
+            # PyJWKClient's own refresh misses a key that is added right after a fetch, so `_refreshed` limits fetches.
             self._jwks = jwt.PyJWKClient(self._settings.jwks_url, timeout=_JWKS_TIMEOUT)
         key = self._jwks.match_kid(self._jwks.get_signing_keys(), kid)
         if key is None and time.monotonic() - self._refreshed > _REFRESH_SECONDS:

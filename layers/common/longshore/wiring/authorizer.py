@@ -1,4 +1,4 @@
-"""Wires the authorizer: the other functions need no PyJWT, and with a JWKS URL this one needs no botocore."""
+"""Creates the token verifier. Only the authorizer imports PyJWT, and with a JWKS URL it does not import botocore."""
 
 import os
 from collections.abc import Callable
@@ -18,7 +18,7 @@ def verifier() -> Verifier:
 
 
 def _reader(arn: str) -> Callable[[], str]:
-    """What reads the secret. Its client is made here, before there is a token to verify."""
+    """Return a function that reads the secret. The client is created during the initialization."""
     import botocore.session
     from botocore.config import Config
 

@@ -1,8 +1,7 @@
-"""The start of an execution environment, before its first request. A function imports this module before all others.
+"""Cold start of a function's execution environment. Every function imports this module before all others.
 
-Lambda gives the start a processor of its own and nobody waits for it in a warm environment, so what a handler needs is
-made now. While modules are imported next to nothing becomes garbage, and looking for it takes a tenth of the time: the
-collector rests until `ready`.
+Lambda runs the initialization on a full processor, so everything that a handler needs is created then. Imports create
+almost no garbage, and looking for it takes a tenth of their time: garbage collection is off until `ready`.
 """
 
 import gc
@@ -10,15 +9,15 @@ import os
 from collections.abc import Callable
 
 gc.disable()
-# Else Python asks how it was built where time zones are, since pydantic knows of them. Here all times are UTC.
+# pydantic imports zoneinfo, which otherwise imports sysconfig to find its data. All times here are in UTC.
 os.environ.setdefault("PYTHONTZPATH", "")
 
 
 def ready(*needs: Callable[[], object]) -> None:
-    """Make what the handler needs, and begin to collect garbage: of what comes from now on, since all this stays."""
+    """Create what the handler needs, then turn garbage collection on for objects that are created from now on."""
     for need in needs:
         need()
     gc.freeze()
-    # A request leaves little behind that is not freed by its last reference.
+    # A request leaves few objects behind that are not freed with their last reference.
     gc.set_threshold(10_000)
     gc.enable()

@@ -1,7 +1,4 @@
-"""Wires the functions behind EventBridge. What they share with the API's is wired by `bootstrap`.
-
-Each needs one of these, and imports no more than that.
-"""
+"""Creates the use cases of the functions behind EventBridge. Clients and shared objects come from `api_functions`."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -21,7 +18,7 @@ _WORKERS = 16
 
 
 def cluster() -> str:
-    """The cluster that the stack controls."""
+    """Return the cluster that the stack controls."""
     return os.environ["CLUSTER_NAME"]
 
 
@@ -75,7 +72,7 @@ def continuation(function_arn: str) -> "Continuation":
 
 
 def sweeps() -> None:
-    """Import what the sweeps are made of: they themselves are made anew for each event."""
+    """Import the sweeps during the initialization. A new sweep is created for each event."""
     import longshore.engine.sweeps  # noqa: F401
 
 
@@ -116,7 +113,7 @@ def drift(function: str, enough_time: Callable[[], bool]) -> "Drift":
 
 
 def _on_failure(function: str) -> "OnFailure":
-    """Log what a sweep could not handle, and count the items that it could not read."""
+    """Log items that a sweep could not process, and count those that it could not read."""
     from longshore.domain.errors import LongshoreError, UnreadableItemError
     from longshore.edge.lambda_events import log_failure
     from longshore.edge.metrics import Metric, publish
@@ -132,12 +129,12 @@ def _on_failure(function: str) -> "OnFailure":
 def _spread(function: Callable[[str], str], items: Iterable[str]) -> Iterable[str]:
     from concurrent.futures import ThreadPoolExecutor
 
-    # boto3's clients may be shared by threads; while one waits for an answer, the others work.
+    # Threads may share botocore's clients.
     with ThreadPoolExecutor(_WORKERS, thread_name_prefix="spread") as executor:
         return list(executor.map(function, items))
 
 
 def forget() -> None:
-    """Make everything anew when it is next needed, as a new execution environment would."""
+    """Discard all objects, as a new execution environment does."""
     for made in (recorder, task_events, command_events, servers, scheduled_stops):
         made.cache_clear()

@@ -1,18 +1,18 @@
-"""What the functions are told by their environment. `template.yaml` sets each of these."""
+"""Settings of the functions, from environment variables that `template.yaml` sets."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
 
 class Settings(NamedTuple):
-    """The settings of the functions behind the API."""
+    """Settings of the functions other than the authorizer."""
 
     containers_table: str
     status_logs_table: str
     access_table: str
     idempotency_table: str
     host_command_document: str
-    wait_seconds: float  # how long an operation waits for its effect before it answers 202
+    wait_seconds: float  # how long a request waits for its effect before it is answered 202
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> "Settings":
