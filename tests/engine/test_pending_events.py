@@ -200,6 +200,19 @@ def test_the_end_of_the_noted_task_that_has_run(stage: Stage) -> None:
     assert stage.rows(container)[1]["transition_time"] == to_text(task.started_at)
 
 
+def test_the_end_of_the_noted_task_when_a_pause_is_claimed_between_its_two_rows(stage: Stage) -> None:
+    """The event is applied to the pause too: no other event tells of the end."""
+    container, task = started(stage)
+    come_up(stage, task)
+    stage.advance(5)
+    stage.ecs.exit(task.arn, 0)
+    stage.before("TransactWriteItems", lambda _: stage.crash(container, "pause", "UpdateItem"), skip=1)
+    assert stage.deliver(event(task)) == "settled"
+    assert [row["to_status"] for row in stage.rows(container)] == ["stopped", "running", "stopped"]
+    assert stage.container(container).operation is None
+
+
+
 @pytest.mark.parametrize("told", ["PROVISIONING", "PENDING", "ACTIVATING", "DEACTIVATING"])
 def test_a_noted_task_on_its_way_changes_nothing(stage: Stage, told: str) -> None:
     container, task = started(stage)

@@ -222,7 +222,10 @@ class Driver:
         if step is not None:
             return result
         if ran_and_ended:
-            self._recorder.record_exit(result, seen.task, Trigger.SYSTEM)
+            recorded = self._recorder.record_exit(result, seen.task, Trigger.SYSTEM)
+            if isinstance(recorded, ConditionFailed) and patience.once:
+                # The event that told of the end must be applied to what has been claimed since.
+                raise OvertakenError
         return self._commits.first_answer(pending, outcome, patience)
 
     def _ended(
