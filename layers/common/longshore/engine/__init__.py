@@ -1,1 +1,1 @@
-"""Operations on containers: claiming, driving, events, sweeps and schedules."""
+"""Operations on containers: requests, the driver, events, sweeps and schedules."""

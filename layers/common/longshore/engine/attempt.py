@@ -1,9 +1,10 @@
-"""One attempt at a step of an operation: the calls to ECS that steps are made of, and what they have found out.
+"""One attempt at a step of an operation: the ECS calls that steps consist of, and their findings.
 
-ECS is eventually consistent: DescribeTasks may not return, and StopTask may not know, a task that exists. So a task
-that was not found is merely absent. It counts as gone when two looks at least 30 seconds, and at most 10 minutes, apart
-did not find it, and either ECS has shown it before or five minutes have passed since its RunTask. RunTask's own answer
-is not a look.
+ECS is eventually consistent: DescribeTasks may not return, and StopTask may not know, a task that exists. A task that
+a lookup does not find is therefore only absent. It counts as gone when both are true:
+
+- Two lookups, at least 30 seconds and at most 10 minutes apart, did not find it.
+- ECS has shown it before, or five minutes have passed since its RunTask. The response of RunTask is not a lookup.
 
     RunTask         absent          absent: gone
     |---------------|---------------|------------->
@@ -22,30 +23,34 @@ from longshore.domain.task import Task
 T = TypeVar("T")
 
 UNSHOWN = timedelta(minutes=5)
-"""How long after RunTask ECS may not show the task. Source: "Eventual consistency" in the ECS API reference."""
+"""How long ECS may not show a task after RunTask. Source: "Eventual consistency" in the ECS API reference."""
 
 TOKEN_REUSED = timedelta(minutes=50)
-"""How long a client token is used. ECS forgets it one hour after its task has ended, or after 24 hours."""
+"""How long a client token is used. ECS forgets a token after 24 hours, or one hour after its task has ended."""
 
 TOKEN_REPLACED = timedelta(minutes=60)
-"""When a new client token may be used: at least UNSHOWN after the last RunTask with the old one."""
+"""Age at which a client token may be replaced: at least UNSHOWN after the last RunTask with it."""
 
-_CLOCKS_DIFFER = timedelta(seconds=5)  # between this function and ECS, at the most
-_FIRST_POLL = 0.2  # seconds between looks at a task, growing by half each time
-_LONGEST_POLL = 2.0
+_CLOCKS_DIFFER = timedelta(seconds=5)  # the largest expected difference between the clocks of Lambda and ECS
+_FIRST_POLL = 0.2  # seconds between lookups, increased by half each time
+_LONGEST_POLL = 2.0  # seconds
 
 
 class Attempt:
-    """Calls ECS for one attempt at a step, until the given time, and keeps what was found.
+    """Calls ECS for one attempt at a step and keeps the findings.
+
+    Args:
+        until: Stop repeating calls at this time (UTC). Every call is made at least once.
+        told: A task as an event describes it, used instead of looking that task up.
 
     Attributes:
-        acted: A call with an effect was answered with something other than a refusal.
-        on_its_way: The step's task was seen, and has yet to reach the step's goal.
-        absent: By task ARN or client token, the first look that found nothing since the task was last shown.
+        acted: Whether a call with an effect was not refused, so that it may have taken effect.
+        on_its_way: Whether the step's task was seen and has not reached the step's goal.
+        absent: The first lookup that found nothing since ECS last showed the task, by task ARN or client token.
         task_arn: The task that the operation, or the start that it superseded, has run.
         task_run_at: The latest time at which that task can have been run.
-        task_shown: ECS has shown that task.
-        own_version: The newest version of the container's own task that was seen; None: it was not seen.
+        task_shown: Whether ECS has shown that task.
+        own_version: The newest version of the container's own task that was seen. None: it was not seen.
     """
 
     def __init__(
@@ -75,16 +80,16 @@ class Attempt:
     def now(self) -> datetime:
         return self._clock.now()
 
-    # --- looking at tasks ------------------------------------------------------------------------------------------
+    # --- finding tasks ---------------------------------------------------------------------------------------------
 
     def look(self, arn: str) -> Task | None:
-        """Look at a task once: what an event told of it, else what ECS says. None when ECS does not show it."""
+        """Return the task as the event describes it, or else as ECS shows it. None when ECS does not show it."""
         if self._told is not None and self._told.arn == arn:
             return self._looked(arn, self._told)
         return self._looked(arn, self.insist(lambda: self._ecs.describe(self.container.runtime, arn), effect=False))
 
     def find(self, arn: str) -> Task | None:
-        """Look until ECS shows the task or it is gone. None also when the time is over."""
+        """Look up a task until ECS shows it. Returns None when it is gone or the time runs out."""
         for _ in self._pauses():
             task = self.look(arn)
             if task is not None or self.is_gone(arn):
@@ -92,27 +97,27 @@ class Attempt:
         return None
 
     def watch(self, task: Task, seen: Callable[[Task], bool]) -> Task:
-        """Look at a task until `seen` is true of it, or the time is over. Returns it as last shown."""
+        """Look up a task until `seen` is true for it or the time runs out. Returns the task as last shown."""
         for number, _ in enumerate(self._pauses()):
             if seen(task):
                 break
             if number == 0 and (self._told is None or self._told.arn != task.arn):
-                continue  # It was looked at just now.
+                continue  # The task is the result of a lookup just before this call.
             try:
                 task = self.look(task.arn) or task
             except EcsError:
-                continue  # Looking is free of effects: the next look may succeed.
+                continue  # A lookup has no effect, and the next one may succeed.
         return task
 
     def is_gone(self, arn: str) -> bool:
-        """Whether a task that this attempt has not found counts as gone."""
+        """Check whether a task that this attempt did not find counts as gone."""
         if arn == self.container.task_arn and self.container.task_ended and arn in self._not_found:
-            return True  # ECS has shown its end, and forgets a task one hour after that.
+            return True  # ECS has shown that the task ended, and forgets it one hour later.
         if not self._is_absent_twice(arn):
             return False
         if arn == self.task_arn and not self.task_shown:
             return self.now() - (self.task_run_at or self.now()) >= UNSHOWN
-        # The container's own task was seen running, or was given up long after its RunTask.
+        # ECS has shown the container's own task before, or its start was given up long after RunTask.
         return True
 
     def _looked(self, arn: str, task: Task | None) -> Task | None:
@@ -127,25 +132,25 @@ class Attempt:
         return task
 
     def _missed(self, name: str) -> None:
-        """Note a look that found nothing: by a task's ARN, or by the client token whose task was searched for."""
+        """Keep the time of a lookup that found nothing. `name` is the task's ARN or the searched client token."""
         self._not_found.add(name)
         first = self.absent.get(name)
         if first is None or self.now() - first > LOOKS_LAST:
             self.absent[name] = self.now()
 
     def _is_absent_twice(self, name: str) -> bool:
-        """Whether this look and one at least half a minute ago have found nothing."""
+        """Check whether this attempt's lookup and another at least 30 seconds earlier found nothing."""
         first = self.absent.get(name)
         return name in self._not_found and first is not None and self.now() - first >= BETWEEN_LOOKS
 
     # --- acting on tasks -------------------------------------------------------------------------------------------
 
     def run(self, token: str) -> Task:
-        """Run a task, or get the one that was run with this client token, and note it.
+        """Run a task, or get the task that was run with this client token before, and keep its ARN.
 
         Raises:
-            PlacementError: ECS could not place it, so no task of the token exists.
-            EcsError: ECS refused, or it is not known whether the task was run.
+            PlacementError: ECS could not place the task, so no task of the token exists.
+            EcsError: ECS refused the request, or it is not known whether the task was run.
         """
         container, acted = self.container, self.acted
         try:
@@ -159,19 +164,19 @@ class Attempt:
         return task
 
     def note_task(self, arn: str, run_at: datetime) -> None:
-        """Note the task that the operation, or the start that it superseded, has run."""
+        """Keep the ARN of the task that the operation, or the start that it superseded, has run."""
         if arn != self.task_arn:
             self.task_arn, self.task_run_at, self.task_shown = arn, run_at, False
 
     def search(self, token: str, since: datetime) -> Task | None:
-        """Find a task that was run with a client token which ECS may have forgotten, and note it.
+        """Search for the task that was run with a client token that ECS may have forgotten, and keep its ARN.
 
         Args:
-            token: The token.
-            since: When it can have been used first: the container's tasks created since then are of this token.
+            token: The client token.
+            since: When the token was first used, at the earliest. The container's tasks since then belong to it.
 
         Returns:
-            The task, a living one if there is one. None when ECS lists none: `is_unused` tells what that proves.
+            The task, preferably one that has not stopped. None when ECS lists no task; see `is_unused`.
         """
         tasks, complete = self.insist(
             lambda: self._ecs.started_by(self.container.runtime, self.container.id), effect=False
@@ -193,18 +198,18 @@ class Attempt:
         return None
 
     def is_unused(self, token: str) -> bool:
-        """Whether two searches for a task of this client token have found none."""
+        """Check whether two searches, at least 30 seconds apart, found no task of this client token."""
         return self._is_absent_twice(token)
 
     def stop(self, arn: str, reason: str) -> Task | None:
-        """Ask a task to stop. None when ECS does not know it, which counts as a look that did not find it."""
+        """Call StopTask. Returns None when ECS does not know the task, which counts as a failed lookup."""
         return self._looked(arn, self.insist(lambda: self._ecs.stop(self.container.runtime, arn, reason)))
 
     def end(self, arns: Sequence[str], reason: str) -> dict[str, Task] | None:
-        """Ask tasks to stop, until each was seen stopped or is gone.
+        """Stop tasks, and wait until each has stopped or is gone.
 
         Returns:
-            The tasks that were seen stopped, by ARN; None when the time was over before.
+            The tasks that were seen stopped, by ARN. None when the time ran out first.
         """
         ended: dict[str, Task] = {}
         asked: set[str] = set()
@@ -222,7 +227,7 @@ class Attempt:
         return None
 
     def _stop_or_look(self, arn: str, reason: str, asked: set[str]) -> Task | None:
-        """Ask a task to stop. One that StopTask does not know is looked for before it counts as gone."""
+        """Call StopTask. Before a task that StopTask does not know counts as gone, look it up."""
         task = self.stop(arn, reason)
         if task is not None:
             asked.add(arn)
@@ -243,10 +248,10 @@ class Attempt:
     # --- repeating -------------------------------------------------------------------------------------------------
 
     def insist(self, call: Callable[[], T], *, effect: bool = True) -> T:
-        """Repeat a call that is safe to repeat, until ECS answers or refuses it or the time is over.
+        """Repeat a call that is safe to repeat until ECS accepts it, ECS refuses it, or the time runs out.
 
         Raises:
-            EcsError: The last failure. A refusal that follows a failed try proves nothing about that try.
+            EcsError: The last failure. A refusal has `no_effect` set only if no earlier try can have taken effect.
         """
         failure: EcsError | None = None
         for _ in self._pauses():
@@ -271,7 +276,7 @@ class Attempt:
         raise failure
 
     def _pauses(self) -> Iterator[None]:
-        """Yield at once, and again after growing pauses until the time is over."""
+        """Yield immediately, and then after increasing pauses until the time runs out."""
         yield
         pause = _FIRST_POLL
         while self.now() < self.until:

@@ -1,7 +1,7 @@
-"""Commits what a driver has observed, or leaves the operation pending, and finds the answer for the caller.
+"""Commits what a driver has observed or leaves the operation pending, and determines the answer for the caller.
 
-A commit is one transaction that only one driver can win. A driver whose commit is refused reads what has happened
-meanwhile, and answers that.
+A commit is one transaction that only one driver can win. A driver whose commit is refused reads the container again,
+and answers with what has happened in the meantime.
 """
 
 from collections.abc import Mapping
@@ -22,25 +22,24 @@ from longshore.domain.task import Task
 from longshore.engine.steps import Findings, Result, Steps, Uncertain, Unobserved, awaits_host
 
 DEADLINE = timedelta(seconds=60)
-"""How long an operation belongs to its driver: longer than a function may run."""
-
+"""How long an operation belongs to its driver. Longer than a function may run."""
 
 ON_ITS_WAY = timedelta(hours=1)
-"""For so long an attempt that finds the step's task on its way does not count."""
+"""For this long after a step began, attempts that find its task on its way do not count towards giving up."""
 
-_LOOK_AGAIN = timedelta(seconds=30)  # after a look that did not find a task
+_LOOK_AGAIN = timedelta(seconds=30)  # time until the next lookup of a task that was not found
 
 
 class Patience(NamedTuple):
-    """How a driver waits and answers.
+    """How long a driver waits for effects, and how it handles the result.
 
     Attributes:
         until: Stop waiting for effects at this time (UTC).
-        for_caller: Whether the outcome answers an API request: it is then kept for the request's Idempotency-Key.
-        alone: This is the claimer's first attempt, and no other driver can have acted for the operation.
-        owns: The operation belongs to this driver until its deadline; an event's handler only looks at it.
-        once: A lost commit is told to the caller of the driver, which looks at the container again.
-        counted: The attempt was counted when the operation was taken over.
+        for_caller: Whether the outcome answers an API request. It is then stored for the request's Idempotency-Key.
+        alone: Whether this is the claimer's first attempt, and no other driver can have acted for the operation.
+        owns: Whether the operation belongs to this driver until its deadline. False for the handler of an event.
+        once: Whether a refused commit raises OvertakenError. Otherwise the driver continues with the current state.
+        counted: Whether this attempt was counted when the operation was taken over.
     """
 
     until: datetime
@@ -52,11 +51,11 @@ class Patience(NamedTuple):
 
 
 class OvertakenError(Exception):
-    """The commit of a driver that looks only once was refused."""
+    """A commit was refused, and `Patience.once` is set."""
 
 
 class Shared(NamedTuple):
-    """The container with the operation as it now stands, which another driver has noted something upon."""
+    """The container with its pending operation as now stored. Other drivers may have acted for the operation."""
 
     container: Container
 
@@ -81,9 +80,21 @@ class Commits:
         forget: bool = False,
         absent: Mapping[str, datetime] = MappingProxyType({}),
     ) -> Container | ConditionFailed:
-        """Commit a change together with the operation's next step, or its end.
+        """Commit a change of status together with the operation's next step or its end.
 
-        `absent` are the looks that the next step knows of.
+        Args:
+            container: The container as read, with the operation.
+            change: The change that was observed.
+            step: The next step. None ends the operation.
+            answer: The answer to store for the operation's Idempotency-Key.
+            forget: Whether the Idempotency-Key becomes free again.
+            absent: Lookups that found nothing, which the next step takes into account.
+
+        Returns:
+            The container after the commit, or why the commit was refused.
+
+        Raises:
+            StoreError: DynamoDB failed; the commit may have taken effect.
         """
         pending = container.operation
         assert pending is not None
@@ -106,17 +117,36 @@ class Commits:
         return self._store.commit(container, after, entry, answer, forget=forget)
 
     def first_answer(self, pending: PendingOperation, outcome: Outcome, patience: Patience) -> Outcome:
-        """The outcome, unless another answer has been given for the Idempotency-Key while it was reached."""
+        """Return the answer that is stored for the Idempotency-Key if the request was answered 202, else the outcome.
+
+        Raises:
+            StoreError: DynamoDB failed.
+        """
         if not (patience.for_caller and pending.answered and pending.idempotency_id):
             return outcome
         record = self._store.record(pending.idempotency_id)
         return record.answer if record and record.answer else outcome
 
     def overtaken(self, container: Container, task: Task | None, patience: Patience) -> Shared | Outcome:
-        """Go on after a refused commit: with the operation as it now stands, or with the answer that it already has.
+        """Find out why a commit was refused, and whether to continue.
 
-        Another driver may have continued the very same operation, or ended it: then its rows tell the answer. Or
-        force-stop has superseded it: then a task that this driver has started must not live.
+        Another driver may have changed or continued the operation, or ended it; its rows then determine the answer.
+        If a force-stop has superseded the operation, a task that this driver has started is stopped.
+
+        Args:
+            container: The container before the refused commit.
+            task: The task that the driver has started or found, if any.
+            patience: Whether to continue the operation while another driver does.
+
+        Returns:
+            The container to continue with, or the answer.
+
+        Raises:
+            OvertakenError: `patience.once` is set.
+            ContainerNotFoundError: The container has been deleted.
+            ContainerExpiredError: The container has expired.
+            OperationFailedError: The operation has ended without success.
+            StoreError: DynamoDB failed.
         """
         if patience.once:
             raise OvertakenError
@@ -125,20 +155,21 @@ class Commits:
         current = self._store.container(container.id)
         if current is None:
             raise ContainerNotFoundError
-        now = current.operation
-        if now is not None and now.id == pending.id:
-            # Continued, or merely noted upon. A driver without a caller leaves it to the other one.
-            same_place = (current.log_count, now.attempts) == (container.log_count, pending.attempts)
+        latest = current.operation
+        if latest is not None and latest.id == pending.id:
+            # With the same row count and attempts, only attributes of the operation have changed. Otherwise another
+            # driver continues it, and only a driver whose caller waits stays with it.
+            same_place = (current.log_count, latest.attempts) == (container.log_count, pending.attempts)
             if same_place or (patience.for_caller and self._clock.now() < patience.until):
                 return Shared(current)
             elsewhere = Unobserved("Another worker continues it")
-            return self.accept(current, now, elsewhere, same(now), patience._replace(owns=False, counted=False))
+            return self.accept(current, latest, elsewhere, same(latest), patience._replace(owns=False, counted=False))
         if task is not None and not task.is_stopped and current.task_arn != task.arn:
             self._steps.stop_stray(container, task.arn)
-        return self._keep_last(container, self._told_by_history(container, current))
+        return self._keep_last(container, self._outcome_from_rows(container, current))
 
-    def _told_by_history(self, container: Container, current: Container) -> Outcome:
-        """Find how another driver ended the operation. `container` is as the operation was last seen."""
+    def _outcome_from_rows(self, container: Container, current: Container) -> Outcome:
+        """Determine how another driver ended the operation. `container` was read while it was still pending."""
         pending = container.operation
         assert pending is not None
         rows = self._store.rows_since(container.id, container.log_count)
@@ -149,33 +180,47 @@ class Commits:
         if own and own[-1].to_status is Status.FAILED:
             raise OperationFailedError(str((own[-1].metadata or {}).get("reason") or "The operation failed"))
         if current.history_full and current.operation is None and current.status is final:
-            return completed(current, pending, final)  # There was no room for the row.
+            return completed(current, pending, final)  # The history is full, so the operation has no row.
         if not rows and current.operation is None and current.status is container.status:
             raise OperationFailedError("The operation was refused and had no effect")
         return superseded(current, pending.operation)
 
     def _keep_last(self, container: Container, outcome: Outcome) -> Outcome:
-        """Keep the answer for the Idempotency-Key, unless it has one: then that is the answer."""
+        """Store the answer for the Idempotency-Key unless it has one. Returns the stored answer."""
         if container.operation is None or container.operation.idempotency_id is None:
             return outcome
         return self._store.keep_answer(record_of(container, outcome)).answer or outcome
 
     def fail(self, container: Container, change: Change, task: Task | None, patience: Patience) -> Shared | Outcome:
-        """End the operation with the container `failed`: an error for the caller, which no Idempotency-Key keeps."""
+        """End the operation with the container `failed`. The error is not stored for the Idempotency-Key.
+
+        Args:
+            container: The container as read, with the operation.
+            change: The change to `failed`; its metadata holds the reason.
+            task: The task that the driver has started or found, if any.
+            patience: As in `overtaken`.
+
+        Returns:
+            Only if the commit was refused: the container to continue with, or the answer.
+
+        Raises:
+            OperationFailedError: The operation has ended.
+            StoreError: DynamoDB failed; the operation may have ended.
+        """
         if isinstance(self.commit(container, change, None, None, forget=True), ConditionFailed):
             return self.overtaken(container, task, patience)
         raise OperationFailedError(str(change.metadata["reason"]))
 
-    # --- leaving it pending ----------------------------------------------------------------------------------------
+    # --- leaving the operation pending -----------------------------------------------------------------------------
 
     def counts(self, pending: PendingOperation, result: Result) -> bool:
-        """Whether an attempt counts towards giving the step up."""
+        """Check whether an attempt counts towards giving up the step."""
         if isinstance(result.observation, Uncertain) and result.observation.throttled:
             return False
         return not result.findings.on_its_way or self._clock.now() - pending.begun_at >= ON_ITS_WAY
 
     def _found(self, pending: PendingOperation, result: Result, patience: Patience) -> dict[str, Any]:
-        """What an attempt has found out, as changes to the pending operation."""
+        """Return the findings of an attempt as changes to the pending operation."""
         findings = result.findings
         found: dict[str, Any] = {
             "absent": dict(findings.absent),
@@ -197,13 +242,29 @@ class Commits:
         findings: Findings,
         patience: Patience,
     ) -> Shared | Outcome:
-        """Answer 202. What later drivers and events need to know is noted with it."""
+        """Answer 202, and store the findings that later drivers and events need.
+
+        Args:
+            container: The container as read.
+            pending: Its pending operation.
+            seen: What was observed instead of the step's goal.
+            findings: The other findings of the attempt.
+            patience: Whether to store the answer for the Idempotency-Key, and which findings to store.
+
+        Returns:
+            The answer, or the container to continue with if it has changed since it was read.
+
+        Raises:
+            OvertakenError: The container has changed, and `patience.once` is set.
+            StoreError: DynamoDB failed.
+        """
         outcome = accepted(container, pending)
         keeps = patience.for_caller and pending.idempotency_id is not None and not pending.answered
         update = self._found(pending, Result(seen, findings), patience)
         if findings.absent and patience.owns:
             update["deadline"] = min(pending.deadline, self._clock.now() + _LOOK_AGAIN)
-        # An event's handler notes no more than a task that it has run: a note would make the driver look again.
+        # The handler of an event stores nothing but a task that it has run. Any write raises the generation, and the
+        # operation's driver would have to read the container again.
         nothing_new = not update or (patience.once and "task_arn" not in update)
         if not keeps and nothing_new:
             return outcome
@@ -214,7 +275,11 @@ class Commits:
     def release(self, container: Container, pending: PendingOperation, result: Result, patience: Patience) -> None:
         """Release the operation so that a sweep or a retry can take it over immediately.
 
-        Not before a command that may be in flight has expired: the next driver's command must not meet it.
+        If a command to the host may be in flight, the deadline is the command's expiry time instead. The next driver's
+        command must not be delivered before that.
+
+        Raises:
+            StoreError: DynamoDB failed. The operation then keeps its deadline.
         """
         update = self._found(pending, result, patience)
         in_flight = result.findings.acted and awaits_host(container, pending)
@@ -223,7 +288,7 @@ class Commits:
 
 
 def same(pending: PendingOperation) -> Findings:
-    """Findings that change nothing of what is known of the operation."""
+    """Return findings that leave the operation as it is stored."""
     return Findings(
         task_arn=pending.task_arn,
         task_run_at=pending.task_run_at,

@@ -1,13 +1,13 @@
 """Drives a pending operation to its end: act, observe, commit.
 
-    claim (operations) -> act and observe (steps) -> commit, or note what was found and leave the operation pending
-    crash              -> past its deadline a sweep, or a repeat of the request, takes the operation over
-    force-stop         -> claims in place of a pending operation, whose commit is then refused
+    claim (operations) -> act and observe (steps) -> commit, or store the findings and leave the operation pending
+    crash              -> after the deadline, a sweep or a repeated request takes the operation over
+    force-stop         -> supersedes the pending operation, whose commit is then refused
 
-The driver commits what was observed by one transaction that only one driver can win. When its transaction is refused,
-it reads what has happened meanwhile, and answers that.
+A commit is one transaction that only one driver can win. A driver whose commit is refused reads the container again,
+and answers with what has happened in the meantime.
 
-An operation ends without a row only when nothing can have happened: this is its claimer's own first attempt, every call
+An operation ends without a row only if nothing can have happened: this is the claimer's own first attempt, every call
 with an effect was refused, and no caller was answered 202. In every other case it ends with a row.
 """
 
@@ -41,7 +41,7 @@ from longshore.engine.steps import (
 
 
 class Driver:
-    """Drives pending operations. Each method may run at the same time as any other, for the same container too."""
+    """Drives pending operations. All methods are safe to call concurrently, also for the same container."""
 
     def __init__(self, store: Store, steps: Steps, clock: Clock) -> None:
         self._store = store
@@ -56,7 +56,7 @@ class Driver:
 
         Repeats the current step with the operation's original ids, so that effects that already happened are found
         rather than repeated. When the step runs out of attempts, the container becomes `failed` and the history row
-        states the reason. Attempts on behalf of a caller's repeated request do not count.
+        states the reason. Attempts for a repeated API request do not count.
 
         Args:
             container: The container as read; its operation may have been completed since.
@@ -67,6 +67,7 @@ class Driver:
             The outcome, or None if another worker has taken over or completed the operation.
 
         Raises:
+            OperationFailedError: The operation has ended without success.
             ExternalServiceError: ECS, Systems Manager or DynamoDB failed after retries.
         """
         pending = container.operation
@@ -87,25 +88,25 @@ class Driver:
         return self.drive(taken, Patience(until, for_caller, counted=not for_caller))
 
     def settle(self, container: Container, *, told: Task | None = None, host_is_done: bool = False) -> bool:
-        """Look once, without waiting, whether the pending operation has reached its end, and commit it if so.
+        """Apply an event to the pending operation without waiting, and commit the step if its goal is reached.
 
-        The operation's driver is not disturbed.
+        The operation still belongs to its driver.
 
         Args:
             container: The container as read.
-            told: A task as an event describes it: it is believed without asking ECS.
-            host_is_done: The step's command to the host is known to have succeeded.
+            told: A task as the event describes it, used instead of asking ECS.
+            host_is_done: Whether the event reports that the step's command to the host has succeeded.
 
         Returns:
-            Whether what was told has been taken into account. False when the container has changed since it was read:
-            read it again.
+            Whether the event was applied. False when the container has changed since it was read: read it again.
 
         Raises:
-            ExternalServiceError: A service failed, and the event has to be delivered again.
+            ExternalServiceError: A service failed. The event must be delivered again.
         """
         pending = container.operation
         assert pending is not None
-        # Only a start can act here. Its claimer, whose own call may be refused, must not abandon it then.
+        # Only a start can act on ECS here: it may call RunTask. If the claimer's own RunTask is refused, the claimer
+        # must not abandon the operation.
         if pending.step is Step.START and not pending.has_row and not pending.event_acted:
             noted = self._store.note_event_acts(container, pending)
             if isinstance(noted, ConditionFailed):
@@ -115,7 +116,7 @@ class Driver:
             patience = Patience(self._clock.now(), for_caller=False, owns=False, once=True)
             self.drive(container, patience, told=told, host_is_done=host_is_done)
         except OperationFailedError:
-            return True  # It has ended, with a row that says why.
+            return True  # The operation has ended, and its row states the reason.
         except OvertakenError:
             return False
         return True
@@ -123,9 +124,20 @@ class Driver:
     def drive(
         self, container: Container, patience: Patience, *, told: Task | None = None, host_is_done: bool = False
     ) -> Outcome:
-        """Run the pending operation from its step to its end, or as long as `patience` allows.
+        """Drive the pending operation from its current step until it ends or `patience` runs out.
+
+        Args:
+            container: The container as read, with the operation.
+            patience: How long to wait, and how to handle the result.
+            told: A task as an event describes it, used instead of asking ECS.
+            host_is_done: Whether the current step's command to the host is known to have succeeded.
+
+        Returns:
+            The answer: completed, accepted (still pending) or a conflict.
 
         Raises:
+            OvertakenError: The container has changed since it was read, and `patience.once` is set.
+            ContainerExpiredError: The container has expired.
             OperationFailedError: The operation has ended without success.
             ExternalServiceError: A service failed; the operation is pending and will be continued.
         """
@@ -151,14 +163,17 @@ class Driver:
                 case Shared():
                     container, patience = settled.container, patience._replace(alone=False)
                 case Container():
-                    # The command's success was for the step before, and so was the attempt that was counted.
+                    # The command and the counted attempt belong to the previous step.
                     container, host_is_done, patience = settled, False, patience._replace(counted=False)
 
     def accept(self, container: Container, until: datetime) -> Outcome | None:
-        """Answer 202 to a repeated request whose operation another driver still continues.
+        """Answer 202 to a repeated request while another driver continues its operation.
 
         Returns:
-            The answer, which is kept for the Idempotency-Key; None when the operation has changed meanwhile.
+            The answer, which is stored for the Idempotency-Key. None if the container has changed since it was read.
+
+        Raises:
+            StoreError: DynamoDB failed.
         """
         pending = container.operation
         assert pending is not None
@@ -171,12 +186,12 @@ class Driver:
             return None
         return settled if isinstance(settled, Outcome) else None
 
-    # --- what an attempt leads to ----------------------------------------------------------------------------------
+    # --- handling observations -------------------------------------------------------------------------------------
 
     def _settle(
         self, container: Container, pending: PendingOperation, result: Result, patience: Patience
     ) -> Container | Shared | Outcome:
-        """Commit or note what an attempt has observed. Returns the answer, or the container to go on with."""
+        """Commit or store an attempt's result. Returns the answer, or the container to continue with."""
         seen, findings = result
         match seen:
             case Reached():
@@ -214,7 +229,8 @@ class Driver:
         change = change_by(pending, goal, seen.at, seen.facts, seen.task)
         ran_and_ended = pending.step is Step.START and seen.task is not None and seen.task.is_stopped
         if ran_and_ended and change.task_version is not None:
-            # Its end is another row, which must not look old if this driver crashes before it has written it.
+            # The task's exit is a second row. If this driver crashes before writing it, an event of this version must
+            # still be newer than the stored version.
             change = change._replace(task_version=change.task_version - 1)
         result = self._commits.commit(container, change, step, None if step else outcome)
         if isinstance(result, ConditionFailed):
@@ -231,10 +247,10 @@ class Driver:
     def _ended(
         self, container: Container, pending: PendingOperation, seen: Ended, patience: Patience
     ) -> Container | Shared | Outcome:
-        """Write the row of a task that ended by itself. The operation continues if it can, and else conflicts."""
+        """Write the row of a task that ended by itself. Then continue the operation, or end it with a conflict."""
         change = change_by_exit(seen.at, seen.task)
         if seen.task is None and awaits_host(container, pending):
-            # A command may have frozen the task: should it come back, its state is not known.
+            # A command may have paused the task. If ECS shows the task again, it is not known whether it is paused.
             change = change._replace(task_version=NO_NEWER)
         verdict = decide(change.to_status, pending.operation, None, container.runtime.launch_type)
         step = verdict.step if isinstance(verdict, Proceed) else None
@@ -242,7 +258,7 @@ class Driver:
         if isinstance(verdict, Refused):
             ended = container.model_copy(update={"status": change.to_status, "operation": None})
             answer = conflict(ended, pending.operation, verdict.message)
-        # That the task is gone need not be proven again by the next step, which ends whatever may still live.
+        # The next step stops the task if it still exists, and need not prove again that it is gone.
         absent = pending.absent if seen.task is None else {}
         result = self._commits.commit(container, change, step, answer, absent=absent)
         if isinstance(result, ConditionFailed):
@@ -264,7 +280,7 @@ class Driver:
         return self._commits.fail(container, change, seen.task, patience)
 
     def _replace_token(self, container: Container, pending: PendingOperation, patience: Patience) -> Shared | Outcome:
-        """Store a new client token before it is used."""
+        """Store a new client token before using it."""
         update = {"client_token": new_id(), "client_token_since": self._clock.now(), "absent": {}}
         noted = self._store.note(container, pending.model_copy(update=update), None)
         if isinstance(noted, ConditionFailed):
@@ -273,6 +289,6 @@ class Driver:
 
     @staticmethod
     def _nothing_happened(pending: PendingOperation, findings: Findings, patience: Patience) -> bool:
-        """Whether a refusal means that the operation has had no effect at all."""
+        """Check whether a refusal proves that the operation has had no effect at all."""
         first = patience.alone and pending.attempts == 0 and not pending.answered
         return first and not findings.acted and not pending.has_row and pending.superseded is None

@@ -1,8 +1,8 @@
-"""Changes that no caller waits for: a task's event, a host command that has succeeded, a server that is terminated.
+"""Applies events: changes of ECS tasks, host commands that succeeded, servers that were terminated.
 
-Events come late, twice and out of order. One is believed only about the task that the container has, or that its
-pending operation has run, and only when its version is higher than the last that was believed. Then it is applied
-without asking ECS, which may not know yet what the event tells.
+Events may arrive late, more than once and out of order. A task's event is applied only if the task is the container's
+or was run by its pending operation, and only if the event's version is higher than the last known version. It is then
+applied without asking ECS, which may not show the new state yet.
 """
 
 import re
@@ -30,19 +30,20 @@ _ID = re.compile(r"[0-9a-f]{24}")
 
 
 class Effect(StrEnum):
-    """What became of an event."""
+    """The effect of an event."""
 
-    FOREIGN = "foreign"  # not about a task of a container, or a command for one
-    STALE = "stale"  # known already, or about a task or an operation that the container no longer has
-    SETTLED = "settled"  # the pending operation was looked at
-    RECORDED = "recorded"  # a row was written
-    STRAY_STOPPED = "stray-stopped"  # the task is not its container's, and was told to stop
+    FOREIGN = "foreign"  # none: the task or command belongs to no container
+    STALE = "stale"  # none: already known, or about a task or operation that the container no longer has
+    SETTLED = "settled"  # applied to the pending operation
+    RECORDED = "recorded"  # written to the container that has nothing pending, in most cases with a row
+    STRAY_STOPPED = "stray-stopped"  # StopTask was called for a task that its container no longer has
 
 
 class TaskEvents:
-    """Applies "ECS Task State Change" events. Raises ExternalServiceError: then the event has to come again.
+    """Applies "ECS Task State Change" events.
 
-    `on_pending` is told of the pending operation that an event is for: its request's id joins their logs.
+    Args:
+        on_pending: Called with the pending operation that an event is for, so that the log can include its request id.
     """
 
     def __init__(
@@ -60,20 +61,28 @@ class TaskEvents:
         self._on_pending = on_pending
 
     def apply(self, detail: dict[str, Any]) -> Effect:
-        """Apply the event's detail: a task, as DescribeTasks gives it. Fields that are not known are ignored."""
-        return self.look_at(Task.of(detail), str(detail.get("clusterArn", "")))
-
-    def look_at(self, task: Task, cluster: str, *, shown: bool = False) -> Effect:
-        """Apply what is known of a task of the cluster (its name or ARN).
+        """Apply an event.
 
         Args:
-            task: The task as an event or ECS describes it.
-            cluster: The cluster that the task runs on.
-            shown: ECS itself shows the task now, so that it is true even if its version is known already.
+            detail: The event's `detail`: a task in the shape that DescribeTasks returns. Unknown fields are ignored.
 
         Raises:
             UnreadableItemError: The container's item cannot be read.
-            ExternalServiceError: A service failed; nothing of what is known of the task may be lost.
+            ExternalServiceError: A service failed. The event must be delivered again.
+        """
+        return self.look_at(Task.of(detail), str(detail.get("clusterArn", "")))
+
+    def look_at(self, task: Task, cluster: str, *, shown: bool = False) -> Effect:
+        """Apply the state of a task to its container.
+
+        Args:
+            task: The task as an event or ECS describes it.
+            cluster: The name or ARN of the cluster that the task runs on.
+            shown: Whether ECS itself shows the task now. Its state is then current even if its version is known.
+
+        Raises:
+            UnreadableItemError: The container's item cannot be read.
+            ExternalServiceError: A service failed. The event must be delivered again.
         """
         for _ in range(_TRIES):
             container = self._container_of(task)
@@ -86,33 +95,33 @@ class TaskEvents:
                 effect = self._while_idle(container, task, shown=shown)
             if effect is not None:
                 return effect
-            # Something else happened meanwhile: look again.
+            # The container has changed since it was read.
         raise ExternalServiceError("The container is receiving too many requests")
 
     def _note_sighting(self, container: Container, pending: PendingOperation, task: Task) -> None:
-        """Forget that the operation's driver has not found a task which is shown now."""
+        """Store that a task exists that the operation's driver did not find."""
         if task.arn in pending.absent and not task.is_stopped:
             absent = {arn: first for arn, first in pending.absent.items() if arn != task.arn}
             self._store.note(container, pending.model_copy(update={"absent": absent}), None)
 
     def _container_of(self, task: Task) -> Container | None:
-        """The container that ran the task, or that has adopted it."""
+        """Return the container that has run or adopted the task."""
         container = None
         if task.started_by is not None and _ID.fullmatch(task.started_by):
             container = self._store.container(task.started_by)
         return container or self._store.container(adopted_as(task.arn))
 
     def _while_idle(self, container: Container, task: Task, *, shown: bool) -> Effect | None:
-        """Record what is known of a task, as long as the container is as it was read; None when it no longer is."""
+        """Apply a task's state while nothing is pending. Returns None if the container has changed in the meantime."""
         if task.arn != container.task_arn:
             return self._stop_stray(container, task)
         news = task.version > container.task_version
         result: Container | ConditionFailed
         if task.is_running and container.status is Status.FAILED and container.task_version != NO_NEWER:
-            # What ECS shows may be old, too: it is older than an end that is known already.
+            # DescribeTasks may return an old state too: here, one from before an end that is already known.
             if not news and not (shown and task.version == container.task_version):
                 return Effect.STALE
-            # Given up, and then it came up after all; or ECS had not shown it for a while.
+            # The task came up after its start was given up, or ECS did not show it for a while.
             trigger = Trigger.RECOVERY if shown else Trigger.SYSTEM
             result = self._recorder.record_running(container, task, trigger)
         elif not news:
@@ -120,25 +129,25 @@ class TaskEvents:
         elif task.is_stopped and container.is_live:
             result = self._recorder.record_exit(container, task, Trigger.SYSTEM)
         elif task.is_stopped and container.status is Status.FAILED:
-            # It will not come up: an older event that says otherwise may still be on its way.
+            # Store the task's end. An older event that shows the task running may still arrive.
             ended = container.model_copy(update={"task_version": task.version, "task_ended": True})
             result = self._store.note_idle(container, ended)
         elif task.is_running and container.is_live and container.absent_since is not None:
-            # A sweep has not found the task, which is there.
+            # A sweep did not find the task, but it exists.
             result = self._store.note_idle(container, container.model_copy(update={"absent_since": None}))
         else:
             return Effect.STALE
         return None if isinstance(result, ConditionFailed) else Effect.RECORDED
 
     def _while_pending(self, container: Container, task: Task) -> Effect | None:
-        """Apply what is known of a task to the pending operation; None when the container is no longer as read."""
+        """Apply a task's state to the pending operation. Returns None if the container has changed in the meantime."""
         pending = container.operation
         assert pending is not None
         self._on_pending(pending)
         starting = pending.step is Step.START
         if task.arn == container.task_arn:
-            # The end of the container's task is what a stop waits for, and what a pause has to know of. For a start
-            # it matters only while the task before has yet to stop.
+            # A stop waits for the end of the container's task, and a pause fails with it. A start needs it only while
+            # the previous task of a failed container has not stopped.
             if not task.is_stopped or (starting and container.status is not Status.FAILED):
                 return Effect.STALE
             if task.version <= container.task_version and container.is_live:
@@ -146,10 +155,10 @@ class TaskEvents:
             return Effect.SETTLED if self._driver.settle(container, told=task) else None
         if not starting:
             if task.is_stopped and pending.superseded_start is not None:
-                # It may be the task of the start that a force-stop has superseded, whose end is what that waits for.
+                # It may be the task of the start that the force-stop has superseded. The force-stop waits for its end.
                 return Effect.SETTLED if self._driver.settle(container, told=task) else None
             return self._stop_stray(container, task)
-        # Of a task that is not noted, the start finds out whether it has run it: it asks ECS with its token.
+        # If the task is not stored on the operation, the start asks ECS with its client token whether it has run it.
         if (task.is_running or task.is_stopped) and not self._driver.settle(container, told=task):
             return None
         current = self._store.container(container.id)
@@ -159,7 +168,7 @@ class TaskEvents:
         return Effect.SETTLED
 
     def _stop_stray(self, container: Container, task: Task) -> Effect:
-        """Stop a task that is not its container's: the operation that ran it has been superseded."""
+        """Stop a task that its container does not have, because the operation that ran it has been superseded."""
         if task.is_stopped:
             return Effect.STALE
         self._ecs.stop(container.runtime, task.arn, "Longshore: not the task that its container has")
@@ -167,10 +176,12 @@ class TaskEvents:
 
 
 class CommandEvents:
-    """Applies "EC2 Command Invocation Status-change Notification" events, of commands that have succeeded.
+    """Applies "EC2 Command Invocation Status-change Notification" events of commands that have succeeded.
 
-    What has failed is left to the sweep, which tries again. Raises ExternalServiceError: then the event has to come
-    again. `on_pending` as in TaskEvents.
+    Failed commands are left to the recovery sweep, which tries again.
+
+    Args:
+        on_pending: Called with the pending operation that an event is for, so that the log can include its request id.
     """
 
     def __init__(
@@ -186,7 +197,15 @@ class CommandEvents:
         self._on_pending = on_pending
 
     def apply(self, detail: Mapping[str, str]) -> Effect:
-        """Apply the event's detail, of which only the command and the host are believed."""
+        """Apply an event.
+
+        Args:
+            detail: The event's `detail`. Only `command-id` and `instance-id` are used, to ask Systems Manager.
+
+        Raises:
+            UnreadableItemError: The container's item cannot be read.
+            ExternalServiceError: A service failed. The event must be delivered again.
+        """
         sent_for = self._hosts.done_for(detail["command-id"], detail["instance-id"])
         if sent_for is None:
             return Effect.FOREIGN
@@ -196,7 +215,7 @@ class CommandEvents:
             if container is None or pending is None or pending.id != sent_for.operation_id:
                 return Effect.STALE
             if not awaits_host(container, pending) or pending.command_number != sent_for.number:
-                # A later attempt has sent a command of its own, or the operation is giving up and reverts this one.
+                # A later attempt has sent its own command, or the operation is given up and reverts this command.
                 return Effect.STALE
             self._on_pending(pending)
             if self._driver.settle(container, host_is_done=True):
@@ -205,7 +224,11 @@ class CommandEvents:
 
 
 class Servers:
-    """Expires the containers of servers that are terminated. `on_failure` is told of each that could not be."""
+    """Expires the containers of servers that are terminated.
+
+    Args:
+        on_failure: Called with the id and the error of each container that could not be expired.
+    """
 
     def __init__(
         self,
@@ -220,15 +243,19 @@ class Servers:
     def terminated(self, server_instance_id: str, at: datetime) -> int:
         """Expire every container that is bound to the server. Safe to repeat.
 
-        One container that cannot be expired does not stop the others.
+        A container that cannot be expired does not prevent the others from being expired.
+
+        Args:
+            server_instance_id: The id of the server's instance.
+            at: When the server was terminated (UTC).
 
         Returns:
             The number of containers that were expired.
 
         Raises:
-            ExternalServiceError: Some could not be expired; the event has to be delivered again.
+            ExternalServiceError: Some containers could not be expired. The event must be delivered again.
         """
-        # All of them first: what is read page by page would change under the reading.
+        # Read the whole index first: expiring containers while reading pages of it could change the next pages.
         bound = list(self._store.index.bound_to(server_instance_id))
         expired, failed = 0, list[str]()
         for container_id in bound:

@@ -1,4 +1,4 @@
-"""Gives up a step that has had its last attempt. The container becomes `failed`, and the history row says why."""
+"""Gives up steps that have run out of attempts. The container becomes `failed`, and the row states the reason."""
 
 from datetime import timedelta
 
@@ -13,11 +13,11 @@ from longshore.engine.steps import Findings, NoEffect, Result, Steps, Uncertain,
 
 LAST_ATTEMPT = 10
 LEAST_TIME = timedelta(minutes=10)
-"""A step is given up after so many attempts, and not before so much time has passed since it began."""
+"""A step is given up after LAST_ATTEMPT attempts, but not before LEAST_TIME has passed since it began."""
 
 
 class GivingUp:
-    """Ends steps that have had their last attempt."""
+    """Ends operations whose step has run out of attempts."""
 
     def __init__(self, store: Store, steps: Steps, commits: Commits, clock: Clock) -> None:
         self._store = store
@@ -26,7 +26,7 @@ class GivingUp:
         self._clock = clock
 
     def is_due(self, pending: PendingOperation, result: Result) -> bool:
-        """Whether the step has had its last attempt."""
+        """Check whether the step has run out of attempts."""
         if pending.attempts < LAST_ATTEMPT or not self._commits.counts(pending, result):
             return False
         return self._clock.now() - pending.begun_at >= LEAST_TIME
@@ -34,10 +34,24 @@ class GivingUp:
     def begin(
         self, container: Container, pending: PendingOperation, result: Result, patience: Patience
     ) -> Container | Shared | Outcome:
-        """End a step that has had its last attempt. A task that may still come up is stopped.
+        """Begin to give up a step that has run out of attempts.
 
-        The container keeps its task's ARN: force-stop and restart make sure that it is gone. A step that has commanded
-        a host first has its command reverted.
+        A step that sends commands to a host must first revert its command; `finish` does so and ends the operation.
+        Other operations end immediately. If the step is a start, its task is stopped, because it may still come up. The
+        container keeps the task's ARN, so that a later force-stop or restart makes sure that the task is gone.
+
+        Args:
+            container: The container as read.
+            pending: Its pending operation.
+            result: The result of the last attempt.
+            patience: How to handle a refused commit.
+
+        Returns:
+            The container to continue with, or the answer if another driver has ended the operation.
+
+        Raises:
+            OperationFailedError: The operation has ended.
+            StoreError: DynamoDB failed.
         """
         seen, findings = result
         assert isinstance(seen, Unobserved | Uncertain | NoEffect)
@@ -67,9 +81,22 @@ class GivingUp:
     def finish(
         self, container: Container, pending: PendingOperation, patience: Patience, *, reverted: bool
     ) -> Shared | Outcome:
-        """Revert the step's last command, and end the operation once Systems Manager has accepted the opposite one.
+        """Revert the step's last command, and end the operation when Systems Manager has accepted the opposite command.
 
-        After the last command's expiry time that command can no longer take effect, so the operation ends anyway.
+        After its expiry time the last command can no longer take effect, so the operation ends in any case.
+
+        Args:
+            container: The container as read.
+            pending: Its pending operation, which `begin` has changed.
+            patience: How to handle a refused commit.
+            reverted: Whether the opposite command is known to have succeeded.
+
+        Returns:
+            Only if the commit was refused: the container to continue with, or the answer.
+
+        Raises:
+            OperationFailedError: The operation has ended.
+            ExternalServiceError: The opposite command was not accepted, or DynamoDB failed. The operation is pending.
         """
         assert pending.giving_up is not None
         assert pending.giving_up_since is not None
@@ -77,12 +104,12 @@ class GivingUp:
         if not reverted and not self._steps.revert(container, pending) and not expired:
             raise ExternalServiceError(pending.giving_up)
         change = change_by(pending, Status.FAILED, self._clock.now(), {"reason": pending.giving_up}, None)
-        # Whether the task's processes are frozen is not known, so no later event is believed.
+        # It is not known whether the task's processes are paused, so later events of the task are ignored.
         return self._commits.fail(container, change._replace(task_version=NO_NEWER), None, patience)
 
 
 def as_seen(change: Change, container: Container, findings: Findings) -> Change:
-    """Note the newest version of the container's task that was seen, so that no older event is believed."""
+    """Add the newest version of the container's task that was seen to the change, so that older events are ignored."""
     if change.task_version is not None or findings.own_version is None:
         return change
     return change._replace(task_version=max(container.task_version, findings.own_version))

@@ -1,10 +1,11 @@
-"""Operations that callers ask for: who may, the claim, the answer, and the Idempotency-Key.
+"""Operations that callers request: permissions, claim, answer and Idempotency-Key.
 
-    perform    who may? -> claim -> the driver acts, observes and commits
-    repeat     with the same Idempotency-Key: the first answer again, or the first operation is continued
+    perform    check permissions -> claim -> the driver acts, observes and commits
+    repeat     with the same Idempotency-Key: return the first answer, or continue the first operation
 
-An answer is one of: completed (its row is written), accepted (pending), a conflict (nothing done), or an error. After
-an error nothing has changed, or the operation is pending and will be settled.
+The answer is one of: completed (its row is written), accepted (the operation is pending), a conflict (nothing was
+done), or an error. After an error the operation has had no effect, has ended with a row that states the reason, or is
+pending and will be settled.
 """
 
 from collections.abc import Callable
@@ -42,7 +43,11 @@ _ENDING = frozenset({Operation.STOP, Operation.FORCE_STOP})
 
 
 class Operations:
-    """Performs operations. Each method is safe to run at the same time as any other, for the same container too."""
+    """Performs operations. All methods are safe to call concurrently, also for the same container.
+
+    Args:
+        wait: How long a request waits for the effect of its operation.
+    """
 
     def __init__(self, store: Store, access: Access, driver: Driver, clock: Clock, wait: timedelta) -> None:
         self._store = store
@@ -54,12 +59,17 @@ class Operations:
     def perform(self, request: OperationRequest) -> Outcome:
         """Perform the operation for a user, and answer within the wait.
 
-        Raises the errors of `Access.admit`, ContainerExpiredError, InvalidInputError (a reused Idempotency-Key, or a
-        launch type that cannot), StateConflictError, and ExternalServiceError.
+        At most four DynamoDB requests depend on each other: the parallel reads of the container, the grants and the
+        Idempotency-Key's record; the claim; and the commit (two for a restart) or the write that stores a 202. There
+        are two more if another worker has ended the operation, and one more for a user with more than 100 projects.
 
-        At most four DynamoDB requests depend on each other: container, grants and key are read together, then the
-        claim, then a commit (two for a restart), or the note that goes with a 202. Two more when another process has
-        finished the operation in the meantime, and one for a user of more than a hundred projects.
+        Raises:
+            AccountBannedError, ContainerNotFoundError, InsufficientPermissionsError: See `Access.admit`.
+            ContainerExpiredError: The container has expired.
+            InvalidInputError: The Idempotency-Key was used for another request, or the launch type does not support
+                the operation.
+            StateConflictError: The status or a pending operation does not allow the operation.
+            ExternalServiceError: A service failed, or the operation has failed.
         """
         assert request.actor is not None
         record_id = request.idempotency_id
@@ -81,17 +91,18 @@ class Operations:
 
         Args:
             container: The container as read.
-            request: What is asked for.
-            record: What is known of the request's Idempotency-Key, if anything.
-            wait: How long to wait for the effect, by default the usual time. With zero an event or a sweep observes it.
+            request: The requested operation.
+            record: The record of the request's Idempotency-Key, if there is one.
+            wait: How long to wait for the effect. None: the usual time. Zero: leave it to events and sweeps.
 
         Raises:
-            LaterRequestError: A scheduled request, and another one was made at or after its scheduled time.
+            LaterRequestError: Another operation was requested at or after the scheduled time of this request.
+            LongshoreError: The other errors of `perform`.
         """
         until = self._clock.now() + (self._wait if wait is None else wait)
         project_id = container.project_id
         tries = 0
-        # A claim is lost only to another request, so the container makes progress and this loop ends.
+        # A claim is refused only if another request has changed the container. So there is progress, and the loop ends.
         while tries < _CLAIM_TRIES or self._clock.now() < until:
             tries += 1
             if record is not None:
@@ -102,7 +113,8 @@ class Operations:
                 container = self._existing(self._store.container(container.id))
             self._check_unmoved(container, project_id)
             if self._is_of_same_key(container, request):
-                # A twin of this request has claimed it. Its key is free again if it has ended without effect since.
+                # A request with the same key has claimed the operation. The key is free again if the operation has
+                # ended without effect since.
                 record = self._record_of(request)
                 container = container if record else self._existing(self._store.container(container.id))
                 continue
@@ -155,13 +167,13 @@ class Operations:
 
     @staticmethod
     def _is_of_same_key(container: Container, request: OperationRequest) -> bool:
-        """Whether the pending operation was claimed by a request with the same Idempotency-Key."""
+        """Check whether the pending operation was claimed by a request with the same Idempotency-Key."""
         pending, key = container.operation, request.idempotency_id
         return pending is not None and key is not None and pending.idempotency_id == key
 
     @staticmethod
     def _requested_since(container: Container, request: OperationRequest) -> bool:
-        """Whether another operation was requested at or after the scheduled time of this one."""
+        """Check whether another operation was requested at or after the scheduled time of this request."""
         at, last = request.requested_at, container.requested_at
         return at is not None and last is not None and last >= at
 
@@ -198,7 +210,7 @@ class Operations:
     def _refuse(
         self, container: Container, request: OperationRequest, refused: Refused, until: datetime
     ) -> Outcome | None:
-        """The answer to a request that may not begin; None when the state has to be looked at again."""
+        """Answer a request whose operation may not begin. Returns None if the container must be read again."""
         match refused.refusal:
             case Refusal.EXPIRED:
                 raise ContainerExpiredError
@@ -215,11 +227,11 @@ class Operations:
     def _keep(
         self, request: OperationRequest, operation_id: str | None, outcome: Outcome, until: datetime
     ) -> Outcome | None:
-        """Keep an answer that no commit keeps.
+        """Store an answer for the Idempotency-Key that no commit stores.
 
         Returns:
-            The answer that is kept, which may be another request's; None when an operation with the same key was begun
-            meanwhile and has ended without an answer, so that the outcome may no longer be true.
+            The stored answer, which may be another request's. None if an operation with the same key has begun and
+            ended without an answer in the meantime, so that `outcome` may no longer be true.
         """
         record_id = request.idempotency_id
         if record_id is None:
@@ -237,10 +249,10 @@ class Operations:
         return self._join(request, kept, until)
 
     def _join(self, request: OperationRequest, record: IdempotencyRecord, until: datetime) -> Outcome | None:
-        """The answer of the request that used the key first, waiting for it; None when the key is free again.
+        """Wait for the answer of the request that used the key first. Returns None if the key is free again.
 
-        An operation whose deadline has expired is taken over: its first request was answered with an error, or has
-        crashed.
+        An operation whose deadline has expired is taken over: its first request was answered with an error, or its
+        function crashed.
         """
         while True:
             if (record.container_id, record.operation) != (request.container_id, request.operation):
@@ -272,13 +284,13 @@ class Operations:
                 pending is None or pending.id != record.operation_id
             )
             if latest.answer is None and ended:
-                # It ended without an answer of its own: something has superseded it.
+                # The operation ended without storing an answer, because it was superseded.
                 return self._keep(request, record.operation_id, superseded(container, request.operation), until)
             record = latest
 
 
 def _task_of(superseded: PendingOperation) -> dict[str, Any]:
-    """What a force-stop needs to know of the task that the start which it supersedes may have run."""
+    """Return what a force-stop needs to know about a task that the superseded start may have run."""
     return {
         "superseded_start": superseded.token,
         "superseded_start_since": superseded.token_since,

@@ -1,4 +1,4 @@
-"""Records changes that no operation has caused: a task that ended by itself, or that runs although it was given up."""
+"""Records changes that no operation has caused: a task ended by itself, or came up after its start was given up."""
 
 from longshore.aws.store import ConditionFailed, Store
 from longshore.domain.clock import Clock
@@ -11,7 +11,7 @@ from longshore.domain.task import Task
 
 
 class Recorder:
-    """Writes rows of containers with nothing pending, just as they were read."""
+    """Writes rows of containers with nothing pending. A write is refused if the container has changed in the meantime."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
@@ -20,12 +20,15 @@ class Recorder:
     def record_exit(
         self, container: Container, task: Task | None, triggered_by: Trigger
     ) -> Container | ConditionFailed:
-        """Write the row of a task that ended by itself, unless it is written already.
+        """Write the row of a task that ended by itself.
 
         Args:
             container: The container as read.
-            task: The stopped task; None when it is gone.
+            task: The stopped task. None when it is gone.
             triggered_by: `system` for an event, `recovery` for a sweep.
+
+        Returns:
+            The container after the change, or why the write was refused.
 
         Raises:
             StoreError: DynamoDB failed.
@@ -34,10 +37,18 @@ class Recorder:
         return self._record(container, change_by_exit(at, task, triggered_by))
 
     def record_running(self, container: Container, task: Task, triggered_by: Trigger) -> Container | ConditionFailed:
-        """Write the row of a failed container whose own task runs after all.
+        """Write the row of a failed container whose task is running.
 
-        The task came up after its start was given up, or ECS did not show it for a while. A container that was paused
-        when ECS stopped showing its task is `paused` again.
+        Either the task came up after its start was given up, or ECS did not show the task for a while. A container that
+        was paused when ECS stopped showing its task is `paused` again.
+
+        Args:
+            container: The container as read.
+            task: Its task, which is running.
+            triggered_by: `system` for an event, `recovery` for a sweep.
+
+        Returns:
+            The container after the change, or why the write was refused.
 
         Raises:
             StoreError: DynamoDB failed.

@@ -1,13 +1,13 @@
-"""Scheduled stops: what an EventBridge schedule asks for, and the run that stops the containers.
+"""Scheduled stops: the input of an EventBridge schedule, and the run that stops its containers.
 
-A run stands for the time that it was scheduled for. EventBridge delivers at least once, Lambda repeats events that
-failed, and a long run is continued by further invocations, so the same run may act several times and late. It therefore
-never stops what was requested at or after its scheduled time:
+A run acts for its scheduled time. EventBridge delivers events at least once, Lambda retries events that failed, and a
+long run continues in further invocations, so the same run may act several times, and late. It therefore skips
+containers for which an operation was requested at or after the scheduled time:
 
-    20:00:00  the schedule's time
+    20:00:00  the scheduled time
     20:00:02  the run stops the container
     20:05:00  a user starts the container          requested_at is now 20:05
-    20:06:00  the event is delivered once more     requested_at is not before 20:00: skipped
+    20:06:00  the event is delivered again         requested_at is not before 20:00: skipped
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -38,8 +38,8 @@ LATEST = timedelta(hours=1)
 """A run that starts later than this after its scheduled time does nothing."""
 
 _NO_WAIT = timedelta()
-_THAW = timedelta(seconds=5)  # a paused container has to be resumed before it can be told to stop
-_HANDED_ON_AT_ONCE = 5000  # ids of 27 bytes each in an event of 256 KB at most
+_THAW = timedelta(seconds=5)  # a paused container must be unpaused before it can be stopped
+_HANDED_ON_AT_ONCE = 5000  # ids, of 27 bytes each; an event is limited to 256 KB
 _STOPS = (Operation.STOP, Operation.FORCE_STOP)
 
 ContainerId = Annotated[str, Field(pattern=r"^[0-9a-f]{24}$")]
@@ -48,10 +48,10 @@ ScheduledTime = Annotated[AwareDatetime, AfterValidator(to_milliseconds), PlainS
 
 
 class StopInput(BaseModel):
-    """Which containers a schedule stops, its name for the history, and its time.
+    """The input of a schedule: its containers, its name for the history and its scheduled time.
 
-    The containers are those of `container_ids`, those of the project `project_id`, or `all`. With both `container_ids`
-    and `project_id`, containers that are not in the project are skipped.
+    Selects the containers in `container_ids`, those of the project `project_id`, or all. With both `container_ids` and
+    `project_id`, containers of other projects are skipped.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -75,7 +75,7 @@ class StopInput(BaseModel):
         Args:
             event: The input itself, or `{"time": "2025-01-15T20:00:00Z", "input": {...}}`, as the input transformers of
                 rules and the inputs of EventBridge Scheduler (`<aws.scheduler.scheduled-time>`) build it.
-            now: The start of the function (UTC), which is the scheduled time of an event without one.
+            now: The start of the function (UTC), used as the scheduled time if the event has none.
 
         Raises:
             pydantic.ValidationError: The event has neither form.
@@ -88,7 +88,7 @@ class StopInput(BaseModel):
 
 
 class _TimedInput(BaseModel):
-    """The event of a schedule that passes its time."""
+    """An event that passes the scheduled time."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -97,16 +97,17 @@ class _TimedInput(BaseModel):
 
 
 class StopResult(BaseModel):
-    """Result of a run: the number of containers by effect, and the ids that have to be tried again."""
+    """The result of a run: the number of containers by effect, and the ids of those to be tried again."""
 
-    stopped: int = 0  # the stop has started or is complete
-    skipped: int = 0  # not running, or requested at or after the scheduled time
-    failed: list[str] = []  # to be tried again: an error, or another operation is pending
-    left: list[str] = []  # not tried, because the time of the function ran out
+    stopped: int = 0  # the stop has begun or is complete
+    skipped: int = 0  # not live, or an operation was requested at or after the scheduled time
+    failed: list[str] = []  # to be tried again: an error occurred, or another operation is pending
+    left: list[str] = []  # not tried, because the function's time ran out
     late: int = 0  # 1 if the run was too late and did nothing
 
     @property
     def counts(self) -> dict[str, int]:
+        """The numbers for logs and metrics."""
         return {
             "stopped": self.stopped,
             "skipped": self.skipped,
@@ -117,9 +118,10 @@ class StopResult(BaseModel):
 
 
 class ScheduledStops:
-    """Stops containers for a schedule, each by the same operation that a caller would request.
+    """Stops containers for a schedule with the same operation that a caller would request.
 
-    `on_failure` is told of each container whose item cannot be read.
+    Args:
+        on_failure: Called with the id and the error of each container whose item cannot be read.
     """
 
     def __init__(
@@ -131,15 +133,15 @@ class ScheduledStops:
         self._on_failure = on_failure
 
     def run(self, wanted: StopInput, request_id: str, enough_time: Callable[[], bool], *, now: datetime) -> StopResult:
-        """Start a stop for each container, without waiting for its end, which events and sweeps observe.
+        """Begin to stop each container, without waiting for the effect, which events and sweeps observe.
 
-        An error for one container does not end the run. The run is safe to repeat: containers that are stopping, have
-        stopped or were requested since the scheduled time are skipped.
+        An error for one container does not end the run. The run is safe to repeat: containers that are stopping or have
+        stopped are skipped, and so are those for which an operation was requested since the scheduled time.
 
         Args:
             wanted: The containers and the scheduled time.
             request_id: The id of the invocation, for the history.
-            enough_time: Whether there is time for one more container.
+            enough_time: Returns whether there is time for another container.
             now: The current time (UTC).
 
         Raises:
@@ -166,8 +168,8 @@ class ScheduledStops:
             return dict.fromkeys(wanted.container_ids)
         index = self._store.index
         live = index.live() if wanted.project_id is None else index.live_in_project(wanted.project_id)
-        # A stopped container with a pending start is not live, but will be. The index of pending operations does not
-        # know projects: containers of other projects are skipped once they have been read.
+        # A stopped container with a pending start is not live yet. The index of pending operations does not contain
+        # projects: containers of other projects are skipped after they have been read.
         return dict.fromkeys([*live, *index.pending()])
 
     def _stop(self, container_id: str, wanted: StopInput, scheduled_at: datetime, request_id: str) -> str:
@@ -192,7 +194,7 @@ class ScheduledStops:
         except StateConflictError as conflict:
             return _effect_of_conflict(conflict.data)
         except ExternalServiceError:
-            # The stop may be pending nevertheless; then a repeat skips the container, and recovery completes the stop.
+            # The stop may be pending. In that case a repeat skips the container, and the recovery sweep completes it.
             return "failed"
         except UnreadableItemError as error:
             self._on_failure(container_id, error)
@@ -203,7 +205,7 @@ class ScheduledStops:
 
 
 class Continuation:
-    """Hands containers on to the next invocation of a function."""
+    """Passes the remaining containers of a run to another invocation of the function."""
 
     def __init__(self, functions: "LambdaClient", function_arn: str) -> None:
         self._functions = functions
@@ -212,8 +214,12 @@ class Continuation:
     def hand_on(self, container_ids: list[str], wanted: StopInput) -> None:
         """Invoke the function asynchronously for the remaining containers of a run.
 
-        The new events keep the run's scheduled time, project and rule. When the reply is lost the same containers may
-        be handed on twice, and are skipped the second time.
+        The new events keep the run's scheduled time, project and rule. If the reply is lost, the same containers may be
+        passed on twice, and are skipped the second time.
+
+        Args:
+            container_ids: The remaining containers.
+            wanted: The input of the run.
 
         Raises:
             ExternalServiceError: Lambda did not accept the invocation.
@@ -233,11 +239,11 @@ class Continuation:
 
 
 def _effect_without_stop(container: Container | None, project_id: str | None, scheduled_at: datetime) -> str | None:
-    """Decide whether a run leaves a container alone for now.
+    """Decide whether a container can be left as it is.
 
     Returns:
-        `skipped` when there is nothing to stop, `failed` when a later try has to look again, None when the container
-        has to be stopped.
+        `skipped` if there is nothing to stop, `failed` if a later try must check again, None if the container must be
+        stopped.
     """
     if container is None or (project_id is not None and container.project_id != project_id):
         return "skipped"
@@ -246,13 +252,13 @@ def _effect_without_stop(container: Container | None, project_id: str | None, sc
     if requested_at is not None and requested_at >= scheduled_at:
         return "skipped"
     if pending is not None:
-        # Whatever else is pending, a start on a stopped container too, may leave the container running.
+        # Any other pending operation may leave the container running, for example a start of a stopped container.
         return "skipped" if pending.operation in _STOPS else "failed"
     return None if container.is_live else "skipped"
 
 
 def _effect_of_conflict(data: Mapping[str, Any]) -> str:
-    """What a refused stop means for the run; `data` is the state of the container that caused the conflict."""
+    """Return the effect of a stop that was refused. `data` is the state of the container that caused the conflict."""
     pending = data.get("pending_operation")
     if pending is not None:
         return "skipped" if pending["operation"] in _STOPS else "failed"

@@ -1,7 +1,7 @@
-"""What each step of an operation does to ECS and to the host, and what was observed of it.
+"""What each step of an operation does to ECS and the host, and what it observes.
 
-Each step is safe to repeat: recovery runs it again after a crash, with the same ids. A step never writes to the
-database; `driver` turns its observation into a commit.
+Steps are safe to repeat: after a crash they run again with the same ids. A step never writes to the database; `driver`
+commits its observation.
 """
 
 from collections.abc import Mapping
@@ -21,58 +21,58 @@ _NOT_SHOWN = "ECS does not show the task"
 
 
 class Reached(NamedTuple):
-    """The step's goal was observed. `facts` go into the history."""
+    """The step's goal was observed."""
 
     at: datetime
-    facts: Mapping[str, Any] = MappingProxyType({})
+    facts: Mapping[str, Any] = MappingProxyType({})  # for the row's metadata
     task: Task | None = None  # as it was observed; the task of a start may have ended already
 
 
 class Ended(NamedTuple):
-    """The task had ended by itself before the step could act on it; None: it is gone, ECS no longer shows it."""
+    """The task had ended by itself before the step could act on it."""
 
     at: datetime
-    task: Task | None
+    task: Task | None  # None: it is gone, or there was none
 
 
 class NeverRan(NamedTuple):
-    """The task of a start stopped before it ever ran; None: it is gone, ECS never showed it running."""
+    """The task of a start stopped before it was running."""
 
     at: datetime
     reason: str
-    task: Task | None
+    task: Task | None  # None: it is gone, and ECS never showed it running
 
 
 class Unobserved(NamedTuple):
-    """Nothing was seen within the wait; the effect may still come."""
+    """The step's goal was not observed within the wait. It may still be reached."""
 
     reason: str
-    task: Task | None = None  # of a start, as it was last seen
+    task: Task | None = None  # the task of a start, as it was last seen
 
 
 class TokenExpired(NamedTuple):
-    """ECS may have forgotten the client token, and no task of it exists: a new token is needed."""
+    """ECS may have forgotten the client token, and no task of it exists. A new token is needed."""
 
 
 class NoEffect(NamedTuple):
-    """What was asked was refused, and this attempt has changed nothing that is not said in `Findings.acted`."""
+    """The request was refused. An earlier call of the attempt may have had an effect if `Findings.acted` is set."""
 
     reason: str
-    final: bool = False  # and repeating it with the same client token would be refused again
+    final: bool = False  # a repeat with the same client token would be refused again
 
 
 class Uncertain(NamedTuple):
-    """A service failed, and whether the step took effect is not known."""
+    """A service failed, and it is not known whether the step took effect."""
 
     reason: str
-    throttled: bool = False  # the service accepts the same request later
+    throttled: bool = False  # the service will accept the same request later
 
 
 Observation = Reached | Ended | NeverRan | Unobserved | TokenExpired | NoEffect | Uncertain
 
 
 class Findings(NamedTuple):
-    """What an attempt has found out besides its observation: `Attempt` describes the members."""
+    """The findings of an attempt besides its observation. See the attributes of `Attempt`."""
 
     acted: bool = False
     on_its_way: bool = False
@@ -84,14 +84,14 @@ class Findings(NamedTuple):
 
 
 class Result(NamedTuple):
-    """The outcome of one attempt at a step."""
+    """The result of one attempt at a step."""
 
     observation: Observation
     findings: Findings
 
 
 class Steps:
-    """Runs steps. Failures of AWS are observations, not exceptions."""
+    """Runs steps. Errors of AWS are returned as observations, not raised."""
 
     def __init__(self, ecs: Ecs, hosts: HostCommands, clock: Clock) -> None:
         self._ecs = ecs
@@ -108,15 +108,15 @@ class Steps:
         told: Task | None = None,
         host_is_done: bool = False,
     ) -> Result:
-        """Act, and look for the effect.
+        """Make one attempt at the pending operation's step: act, and wait for the effect.
 
         Args:
             container: The container as read.
             pending: Its pending operation.
-            until: Stop looking at this time (UTC).
-            look_first: Look before a task is asked to stop, because an earlier attempt may have done so.
-            told: A task as an event describes it, which takes the place of looking at that task.
-            host_is_done: The step's command to the host is known to have succeeded.
+            until: Stop waiting at this time (UTC).
+            look_first: Whether to look up a task before StopTask, because an earlier attempt may have stopped it.
+            told: A task as an event describes it, used instead of looking that task up.
+            host_is_done: Whether the step's command to the host is known to have succeeded.
         """
         attempt = Attempt(self._ecs, self._clock, container, pending, until, told)
         try:
@@ -143,7 +143,7 @@ class Steps:
         """Send the opposite of the step's command to the host, without waiting for its result.
 
         Returns:
-            Whether Systems Manager has accepted the command, or there is nothing left to command.
+            Whether Systems Manager has accepted the command, or none is needed because the task has ended.
         """
         attempt = Attempt(self._ecs, self._clock, container, pending, self._clock.now(), None)
         action = Action.UNPAUSE if pending.step is Step.PAUSE else Action.PAUSE
@@ -160,7 +160,7 @@ class Steps:
     def stop_stray(self, container: Container, task_arn: str) -> None:
         """Stop a task whose start operation has been superseded.
 
-        Best effort: when it fails, the event of a running task that is not its container's is the second chance.
+        Best effort. If the call fails, the task is stopped when an event reports that it is running.
         """
         try:
             self._ecs.stop(container.runtime, task_arn, "Longshore: the start was superseded")
@@ -188,7 +188,7 @@ class Steps:
     def _start(self, attempt: Attempt) -> Observation:
         container, pending = attempt.container, attempt.pending
         if container.status is Status.FAILED and container.task_arn:
-            # Its task may still live, and at most one may.
+            # The container's task may still exist, and a container has at most one live task.
             if attempt.end([container.task_arn], f"Longshore operation {pending.id}") is None:
                 return Unobserved("The task before has not stopped")
             attempt.on_its_way = False
@@ -203,17 +203,17 @@ class Steps:
             attempt.on_its_way = True
             return Unobserved(task.stopped_reason or f"The task is {task.last_status}", task)
         if task.stopped_at is None:
-            # ECS repeats the answer to a client token without details when the task has stopped.
+            # For a repeated client token whose task has stopped, RunTask returns the task without details.
             task = attempt.find(task.arn) or task
         if task.started_at is not None:
-            # It ran, and had ended before the first look.
+            # The task ran, and ended before the first lookup.
             return Reached(task.started_at, {"task_id": task.id}, task)
         if task.stopped_at is None and not attempt.is_gone(task.arn):
             return Unobserved(_NOT_SHOWN, task)
         return NeverRan(now, task.stopped_reason or "The task stopped before it ran", task)
 
     def _task_of_start(self, attempt: Attempt) -> Task | Observation:
-        """The task that the operation has run, or runs now."""
+        """Return the task that the operation has run, or run it. Otherwise return the observation."""
         pending = attempt.pending
         if pending.task_arn is not None:
             task = attempt.find(pending.task_arn)
@@ -250,11 +250,11 @@ class Steps:
             if task is None or task.is_stopped:
                 return self._stopped(attempt, task)
             if paused and not host_is_done:
-                # A frozen process gets no SIGTERM.
+                # A paused process does not handle SIGTERM.
                 result = self._command(attempt, Action.UNPAUSE, task)
                 if result.status is not CommandStatus.DONE:
                     return self._not_done(attempt, result)
-            # Thawed, while the container says that it is paused: not without effect.
+            # The task is no longer paused although the container's status is `paused`: there was an effect.
             attempt.acted = attempt.acted or paused
         ended = attempt.end([arn], f"Longshore operation {pending.id}")
         if ended is None:
@@ -283,7 +283,7 @@ class Steps:
         living = [task for task in seen.values() if not task.is_stopped]
         facts: dict[str, Any] = {}
         for number, task in enumerate(living if has_host(container.runtime.launch_type) else []):
-            # Without waiting for the result: should the host not answer, StopTask still goes the slow way.
+            # Do not wait for the result. If the host does not answer, StopTask still stops the task, more slowly.
             sent = self._hosts.send(Action.KILL, container, task, pending.command_number + number)
             if isinstance(sent, CommandResult):
                 facts["kill_refused"] = sent.reason
@@ -296,17 +296,17 @@ class Steps:
         return Reached(attempt.now(), facts | (own.facts if own else {}), own)
 
     def _has_task_of_superseded_start(self, attempt: Attempt) -> bool:
-        """Note the task that the superseded start has run, if any. False when that is not known yet.
+        """Find the task that the superseded start has run, if any. Returns False if that is not known yet.
 
-        What a superseded start has run, or is about to run, only its client token tells for certain, since ECS lists
-        new tasks late. So the token is used once more: every later call with it returns the same task, which is
-        stopped here.
+        ECS lists new tasks late, so only the client token identifies with certainty the task that a superseded start
+        has run or is about to run. RunTask is therefore called again with that token. Every later call with the token
+        returns the same task, which is stopped here:
 
             start        claim ------------------------------ RunTask(token): the task that was stopped
             force-stop           claim -- RunTask(token) -- StopTask -- commit
 
-        Instead of a token that can no longer be used, the tasks that ECS lists are searched. That proves something only
-        twice, and when five minutes have passed since the last RunTask that the start can have made.
+        If the token is too old to be used, the tasks that ECS lists are searched. That no task is found is proof only
+        after two searches, and five minutes after the last RunTask that the start can have called.
         """
         pending = attempt.pending
         token = pending.superseded_start
@@ -336,7 +336,7 @@ class Steps:
         return self._not_done(attempt, result)
 
     def _own(self, attempt: Attempt) -> Task | Observation:
-        """The container's task, which has not stopped; else what was observed."""
+        """Return the container's task if it has not stopped. Otherwise return the observation."""
         arn = attempt.container.task_arn
         task = attempt.find(arn) if arn else None
         if task is not None and not task.is_stopped:
@@ -353,7 +353,7 @@ class Steps:
     def _not_done(self, attempt: Attempt, result: CommandResult) -> Observation:
         match result.status:
             case CommandStatus.NO_EFFECT:
-                # The likeliest reason why a host refuses is that the task has just ended.
+                # The most likely reason for the host's refusal is that the task has just ended.
                 task = self._own(attempt)
                 return NoEffect(result.reason) if isinstance(task, Task) else task
             case CommandStatus.IN_PROGRESS:
@@ -363,7 +363,7 @@ class Steps:
 
 
 def awaits_host(container: Container, pending: PendingOperation) -> bool:
-    """Whether the operation's step waits for a command to a host, whose end only its own event tells."""
+    """Check whether the operation's step waits for a command to a host. No event of ECS reports that command's end."""
     thaws = pending.step is Step.STOP and container.status is Status.PAUSED
     return thaws or pending.step in (Step.PAUSE, Step.UNPAUSE)
 

@@ -1,8 +1,8 @@
 """Scheduled sweeps: continue operations whose deadline has expired, and reconcile containers with ECS.
 
-Both read indexes that may lag, so each container is read again before anything is done. Both may run twice at the same
-time, since one worker only can take an operation over, and an exit can be recorded once only. One item that cannot be
-read, one cluster that does not answer, or one operation that fails never stops the others.
+Both sweeps read indexes that may lag, so each container is read again before it is changed. Both are safe to run twice
+at the same time: only one worker can take an operation over, and an exit is recorded only once. An item that cannot be
+read, a cluster that does not answer or an operation that fails does not prevent the rest from being processed.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -24,32 +24,32 @@ from longshore.engine.recorder import Recorder
 T = TypeVar("T")
 
 Spread = Callable[[Callable[[str], str], Iterable[str]], Iterable[str]]
-"""Calls a function with each of many container ids, several at a time: an executor's `map`, or `map` itself."""
+"""Calls a function with each container id, several at a time: the `map` of an executor, or the built-in `map`."""
 
 OnFailure = Callable[[str, LongshoreError], None]
-"""Is told of each container (or cluster) that could not be handled, and why."""
+"""Called with the name and the error of each container, cluster or index that could not be processed."""
 
 UNREADABLE = "unreadable"
-"""The effect that is counted for an item that cannot be read."""
+"""The effect under which items that cannot be read are counted."""
 
-_BATCH = 100  # what DescribeTasks takes
-_WAIT = timedelta(seconds=5)  # for each container: what a host's command takes; a task is left to its events
-_STUCK = 3  # sweeps
-_GRACE = timedelta(minutes=2)  # how young a change is left to the events
+_BATCH = 100  # the most tasks in one DescribeTasks call
+_WAIT = timedelta(seconds=5)  # for each container: enough for a command to a host; changes of tasks are left to events
+_STUCK = 3  # attempts by sweeps
+_GRACE = timedelta(minutes=2)  # more recent changes are left to events
 
 
 class Recovery:
-    """Continues operations whose driver has crashed or given up waiting.
+    """Continues operations whose driver has crashed or stopped waiting.
 
     Args:
-        enough_time: Whether there is time to begin another container.
-        on_stuck: Is told how many operations have had several sweeps already.
-        on_pending: Is told of each container before its operation is continued.
-        on_failure: Is told of each container that could not be handled.
-        look_again: Looks for the task of a container that the drift sweep has not found: `Drift.look_again`.
+        enough_time: Returns whether there is time for another container.
+        on_stuck: Called with the number of operations that are still pending after several sweeps.
+        on_pending: Called with each container before its operation is continued.
+        on_failure: Called with the name and the error of each container or shard that could not be processed.
+        look_again: Looks up a task that the drift sweep did not find: `Drift.look_again`.
 
     Attributes:
-        unlisted: The parts of the index that the last sweep could not read, so that it knows nothing of them.
+        unlisted: The shards of the index that the last sweep could not read.
     """
 
     def __init__(
@@ -78,10 +78,10 @@ class Recovery:
         self.unlisted: list[str] = []
 
     def sweep(self) -> dict[str, int]:
-        """Take over every operation that is past its deadline, and continue it from its step.
+        """Take over every operation whose deadline has expired, and continue it from its step.
 
         Returns:
-            How many containers there were, by what became of each.
+            The number of containers by effect.
         """
         self._stuck = 0
         self.unlisted = []
@@ -119,16 +119,20 @@ class Recovery:
             self._stuck += container.operation.attempts >= _STUCK
             outcome = self._driver.take_over(container, self._clock.now() + _WAIT)
         except LongshoreError as error:
-            # An operation that has ended with an error has settled too. Its row tells which.
+            # The operation may have ended with this error. Its row then states the reason.
             return _failed(container_id, error, self._on_failure)
         return outcome.kind.value if outcome else "continued elsewhere"
 
 
 class Drift:
-    """Compares what containers say with what ECS says, for changes that no event has told.
+    """Compares containers with ECS and records changes that no event has reported.
+
+    Args:
+        enough_time: Returns whether there is time for another container.
+        on_failure: Called with the name and the error of each container, cluster or index that could not be processed.
 
     Attributes:
-        unlisted: What the last sweep could not list (the index of containers, the cluster's tasks).
+        unlisted: What the last sweep could not list: the index of live containers, or the tasks of the cluster.
     """
 
     def __init__(
@@ -151,25 +155,25 @@ class Drift:
         self.unlisted: list[str] = []
 
     def sweep(self, cluster: str) -> dict[str, int]:
-        """Record what no event has told, and stop the cluster's tasks that belong to no container.
+        """Record changes that no event has reported, and stop tasks that Longshore has run but no container has now.
 
-        A task that ECS does not show counts as gone only when the recovery sweep does not find it either, half a minute
-        later.
+        A task that ECS does not show counts as gone only if the recovery sweep does not find it either, at least 30
+        seconds later.
 
         Args:
-            cluster: The cluster whose tasks are looked at. Containers are compared with the clusters that they name.
+            cluster: The cluster whose running tasks are checked. Containers are compared with their own clusters.
 
         Returns:
-            How many containers and tasks there were, by what was found.
+            The number of containers and tasks by effect.
         """
         self.unlisted = []
         return counted([*self._containers(), *self._tasks(cluster)])
 
     def look_again(self, container: Container) -> str:
-        """Look again for the task of a container with nothing pending, whose task a sweep has not found.
+        """Look up a task again that the drift sweep did not find. Its container has nothing pending.
 
         Returns:
-            What was found.
+            The effect.
 
         Raises:
             ExternalServiceError: ECS or DynamoDB failed.
@@ -199,7 +203,7 @@ class Drift:
             except LongshoreError as error:
                 yield _failed(container_id, error, self._on_failure)
                 continue
-            # What has just changed is not yet known everywhere.
+            # Recent changes may not be visible everywhere yet.
             old = container is not None and container.status_since < self._clock.now() - _GRACE
             if container is not None and container.is_live and container.operation is None and old:
                 settled.setdefault(container.runtime.cluster, []).append(container)
@@ -256,7 +260,7 @@ class Drift:
 
 
 def counted(effects: Iterable[str]) -> dict[str, int]:
-    """How many there are of each."""
+    """Return the number of occurrences of each effect."""
     counts: dict[str, int] = {}
     for effect in effects:
         counts[effect] = counts.get(effect, 0) + 1
