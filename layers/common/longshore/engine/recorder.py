@@ -11,7 +11,7 @@ from longshore.domain.task import Task
 
 
 class Recorder:
-    """Writes rows of containers with nothing pending. A write is refused if the container has changed in the meantime."""
+    """Writes rows of containers with nothing pending, unless the container has changed since it was read."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store

@@ -192,7 +192,7 @@ class Steps:
             if attempt.end([container.task_arn], f"Longshore operation {pending.id}") is None:
                 return Unobserved("The task before has not stopped")
             attempt.on_its_way = False
-        task = self._task_of_start(attempt)
+        task = _task_of_start(attempt)
         if not isinstance(task, Task):
             return task
         task = attempt.watch(task, lambda seen: seen.is_running or seen.is_stopped)
@@ -212,31 +212,6 @@ class Steps:
             return Unobserved(_NOT_SHOWN, task)
         return NeverRan(now, task.stopped_reason or "The task stopped before it ran", task)
 
-    def _task_of_start(self, attempt: Attempt) -> Task | Observation:
-        """Return the task that the operation has run, or run it. Otherwise return the observation."""
-        pending = attempt.pending
-        if pending.task_arn is not None:
-            task = attempt.find(pending.task_arn)
-            if task is not None:
-                return task
-            if attempt.is_gone(pending.task_arn):
-                return NeverRan(attempt.now(), "The task is no longer known to ECS", None)
-            attempt.on_its_way = True
-            return Unobserved(_NOT_SHOWN)
-        age = attempt.now() - pending.token_since
-        if age < TOKEN_REUSED:
-            try:
-                return attempt.run(pending.token)
-            except EcsError as error:
-                if not error.conflict:
-                    raise
-        task = attempt.search(pending.token, pending.started_at)
-        if task is not None:
-            return task
-        if age < TOKEN_REPLACED or not attempt.is_unused(pending.token):
-            return Unobserved("ECS may have run the task, and does not list it yet")
-        return TokenExpired()
-
     def _stop(self, attempt: Attempt, *, look_first: bool, host_is_done: bool) -> Observation:
         container, pending = attempt.container, attempt.pending
         arn = container.task_arn
@@ -248,7 +223,7 @@ class Steps:
             if task is None and not attempt.is_gone(arn):
                 return Unobserved(_NOT_SHOWN)
             if task is None or task.is_stopped:
-                return self._stopped(attempt, task)
+                return _stopped(attempt, task)
             if paused and not host_is_done:
                 # A paused process does not handle SIGTERM.
                 result = self._command(attempt, Action.UNPAUSE, task)
@@ -259,18 +234,11 @@ class Steps:
         ended = attempt.end([arn], f"Longshore operation {pending.id}")
         if ended is None:
             return Unobserved("The task has not stopped")
-        return self._stopped(attempt, ended.get(arn))
-
-    def _stopped(self, attempt: Attempt, task: Task | None) -> Observation:
-        now = attempt.now()
-        if task is None:
-            return Ended(now, None)
-        by_itself = task.stop_code not in (None, "UserInitiated") or _before(task.stopped_at, attempt.pending.since)
-        return Ended(task.stopped_at or now, task) if by_itself else Reached(now, task.facts, task)
+        return _stopped(attempt, ended.get(arn))
 
     def _kill(self, attempt: Attempt) -> Observation:
         container, pending = attempt.container, attempt.pending
-        if pending.superseded_start is not None and not self._has_task_of_superseded_start(attempt):
+        if pending.superseded_start is not None and not _has_task_of_superseded_start(attempt):
             return Unobserved("ECS may have run a task, and does not list it yet")
         arns = [arn for arn in dict.fromkeys((container.task_arn, attempt.task_arn)) if arn]
         seen = {arn: task for arn in arns if (task := attempt.look(arn)) is not None}
@@ -294,37 +262,6 @@ class Steps:
             return Unobserved("The task has not stopped")
         own = ended.get(container.task_arn or "", own)
         return Reached(attempt.now(), facts | (own.facts if own else {}), own)
-
-    def _has_task_of_superseded_start(self, attempt: Attempt) -> bool:
-        """Find the task that the superseded start has run, if any. Returns False if that is not known yet.
-
-        ECS lists new tasks late, so only the client token identifies with certainty the task that a superseded start
-        has run or is about to run. RunTask is therefore called again with that token. Every later call with the token
-        returns the same task, which is stopped here:
-
-            start        claim ------------------------------ RunTask(token): the task that was stopped
-            force-stop           claim -- RunTask(token) -- StopTask -- commit
-
-        If the token is too old to be used, the tasks that ECS lists are searched. That no task is found is proof only
-        after two searches, and five minutes after the last RunTask that the start can have called.
-        """
-        pending = attempt.pending
-        token = pending.superseded_start
-        if attempt.task_arn is not None or token is None:
-            return True
-        if attempt.now() - pending.superseded_token_since < TOKEN_REUSED:
-            try:
-                attempt.run(token)
-            except PlacementError:
-                return True
-            except EcsError as error:
-                if not error.no_effect and not error.conflict:
-                    raise
-            else:
-                return True
-        if attempt.search(token, pending.superseded_token_since) is not None:
-            return True
-        return attempt.now() - pending.started_at >= UNSHOWN and attempt.is_unused(token)
 
     def _freeze(self, attempt: Attempt, action: Action, *, host_is_done: bool) -> Observation:
         task = self._own(attempt)
@@ -360,6 +297,72 @@ class Steps:
                 return Unobserved(result.reason)
             case _:
                 return Uncertain(result.reason)
+
+
+def _task_of_start(attempt: Attempt) -> Task | Observation:
+    """Return the task that the operation has run, or run it. Otherwise return the observation."""
+    pending = attempt.pending
+    if pending.task_arn is not None:
+        task = attempt.find(pending.task_arn)
+        if task is not None:
+            return task
+        if attempt.is_gone(pending.task_arn):
+            return NeverRan(attempt.now(), "The task is no longer known to ECS", None)
+        attempt.on_its_way = True
+        return Unobserved(_NOT_SHOWN)
+    age = attempt.now() - pending.token_since
+    if age < TOKEN_REUSED:
+        try:
+            return attempt.run(pending.token)
+        except EcsError as error:
+            if not error.conflict:
+                raise
+    task = attempt.search(pending.token, pending.started_at)
+    if task is not None:
+        return task
+    if age < TOKEN_REPLACED or not attempt.is_unused(pending.token):
+        return Unobserved("ECS may have run the task, and does not list it yet")
+    return TokenExpired()
+
+
+def _stopped(attempt: Attempt, task: Task | None) -> Observation:
+    now = attempt.now()
+    if task is None:
+        return Ended(now, None)
+    by_itself = task.stop_code not in (None, "UserInitiated") or _before(task.stopped_at, attempt.pending.since)
+    return Ended(task.stopped_at or now, task) if by_itself else Reached(now, task.facts, task)
+
+
+def _has_task_of_superseded_start(attempt: Attempt) -> bool:
+    """Find the task that the superseded start has run, if any. Returns False if that is not known yet.
+
+    ECS lists new tasks late, so only the client token identifies with certainty the task that a superseded start
+    has run or is about to run. RunTask is therefore called again with that token. Every later call with the token
+    returns the same task, which is stopped here:
+
+        start        claim ------------------------------ RunTask(token): the task that was stopped
+        force-stop           claim -- RunTask(token) -- StopTask -- commit
+
+    If the token is too old to be used, the tasks that ECS lists are searched. That no task is found is proof only
+    after two searches, and five minutes after the last RunTask that the start can have called.
+    """
+    pending = attempt.pending
+    token = pending.superseded_start
+    if attempt.task_arn is not None or token is None:
+        return True
+    if attempt.now() - pending.superseded_token_since < TOKEN_REUSED:
+        try:
+            attempt.run(token)
+        except PlacementError:
+            return True
+        except EcsError as error:
+            if not error.no_effect and not error.conflict:
+                raise
+        else:
+            return True
+    if attempt.search(token, pending.superseded_token_since) is not None:
+        return True
+    return attempt.now() - pending.started_at >= UNSHOWN and attempt.is_unused(token)
 
 
 def awaits_host(container: Container, pending: PendingOperation) -> bool:
