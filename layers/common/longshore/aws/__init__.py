@@ -1,1 +1,1 @@
-"""DynamoDB, ECS and Systems Manager: the only code that calls AWS."""
+"""Clients for DynamoDB, ECS and Systems Manager: the only code that calls AWS."""

@@ -1,8 +1,8 @@
-"""Tasks on Amazon ECS: run, stop and look at them.
+"""Tasks on Amazon ECS: run, stop and describe them.
 
-RunTask is safe to repeat: its `clientToken` is the operation's id, and within a day ECS answers a repeat with the task
-that the first one started. StopTask is so by itself. ECS is eventually consistent: a task that was just started may be
-unknown for a moment, and a stopped one is forgotten after an hour.
+RunTask is safe to repeat with the same `clientToken`: ECS returns the task that the first call started. It forgets a
+token after 24 hours, or one hour after its task has ended. StopTask is idempotent. ECS is eventually consistent: it may
+not show a new task for up to five minutes, and it forgets a stopped task after about an hour.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# ECS's words for why it could not place a task, in plain ones.
+# Failure reasons of RunTask, and the corresponding messages for callers.
 _PLACEMENT = {
     "RESOURCE:CPU": "No instance of the cluster has enough CPU left",
     "RESOURCE:MEMORY": "No instance of the cluster has enough memory left",
@@ -37,7 +37,7 @@ _PLACEMENT = {
     "INACTIVE": "The instance is not active",
 }
 
-# The request may have taken effect, or will be let through later.
+# Errors after which the request may have taken effect, or may be accepted later.
 _UNCERTAIN = frozenset(
     {"ServerException", "ThrottlingException", "RequestTimeout", "ServiceUnavailable", "ConflictException"}
 )
@@ -54,12 +54,12 @@ _REASONS = {
 
 
 class EcsError(ExternalServiceError):
-    """ECS failed after retries.
+    """ECS refused a request or failed after retries.
 
     Attributes:
-        no_effect: ECS refused the request. Otherwise it is not known whether the request took effect.
-        throttled: The request exceeded ECS's quotas; the same request is accepted later.
-        conflict: The client token was used before with other parameters, so a task of it may exist.
+        no_effect: Whether ECS refused the request. If false, it is not known whether the request took effect.
+        throttled: Whether the request exceeded a quota of ECS. ECS will accept the same request later.
+        conflict: Whether the client token was used with other parameters before, so that a task of it may exist.
     """
 
     def __init__(self, reason: str, *, no_effect: bool, throttled: bool = False, conflict: bool = False) -> None:
@@ -70,22 +70,34 @@ class EcsError(ExternalServiceError):
 
 
 class PlacementError(EcsError):
-    """ECS could not place the task: no task of this client token exists."""
+    """ECS could not place the task, so no task of this client token exists."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason, no_effect=True)
 
 
 class Ecs:
-    """The tasks of containers. Every method raises `EcsError`."""
+    """Runs, stops and describes the tasks of containers.
+
+    Raises:
+        EcsError: Every method: ECS refused the request or failed after retries.
+    """
 
     def __init__(self, client: "ECSClient") -> None:
         self._client = client
 
     def run(self, runtime: Runtime, server_instance_id: str | None, started_by: str, client_token: str) -> Task:
-        """Run a task, or with a token that was used before get the task that it ran.
+        """Run a task, or return the task that was run with the same client token before.
 
-        Raises PlacementError too.
+        Args:
+            runtime: How to run the task.
+            server_instance_id: The id of the instance to place the task on. None: any instance.
+            started_by: The container's id, which ECS stores as the task's `startedBy`.
+            client_token: Identifies the request when it is repeated.
+
+        Raises:
+            PlacementError: ECS could not place the task.
+            EcsError: ECS refused the request, or it is not known whether the task was run.
         """
         constraints = [{"type": "memberOf", "expression": text} for text in runtime.placement_constraints]
         if server_instance_id is not None:
@@ -114,7 +126,7 @@ class Ecs:
         raise PlacementError(_PLACEMENT.get(failure, "The task could not be placed on the cluster"))
 
     def stop(self, runtime: Runtime, task_arn: str, reason: str) -> Task | None:
-        """Ask a task to stop: SIGTERM, and after its grace SIGKILL. None when ECS does not know it."""
+        """Stop a task: SIGTERM, then SIGKILL after the stop timeout. Returns None when ECS does not know the task."""
         try:
             answer = self._client.stop_task(cluster=runtime.cluster, task=task_arn, reason=reason)
         except ClientError as error:
@@ -126,17 +138,17 @@ class Ecs:
         return Task.of(answer["task"])
 
     def describe(self, runtime: Runtime, task_arn: str) -> Task | None:
-        """The task as ECS knows it now. None when it does not (or not yet, or no longer)."""
+        """Describe a task. Returns None when ECS does not show it, does not show it yet, or has forgotten it."""
         answer = self._call(lambda: self._client.describe_tasks(cluster=runtime.cluster, tasks=[task_arn]))
         return Task.of(answer["tasks"][0]) if answer["tasks"] else None
 
     def describe_many(self, cluster: str, task_arns: list[str]) -> dict[str, Task]:
-        """Up to 100 tasks by their ARNs, without those that ECS does not know."""
+        """Describe up to 100 tasks. Returns them by ARN, without those that ECS does not show."""
         answer = self._call(lambda: self._client.describe_tasks(cluster=cluster, tasks=task_arns))
         return {described["taskArn"]: Task.of(described) for described in answer["tasks"]}
 
     def all_running(self, cluster: str) -> Iterator[list[Task]]:
-        """The cluster's tasks that are not stopping, a hundred at a time."""
+        """List the cluster's tasks whose desired status is RUNNING, up to 100 at a time."""
         for arns in self._list(cluster=cluster):
             if arns:
                 yield list(self.describe_many(cluster, arns).values())
@@ -146,15 +158,16 @@ class Ecs:
     ) -> tuple[list[Task], bool]:
         """List the container's tasks.
 
-        ECS lists tasks late: a task that was run within the last five minutes may be missing.
+        ECS lists new tasks late: a task that was run within the last five minutes may be missing.
 
         Args:
-            runtime: Names the cluster.
-            container_id: The container, which its tasks have as `startedBy`.
-            desired: The tasks' desired statuses; STOPPED are those that are stopping, or stopped within the last hour.
+            runtime: Contains the cluster.
+            container_id: The container, which is the `startedBy` of its tasks.
+            desired: The desired statuses of the tasks. STOPPED includes tasks that are stopping, and those that stopped
+                within the last hour.
 
         Returns:
-            The tasks, and whether ECS has described each that it lists.
+            The tasks, and whether ECS has described every task that it lists.
         """
         arns = [
             arn
@@ -175,7 +188,7 @@ class Ecs:
             request["nextToken"] = answer["nextToken"]
 
     def host(self, runtime: Runtime, container_instance_arn: str) -> str | None:
-        """The id of the EC2 or managed instance that a container instance is. None when ECS does not know it."""
+        """Return the EC2 or managed instance id of a container instance. None when ECS does not know the instance."""
         answer = self._call(
             lambda: self._client.describe_container_instances(
                 cluster=runtime.cluster, containerInstances=[container_instance_arn]
@@ -196,7 +209,7 @@ class Ecs:
 def _ecs_error(error: ClientError) -> EcsError:
     code = error.response["Error"]["Code"]
     answer = error.response["ResponseMetadata"]
-    # A refusal of a repeat says nothing of the attempt before it.
+    # If botocore has retried, a refusal of the last try proves nothing about the tries before it.
     no_effect = answer["HTTPStatusCode"] < 500 and code not in _UNCERTAIN and not answer.get("RetryAttempts")
     return EcsError(
         _REASONS.get(code, "ECS returned an error"),
@@ -207,6 +220,6 @@ def _ecs_error(error: ClientError) -> EcsError:
 
 
 def _is_unknown_task(error: ClientError) -> bool:
-    # ECS has no code of its own for it.
+    # ECS has no error code of its own for this.
     details = error.response["Error"]
     return details["Code"] == "InvalidParameterException" and "task was not found" in details.get("Message", "")

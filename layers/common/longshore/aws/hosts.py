@@ -1,12 +1,12 @@
-"""Commands to the hosts of tasks: pause, unpause and kill their processes, through the stack's one SSM document.
+"""Commands to the hosts of tasks: pause, unpause and kill a task's processes through the stack's SSM document.
 
-Systems Manager may deliver a command late, twice or never, and Docker may hang. So every command carries a sequence
-number, unique and increasing per container, and the time at which it expires. The document's script ignores a number
+Systems Manager may deliver a command late, twice or never, and Docker may hang. Every command therefore carries a
+sequence number, which is unique and increasing per container, and an expiry time. The document's script ignores numbers
 lower than the highest that it has seen, does not start after the expiry time, and reverts its own change if it finishes
-after it. Both values are stored with the operation before the command is sent.
+after the expiry time. Both values are stored with the operation before the command is sent.
 
-The script acts on all containers of a task or on none. Its exit code: 0 done (or it was so already), 1 nothing was
-changed, 2 something was or may have been changed.
+The script acts on all containers of a task or on none. Its exit codes are: 0, done (or nothing was to be done); 1,
+nothing was changed; 2, something was or may have been changed.
 """
 
 import re
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from types_boto3_ssm import SSMClient
 
 _POLL = 0.3  # seconds
-_NOTHING_CHANGED = 1  # the script's exit code
-_DELIVERY_SECONDS = 30  # how long SSM tries to reach the host: the least that it allows
+_NOTHING_CHANGED = 1  # exit code of the script
+_DELIVERY_SECONDS = 30  # how long Systems Manager tries to reach the host; the minimum that it allows
 
 _COMMENT = re.compile(
     r"Longshore operation (?P<operation>[0-9a-f]{24}), container (?P<container>[0-9a-f]{24}), command (?P<number>\d+)"
@@ -48,17 +48,17 @@ class Action(StrEnum):
 class CommandStatus(StrEnum):
     """What is known of a command's effect."""
 
-    DONE = "done"  # all containers are as asked
-    NO_EFFECT = "no-effect"  # none was changed
-    UNCERTAIN = "uncertain"  # some may have been changed
-    IN_PROGRESS = "in-progress"  # the result was not known before the time was over
+    DONE = "done"  # all containers are in the requested state
+    NO_EFFECT = "no-effect"  # no container was changed
+    UNCERTAIN = "uncertain"  # some containers may have been changed
+    IN_PROGRESS = "in-progress"  # there was no result before the time ran out
 
 
 class CommandResult(NamedTuple):
-    """A command's status, and the reason in plain words when it is not `DONE`."""
+    """The result of a command."""
 
     status: CommandStatus
-    reason: str = ""
+    reason: str = ""  # for callers; empty if the status is DONE
 
 
 class SentFor(NamedTuple):
@@ -70,10 +70,10 @@ class SentFor(NamedTuple):
 
 
 class HostCommands:
-    """Sends commands to tasks' hosts. Failures of Systems Manager are results, not exceptions."""
+    """Sends commands to tasks' hosts. Errors of Systems Manager are returned as results unless stated otherwise."""
 
     def __init__(self, client: "Callable[[], SSMClient]", ecs: Ecs, document: str, clock: Clock) -> None:
-        # A callable: most operations send no command, and need no client for it.
+        # A callable, because most operations send no command and need no client.
         self._client = client
         self._ecs = ecs
         self._document = document
@@ -84,13 +84,13 @@ class HostCommands:
 
         Args:
             action: What the host does to all containers of the task.
-            container: Its pending operation holds the command's expiry time.
+            container: The container, with the pending operation that holds the command's expiry time.
             task: The task, as ECS describes it.
             number: The command's sequence number, one of those that are stored with the operation.
             until: Stop waiting for the result at this time (UTC).
 
         Raises:
-            EcsError: ECS did not say which instance the task's host is.
+            EcsError: ECS did not return the id of the task's host.
         """
         sent = self.send(action, container, task, number)
         if isinstance(sent, CommandResult):
@@ -99,13 +99,13 @@ class HostCommands:
         return self._result(command_id, host, until)
 
     def send(self, action: Action, container: Container, task: Task, number: int) -> CommandResult | tuple[str, str]:
-        """Send a command without waiting for its result.
+        """Send a command without waiting for its result. The arguments are those of `act`.
 
         Returns:
-            The host's id and the command's id, or why the command was not accepted.
+            The ids of the host and of the command, or why the command was not accepted.
 
         Raises:
-            EcsError: ECS did not say which instance the task's host is.
+            EcsError: ECS did not return the id of the task's host.
         """
         pending = container.operation
         assert pending is not None
@@ -132,7 +132,7 @@ class HostCommands:
             )
         except ClientError as error:
             metadata = error.response["ResponseMetadata"]
-            # A refusal of a repeat says nothing of the attempt before it.
+            # If botocore has retried, a refusal of the last try proves nothing about the tries before it.
             if metadata["HTTPStatusCode"] >= 500 or metadata.get("RetryAttempts"):
                 return CommandResult(CommandStatus.UNCERTAIN, "Systems Manager returned an error")
             if error.response["Error"]["Code"] == "InvalidInstanceId":
@@ -143,13 +143,17 @@ class HostCommands:
         return host, answer["Command"]["CommandId"]
 
     def done_for(self, command_id: str, host: str) -> SentFor | None:
-        """Find the operation whose command has succeeded.
+        """Find the operation that a successful command was sent for.
+
+        Args:
+            command_id: The id of the command.
+            host: The id of the instance that the command was sent to.
 
         Returns:
-            The operation, or None when the command has not succeeded or is not one of Longshore's.
+            The operation. None if the command has not succeeded or was not sent by Longshore.
 
         Raises:
-            ExternalServiceError: Systems Manager does not say what became of the command.
+            ExternalServiceError: Systems Manager did not return the command's result.
         """
         try:
             invocation = self._client().get_command_invocation(CommandId=command_id, InstanceId=host)
@@ -169,7 +173,7 @@ class HostCommands:
             try:
                 invocation = self._client().get_command_invocation(CommandId=command_id, InstanceId=host)
             except (ClientError, BotoCoreError):
-                # Also InvocationDoesNotExist, just after the command was sent.
+                # Includes InvocationDoesNotExist, which Systems Manager may return just after SendCommand.
                 reason = "Systems Manager does not say what became of the command"
                 continue
             match invocation["StatusDetails"]:

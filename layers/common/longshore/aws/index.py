@@ -1,6 +1,6 @@
-"""Indexes of the containers table: which containers are due, live, pending, or bound to a server.
+"""Indexes of the containers table, which find the containers that are overdue, live, pending or bound to a server.
 
-The indexes are eventually consistent: read a container's item before acting on what an index says about it.
+The indexes are eventually consistent. Read a container's item before acting on an entry of an index.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,14 +18,23 @@ _OVERDUE_PAGE = 100  # containers
 
 
 class ContainerIndex:
-    """Finds the ids of containers. Every method reads page by page and raises StoreError."""
+    """Finds the ids of containers. The iterators read one page of the index at a time.
+
+    Raises:
+        StoreError: Every iterator: DynamoDB failed after retries.
+    """
 
     def __init__(self, dynamodb: "DynamoDBClient", containers: str) -> None:
         self._dynamodb = dynamodb
         self._containers = containers
 
     def overdue(self, shard: int, now: datetime) -> Iterator[str]:
-        """Find the containers of a shard that the recovery sweep has to process, longest overdue first."""
+        """Find the containers of a shard that are due for the recovery sweep, longest overdue first.
+
+        Args:
+            shard: From 0 to PENDING_SHARDS - 1.
+            now: The current time (UTC).
+        """
         return self._ids_of(
             self._dynamodb.query,
             IndexName="pending-by-deadline",
@@ -58,7 +67,7 @@ class ContainerIndex:
             )
 
     def bound_to(self, server_instance_id: str) -> Iterator[str]:
-        """Find the containers that are bound to the server."""
+        """Find the containers that are bound to the server with this instance id."""
         return self._ids_of(
             self._dynamodb.query,
             IndexName="by-server",

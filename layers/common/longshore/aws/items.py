@@ -16,7 +16,7 @@ PENDING_SHARDS = 8
 """Number of partition keys over which the index `pending-by-deadline` is spread."""
 
 SCHEMA = 2
-"""Version of the format of items and rows. Version 0.1 wrote none."""
+"""Version of the format of items and rows. Longshore 0.1 did not write this attribute."""
 
 CHANGEABLE = (
     "status",
@@ -38,7 +38,7 @@ CHANGEABLE = (
     "last_transition_time",
     "last_created_at",
     "updated_at",
-    # Keys of the sparse indexes, derived from the rest.
+    # Keys of the sparse indexes, derived from the other attributes.
     "live_project_id",
     "pending_shard",
     "pending_deadline",
@@ -47,7 +47,7 @@ CHANGEABLE = (
 
 
 def container_item(container: Container) -> Item:
-    """Return the container as a DynamoDB item, with the keys of the sparse indexes."""
+    """Convert a container to a DynamoDB item, with the keys of the sparse indexes."""
     item = container.model_dump(mode="json", exclude_none=True) | {"schema": SCHEMA}
     if container.is_live:
         item["live_project_id"] = container.project_id
@@ -59,14 +59,19 @@ def container_item(container: Container) -> Item:
 
 
 def log_item(entry: Entry) -> Item:
-    """Return a history row as a DynamoDB item, with its position in each order."""
+    """Convert a history row to a DynamoDB item, with its position in each sort order."""
     row = entry.log.model_dump(mode="json", exclude_none=True)
     row |= {"seq": entry.seq, "to_rank": entry.to_rank, "from_rank": entry.from_rank, "schema": SCHEMA}
     return serialize_item(row)
 
 
 def record_of(container: Container, answer: Outcome | None) -> IdempotencyRecord:
-    """Return the record of the pending operation's Idempotency-Key. The operation must have one."""
+    """Return the record of the pending operation's Idempotency-Key.
+
+    Args:
+        container: The container, with a pending operation that has an Idempotency-Key.
+        answer: The answer to store. None while there is no answer.
+    """
     pending = container.operation
     assert pending is not None
     assert pending.idempotency_id is not None
@@ -82,10 +87,10 @@ def record_of(container: Container, answer: Outcome | None) -> IdempotencyRecord
 
 
 def container_of(item: Item) -> Container:
-    """Return the container of an item with plain values.
+    """Convert an item with plain values to a container.
 
     Raises:
-        UnreadableItemError: The item was damaged, or written by a later version.
+        UnreadableItemError: The item is damaged, or was written by a later version.
     """
     try:
         return Container.model_validate(item)
@@ -94,6 +99,6 @@ def container_of(item: Item) -> Container:
 
 
 def log_of(row: Item) -> StatusLog:
-    """Return the history row of an item with plain values."""
+    """Convert an item with plain values to a history row."""
     row.setdefault("from_status", None)
     return StatusLog.model_validate(row)

@@ -1,15 +1,15 @@
-"""Containers, their history and Idempotency-Keys in DynamoDB. The only place that commits a change of status.
+"""Containers, their history and Idempotency-Keys in DynamoDB: the only module that commits changes of status.
 
-Each write is one conditional request that moves a container's item from one snapshot to the next. Its condition proves
-that nothing has happened since the snapshot was read:
+Each write is one conditional request that replaces a snapshot of a container's item by the next one. The condition
+proves that nothing has happened since the snapshot was read:
 
     claim      nothing is pending (or only the operation that force-stop supersedes); generation and row count as read
     commit     this operation and generation; the history row is written in the same transaction
     take over  the same, and the deadline as read; raises the generation, so that the previous driver cannot commit
 
-A request may take effect although its reply is lost. botocore then repeats it: a transaction carries the same token and
-succeeds; a claim finds its own operation's id in the item and knows that it has won. If no reply arrives at all,
-`StoreError` says that the outcome is not known; the operation is then pending, or was never claimed.
+A request may take effect although its reply is lost. botocore then repeats it: a transaction has the same token and
+succeeds; a claim finds its own operation's id in the item, and has therefore won. If no reply arrives at all, the
+result is `StoreError`: the write may have taken effect or not.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 IDEMPOTENCY_WINDOW = timedelta(hours=24)
 """How long an Idempotency-Key is remembered."""
 
-# Attributes of a container's item that a history row changes, besides the status.
+# Attributes of a container's item that describe its history. Each row changes them.
 _OF_HISTORY = ("log_count", "to_counts", "from_counts", "last_transition_time", "last_created_at")
 
 
@@ -48,16 +48,19 @@ class ConditionFailed(NamedTuple):
 class Replayed(NamedTuple):
     """A claim was refused because its Idempotency-Key is in use."""
 
-    record: IdempotencyRecord
+    record: IdempotencyRecord  # of the request that used the key first
 
 
 class Store:
-    """The three tables that hold state. Every read is consistent.
+    """The tables of containers, history rows and Idempotency-Keys. Reads are strongly consistent.
 
-    Every method raises StoreError when DynamoDB fails after retries; a write may then have taken effect or not.
+    Writes of a container return the container after the write, or why the write was refused.
 
     Attributes:
-        index: Finds the ids of containers.
+        index: Finds the ids of containers. Its reads are eventually consistent.
+
+    Raises:
+        StoreError: Every method: DynamoDB failed after retries. A write may have taken effect or not.
     """
 
     def __init__(
@@ -75,21 +78,21 @@ class Store:
     # --- reading ---------------------------------------------------------------------------------------------------
 
     def container(self, container_id: str) -> Container | None:
-        """Read the container. One read.
+        """Read the container. One read. Returns None if it does not exist.
 
         Raises:
-            UnreadableItemError: The item was damaged, or written by a later version.
+            UnreadableItemError: The item is damaged, or was written by a later version.
         """
         item = self._get(self._containers, container_id)
         return container_of(deserialize_item(item)) if item else None
 
     def record(self, record_id: str) -> IdempotencyRecord | None:
-        """Read the record of an Idempotency-Key. None if there is none, or it has expired. One read."""
+        """Read the record of an Idempotency-Key. One read. Returns None if there is none or it has expired."""
         item = self._get(self._idempotency, record_id)
         return self._live_record(deserialize_item(item)) if item else None
 
     def rows_since(self, container_id: str, seq: int) -> list[StatusLog]:
-        """Read the history rows after number `seq`, oldest first (the first 1 MB of them)."""
+        """Read the history rows after number `seq`, oldest first. Returns at most 1 MB of rows."""
         answer = call(
             lambda: self._dynamodb.query(
                 TableName=self._status_logs,
@@ -106,7 +109,7 @@ class Store:
     def claim(
         self, container: Container, pending: PendingOperation, *, supersedes: bool, requested_at: datetime
     ) -> Container | ConditionFailed | Replayed:
-        """Begin an operation. No other operation can begin until it has ended.
+        """Begin an operation. Until it ends, no other operation can begin, except a force-stop.
 
             caller A   read ----------- claim ----- act ----- commit
             caller B        read ------------ claim: refused, with A's operation
@@ -116,8 +119,8 @@ class Store:
         Args:
             container: The container as read.
             pending: The operation.
-            supersedes: Whether the operation replaces the one that is pending.
-            requested_at: When the operation was requested; for a schedule, its scheduled time.
+            supersedes: Whether the operation supersedes the operation that is pending.
+            requested_at: When the operation was requested. For a schedule, the scheduled time.
 
         Returns:
             The container with the operation pending, or why the claim was refused.
@@ -134,7 +137,7 @@ class Store:
             }
         )
         superseded = container.operation if supersedes else None
-        # Permissions, and the containers of a schedule, are those of the project.
+        # Permissions and schedules are checked for the project that the container belonged to when it was read.
         condition = as_read(container, superseded).also("#project_id = :was_project", was_project=container.project_id)
         writes = [self._update(claimed, condition, other_names=("project_id",))]
         if pending.idempotency_id is not None:
@@ -148,16 +151,16 @@ class Store:
                 return Replayed(record)
         current = container_of(refused[0]) if refused[0] else None
         if current is not None and current.operation is not None and current.operation.id == pending.id:
-            return current  # This claim has won; its reply was lost.
+            return current  # An earlier try of this claim has succeeded, and its reply was lost.
         return ConditionFailed(current if refused[0] is not None else self.container(container.id))
 
     def commit(
         self, before: Container, after: Container, entry: Entry, answer: Outcome | None, *, forget: bool = False
     ) -> Container | ConditionFailed:
-        """Write a change of status, its row, the counters and the operation's next step or end: all, or nothing.
+        """Write a change of status with its row, the counters and the operation's next step or end, in one transaction.
 
         Args:
-            before: The container as read, with the operation that commits.
+            before: The container as read, with the operation.
             after: The container after the change. Its `operation` is None when the operation ends.
             entry: The history row.
             answer: The answer to store for the operation's Idempotency-Key.
@@ -181,20 +184,20 @@ class Store:
         return self._commit([self._update(after, as_read(before, None))], after)
 
     def commit_expiry(self, before: Container, after: Container, entry: Entry) -> Container | ConditionFailed:
-        """Expire a container, whatever is pending. The new generation prevents the pending operation's commit."""
+        """Expire a container, also if an operation is pending. The new generation makes the operation's commit fail."""
         after = after.model_copy(update={"generation": before.generation + 1, "operation": None})
         return self._commit_with_row(unchanged(before), before, after, entry)
 
     def note(self, before: Container, pending: PendingOperation, answer: Outcome | None) -> Container | ConditionFailed:
-        """Write attributes of the pending operation.
+        """Write attributes of the pending operation, without a row.
 
-        The new generation prevents a driver that does not know them from overwriting them, and from ending the
+        Raises the generation. A driver that has not read the new attributes can then neither overwrite them nor end the
         operation with another answer.
 
         Args:
             before: The container as read.
-            pending: The operation as it is to be.
-            answer: The 202 to store for the operation's Idempotency-Key.
+            pending: The operation with its new attributes.
+            answer: The 202 to store for the operation's Idempotency-Key. None: nothing is stored.
         """
         after = _with_operation(before, pending, before.generation + 1)
         writes = [self._update(after, self._still_pending(before))]
@@ -203,21 +206,20 @@ class Store:
         return self._commit(writes, after)
 
     def note_event_acts(self, before: Container, pending: PendingOperation) -> Container | ConditionFailed:
-        """Note that an event's handler is about to act for the pending operation, so that it cannot be abandoned.
+        """Store that the handler of an event may act for the pending operation, which then cannot be abandoned.
 
-        The generation stays as it is, because the operation's driver need not know more than that.
+        Does not raise the generation, so that the operation's driver can still commit.
         """
         after = before.model_copy(update={"operation": pending.model_copy(update={"event_acted": True})})
         return self._commit([self._update(after, self._still_pending(before))], after)
 
     def abandon(self, before: Container) -> Container | ConditionFailed:
-        """End the pending operation without a row: it had no effect. Its Idempotency-Key becomes free again.
+        """End the pending operation without a row, because it had no effect. Its Idempotency-Key becomes free again.
 
-        Refused if the handler of an event has acted for the operation since the container was read.
-
-        Always a transaction, whose token lets botocore repeat it after a lost reply.
+        Refused if the handler of an event may have acted for the operation. Always uses a transaction, whose token lets
+        botocore repeat the request after a lost reply.
         """
-        # An operation without an effect must not keep a schedule from repeating it.
+        # Otherwise an operation without an effect would prevent a schedule from acting on the container.
         requested_before = before.operation.requested_before if before.operation else before.requested_at
         after = before.model_copy(
             update={"operation": None, "requested_at": requested_before, "updated_at": self._clock.now()}
@@ -229,7 +231,7 @@ class Store:
         return self._commit(writes, after, transaction=True)
 
     def take_over(self, before: Container, pending: PendingOperation) -> Container | ConditionFailed:
-        """Become the operation's driver. The previous driver can no longer commit."""
+        """Take over the pending operation, with its new deadline. The previous driver can no longer commit."""
         assert before.operation is not None
         after = _with_operation(before, pending, before.generation + 1)
         condition = self._still_pending(before).also(
@@ -238,7 +240,7 @@ class Store:
         return self._commit([self._update(after, condition)], after)
 
     def keep_answer(self, record: IdempotencyRecord) -> IdempotencyRecord:
-        """Store the answer for an Idempotency-Key, unless it has one. Returns the stored record."""
+        """Store the answer for an Idempotency-Key unless it has one. Returns the stored record."""
         refused = self._transactions.write([self._writes.put_first_answer(record, self._now_seconds())])
         if refused is None:
             return record
@@ -259,14 +261,14 @@ class Store:
     ) -> Container | ConditionFailed:
         """Write the container together with its row.
 
-        A history that has reached DynamoDB's limit takes no more rows. The change of status, which has happened, is
-        then written without one, and the container refuses further operations other than stop and force-stop.
+        If the history has reached DynamoDB's size limit, the change, which has already happened, is written without a
+        row. From then on the container refuses all operations except stop and force-stop.
         """
         try:
             return self._commit([self._update(after, condition), self._writes.put_log(entry), *more], after)
         except HistoryFullError:
             history = {name: getattr(before, name) for name in _OF_HISTORY}
-            # Without a row, only the generation shows that this step is complete.
+            # Without a row, only the generation proves that this step is complete.
             full = {"history_full": True, "generation": after.generation + 1}
             after = after.model_copy(update=history | full)
             return self._commit([self._update(after, condition), *more], after)

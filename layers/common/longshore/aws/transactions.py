@@ -1,4 +1,4 @@
-"""Requests to DynamoDB: conditional writes of one item or several, repeated after conflicts, and reads."""
+"""Requests to DynamoDB: conditional writes of one or more items, which are repeated after conflicts, and reads."""
 
 import random
 from collections.abc import Callable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _CONFLICT_TRIES = 10
-_CONFLICT_PAUSE = 0.025  # seconds, doubled after each try up to half a second
+_CONFLICT_PAUSE = 0.025  # seconds; doubled after each try, up to half a second
 
 
 class StoreError(ExternalServiceError):
@@ -40,17 +40,22 @@ class Transactions:
     def write(
         self, items: "list[TransactWriteItemTypeDef]", *, transaction: bool = False
     ) -> "list[Item | None] | None":
-        """Write all items, or none. A single item is written without a transaction unless `transaction` is set.
+        """Write all items or none.
 
-        A write that conflicts with another write to the same item is repeated: a conflict says nothing about the
-        condition.
+        A write that conflicts with another write to the same item is repeated, because a conflict says nothing about
+        the condition.
+
+        Args:
+            items: The writes, in the form that TransactWriteItems takes.
+            transaction: Whether to use a transaction for a single item, too.
 
         Returns:
-            None when written. Otherwise the current items whose conditions failed, by their position in `items`.
+            None when the items were written. Otherwise, for each position in `items`, the current item if its condition
+            failed and the item exists, else None.
 
         Raises:
-            HistoryFullError: The history takes no more rows; nothing was written.
-            StoreError: DynamoDB failed; the items may have been written.
+            HistoryFullError: The history has reached its size limit. Nothing was written.
+            StoreError: DynamoDB failed after retries. The items may have been written.
         """
         for attempt in range(_CONFLICT_TRIES):
             try:
@@ -107,7 +112,7 @@ def call(request: Callable[[], T]) -> T:
 
 
 def _store_error(error: ClientError) -> Exception:
-    # A request that DynamoDB does not understand is a fault of this library, not of the service.
+    # A request that DynamoDB rejects as invalid is a bug of this library, not a failure of the service.
     return error if error.response["Error"]["Code"] == "ValidationException" else StoreError("The database failed")
 
 

@@ -1,4 +1,4 @@
-"""The writes of a transaction: updates of a container's item with their conditions, history rows, records of keys."""
+"""The writes of a transaction: containers' items with their conditions, history rows and Idempotency-Key records."""
 
 from typing import Any, NamedTuple
 
@@ -13,26 +13,31 @@ class Condition(NamedTuple):
 
     Attributes:
         expression: A condition expression. Attribute names have the form `#name`.
-        values: The values that it uses, as DynamoDB takes them.
+        values: The attribute values that the expression uses, by their placeholder (`:name`).
     """
 
     expression: str
     values: Item
 
     def also(self, clause: str, **values: Any) -> "Condition":
-        """Return this condition with one more clause. Its values are given without their colons."""
+        """Return this condition with another clause.
+
+        Args:
+            clause: A condition expression, joined with AND.
+            values: The plain values that the clause uses, by their placeholder without the colon.
+        """
         added = {f":{name}": serialize(value) for name, value in values.items()}
         return Condition(f"{self.expression} AND {clause}", self.values | added)
 
 
 def unchanged(container: Container) -> Condition:
-    """No row has been added since the container was read, and its pending operation has no new driver."""
+    """Require the row count and the generation as read: no row was added, and no other driver has taken over."""
     values = {":was_generation": serialize(container.generation), ":was_count": serialize(container.log_count)}
     return Condition("#generation = :was_generation AND #log_count = :was_count", values)
 
 
 def as_read(container: Container, pending: PendingOperation | None) -> Condition:
-    """The container is unchanged, and the given operation, or none, is pending."""
+    """Require that the container is unchanged and the given operation, or no operation if None, is pending."""
     expression, values = unchanged(container)
     if pending is None:
         return Condition(f"attribute_not_exists(#operation) AND {expression}", values)
@@ -41,7 +46,7 @@ def as_read(container: Container, pending: PendingOperation | None) -> Condition
 
 
 class Writes:
-    """Builds the writes of a transaction."""
+    """Builds the writes of a transaction, in the form that TransactWriteItems takes."""
 
     def __init__(self, *, containers: str, status_logs: str, idempotency: str) -> None:
         self._containers = containers
@@ -49,12 +54,12 @@ class Writes:
         self._idempotency = idempotency
 
     def update(self, after: Container, condition: Condition, *, other_names: tuple[str, ...] = ()) -> Any:
-        """Write the container's item under a condition.
+        """Update a container's item under a condition.
 
         Args:
-            after: The container as it is to be.
-            condition: What must hold of the item.
-            other_names: Attributes that the condition names, besides those that an update may change.
+            after: The container after the update.
+            condition: The condition that the current item must satisfy.
+            other_names: Names of attributes that the condition uses and an update may not change.
         """
         item = container_item(after)
         there = [name for name in CHANGEABLE if name in item]
@@ -74,13 +79,13 @@ class Writes:
 
     def put_log(self, entry: Entry) -> Any:
         """Write a history row."""
-        # Rows are immutable. The container's condition already prevents two rows with the same number.
+        # Rows are immutable. The condition of the container's update already prevents two rows with the same number.
         never_overwritten = "attribute_not_exists(container_id)"
         put = {"TableName": self._status_logs, "Item": log_item(entry), "ConditionExpression": never_overwritten}
         return {"Put": put}
 
     def put_record(self, record: IdempotencyRecord) -> Any:
-        """Write the record of an Idempotency-Key, whatever is there."""
+        """Write the record of an Idempotency-Key, replacing any existing record."""
         item = record.model_dump(mode="json", exclude_none=True)
         return {"Put": {"TableName": self._idempotency, "Item": serialize_item(item)}}
 
@@ -89,7 +94,8 @@ class Writes:
 
         Args:
             record: The record.
-            now: The time in seconds since 1970. DynamoDB may delete an expired item days later.
+            now: The current time in seconds since 1970. An expired record, which DynamoDB may delete days later, does
+                not count as in use.
         """
         put = self.put_record(record)
         put["Put"] |= {
@@ -100,7 +106,12 @@ class Writes:
         return put
 
     def put_first_answer(self, record: IdempotencyRecord, now: int) -> Any:
-        """Write the answer for an Idempotency-Key that has none. `now` as in `put_new_record`."""
+        """Write the answer for an Idempotency-Key that has no answer.
+
+        Args:
+            record: The record with the answer.
+            now: As in `put_new_record`.
+        """
         put = self.put_record(record)
         put["Put"] |= {
             "ConditionExpression": "attribute_not_exists(id) OR expires_at <= :now OR "
