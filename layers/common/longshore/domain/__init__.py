@@ -1,1 +1,1 @@
-"""The rules and data of containers. Imports nothing of the project."""
+"""The rules and data of containers. Imports no other package of the library."""

@@ -1,4 +1,4 @@
-"""Time, as the API writes it: UTC, milliseconds, `Z`. And the clock that the operations wait on."""
+"""The clock that operations use, and the API's format of times: UTC with milliseconds and `Z`."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -8,17 +8,17 @@ MILLISECOND = timedelta(milliseconds=1)
 
 
 class Clock(Protocol):
-    """What the operations know of time. A simulation puts a virtual one in its place."""
+    """The clock that operations use. The simulation replaces it with a virtual clock."""
 
     def now(self) -> datetime:
-        """The time in UTC, to the millisecond."""
+        """Return the current time in UTC, without microseconds."""
 
     def sleep(self, seconds: float) -> None:
-        """Return after so many seconds."""
+        """Wait for the given time."""
 
 
 class SystemClock:
-    """The machine's own clock."""
+    """The clock of the operating system."""
 
     def now(self) -> datetime:
         return to_milliseconds(datetime.now(UTC))
@@ -28,11 +28,11 @@ class SystemClock:
 
 
 def to_milliseconds(moment: datetime) -> datetime:
-    """The same moment in UTC without its microseconds."""
+    """Convert a time to UTC and round it down to the millisecond."""
     moment = moment.astimezone(UTC)
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
 def to_text(moment: datetime) -> str:
-    """`2025-01-15T10:30:00.000Z`. Such texts sort as the times do."""
+    """Format a time as `2025-01-15T10:30:00.000Z`. The texts sort in the same order as the times."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,4 +1,4 @@
-"""The errors of the API. They know no HTTP: `http.STATUS_CODES` maps each code to its status.
+"""The errors of the API. They do not depend on HTTP: `http.STATUS_CODES` maps each code to its status.
 
 LongshoreError
 |-- AuthenticationError
@@ -39,13 +39,18 @@ class ErrorCode(StrEnum):
     OPERATION_STATE_CONFLICT = "OPERATION_STATE_CONFLICT"
     EXTERNAL_SERVICE_ERROR = "EXTERNAL_SERVICE_ERROR"
     INTERNAL_SERVER_ERROR = "INTERNAL_SERVER_ERROR"
-    # Only the gateway gives these two.
+    # Only the gateway returns these.
     ROUTE_NOT_FOUND = "ROUTE_NOT_FOUND"
     RATE_LIMITED = "RATE_LIMITED"
 
 
 class LongshoreError(Exception):
-    """An answer other than success. `message` and `data` are for the caller: nothing internal may be in them."""
+    """An answer other than success.
+
+    Attributes:
+        message: The message for the caller. It must not contain internal details.
+        data: More details for the caller, as JSON values. It must not contain internal details.
+    """
 
     code: ClassVar[ErrorCode]
     default_message: ClassVar[str]
@@ -57,31 +62,43 @@ class LongshoreError(Exception):
 
 
 class AuthenticationError(LongshoreError):
-    """The caller is not known."""
+    """The caller could not be authenticated."""
 
 
 class MissingTokenError(AuthenticationError):
+    """The request has no bearer token."""
+
     code = ErrorCode.MISSING_TOKEN
     default_message = "Authentication token required"
 
 
 class InvalidTokenError(AuthenticationError):
+    """The token is malformed, or its signature or claims are not valid."""
+
     code = ErrorCode.INVALID_TOKEN
     default_message = "Invalid authentication token"
 
 
 class TokenExpiredError(AuthenticationError):
+    """The token's `exp` claim is in the past."""
+
     code = ErrorCode.TOKEN_EXPIRED
     default_message = "Authentication token has expired"
 
 
 class InvalidIdError(LongshoreError):
+    """An id is not 24 lower-case hexadecimal characters."""
+
     code = ErrorCode.INVALID_ID_FORMAT
     default_message = "Invalid ID format"
 
 
 class InvalidInputError(LongshoreError):
-    """A parameter is wrong. `faults` lists each: `{"instancePath": "/limit", "message": "must be <= 100"}`."""
+    """One or more parameters are not valid.
+
+    Args:
+        faults: The faults, such as `{"instancePath": "/limit", "message": "must be <= 100"}`.
+    """
 
     code = ErrorCode.VALIDATION_ERROR
     default_message = "Invalid input parameters"
@@ -92,44 +109,51 @@ class InvalidInputError(LongshoreError):
 
 
 class AccountBannedError(LongshoreError):
+    """The caller is banned."""
+
     code = ErrorCode.ACCOUNT_BANNED
     default_message = "Account has been banned"
 
 
 class ContainerNotFoundError(LongshoreError):
-    """It does not exist, or the caller is not a member of its project: a caller must not be able to tell."""
+    """The container does not exist, or the caller is not a member of its project. Callers cannot tell these apart."""
 
     code = ErrorCode.CONTAINER_NOT_FOUND
     default_message = "Container not found"
 
 
 class InsufficientPermissionsError(LongshoreError):
+    """The caller's role in the project does not permit the operation."""
+
     code = ErrorCode.INSUFFICIENT_PERMISSIONS
     default_message = "Insufficient permissions"
 
 
 class ContainerExpiredError(LongshoreError):
+    """The container has expired, which allows no operation."""
+
     code = ErrorCode.OPERATION_NOT_PERMITTED_ON_EXPIRED
     default_message = "Operation not permitted on expired container"
 
 
 class StateConflictError(LongshoreError):
-    """The status or a pending operation does not allow it. `data` is the state that caused it, for the caller."""
+    """The status or a pending operation does not allow the operation. `data` contains the state that caused this."""
 
     code = ErrorCode.OPERATION_STATE_CONFLICT
     default_message = "Container is not in the correct state"
 
 
 class LaterRequestError(StateConflictError):
-    """A scheduled operation was not started, because an operation was requested at or after its scheduled time."""
+    """A scheduled operation did not begin, because an operation was requested at or after the scheduled time."""
 
     default_message = "An operation was requested at or after the scheduled time"
 
 
 class ExternalServiceError(LongshoreError):
-    """A service that Longshore depends on failed, or could not do what was asked.
+    """A service that Longshore depends on failed or refused a request.
 
-    `reason` is for the caller, in plain words: never an exception's text, an ARN or a table's name.
+    Args:
+        reason: The reason for the caller. It must not contain an exception's text, an ARN or the name of a table.
     """
 
     code = ErrorCode.EXTERNAL_SERVICE_ERROR
@@ -141,16 +165,22 @@ class ExternalServiceError(LongshoreError):
 
 
 class OperationFailedError(ExternalServiceError):
-    """The operation has ended without success: with a row that states the reason, or because it had no effect."""
+    """The operation has ended without success: either with a row that states the reason, or without any effect."""
 
 
 class InternalError(LongshoreError):
+    """An unexpected error occurred."""
+
     code = ErrorCode.INTERNAL_SERVER_ERROR
     default_message = "An unexpected error occurred"
 
 
 class UnreadableItemError(InternalError):
-    """A container's item cannot be read: it was damaged, or written by a later version. `item_id` names it."""
+    """An item cannot be read, because it is damaged or was written by a later version.
+
+    Args:
+        item_id: The id of the container.
+    """
 
     def __init__(self, item_id: str) -> None:
         super().__init__()

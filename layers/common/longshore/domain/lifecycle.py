@@ -1,4 +1,4 @@
-"""What a container may do next: statuses, operations and the table that joins them. Pure: no AWS, no clock.
+"""Statuses, operations, and the table of operations that each status allows. Pure functions.
 
     status     start            stop             force-stop       restart             pause           resume
     stopped    -> running       already stopped  already stopped  -> running          not running     not paused
@@ -7,8 +7,8 @@
     failed     has failed       has failed       -> stopped       -> running          not running     not paused
     expired    refused, whatever the operation
 
-While an operation is pending every other one is refused, but for `force-stop`, which supersedes it. A pending
-force-stop is not superseded by the next one: callers who repeat it faster than it takes would keep it from ever ending.
+While an operation is pending, every other operation is refused except `force-stop`, which supersedes it. A force-stop
+does not supersede a pending force-stop: callers that repeat it faster than it completes would prevent it from ending.
 """
 
 from enum import StrEnum
@@ -16,17 +16,17 @@ from typing import NamedTuple, assert_never
 
 
 class Status(StrEnum):
-    """A container's observed status. The names are part of the HTTP contract."""
+    """A container's observed status. The values are part of the HTTP contract."""
 
     STOPPED = "stopped"  # has no task; can be started
-    RUNNING = "running"  # its task runs
-    PAUSED = "paused"  # its task exists, and its processes are frozen
-    FAILED = "failed"  # its task ended with an error, or never came up
-    EXPIRED = "expired"  # terminal: the server that it was bound to is gone
+    RUNNING = "running"  # its task is running
+    PAUSED = "paused"  # its task exists, and the task's processes are suspended
+    FAILED = "failed"  # its task ended with an error, did not come up, or could no longer be controlled
+    EXPIRED = "expired"  # terminal: its server was terminated
 
 
 class Operation(StrEnum):
-    """What a caller may ask for, in the order in which `allowed_operations` lists them."""
+    """An operation that a caller can request, in the order in which `allowed_operations` lists them."""
 
     START = "start"
     STOP = "stop"
@@ -37,17 +37,17 @@ class Operation(StrEnum):
 
 
 class Step(StrEnum):
-    """One side effect of an operation, and what recovery goes on from."""
+    """One side effect of an operation. Recovery continues an operation from its current step."""
 
-    START = "start"  # run a task; done when it is RUNNING
-    STOP = "stop"  # unpause if paused, SIGTERM, SIGKILL after the grace; done when the task is STOPPED
-    KILL = "kill"  # SIGKILL at once, to every task of the container; done when all are STOPPED
-    PAUSE = "pause"  # freeze the task's processes on their host
-    UNPAUSE = "unpause"  # thaw them
+    START = "start"  # run a task; complete when the task is RUNNING
+    STOP = "stop"  # unpause if paused, SIGTERM, SIGKILL after the stop timeout; complete when the task is STOPPED
+    KILL = "kill"  # SIGKILL immediately, to every task of the container; complete when all are STOPPED
+    PAUSE = "pause"  # suspend the task's processes on their host
+    UNPAUSE = "unpause"  # let the task's processes continue
 
 
 class LaunchType(StrEnum):
-    """Where a task runs. Only the first two have a host on which processes can be frozen."""
+    """An ECS launch type. Tasks on EC2 and external instances have a host on which processes can be paused."""
 
     EC2 = "EC2"
     EXTERNAL = "EXTERNAL"
@@ -57,13 +57,13 @@ class LaunchType(StrEnum):
 class Refusal(StrEnum):
     """Why an operation may not begin."""
 
-    CONFLICT = "conflict"  # the status, or the pending operation, does not allow it
-    EXPIRED = "expired"  # nothing is allowed any more
-    UNSUPPORTED = "unsupported"  # the launch type cannot do it, whatever the status
+    CONFLICT = "conflict"  # the status or the pending operation does not allow it
+    EXPIRED = "expired"  # the container has expired, which allows no operation
+    UNSUPPORTED = "unsupported"  # the launch type does not support it in any status
 
 
 LIVE = frozenset({Status.RUNNING, Status.PAUSED})
-"""The statuses in which a container has a task that lives."""
+"""The statuses in which a container has a live task."""
 
 GOAL = {
     Step.START: Status.RUNNING,
@@ -72,7 +72,7 @@ GOAL = {
     Step.PAUSE: Status.PAUSED,
     Step.UNPAUSE: Status.RUNNING,
 }
-"""The status that a step ends in when its effect is observed."""
+"""The container's status when the effect of a step has been observed."""
 
 _PROGRESS = {
     Operation.START: "starting",
@@ -99,35 +99,39 @@ _SELF = {
 
 
 class Proceed(NamedTuple):
-    """The operation may begin with `step`; it takes the place of a pending one when `supersedes` is true."""
+    """The operation may begin."""
 
-    step: Step
-    supersedes: bool = False
+    step: Step  # the first step
+    supersedes: bool = False  # the operation supersedes the pending operation
 
 
 class Refused(NamedTuple):
-    """The operation may not begin. `message` is what the caller reads."""
+    """The operation may not begin."""
 
     refusal: Refusal
-    message: str
+    message: str  # for the caller
 
 
 def in_progress(operation: Operation) -> str:
-    """What is said of a container while the operation is pending, such as `Container is starting`."""
+    """Return the message for a container while the operation is pending, such as `Container is starting`."""
     return f"Container is {_PROGRESS[operation]}"
 
 
 def done(operation: Operation) -> str:
-    """What is said when the operation's effect was observed, such as `Container started successfully`."""
+    """Return the message for a completed operation, such as `Container started successfully`."""
     return f"Container {_DONE[operation]} successfully"
 
 
 def decide(
     status: Status, operation: Operation, pending: Operation | None, launch_type: LaunchType
 ) -> Proceed | Refused:
-    """Whether `operation` may begin on a container in `status`, and with which step.
+    """Decide whether an operation may begin, and with which step.
 
-    `pending` is the operation that is under way on it, if any.
+    Args:
+        status: The container's status.
+        operation: The requested operation.
+        pending: The container's pending operation, if any.
+        launch_type: The container's launch type.
     """
     if status is Status.EXPIRED:
         return Refused(Refusal.EXPIRED, "Operation not permitted on expired container")
@@ -172,19 +176,19 @@ def _decide_idle(status: Status, operation: Operation) -> Proceed | Refused:
 
 
 def allowed_operations(status: Status, pending: Operation | None, launch_type: LaunchType) -> list[Operation]:
-    """The operations that would begin now, in the order of `Operation`."""
+    """Return the operations that may begin, in the order of `Operation`."""
     return [o for o in Operation if isinstance(decide(status, o, pending, launch_type), Proceed)]
 
 
 def next_step(operation: Operation, step: Step) -> Step | None:
-    """The step that follows when `step` has been observed, or None when the operation is complete."""
+    """Return the step that follows `step`, or None if the operation is then complete."""
     if operation is Operation.RESTART and step is Step.STOP:
         return Step.START
     return None
 
 
 def final_status(operation: Operation) -> Status:
-    """The status that a container has when the operation is complete."""
+    """Return the container's status after the operation is complete."""
     match operation:
         case Operation.START | Operation.RESTART | Operation.RESUME:
             return Status.RUNNING
@@ -197,8 +201,8 @@ def final_status(operation: Operation) -> Status:
 
 
 def status_after_exit(exit_code: int | None) -> Status:
-    """The status of a container whose task ended by itself: `stopped` only for exit code 0.
+    """Return the status of a container whose task ended by itself: `stopped` for exit code 0, else `failed`.
 
-    An unknown exit code counts as an error: nobody saw the task end well.
+    An unknown exit code (None) counts as an error, because nothing proves that the task succeeded.
     """
     return Status.STOPPED if exit_code == 0 else Status.FAILED

@@ -1,4 +1,4 @@
-"""What is said of an operation: the row that its step adds to the history, and the answer to its caller. Pure."""
+"""The results of operations: the changes that become history rows, and the answers to callers. Pure functions."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -13,7 +13,15 @@ from longshore.domain.task import Task
 def change_by(
     pending: PendingOperation, to_status: Status, at: datetime, facts: Mapping[str, Any], task: Task | None
 ) -> Change:
-    """The row of an operation's step. The task, if one was observed, is the container's from now on."""
+    """Build the change that an operation's step has made.
+
+    Args:
+        pending: The operation.
+        to_status: The new status.
+        at: When the change was observed (UTC).
+        facts: Added to the metadata of the row.
+        task: The task that the container has from now on. None keeps the task that it has.
+    """
     return Change(
         to_status=to_status,
         observed_at=at,
@@ -35,7 +43,13 @@ def change_by(
 
 
 def change_by_exit(at: datetime, task: Task | None, triggered_by: Trigger = Trigger.SYSTEM) -> Change:
-    """The row of a task that ended by itself; None: it is gone. A task that comes back is believed again."""
+    """Build the change for a task that ended by itself.
+
+    Args:
+        at: When the task ended, or when it was found to be gone (UTC).
+        task: The stopped task. None when it is gone; later events of the task then still apply.
+        triggered_by: `system` for an event, `recovery` for a sweep.
+    """
     if task is None:
         return Change(
             to_status=Status.FAILED,
@@ -55,10 +69,12 @@ def change_by_exit(at: datetime, task: Task | None, triggered_by: Trigger = Trig
 
 
 def completed(container: Container, pending: PendingOperation, status: Status) -> Outcome:
+    """Build the answer for an operation whose effect was observed."""
     return _outcome(OutcomeKind.COMPLETED, container, pending.operation, done(pending.operation), status)
 
 
 def accepted(container: Container, pending: PendingOperation) -> Outcome:
+    """Build the answer for an operation that is still pending."""
     message = in_progress(pending.operation)
     outcome = _outcome(OutcomeKind.ACCEPTED, container, pending.operation, message, container.status)
     shown = container.model_copy(update={"operation": pending}).pending_view
@@ -66,6 +82,7 @@ def accepted(container: Container, pending: PendingOperation) -> Outcome:
 
 
 def conflict(container: Container, operation: Operation, message: str) -> Outcome:
+    """Build the answer for an operation that the container's state does not allow."""
     outcome = _outcome(OutcomeKind.CONFLICT, container, operation, message, container.status)
     return outcome.model_copy(
         update={"allowed_operations": container.allowed_operations, "pending_operation": container.pending_view}
@@ -73,7 +90,11 @@ def conflict(container: Container, operation: Operation, message: str) -> Outcom
 
 
 def superseded(container: Container, operation: Operation) -> Outcome:
-    """The conflict of an operation that ended without a row of its own: something else took its place."""
+    """Build the answer for an operation that was superseded and ended without a row.
+
+    Raises:
+        ContainerExpiredError: The container has expired.
+    """
     if container.status is Status.EXPIRED:
         raise ContainerExpiredError
     verdict = decide(container.status, operation, container.pending, container.runtime.launch_type)
@@ -94,7 +115,11 @@ def _outcome(kind: OutcomeKind, container: Container, operation: Operation, mess
 
 
 def given(outcome: Outcome) -> Outcome:
-    """The outcome, or the conflict that it is as the error that it is."""
+    """Return the outcome, unless it is a conflict.
+
+    Raises:
+        StateConflictError: The outcome is a conflict.
+    """
     if outcome.kind is not OutcomeKind.CONFLICT:
         return outcome
     data = outcome.model_dump(mode="json", exclude={"kind"})

@@ -1,4 +1,4 @@
-"""A task of Amazon ECS, as its API and its events describe it."""
+"""A task of Amazon ECS, as the ECS API and its events describe it."""
 
 import hashlib
 import re
@@ -8,12 +8,21 @@ from typing import Any, NamedTuple
 from longshore.domain.clock import to_milliseconds
 from longshore.domain.lifecycle import LaunchType
 
-# What ECS says of a task's end is shown to callers, but for the ARNs in it.
+# ECS's reason for a task's end is shown to callers without the ARNs in it.
 _ARN = re.compile(r"arn:aws[^\s,;'\")\]]*")
 
 
 class Task(NamedTuple):
-    """A task as ECS describes it. `exit_code` is the first that is not 0, 0 when all are, None when none is known."""
+    """A task as ECS describes it. Times are in UTC.
+
+    Attributes:
+        version: Increases with each change of the task. 0 if it is not known.
+        started_at: When the task was RUNNING for the first time. None before that.
+        exit_code: The first exit code that is not 0, 0 if all known exit codes are 0, None if no exit code is known.
+        runtime_ids: The Docker ids of the containers that have started.
+        containers: The number of containers.
+        container_instance_arn: The ECS container instance that the task runs on. None on Fargate.
+    """
 
     arn: str
     last_status: str
@@ -25,12 +34,13 @@ class Task(NamedTuple):
     stop_code: str | None
     stopped_reason: str | None
     exit_code: int | None
-    runtime_ids: tuple[str, ...]  # of the containers that have started, as their host knows them
+    runtime_ids: tuple[str, ...]
     containers: int
-    container_instance_arn: str | None  # None on Fargate
+    container_instance_arn: str | None
 
     @property
     def id(self) -> str:
+        """The last part of the ARN."""
         return self.arn.rsplit("/", 1)[-1]
 
     @property
@@ -43,7 +53,7 @@ class Task(NamedTuple):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What a row of history says of the task's end."""
+        """The metadata that a history row contains about the task."""
         return {
             "task_id": self.id,
             "reason": self.stopped_reason,
@@ -53,11 +63,11 @@ class Task(NamedTuple):
 
     @classmethod
     def of(cls, described: Any) -> "Task":
-        """From the shape that DescribeTasks, RunTask, StopTask and the task's events share (keys in camel case)."""
+        """Convert a task in the shape that DescribeTasks, RunTask, StopTask and the events of tasks share."""
         containers = described.get("containers", [])
         codes = [container["exitCode"] for container in containers if container.get("exitCode") is not None]
         reasons = [container["reason"] for container in containers if container.get("reason")]
-        told = [described.get("stoppedReason"), *reasons[:1]]
+        texts = [described.get("stoppedReason"), *reasons[:1]]
         return cls(
             arn=described["taskArn"],
             last_status=described["lastStatus"],
@@ -67,7 +77,7 @@ class Task(NamedTuple):
             started_at=_time(described.get("startedAt")),
             stopped_at=_time(described.get("stoppedAt")),
             stop_code=described.get("stopCode"),
-            stopped_reason=_ARN.sub("(an ARN)", ": ".join(filter(None, told))) or None,
+            stopped_reason=_ARN.sub("(an ARN)", ": ".join(filter(None, texts))) or None,
             exit_code=next((code for code in codes if code), 0 if codes else None),
             runtime_ids=tuple(container["runtimeId"] for container in containers if container.get("runtimeId")),
             containers=len(containers),
@@ -76,12 +86,12 @@ class Task(NamedTuple):
 
 
 def adopted_as(task_arn: str) -> str:
-    """The id of the container that a task which ran already is adopted as: always the same, so that it is one only."""
+    """Return the id of the container that adopts an existing task, which is derived from the ARN."""
     return hashlib.sha256(task_arn.encode()).hexdigest()[:24]
 
 
 def has_host(launch_type: LaunchType) -> bool:
-    """Whether processes of a task can be reached on a host."""
+    """Check whether tasks of the launch type run on a host that commands can be sent to."""
     return launch_type is not LaunchType.FARGATE
 
 
