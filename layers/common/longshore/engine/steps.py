@@ -179,9 +179,9 @@ class Steps:
             case Step.KILL:
                 return self._kill(attempt)
             case Step.PAUSE:
-                return self._freeze(attempt, Action.PAUSE, host_is_done=host_is_done)
+                return self._pause_or_unpause(attempt, Action.PAUSE, host_is_done=host_is_done)
             case Step.UNPAUSE:
-                return self._freeze(attempt, Action.UNPAUSE, host_is_done=host_is_done)
+                return self._pause_or_unpause(attempt, Action.UNPAUSE, host_is_done=host_is_done)
             case _:
                 assert_never(step)
 
@@ -263,7 +263,7 @@ class Steps:
         own = ended.get(container.task_arn or "", own)
         return Reached(attempt.now(), facts | (own.facts if own else {}), own)
 
-    def _freeze(self, attempt: Attempt, action: Action, *, host_is_done: bool) -> Observation:
+    def _pause_or_unpause(self, attempt: Attempt, action: Action, *, host_is_done: bool) -> Observation:
         task = self._own(attempt)
         if not isinstance(task, Task):
             return task
@@ -367,8 +367,8 @@ def _has_task_of_superseded_start(attempt: Attempt) -> bool:
 
 def awaits_host(container: Container, pending: PendingOperation) -> bool:
     """Check whether the operation's step waits for a command to a host. No event of ECS reports that command's end."""
-    thaws = pending.step is Step.STOP and container.status is Status.PAUSED
-    return thaws or pending.step in (Step.PAUSE, Step.UNPAUSE)
+    unpauses = pending.step is Step.STOP and container.status is Status.PAUSED
+    return unpauses or pending.step in (Step.PAUSE, Step.UNPAUSE)
 
 
 def _before(moment: datetime | None, other: datetime) -> bool:
