@@ -38,7 +38,7 @@ _UNDELIVERED = frozenset({"Undeliverable", "DeliveryTimedOut", "InvalidPlatform"
 
 
 class Action(StrEnum):
-    """What the document does to a task's processes."""
+    """An action of the document on the processes of a task."""
 
     PAUSE = "pause"
     UNPAUSE = "unpause"
@@ -46,7 +46,7 @@ class Action(StrEnum):
 
 
 class CommandStatus(StrEnum):
-    """What is known of a command's effect."""
+    """The known effect of a command."""
 
     DONE = "done"  # all containers are in the requested state
     NO_EFFECT = "no-effect"  # no container was changed

@@ -158,7 +158,7 @@ class TaskEvents:
                 # It may be the task of the start that the force-stop has superseded. The force-stop waits for its end.
                 return Effect.SETTLED if self._driver.settle(container, told=task) else None
             return self._stop_stray(container, task)
-        # If the task is not stored on the operation, the start asks ECS with its client token whether it has run it.
+        # If the operation has no task stored, the start calls RunTask with its client token, which returns its task.
         if (task.is_running or task.is_stopped) and not self._driver.settle(container, told=task):
             return None
         current = self._store.container(container.id)

@@ -1,4 +1,4 @@
-"""What each step of an operation does to ECS and the host, and what it observes.
+"""The steps of operations: their effects on ECS and the host, and their observations.
 
 Steps are safe to repeat: after a crash they run again with the same ids. A step never writes to the database; `driver`
 commits its observation.
