@@ -61,4 +61,6 @@ def main() -> int:
 
 if __name__ == "__main__":
     sys.path[:0] = [str(ROOT), str(ROOT / "layers" / "common"), str(ROOT / "tests")]
-    sys.exit(main())
+    from simulation.pipes import exit_with
+
+    exit_with(main)

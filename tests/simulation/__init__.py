@@ -1,18 +1,20 @@
-"""A deterministic simulation: real code, several actors, an emulated AWS, a virtual clock, faults, and a seed.
+"""Deterministic simulation: the real code, several concurrent actors, an emulated AWS, a virtual clock, and faults.
 
-scheduler       actors that take turns at every AWS call, on a virtual clock
-dynamodb        the tables, in memory; expressions parses their expressions
-hostility       how hostile AWS is in a run, and what is counted when it reaches the code
-hostile_ecs     ECS as inconsistent and as scarce as its documentation allows
-commands        when and how often a command's script runs
-delivery        late, repeated, early and lost events
-faults          which call fails, and how
-aws             boto3 clients that end in the emulators instead of the network
-wiring          the library of the present version, and versions switches to version 0.1 in some runs
-cloud, world    one run's AWS, its actors, and its record
-setup           what is there when a run begins
-workload        what callers ask for; misfortunes is what goes wrong in the cluster
-run             one run: chaos, then calm, then the checks
-ledger          follows every write and effect; effects, answers, history_checks and checks say what must hold
-mutants         guards of the engine taken out one by one; the simulation has to find each
+A seed determines the whole run. The modules:
+
+    scheduler         runs actors in turns, with a switch at every AWS call, on a virtual clock
+    dynamodb          in-memory tables; `expressions` parses DynamoDB expressions
+    hostility         the settings of the simulated AWS, and the hostile behaviours that are counted
+    hostile_ecs       ECS with the delays, inconsistencies and quotas that its documentation allows
+    commands          when and how often the script of a command runs
+    delivery          late, duplicate, early and lost events
+    faults            which AWS calls fail, and how
+    aws               boto3 clients that send requests to the emulators instead of the network
+    wiring            the current library; `versions` switches to or from version 0.1 in some runs
+    cloud, world      the AWS, the actors and the trace of a run
+    setup             the containers, tasks and hosts at the start of a run
+    workload          the requests of callers; `misfortunes` are failures in the cluster
+    run               a single run: a phase with faults, a phase without faults, then the checks
+    ledger            records every write and effect; `effects`, `answers`, `history_checks` and `checks` verify them
+    mutants           removes the guards of the engine one at a time; the simulation has to detect each removal
 """

@@ -1,4 +1,7 @@
-"""`python -m simulation --runs N --seed S [--trace] [--jobs J]`: simulate N runs, of the seeds S, S+1, ..."""
+"""Simulate runs with consecutive seeds, and check the invariants of each.
+
+Usage: `python -m simulation --runs N --seed S [--trace] [--jobs J]`
+"""
 
 import argparse
 import re
@@ -11,11 +14,11 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 _SHOWN = 80  # lines of the trace of a violation
-_CHUNK = 25  # runs
+_CHUNK = 25  # runs per job of a process
 
 
 class Options(NamedTuple):
-    """What each process needs to know."""
+    """The options that each worker process needs."""
 
     traced: bool
     find: str | None
@@ -26,7 +29,7 @@ class Options(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A run that is shown."""
+    """A run to print: it was traced, or it violated an invariant."""
 
     seed: int
     violation: str | None
@@ -35,7 +38,7 @@ class Found(NamedTuple):
 
 
 def main() -> int:
-    """Return 1 if a violation was found, or a behaviour was reached too rarely."""
+    """Return 1 if an invariant was violated or a behaviour occurred too rarely."""
     arguments = _arguments()
     options = Options(
         arguments.trace,
@@ -52,8 +55,10 @@ def main() -> int:
     seeds = range(arguments.seed, arguments.seed + arguments.runs)
     chunks = [seeds[start : start + _CHUNK] for start in range(0, len(seeds), _CHUNK)]
     with ProcessPoolExecutor(arguments.jobs) as executor:
-        for reports, summed in executor.map(_chunk, chunks, [options] * len(chunks)):
+        for reports, lines, summed in executor.map(_chunk, chunks, [options] * len(chunks)):
             stats += summed
+            for line in lines:
+                print(line, flush=True)
             for found in reports:
                 _show(found, arguments)
                 if found.violation:
@@ -65,7 +70,7 @@ def main() -> int:
                 break
     seconds = time.perf_counter() - began
     for name, number in sorted(stats.items()):
-        if not (arguments.table and name.startswith("reached: ")):
+        if not (arguments.table and name.startswith("hostile: ")):
             print(f"{number:10}  {name}")
     missed = _print_table(stats, arguments.at_least) if arguments.table else 0
     if arguments.all:
@@ -78,21 +83,27 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="simulation", description=__doc__)
-    parser.add_argument("--runs", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--trace", action="store_true", help="print the whole trace of every run")
-    parser.add_argument("--all", action="store_true", help="continue after a violation, and sum the violations up")
-    parser.add_argument("--quiet", action="store_true", help="print no traces of violations")
-    parser.add_argument("--find", metavar="TEXT", help="print the seeds of the runs whose statistics have such a line")
+    parser.add_argument("--runs", type=int, default=1000, help="number of runs (default: 1000)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the first run (default: 1)")
+    parser.add_argument("--jobs", type=int, default=1, help="number of processes (default: 1)")
+    parser.add_argument("--trace", action="store_true", help="print the trace of every run")
+    parser.add_argument("--all", action="store_true", help="continue after a violation, and summarize all violations")
+    parser.add_argument("--quiet", action="store_true", help="do not print the traces of violations")
+    parser.add_argument(
+        "--find", metavar="TEXT", help="print the seeds of the runs with a statistic that contains TEXT"
+    )
     parser.add_argument("--twice", action="store_true", help="run every seed twice and compare the traces")
     parser.add_argument(
-        "--only", metavar="NAMES", help="the hostile behaviours of every run, separated by commas; none: a gentle AWS"
+        "--only", metavar="NAMES", help="hostile behaviours of every run, separated by commas, or `none`"
     )
-    parser.add_argument("--no-faults", action="store_true", help="no call fails, stalls or crashes")
-    parser.add_argument("--liveness", action="store_true", help="heal only ECS and one worker after the chaos")
-    parser.add_argument("--table", action="store_true", help="print how often each hostile behaviour was reached")
-    parser.add_argument("--at-least", type=int, default=0, help="with --table: fail if one was reached fewer times")
+    parser.add_argument("--no-faults", action="store_true", help="disable all faults of calls")
+    parser.add_argument(
+        "--liveness", action="store_true", help="heal only ECS and one worker after the phase with faults"
+    )
+    parser.add_argument("--table", action="store_true", help="print how often each hostile behaviour affected the code")
+    parser.add_argument(
+        "--at-least", type=int, default=0, help="with --table: fail if a behaviour occurred fewer times"
+    )
     return parser.parse_args()
 
 
@@ -101,8 +112,8 @@ def _show(found: Found, arguments: argparse.Namespace) -> None:
         shown = found.trace if arguments.trace else found.trace[-_SHOWN:]
         print(f"--- seed {found.seed}", *shown, sep="\n")
     if found.violation:
-        told = found.violation.splitlines()[0] if arguments.quiet else found.violation
-        print(f"VIOLATION with seed {found.seed} ({', '.join(found.behaviours) or 'a gentle AWS'}): {told}")
+        text = found.violation.splitlines()[0] if arguments.quiet else found.violation
+        print(f"VIOLATION with seed {found.seed} ({', '.join(found.behaviours) or 'no hostile behaviours'}): {text}")
         replay = "".join(
             [
                 f" --only {arguments.only}" if arguments.only else "",
@@ -114,43 +125,46 @@ def _show(found: Found, arguments: argparse.Namespace) -> None:
 
 
 def _kind(violation: str) -> str:
-    """A violation without ids, numbers and times."""
+    """Return a violation without ids, numbers and times, so that equal violations are counted together."""
     line = violation.splitlines()[0]
     return re.sub(r"\b[0-9a-f]{6,32}\b", "…", re.sub(r"\b\d+\b", "N", re.sub(r"request-\w+", "a request", line)))[:170]
 
 
 def _print_table(stats: Counter[str], at_least: int) -> int:
-    """Print how often each hostile behaviour reached the code. Returns how many did so fewer than `at_least` times."""
+    """Print how often each hostile behaviour occurred. Returns the number of those below `at_least`."""
     from simulation.hostility import Reached
 
     missed = 0
-    print(f"{'reached':>10}  hostile behaviour")
+    print(f"{'count':>10}  hostile behaviour")
     for behaviour in Reached:
-        number = stats[f"reached: {behaviour}"]
+        number = stats[f"hostile: {behaviour}"]
         missed += number < at_least
         print(f"{number:10}  {behaviour}{'  TOO RARELY' if number < at_least else ''}")
     return missed
 
 
-def _chunk(seeds: range, options: Options) -> tuple[list[Found], Counter[str]]:
+def _chunk(seeds: range, options: Options) -> tuple[list[Found], list[str], Counter[str]]:
     from simulation.run import run
 
     shown: list[Found] = []
+    lines: list[str] = []
     summed: Counter[str] = Counter()
     for seed in seeds:
         more = {"only": options.only, "liveness": options.liveness, "faultless": options.faultless}
         report = run(str(seed), traced=options.traced, digested=options.twice, **more)  # type: ignore[arg-type]
         if options.twice and run(str(seed), digested=True, **more).digest != report.digest:  # type: ignore[arg-type]
-            report.violation = report.violation or "a second run of the same seed had another trace"
+            report.violation = report.violation or "a second run with this seed has a different trace"
         summed += report.stats
         for line in report.stats:
             if options.find and options.find in line:
-                print(f"seed {seed}: {line}", flush=True)
+                lines.append(f"seed {seed}: {line}")
         if options.traced or report.violation:
             shown.append(Found(seed, report.violation, report.trace, report.behaviours))
-    return shown, summed
+    return shown, lines, summed
 
 
 if __name__ == "__main__":
     sys.path[:0] = [str(ROOT), str(ROOT / "layers" / "common"), str(ROOT / "tests")]
-    sys.exit(main())
+    from simulation.pipes import exit_with
+
+    exit_with(main)

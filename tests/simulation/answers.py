@@ -1,7 +1,7 @@
-"""What callers were told is true, and has a serial explanation together with the history.
+"""Checks of the answers to callers: each answer is true and has a serial explanation together with the history.
 
-All writes to a container are atomic, so the sequence of its states (status and pending operation) is the one serial
-history. An answer is explained when the state that it claims held at some moment between the request and the answer.
+All writes to a container are atomic, so the sequence of its states (status and pending operation) is the serial
+history. An answer is explained if the state that it claims existed at some moment between the request and the answer.
 """
 
 from collections import Counter
@@ -15,12 +15,12 @@ from longshore.domain.lifecycle import LaunchType, Operation, Refused, Status, d
 from longshore.domain.models import OutcomeKind
 
 from simulation.faults import Kind
-from simulation.records import GOALS, Asked, Fate, State, Violation, same_key, told
+from simulation.records import GOALS, Asked, Fate, State, Violation, describe, same_key
 
 if TYPE_CHECKING:
     from simulation.ledger import Ledger
 
-_MEMORY = timedelta(hours=23.9)  # for how long an Idempotency-Key is certainly remembered
+_MEMORY = timedelta(hours=23.9)  # an Idempotency-Key is remembered for at least this time
 
 
 @dataclass
@@ -28,12 +28,12 @@ class Answers:
     """Checks answers against the ledger."""
 
     ledger: "Ledger"
-    promised: dict[str, str] = field(default_factory=dict)  # operations that were pending at a 202; the request's name
+    promised: dict[str, str] = field(default_factory=dict)  # operation pending when a 202 was returned: request name
 
-    # --- at the moment of an answer --------------------------------------------------------------------------------
+    # --- when an answer is returned ---------------------------------------------------------------------------------
 
     def answered(self, one: Asked, asked: list[Asked]) -> None:
-        """Check an answer when it is given: the row that it promises exists, and it has an explanation."""
+        """Check an answer when it is returned: the row that it claims exists, and the answer has an explanation."""
         ledger = self.ledger
         one.answered_at = ledger.now
         outcome = one.outcome
@@ -51,33 +51,35 @@ class Answers:
                 goal = GOALS[one.request.operation]
                 full = one.request.container_id in ledger.full
                 if not full and not any(row["to_status"] == goal for row in self._rows_of(same)):
-                    raise Violation(f"{one.name} was told {outcome['message']!r}, and there is no row that says {goal}")
+                    raise Violation(f"{one.name} was answered {outcome['message']!r}, but no row says {goal}")
             case OutcomeKind.ACCEPTED:
                 own = self._operations_of(same)
                 if not self.ledger.strict:
                     return
                 if not own:
-                    raise Violation(f"{one.name} was told {outcome['message']!r}, and no operation was begun for it")
+                    raise Violation(
+                        f"{one.name} was answered {outcome['message']!r}, but no operation was claimed for it"
+                    )
                 pending = [name for name in own if ledger.fates[name] is Fate.PENDING]
                 self.promised |= dict.fromkeys(pending, one.name)
                 ended = [name for name in own if ledger.fates[name] not in (Fate.PENDING, Fate.ABANDONED)]
                 full = one.request.container_id in ledger.full
                 if not pending and not ended and not full and not any(map(ledger.has_row, own)):
                     raise Violation(
-                        f"{one.name} was told {outcome['message']!r}, and its operations have been abandoned"
+                        f"{one.name} was answered {outcome['message']!r}, but its operations ended without a row"
                     )
             case OutcomeKind.CONFLICT:
                 self._explain_conflict(one, outcome, since, self._operations_of(same))
 
     def _check_reason(self, one: Asked) -> None:
-        """A full history is not reported as a busy database."""
+        """Check that a full history is not reported as a busy database."""
         conflicts = Kind.CONFLICT in self.ledger.world.faults.kinds
         reason = str(getattr(one.answer, "data", ""))
         if one.request.container_id in self.ledger.full and "The database is busy" in reason and not conflicts:
-            raise Violation(f"{one.name} was told {reason}, and the container's history is full")
+            raise Violation(f"{one.name} was answered {reason}, but the container's history is full")
 
     def _explain_conflict(self, one: Asked, outcome: dict[str, Any], since: datetime, own: list[str]) -> None:
-        """At some moment the container was in the state that the conflict tells of, because of another operation."""
+        """Check that another operation had put the container into the state that the conflict reports."""
         container = self.ledger.containers[one.request.container_id]
         launch_type = LaunchType(container["runtime"]["launch_type"])
         pending = (outcome.get("pending_operation") or {}).get("operation")
@@ -100,7 +102,7 @@ class Answers:
                 return bool(verdict.message == outcome["message"])
             return superseded
 
-        self._explain(one, since, explains, told(outcome))
+        self._explain(one, since, explains, describe(outcome))
 
     def _explain(self, one: Asked, since: datetime, explains: Callable[[State], bool], what: str) -> None:
         if not self.ledger.strict or one.request.container_id in self.ledger.full:
@@ -112,32 +114,32 @@ class Answers:
             if explains(state):
                 return
         raise Violation(
-            f"{one.name} asked for {one.request.operation} and was told {what}; at no moment between request and "
-            "answer was the container in such a state because of another operation"
+            f"{one.name} requested {one.request.operation} and was answered {what}, but at no moment between request "
+            "and answer did another operation have the container in this state"
         )
 
     def check_promises(self, operation_id: str) -> None:
-        """Raise Violation if an operation ended without a row, and a caller was told that it is under way."""
+        """Raise Violation if the operation ended without a row although a caller was answered 202."""
         if self.ledger.has_row(operation_id) or self.ledger.container_of[operation_id] in self.ledger.full:
             return
         if operation_id in self.promised:
             operation = self.ledger.operations[operation_id]
             raise Violation(
-                f"{operation['operation']} {operation_id} ended without a row, and {self.promised[operation_id]} was "
-                "told that it is under way"
+                f"{operation['operation']} {operation_id} ended without a row, but "
+                f"{self.promised[operation_id]} was answered that it is pending"
             )
 
-    # --- when all has settled --------------------------------------------------------------------------------------
+    # --- after the run ----------------------------------------------------------------------------------------------
 
     def settled(self, asked: list[Asked]) -> None:
-        """Check all answers together."""
+        """Check the answers of the whole run."""
         self._check_rows_by_operation()
         for one in asked:
             self._check_answer(one)
         self._check_keys(asked)
 
     def _check_rows_by_operation(self) -> None:
-        """An operation has each of its effects once."""
+        """Check that an operation has at most one row per status."""
         for rows in self.ledger.rows.values():
             effects = Counter(
                 (row["metadata"]["operation_id"], row["to_status"])
@@ -164,13 +166,13 @@ class Answers:
         if outcome is not None and outcome["kind"] == OutcomeKind.CONFLICT:
             effects = [row["to_status"] for row in self._rows_of({one.request.request_id})]
             if effects and not any(self.ledger.fates[name] is Fate.SUPERSEDED for name in own):
-                raise Violation(f"{one.name} was told {outcome['message']!r}, and has the rows {effects}")
+                raise Violation(f"{one.name} was answered {outcome['message']!r}, but has the rows {effects}")
         for name, promised_to in self.promised.items():
             if promised_to == one.name:
                 self._check_promise_kept(one, name)
 
     def _check_promise_kept(self, one: Asked, operation_id: str) -> None:
-        """An operation that was answered 202 has a row, or the operation that superseded it has one."""
+        """Check that an operation answered 202, or the operation that superseded it, has a row."""
         fates, seen = self.ledger.fates, operation_id
         while fates[seen] is Fate.SUPERSEDED:
             following = self._superseding(seen)
@@ -180,7 +182,7 @@ class Answers:
         if self.ledger.container_of[seen] in self.ledger.full:
             return
         if fates[seen] is Fate.ABANDONED and not self.ledger.has_row(seen):
-            raise Violation(f"{one.name} was told that {one.request.operation} is under way, and no row tells its end")
+            raise Violation(f"{one.name} was answered that {one.request.operation} is pending, but no row has its end")
 
     def _superseding(self, operation_id: str) -> str | None:
         states = self.ledger.states[self.ledger.container_of[operation_id]]
@@ -189,7 +191,10 @@ class Answers:
         return later[0] if later else None
 
     def _check_keys(self, asked: list[Asked]) -> None:
-        """An Idempotency-Key has one effect, and one answer but for failures and for repeats while it is under way."""
+        """Check that each Idempotency-Key has at most one effect and one answer.
+
+        Failures, and 202s before the final answer, may differ.
+        """
         groups: dict[tuple[Any, Any], list[Asked]] = {}
         for one in asked:
             if one.request.idempotency_key is not None:
@@ -204,7 +209,7 @@ class Answers:
             answers = [one.outcome for one in group if one.outcome is not None]
             final = [answer for answer in answers if answer["kind"] != OutcomeKind.ACCEPTED]
             if any(answer != final[0] for answer in final):
-                words = "; ".join(f"{one.name}: {told(one.outcome)}" for one in group)
+                words = "; ".join(f"{one.name}: {describe(one.outcome)}" for one in group)
                 raise Violation(f"the key {key} of {actor} had different answers: {words}")
             if len({str(answer) for answer in answers}) > 1:
-                self.ledger.world.remark("a key was answered 202 and then otherwise")
+                self.ledger.world.remark("a key has a 202 and later another answer")

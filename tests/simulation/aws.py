@@ -1,7 +1,7 @@
-"""boto3 clients that end in a run's world instead of the network.
+"""boto3 clients that send their requests to the world of a run instead of the network.
 
-Everything up to the request is botocore's: the clients' methods, the check of parameters, the tokens that it fills in,
-the classes of errors.
+Everything before the request is botocore's own: client methods, parameter validation, generated tokens, and error
+classes.
 """
 
 import os
@@ -19,13 +19,13 @@ _validator = ParamValidator()
 
 
 class Endpoint(Protocol):
-    """Where a request goes. Raises AwsError, botocore's errors, and what ends an actor."""
+    """Receives requests. Raises AwsError, an error of botocore, or an exception that ends the actor."""
 
     def request(self, service: str, operation: str, parameters: dict[str, Any]) -> dict[str, Any]: ...
 
 
 class Clients:
-    """A client of each service, made once in a process. `endpoint` is the world of the run that is on."""
+    """One client per service, created once per process. `endpoint` is the world of the current run."""
 
     endpoint: Endpoint
 
@@ -71,5 +71,5 @@ def _uuid() -> str:
 
 @cache
 def clients() -> Clients:
-    """The clients of this process."""
+    """Return the clients of this process."""
     return Clients()

@@ -1,23 +1,19 @@
-"""What must always hold, at every moment of a run and after it.
+"""The invariants, which are checked at every moment of a run or after it.
 
-1. A container has at most one live task. To the letter, and at every moment: of its tasks that were not asked to stop,
-   at most one is anything but a stray. A stray is a task that came when the operation that ran it had ended already,
-   because its caller was late, or one that ECS did not list yet to the force-stop that superseded its start. Nothing in
-   ECS can prevent that, so it has to be noticed and stopped. When all has settled there are no strays: one task when
-   the status is running or paused, none when it is stopped or expired, and none but the container's own when it has
-   failed.
-2. Its processes are frozen if and only if it is paused, once its last command has had the time to take effect.
-3. The rows form a chain, and the last one says the status: after every single write. A row is true: `stopped` is not
-   written while a task lives, `running` not of a task that never ran or whose end is known, and an exit not of a task
-   that still lives. An operation begins only where the table of transitions allows it.
-4. The counters and the ranks are what counting gives.
-5. What was answered is true. Completed: the row is there when the answer is given. Accepted: the operation ends with a
-   row, or the operation that superseded it does. A conflict: the container was in that state, because of something
-   else, at a moment between request and answer. An operation that ends without a row has had no effect. No exception
-   but the library's own. An Idempotency-Key has one effect, and one answer but for failures, and for a 202 while it is
-   under way. The answer that it keeps is never replaced.
-6. A scheduled stop does not undo what a user has asked for after its scheduled time.
-7. Nothing stays pending.
+1. A container has at most one live task. At every moment, at most one of its live tasks that were not asked to stop is
+not a stray. A stray is a task that started after its operation had ended, because the RunTask call was late, or that
+ListTasks did not return to the force-stop that superseded its start. ECS cannot prevent strays, so the engine has to
+detect and stop them. After the run there are no strays: one task if the status is running or paused, none if it is
+stopped or expired, and at most the container's own task if it is failed. 2. The processes of a container are frozen if
+and only if it is paused, once its last command has had time to take effect. 3. After every write, the rows form a chain
+and the last row has the container's status. A row is true: no `stopped` while a task lives, no `running` for a task
+that never ran or whose end is recorded, and no exit of a task that still lives. An operation starts only where the
+table of transitions allows it. 4. Counters and ranks equal the counted values. 5. Answers are true. Completed: the row
+exists when the answer is returned. Accepted: the operation, or the operation that superseded it, ends with a row.
+Conflict: another operation had put the container into that state at a moment between request and answer. An operation
+that ends without a row has had no effect. No exceptions other than the library's own. An Idempotency-Key has one effect
+and one answer, except for failures and for 202s before the final answer. A stored answer is never replaced. 6. A
+scheduled stop does not undo what a user requested after its scheduled time. 7. No operation stays pending.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -35,7 +31,7 @@ __all__ = ["Asked", "Fate", "Ledger", "Violation", "check_history", "check_page"
 
 
 def settled(world: "World", asked: list[Asked]) -> None:
-    """Raise Violation unless everything holds that must hold in the end."""
+    """Check the final state. Raises Violation."""
     ledger = world.ledger
     for container_id, container in ledger.containers.items():
         if "operation" in container:
@@ -44,7 +40,7 @@ def settled(world: "World", asked: list[Asked]) -> None:
         if container_id not in ledger.without_tasks:
             check_tasks(world, container_id, container)
         if container_id in ledger.full:
-            continue  # Its last changes have no rows.
+            continue  # The last changes of this container have no rows.
         try:
             check_history(container, _stored_rows(world, container_id))
         except AssertionError as error:
@@ -58,7 +54,7 @@ def _stored_rows(world: "World", container_id: str) -> list[dict[str, Any]]:
 
 
 def check_tasks(world: "World", container_id: str, container: dict[str, Any]) -> None:
-    """Raise Violation unless the tasks of a container with nothing pending are as its status says."""
+    """Raise Violation unless the tasks of a container without a pending operation match its status."""
     ledger = world.ledger
     live = [task for task in world.ecs._tasks.values() if task.live and task.started_by == container_id]
     status, arn = container["status"], container.get("task_arn")

@@ -1,4 +1,4 @@
-"""One run's AWS: the tables, the tasks and the commands, and how they answer."""
+"""The simulated AWS of a run: tables, tasks and commands, and their answers."""
 
 import random
 import re
@@ -37,7 +37,7 @@ def _stack() -> template.Stack:
 
 @cache
 def table_properties() -> dict[str, Any]:
-    """The tables' keys and indexes, as the template declares them."""
+    """Return the keys and indexes of the tables as the template declares them."""
     return {name: _stack().tables[logical_id] for logical_id, name in TABLES.items()}
 
 
@@ -49,19 +49,19 @@ def _document() -> dict[str, Any]:
 
 
 class Cloud:
-    """Answers the requests of actors, and tells the ledger of their effects."""
+    """Answers the requests of actors, and reports their effects to the ledger."""
 
     _seed: str
     _chances: random.Random
-    waiting: int  # how many calls of `later` are still to come
+    waiting: int  # scheduled calls of `later` that have not run
     hostility: Hostility
     scheduler: Scheduler
     faults: Faults
     ledger: Ledger
     stats: Counter[str]
-    odd: dict[str, Reached]  # what reading the item of such an id counts as
+    odd: dict[str, Reached]  # id of an item: the behaviour to count when it is read
     ssm_down_until: datetime | None = None
-    moved: set[str]  # ids of containers that have left their project
+    moved: set[str]  # ids of containers that were moved to another project
 
     def _build_aws(self) -> None:
         settings = self.hostility
@@ -91,15 +91,15 @@ class Cloud:
         )
 
     def rng(self, name: str) -> random.Random:
-        """A stream of draws of its own."""
+        """Return an independent random stream."""
         return random.Random(f"{self._seed}/{name}")
 
     def reached(self, what: Reached) -> None:
-        """Count a hostile behaviour that the code under test has just received."""
-        self.stats[f"reached: {what}"] += 1
+        """Count a hostile behaviour that has just affected the code under test."""
+        self.stats[f"hostile: {what}"] += 1
 
     def later(self, seconds: float, function: Callable[[], Any]) -> None:
-        """Call the function so many seconds from now. The run does not end before."""
+        """Call the function after a delay. The run does not end before."""
         self.waiting += 1
 
         def run() -> None:
@@ -118,7 +118,7 @@ class Cloud:
                 raise AwsError("InternalServerError", "Service Unavailable", 500)
             answer = self.ssm.handle(operation, parameters)
             if operation == "SendCommand":
-                # Both versions name the operation first, then the container.
+                # In both versions the comment of a command has the operation's id first, then the container's.
                 operation_id, container_id = re.findall(r"[0-9a-f]{24}", parameters["Comment"])
                 self.ledger.effects.commanded(container_id, parameters["Parameters"]["action"][0], operation_id)
             return answer

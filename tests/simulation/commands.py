@@ -1,4 +1,4 @@
-"""When and how often a command's script runs on its host."""
+"""When and how often the script of a command runs on its host."""
 
 import random
 from collections.abc import Callable
@@ -16,8 +16,8 @@ class CommandPlans:
 
     Args:
         hostility: The run's settings.
-        rng: The source of randomness.
-        reached: Counts a behaviour that a command of the code under test meets.
+        rng: The random stream.
+        reached: Counts a behaviour that affects a command of the code under test.
     """
 
     def __init__(self, hostility: Hostility, rng: random.Random, reached: Callable[[Reached], None]) -> None:
@@ -27,11 +27,11 @@ class CommandPlans:
         self.on = True
 
     def __call__(self) -> CommandPlan:
-        """The plan of the next command."""
+        """Return the plan of the next command."""
         return CommandPlan(**self._draw())
 
     def loses_reply(self) -> bool:
-        """Whether the reply to the next SendCommand is lost: in runs with odd commands, a retry may overtake one."""
+        """Return whether the reply to the next SendCommand is lost. Then a retry may overtake the first command."""
         return self.on and self._hostility.commands_differ and self._rng.random() < 0.3
 
     def _draw(self) -> dict[str, Any]:

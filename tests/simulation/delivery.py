@@ -1,4 +1,4 @@
-"""How EventBridge and Lambda deliver events: at least once and in any order; some runs break even that."""
+"""Delivery of events by EventBridge and Lambda: at least once and in any order. In some runs events are lost."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -12,13 +12,13 @@ _HOUR = 3600.0
 
 
 class Delivery:
-    """Delivers AWS's events to the code under test. While `down` is set no function runs."""
+    """Delivers the events of AWS to the code under test. No function runs while `down` is set."""
 
     def __init__(self, world: "World") -> None:
         self.world = world
         self.down = False
         rng = self._rng = world.rng("delivery")
-        # How many of the events come minutes late in any run.
+        # The share of events that arrive minutes late, in any run.
         self._slow = rng.choice((0.0, 0.0, 0.05, 0.3))
 
     def deliver(self, event: dict[str, Any]) -> None:
@@ -39,7 +39,7 @@ class Delivery:
     def send(self, name: str, function: Callable[[], Any], *, may_be_lost: bool = True) -> None:
         """Invoke a function for an event, once or more often, now or later."""
         rng, world, settings = self._rng, self.world, self.world.hostility
-        # Draw always, so that one setting does not change what the others draw.
+        # Always draw all values, so that a setting does not affect the other draws.
         lost, twice, late, slow = rng.random(), rng.random(), rng.random(), rng.random()
         if self.down:
             if may_be_lost and lost < 0.8:

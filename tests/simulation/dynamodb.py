@@ -1,7 +1,7 @@
-"""DynamoDB in memory: what the stores use of it, and an `Unsupported` for anything else.
+"""In-memory DynamoDB: the subset that the stores use. Anything else raises `Unsupported`.
 
-Each request is atomic. Expressions are parsed by their grammar and not recognised by their text. What it answers is
-held against moto by `test_dynamodb.py`.
+Each request is atomic. Expressions are parsed by their grammar, not recognised by their text. `test_dynamodb.py`
+compares the answers with moto's.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -33,7 +33,7 @@ _COLLECTION_LIMIT = 10.0  # GB
 
 @dataclass(frozen=True)
 class Keys:
-    """A table's or an index's key, and whether the index holds nothing else."""
+    """The key of a table or index. `keys_only` is set for an index that projects only keys."""
 
     hash: str
     range: str | None
@@ -47,7 +47,7 @@ class Keys:
 
 @dataclass
 class Table:
-    """A table. `versions` holds it as it was after each write, for reads of a global index that lags behind."""
+    """A table. `versions` holds its content after each write, for reads of a global index that lags behind."""
 
     keys: Keys
     indexes: dict[str, Keys]
@@ -56,7 +56,7 @@ class Table:
 
     @classmethod
     def of(cls, properties: Mapping[str, Any]) -> "Table":
-        """From the properties that CloudFormation and CreateTable share."""
+        """Create a table from the properties that CloudFormation and CreateTable share."""
         indexes = {
             index["IndexName"]: _keys(index, is_global=kind == "Global")
             for kind in ("Global", "Local")
@@ -89,10 +89,9 @@ def _text(value: Any) -> str:
 class DynamoDb:
     """The tables.
 
-    `lag` says, when a global index is read, how many of the last writes it does not show yet.
-    `written` is told of every write: the table, the item before and after.
-    `sizes` holds the size of item collections in GB by their partition key, of those that are large; each new item
-    adds `row_size`.
+    `lag` returns the number of recent writes that a read of a global index does not show yet. `written` is called after
+    every write with the table and the item before and after. `sizes` holds the sizes of large item collections in GB by
+    partition key; each new item adds `row_size`.
     """
 
     def __init__(
@@ -108,11 +107,11 @@ class DynamoDb:
         self._written = written
         self.sizes: dict[str, float] = {}
         self.row_size = 0.05
-        self.refused: Callable[[str], None] = lambda _: None  # told of a collection that is full
+        self.refused: Callable[[str], None] = lambda _: None  # called with the id of a full collection
         self._tokens: dict[str, tuple[datetime, Any]] = {}
 
     def handle(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
-        """Answer a request: parameters and result as in the API. Raises AwsError."""
+        """Answer a request; parameters and result are those of the API. Raises AwsError."""
         match operation:
             case "GetItem":
                 return self._get_item(request)
@@ -128,7 +127,7 @@ class DynamoDb:
                 return self._transact(request)
         raise Unsupported(f"dynamodb:{operation}")
 
-    # --- reading ---------------------------------------------------------------------------------------------------
+    # --- reads ------------------------------------------------------------------------------------------------------
 
     def _get_item(self, request: dict[str, Any]) -> dict[str, Any]:
         _known(request, "TableName", "Key", "ConsistentRead", "ProjectionExpression")
@@ -229,7 +228,7 @@ class DynamoDb:
             raise invalid("The table does not have the specified index")
         return table.indexes[name]
 
-    # --- writing ---------------------------------------------------------------------------------------------------
+    # --- writes -----------------------------------------------------------------------------------------------------
 
     def _write_one(self, kind: str, request: dict[str, Any]) -> dict[str, Any]:
         write = self._prepare(kind, request)
@@ -277,7 +276,7 @@ class DynamoDb:
     # --- sizes of item collections ---------------------------------------------------------------------------------
 
     def _is_full(self, write: "_Write") -> bool:
-        """Whether the write would exceed the 10 GB of a collection, which only tables with local indexes have."""
+        """Return whether the write would exceed 10 GB, the limit of a collection in tables with local indexes."""
         if not self._grows(write):
             return False
         full = self.sizes[write.key[0]] + self.row_size > _COLLECTION_LIMIT
@@ -350,7 +349,7 @@ class _Write:
 
 
 def _metrics(dynamodb: DynamoDb, writes: list[_Write]) -> dict[str, Any]:
-    """The estimated sizes of the collections that were written to, as ReturnItemCollectionMetrics asks for."""
+    """Return the estimated collection sizes that ReturnItemCollectionMetrics requests."""
     metrics: dict[str, list[dict[str, Any]]] = {}
     for write in writes:
         table = dynamodb.tables[write.table]

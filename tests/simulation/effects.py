@@ -1,4 +1,4 @@
-"""What operations have done in ECS and on hosts, and whether the tables tell of it."""
+"""The effects of operations in ECS and on hosts, and checks that the tables record them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from simulation.ledger import Ledger
 
 COMMAND_OVER = timedelta(seconds=120)
-"""How long after its SendCommand a command may act: delivery (30 s), execution (20 s), and a hanging Docker."""
+"""How long after SendCommand a command may act: delivery (30 s), execution (20 s), and a hanging Docker."""
 
 _REASON = "Longshore operation "
 _SOON = timedelta(seconds=10)
@@ -30,24 +30,26 @@ class Sent(NamedTuple):
 
 @dataclass
 class Effects:
-    """The effects of operations, and the check that an operation without a row had none."""
+    """Records the effects of operations, and checks that an operation without a row had none."""
 
     ledger: "Ledger"
     sent: list[Sent] = field(default_factory=list)
-    done: dict[str, list[str]] = field(default_factory=dict)  # by operation id, in words
-    mismatched: dict[str, datetime] = field(default_factory=dict)  # since when a container's processes differ from it
+    done: dict[str, list[str]] = field(default_factory=dict)  # operation id: effects in words
+    mismatched: dict[str, datetime] = field(
+        default_factory=dict
+    )  # container id: since when its processes do not match its status
     ended: dict[str, tuple[datetime, Actor | None]] = field(default_factory=dict)  # see check_ends
 
-    # --- what happens ----------------------------------------------------------------------------------------------
+    # --- records -----------------------------------------------------------------------------------------------------
 
     def ran(self, task: SimulatedTask, token: str) -> None:
-        """RunTask has created a task."""
+        """Record that RunTask created a task."""
         owner = self.ledger.owners.get(token, token)
         if self.ledger.fates.get(owner) is Fate.PENDING:
             self.done.setdefault(owner, []).append(f"ran the task {task.id[-6:]}")
 
     def stopped(self, task: SimulatedTask, reason: str) -> None:
-        """StopTask has asked a task to stop that was to run."""
+        """Record that StopTask asked a running task to stop."""
         if task.arn in self.ledger.strays:
             return
         container = self.ledger.containers.get(task.started_by or "", {})
@@ -57,21 +59,21 @@ class Effects:
             self._did(owner, f"stopped the task {task.id[-6:]}")
 
     def commanded(self, container_id: str, action: str, operation_id: str) -> None:
-        """SendCommand was accepted."""
+        """Record that SendCommand was accepted."""
         self.sent.append(Sent(self.ledger.now, container_id, action, operation_id))
 
     def changed(self, task: SimulatedTask, action: str) -> None:
-        """A command has changed the processes of a task."""
+        """Record that a command changed the processes of a task."""
         container = self.ledger.containers.get(task.started_by or "", {})
         step = (container.get("operation") or {}).get("step")
         wanted = {"pause": ("pause",), "unpause": ("unpause", "stop"), "kill": ("kill",)}[action]
-        self.ledger.world.stats[f"host: {action}{'' if step in wanted else ', which no pending operation wants'}"] += 1
+        self.ledger.world.stats[f"host: {action}{'' if step in wanted else ' without a pending operation for it'}"] += 1
         if action != "kill":
             return
         senders = {
             sent.operation_id for sent in self.sent if sent.container_id == task.started_by and sent.action == action
         }
-        # Which of several equal commands it was is not known.
+        # Equal commands cannot be told apart.
         if len(senders) == 1:
             self._did(senders.pop(), f"killed the processes of the task {task.id[-6:]}")
 
@@ -88,10 +90,10 @@ class Effects:
         full = self.ledger.container_of[operation_id] in self.ledger.full
         if done and not full and not self.ledger.has_row(operation_id):
             name = self.ledger.operations[operation_id]["operation"]
-            raise Violation(f"{name} {operation_id} ended without a row as if nothing had happened, but it {done[0]}")
+            raise Violation(f"{name} {operation_id} ended without a row, but it {done[0]}")
 
     def check_processes(self) -> None:
-        """Raise Violation if processes are frozen (or not) against their container's status, with nothing to come."""
+        """Raise Violation if processes do not match the container's status and no command can still change them."""
         now = self.ledger.now
         differing = dict(self._differing())
         for container_id in set(self.mismatched) - set(differing):
@@ -103,10 +105,10 @@ class Effects:
                 raise Violation(self.words(container_id, frozen=frozen))
 
     def check_ends(self) -> None:
-        """Raise Violation if a container runs on although its item already holds the version of its task's end.
+        """Raise Violation if a live container's item already holds the version of its task's end.
 
-        Every event of the end is then ignored as known. Only the function that wrote the version may still write the
-        row of the end.
+        The engine ignores every event of that end as known. Only the function that wrote the version can still write
+        the row of the exit.
         """
         for container_id, container in self.ledger.containers.items():
             task = self.ledger.world.ecs._tasks.get(container.get("task_arn") or "")
@@ -133,7 +135,7 @@ class Effects:
                 yield container_id, any(paused)
 
     def words(self, container_id: str, *, frozen: bool) -> str:
-        """Describe processes that are not as their container says."""
+        """Describe processes that do not match the container's status."""
         sent = [sent for sent in self.sent if sent.container_id == container_id]
         last = "no command was ever sent"
         if sent:

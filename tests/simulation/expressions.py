@@ -1,4 +1,4 @@
-"""DynamoDB's expressions: conditions, updates and projections, parsed by the grammar in its guide."""
+"""A parser of DynamoDB's condition, update and projection expressions, by the grammar in its developer guide."""
 
 import re
 from collections.abc import Callable
@@ -18,7 +18,7 @@ _CLAUSES = {"SET", "REMOVE"}
 
 
 class Unsupported(BaseException):
-    """The code under test uses something of AWS that is not emulated."""
+    """The code under test uses a feature of AWS that is not emulated."""
 
 
 def invalid(message: str) -> AwsError:
@@ -26,7 +26,7 @@ def invalid(message: str) -> AwsError:
 
 
 class Used:
-    """A request's placeholders, and which of them its expressions have used: DynamoDB refuses those that are not."""
+    """The placeholders of a request, and which of them its expressions use. DynamoDB refuses unused placeholders."""
 
     def __init__(self, request: dict[str, Any]) -> None:
         self.names: dict[str, str] = request.get("ExpressionAttributeNames", {})
@@ -35,7 +35,7 @@ class Used:
         self._words = {match["word"] for match in _TOKEN.finditer(text) if match["word"]}
 
     def check(self) -> None:
-        """Raise AwsError when a placeholder is not used, or not given."""
+        """Raise AwsError if a placeholder is unused or undefined."""
         given = self.names.keys() | self.values.keys()
         if unused := given - self._words:
             raise invalid(f"Value provided in ExpressionAttribute unused in expressions: {sorted(unused)}")
@@ -59,7 +59,7 @@ _Operand = Callable[[Item, Used], Any]
 
 
 class _Parser:
-    """Reads conditions, updates and projections, by the grammar in DynamoDB's guide."""
+    """Parses condition, update and projection expressions."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -172,7 +172,7 @@ class _Parser:
         return token
 
     def update(self) -> tuple[list[tuple[Path, _Operand]], list[Path]]:
-        """What is set, and what is removed."""
+        """Parse an update expression. Returns the assignments and the removed paths."""
         sets: list[tuple[Path, _Operand]] = []
         removals: list[Path] = []
         while self.peek():
@@ -233,7 +233,7 @@ def updated(item: Item, expression: str, used: Used) -> Item:
 
 
 def _put(item: Item, path: Path, value: Any) -> None:
-    """Set or remove what lies at the path, in copies of the maps on the way."""
+    """Set or remove the value at a path, copying the maps on the way."""
     holder = item
     for part in path[:-1]:
         inside = holder.get(part, {}).get("M")
@@ -258,7 +258,7 @@ def _at(item: Item, path: Path) -> Any:
 
 
 def _compare(left: Any, sign: str, right: Any) -> bool:
-    """False for what is missing or of another type, as DynamoDB has it."""
+    """Compare two values. Returns False for missing values and for different types, like DynamoDB."""
     if left is None or right is None:
         return False
     ((kind, one),) = left.items()
@@ -269,7 +269,7 @@ def _compare(left: Any, sign: str, right: Any) -> bool:
         return bool(Decimal(one) == Decimal(two)) if kind == "N" else bool(one == two)
     if kind not in ("S", "N"):
         raise Unsupported(f"{sign} of type {kind}")
-    # Strings sort as their UTF-8 does, and so do Python's.
+    # Strings sort by their UTF-8 bytes, which is the order of Python's strings.
     a, b = (Decimal(one), Decimal(two)) if kind == "N" else (one, two)
     return bool({"<": a < b, "<=": a <= b, ">": a > b, ">=": a >= b}[sign])
 

@@ -1,4 +1,4 @@
-"""Which call fails, and how: drawn anew for each call, from what this run has switched on."""
+"""Which calls fail, and how. Each call draws from the kinds that its run has enabled."""
 
 import random
 from collections.abc import Callable
@@ -13,18 +13,18 @@ READS = frozenset({"GetItem", "BatchGetItem", "Query", "Scan", "ListTasks", "Des
 
 
 class Kind(StrEnum):
-    """What can happen to a call."""
+    """The faults of a call."""
 
-    CRASH_BEFORE = "crash before"  # the actor ends, and the call was never made
-    CRASH_AFTER = "crash after"  # the call took effect, and the actor never learns of it
+    CRASH_BEFORE = "crash before"  # the actor ends before the call
+    CRASH_AFTER = "crash after"  # the call takes effect, and the actor ends without its answer
     FAILED = "failed"  # an error or a timeout, without effect
     DENIED = "denied"  # not permitted, without effect
     LOST = "lost reply"  # an error or a timeout, after the effect
-    REPEATED = "repeated"  # the reply was lost, and botocore has sent the very same request again
-    CONFLICT = "conflict"  # a transaction met another one on the same item
+    REPEATED = "repeated"  # the reply is lost, and botocore sends the same request again
+    CONFLICT = "conflict"  # a transaction conflicts with another on the same item
     SLOW = "slow"  # some seconds
     STALL = "stall"  # longer than an operation's deadline, before or after the effect
-    OVERTAKEN = "overtaken"  # stalls until somebody else has changed a container, and goes on just then
+    OVERTAKEN = "overtaken"  # stalls until another actor has changed a container, and continues immediately after
 
 
 _WEIGHTS = {
@@ -46,7 +46,7 @@ _SERVER_ERRORS = {"dynamodb": "InternalServerError", "ecs": "ServerException", "
 
 @dataclass(frozen=True)
 class Plan:
-    """What will happen to one call: the fault, if any, and the pauses before and after its effect, in seconds."""
+    """The plan for a call: its fault, if any, and the pauses before and after its effect, in seconds."""
 
     kind: Kind | None
     before: float
@@ -54,19 +54,19 @@ class Plan:
 
 
 class Faults:
-    """Draws plans. `on` is False once a run is to calm down."""
+    """Draws plans. `on` is False after the phase with faults."""
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
         self.on = True
         self.rate = rng.choice(_RATES)
         self._burst = rng.choice((0.0, 0.1, 0.4)) if self.rate else 0.0
-        # Each run has only some of the kinds, so that one that is frequent does not hide another.
+        # Each run has only some of the kinds, so that a frequent kind does not hide another.
         self.kinds = [kind for kind in Kind if rng.random() < 0.5]
         self._weights = [_WEIGHTS[kind] for kind in self.kinds]
 
     def plan(self, service: str, operation: str, *, again: bool) -> Plan:
-        """What happens to a call of this operation. `again`: something has happened to the same actor's call before."""
+        """Draw the plan for a call. `again`: whether the actor's previous call had a fault."""
         before, after = self._latency(), self._latency()
         kind = self._kind(service, operation, again=again)
         if kind is Kind.SLOW:
@@ -82,7 +82,7 @@ class Faults:
             return None
         rate = self.rate / 3 if operation in READS or operation.startswith("Describe") else self.rate
         if again:
-            # Misfortunes come together: what one alone cannot do, two in a row may.
+            # Faults cluster: two in a row may reveal what a single fault cannot.
             rate = max(rate, self._burst)
         if self._rng.random() >= rate:
             return None
@@ -95,7 +95,7 @@ class Faults:
         return 0.001 * self._rng.choice((1, 2, 5, 10, 20, 50)) * self._rng.uniform(0.5, 1.5)
 
     def error(self, kind: Kind, service: str, operation: str, items: int) -> Callable[[], BotoCoreError] | AwsError:
-        """What the caller sees: an error of the service, or a maker of one of botocore's."""
+        """Return the error that the caller receives: an AwsError, or a factory of a botocore error."""
         if kind is Kind.DENIED:
             return AwsError("AccessDeniedException", "User is not authorized to perform this")
         if kind is Kind.CONFLICT:

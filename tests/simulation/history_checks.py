@@ -1,4 +1,4 @@
-"""What must hold of a container's history and of the pages read from it."""
+"""Checks of a container's history and of the pages read from it."""
 
 from collections import Counter
 from itertools import pairwise
@@ -11,7 +11,7 @@ from simulation.records import LIVE, Violation
 
 
 def check_page(query: StatusLogsQuery, page: StatusLogsPage) -> None:
-    """Raise Violation unless a page has as many rows as its total says, in order."""
+    """Raise Violation unless a page is in order and has the number of rows that its total implies."""
     total, logs = page.pagination.total, page.logs
     expected = max(0, min(query.limit, total - (query.page - 1) * query.limit))
     if len(logs) != expected:

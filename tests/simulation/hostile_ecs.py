@@ -1,14 +1,14 @@
-"""What ECS answers when it is as inconsistent and as scarce as its documentation allows.
+"""ECS with the delays, inconsistencies and quotas that its documentation allows.
 
-Source: "Ensuring idempotency" and the pages of RunTask, StopTask and DescribeTasks in the ECS API reference. RunTask's
-page advises to retry DescribeTasks for up to five minutes.
+Sources: "Ensuring idempotency" and the pages of RunTask, StopTask and DescribeTasks in the ECS API reference. The page
+of RunTask advises retrying DescribeTasks for up to five minutes.
 
-What the engine under test may rely on, and the model therefore keeps:
-- A task is visible five minutes after its RunTask at the latest, and 25 seconds after ECS has first shown it (by
-  DescribeTasks, StopTask, ListTasks or an event).
-- An older task disappears for less than 25 seconds at a time, from DescribeTasks, StopTask or both. It disappears again
-  only when it has been seen since, at least 60 seconds later, and when the item of its container no longer notes the
-  earlier absence.
+The engine relies on these limits, so the model keeps them:
+- A task is visible at the latest five minutes after its RunTask, and 25 seconds after ECS first showed it (by
+DescribeTasks, StopTask, ListTasks or an event).
+- An older task disappears from DescribeTasks, StopTask or both for less than 25 seconds at a time. It disappears again
+only if it has been seen since, at least 60 seconds later, and if its container's item no longer records the earlier
+absence.
 """
 
 import random
@@ -31,23 +31,23 @@ _QUOTAS = {"RunTask": "run", "StopTask": "run", "DescribeTasks": "look", "ListTa
 
 @dataclass
 class _Sight:
-    """What is visible of one task. `hidden_until` holds an entry per request that does not know the task yet."""
+    """The visibility of a task. `hidden_until` has an entry per kind of request that does not find the new task yet."""
 
     hidden_until: dict[str, datetime] = field(default_factory=dict)
     flicker_of: tuple[str, ...] = ()
     flicker_until: datetime | None = None
-    may_flicker_from: datetime | None = None  # None: never shown so far
-    shown: bool = True  # whether the last look found the task
-    missed_by: set[Actor] = field(default_factory=set)  # workers that did not find the task when they last looked
+    may_flicker_from: datetime | None = None  # None: not shown yet
+    shown: bool = True  # whether the last request found the task
+    missed_by: set[Actor] = field(default_factory=set)  # actors whose last request did not find the task
 
 
 class Effects(TaskSimulation):
-    """The simulated tasks, reporting what commands change on hosts."""
+    """The simulated tasks. Reports the changes that commands make on hosts."""
 
     changed: Callable[[SimulatedTask, str], None] = lambda *_: None
 
     def host_command(self, *arguments: Any, **named: Any) -> Any:
-        """As `HostCommands.host_command`. `changed` is told of each task and what was done to its processes."""
+        """Change processes like the base class, and call `changed` with each task and the change."""
         before = {arn: _state(task) for arn, task in self._tasks.items()}
         result = super().host_command(*arguments, **named)
         for arn, state in before.items():
@@ -61,21 +61,21 @@ class Effects(TaskSimulation):
 
 
 def _state(task: SimulatedTask) -> tuple[int, int]:
-    """How many processes run, and how many of them are paused."""
+    """Return the number of running processes and the number of paused ones."""
     running = [process for process in task.containers if process.running]
     return len(running), sum(process.paused for process in running)
 
 
 class HostileEcs:
-    """Answers requests from the simulated tasks, hiding tasks and throttling as the run's settings say.
+    """Answers requests from the simulated tasks, but hides tasks and throttles according to the run's settings.
 
     Args:
         tasks: The simulated tasks.
         hostility: The run's settings.
-        now: The virtual time.
-        rng: The source of randomness.
-        reached: Counts a behaviour that the code under test receives.
-        notes_absence: Whether a container's item still notes that a task could not be found.
+        now: Returns the virtual time.
+        rng: The random stream.
+        reached: Counts a behaviour that affects the code under test.
+        notes_absence: Returns whether the container's item still records that the task was not found.
     """
 
     def __init__(
@@ -96,10 +96,10 @@ class HostileEcs:
         self._sights: dict[str, _Sight] = {}
         self._buckets: dict[str, tuple[datetime, float]] = {}
         self._used: set[str] = set()  # client tokens
-        self._last_token: dict[str, str] = {}  # by startedBy
-        self._failed: set[str] = set()  # client tokens whose RunTask was answered with failures
+        self._last_token: dict[str, str] = {}  # startedBy: client token
+        self._failed: set[str] = set()  # client tokens for which RunTask returned failures
         self.on = True
-        self.unlisted: set[str] = set()  # ARNs of tasks that a ListTasks did not list
+        self.unlisted: set[str] = set()  # ARNs of tasks that a ListTasks did not return
 
     def handle(self, actor: Actor, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
         """Answer a request of the ECS API. Raises AwsError."""
@@ -118,7 +118,7 @@ class HostileEcs:
         return self._tasks.handle(operation, parameters)
 
     def shown(self, arn: str) -> bool:
-        """Note that an event shows the task. Returns whether ECS does not answer for it yet."""
+        """Record that an event shows the task. Returns whether ECS's API does not return it yet."""
         task, sight = self._tasks._tasks.get(arn), self._sights.get(arn)
         if task is None or sight is None:
             return False
@@ -127,7 +127,7 @@ class HostileEcs:
         return early
 
     def expired(self, token: str, cluster: Cluster) -> bool:
-        """Whether ECS has forgotten a client token that was used."""
+        """Return whether ECS has forgotten a used client token."""
         known = self._tasks._tokens.get((cluster.arn, token))
         if token not in self._used:
             return False
@@ -173,9 +173,9 @@ class HostileEcs:
                 self._tasks._tokens.pop((cluster.arn, token), None)
         elif token in self._failed and not self._hostility.failures_remembered:
             self._reached(Reached.FAILURE_FORGOTTEN)
-        for told in answer["tasks"]:
-            if told["taskArn"] not in self._sights:
-                self._sights[told["taskArn"]] = self._new_sight()
+        for task in answer["tasks"]:
+            if task["taskArn"] not in self._sights:
+                self._sights[task["taskArn"]] = self._new_sight()
         return answer
 
     def _new_sight(self) -> _Sight:
@@ -183,7 +183,7 @@ class HostileEcs:
         hidden = {}
         for view, longest in zip(_VIEWS, most, strict=True):
             if longest:
-                # Mostly a few seconds; lists, which are read rarely, lag longer.
+                # Usually a few seconds. ListTasks, which is called rarely, lags longer.
                 short = view != "ListTasks" and self._rng.random() < 0.6
                 drawn = self._rng.uniform(0, min(longest, 5.0) if short else longest)
                 hidden[view] = self._now() + timedelta(seconds=min(drawn, _LONGEST_UNSEEN))
@@ -198,7 +198,7 @@ class HostileEcs:
     def _describe(self, actor: Actor, parameters: dict[str, Any]) -> dict[str, Any]:
         answer = self._tasks.handle("DescribeTasks", parameters)
         hidden = [t["taskArn"] for t in answer["tasks"] if self._is_hidden(actor, t["taskArn"], "DescribeTasks")]
-        answer["tasks"] = [told for told in answer["tasks"] if told["taskArn"] not in hidden]
+        answer["tasks"] = [task for task in answer["tasks"] if task["taskArn"] not in hidden]
         answer["failures"] += [{"arn": arn, "reason": "MISSING"} for arn in hidden]
         return answer
 
@@ -206,7 +206,7 @@ class HostileEcs:
         answer = self._tasks.handle("ListTasks", parameters)
         token = self._last_token.get(str(parameters.get("startedBy")), "")
         if self.expired(token, self._tasks._cluster(parameters, "us-east-1")):
-            # The engine looks for the task of a token that it can no longer use.
+            # The engine searches for the task of a token that it can no longer use.
             self._reached(Reached.TOKEN_EXPIRED)
         hidden = [arn for arn in answer["taskArns"] if self._is_hidden(None, arn, "ListTasks")]
         self.unlisted.update(hidden)
@@ -218,13 +218,13 @@ class HostileEcs:
         found = [instances[arn] for arn in parameters["containerInstances"] if arn in instances]
         return {"containerInstances": [{"ec2InstanceId": instance.ec2_instance_id} for instance in found]}
 
-    # --- what is visible -------------------------------------------------------------------------------------------
+    # --- visibility -------------------------------------------------------------------------------------------------
 
     def _is_hidden(self, actor: Actor | None, arn: str, view: str) -> bool:
         task = self._tasks._tasks.get(arn)
         if task is None or not self.on:
             return False
-        # A task that was there before the run has been shown.
+        # A task that existed before the run counts as shown.
         sight = self._sights.setdefault(arn, _Sight(may_flicker_from=task.created_at))
         now = self._now()
         until = sight.hidden_until.get(view)
@@ -277,9 +277,9 @@ class HostileEcs:
         return True
 
     def _may_flicker(self, task: SimulatedTask, sight: _Sight) -> bool:
-        """Whether no worker relies on a look that did not find the task.
+        """Return whether no actor relies on a request that did not find the task.
 
-        The protocol assumes that at least one of two looks half a minute apart finds a task that ECS has shown.
+        The protocol assumes that at least one of two requests 30 seconds apart finds a task that ECS has shown.
         """
         relies = any(not actor.ended and not actor.crashed for actor in sight.missed_by)
         return sight.shown and not relies and not self._notes_absence(task)

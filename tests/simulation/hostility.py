@@ -1,7 +1,7 @@
-"""How hostile the simulated AWS of a run is.
+"""The settings of a run's simulated AWS.
 
-Swarm testing: each run draws which behaviours exist at all, and then how strong they are. A run with few behaviours
-goes deeper into each of them than a run with all of them.
+They follow swarm testing: each run first draws which behaviours it has, and then their strengths. A run with few
+behaviours tests each of them more deeply than a run with all of them.
 """
 
 import random
@@ -10,39 +10,39 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-_PRESENT = 0.25  # how likely a run has a behaviour
-_PRESENT_FIRST = 0.08  # how likely version 0.1 runs, which leaves no room for other behaviours
+_PRESENT = 0.25  # the probability that a run has a behaviour
+_PRESENT_FIRST = 0.08  # the probability of version 0.1, which excludes the other behaviours
 
 
 class Reached(StrEnum):
-    """Hostile behaviours, counted when the code under test receives them."""
+    """Hostile behaviours, each counted when it affects the code under test."""
 
-    STOP_UNKNOWN_NEW = "StopTask does not know a new task"
-    STOP_UNKNOWN_FLICKER = "StopTask does not know an older task for a moment"
-    MISSING_NEW = "DescribeTasks answers MISSING for a new task"
-    MISSING_FLICKER = "DescribeTasks answers MISSING for an older task for a moment"
-    UNLISTED = "ListTasks does not list a new task"
+    STOP_UNKNOWN_NEW = "StopTask does not find a new task"
+    STOP_UNKNOWN_FLICKER = "StopTask does not find a known task for some seconds"
+    MISSING_NEW = "DescribeTasks reports a new task as MISSING"
+    MISSING_FLICKER = "DescribeTasks reports a known task as MISSING for some seconds"
+    UNLISTED = "ListTasks does not return a new task"
     COMMAND_LATE = "a command runs late"
     COMMAND_TWICE = "a command runs twice"
-    COMMAND_NEVER = "a command is never delivered"
+    COMMAND_NEVER = "a command is not delivered"
     DOCKER_HANGS = "Docker hangs during a command"
     EVENT_LATE = "an event arrives more than an hour late"
     EVENT_TWICE = "an event arrives twice"
     EVENT_EARLY = "an event arrives before ECS shows the task"
     EVENT_LOST = "an event is lost"
     TOKEN_EXPIRED = "a client token has expired"
-    TOKEN_CONFLICT = "RunTask answers ConflictException"
+    TOKEN_CONFLICT = "RunTask returns ConflictException"
     FAILURE_REPEATED = "RunTask repeats a remembered failure"
     FAILURE_FORGOTTEN = "RunTask does not remember a failure"
-    OUTAGE = "sweeps were down for hours while an operation was pending"
-    THROTTLED = "ECS throttles"
-    UNREADABLE = "an unreadable item"
-    OTHER_CLUSTER = "a container of another cluster"
-    MISSING_CLUSTER = "a container of a cluster that does not exist"
-    TWIN = "a request is repeated with its key within milliseconds"
-    HISTORY_FULL = "a history is full"
-    CODE_UPGRADED = "the operation of version 0.1 is pending when the new version starts"
-    CODE_DOWNGRADED = "the operation of the new version is pending when version 0.1 starts"
+    OUTAGE = "sweeps do not run for hours while an operation is pending"
+    THROTTLED = "ECS throttles a request"
+    UNREADABLE = "an item is unreadable"
+    OTHER_CLUSTER = "a container belongs to another cluster"
+    MISSING_CLUSTER = "a container belongs to a missing cluster"
+    TWIN = "a request with a key is repeated within milliseconds"
+    HISTORY_FULL = "a container's history is full"
+    CODE_UPGRADED = "an operation of version 0.1 is pending at the upgrade"
+    CODE_DOWNGRADED = "an operation of the current version is pending at the downgrade"
     SCHEDULE_LATE = "a scheduled stop arrives hours late"
     SCHEDULE_TWICE = "a scheduled stop arrives twice"
     PROJECT_LEFT = "a container leaves its project before a scheduled stop"
@@ -50,26 +50,26 @@ class Reached(StrEnum):
 
 @dataclass(frozen=True)
 class Hostility:
-    """The settings of one run. The defaults are those of a gentle AWS.
+    """The settings of a run. The defaults have no hostile behaviours.
 
-    Rates are probabilities per call, task or event; times are in seconds unless the name says otherwise.
+    Rates are probabilities per call, task or event. Times are in seconds unless the name says otherwise.
     """
 
-    # --- always there, in some strength ---
+    # --- in every run ---
     run_delay: float = 0.4  # from RunTask to RUNNING
     stop_delay: float = 0.3
     command_delay: float = 0.1
-    wait: float = 20.0  # for how long a call waits for effects
-    index_lag: int = 0  # by how many writes a global index may be behind
-    clock_skew: float = 0.0  # how far the clocks of functions may differ from the true time
-    priorities: bool = False  # interleave by priorities with a few change points instead of uniform pauses
-    liveness: bool = False  # after the chaos only ECS and one worker are healed
+    wait: float = 20.0  # how long a call waits for effects
+    index_lag: int = 0  # the most writes that a read of a global index does not show yet
+    clock_skew: float = 0.0  # the most that a function's clock differs from the true time
+    priorities: bool = False  # interleave by priorities with a few change points instead of random pauses
+    liveness: bool = False  # after the phase with faults, only ECS and one worker are healed
 
     # --- behaviours ---
-    stop_unknown: float = 0.0  # for how long StopTask may not know a new task
-    missing: float = 0.0  # for how long DescribeTasks may answer MISSING for a new task
-    unlisted: float = 0.0  # for how long ListTasks may not list a new task
-    stop_flickers: float = 0.0  # how likely a look at an older task begins a flicker of StopTask
+    stop_unknown: float = 0.0  # how long StopTask may not find a new task
+    missing: float = 0.0  # how long DescribeTasks may report a new task as MISSING
+    unlisted: float = 0.0  # how long ListTasks may not return a new task
+    stop_flickers: float = 0.0  # the probability per request that StopTask stops finding an older task
     missing_flickers: float = 0.0  # the same for DescribeTasks
     commands_late: float = 0.0
     commands_twice: float = 0.0
@@ -78,34 +78,34 @@ class Hostility:
     events_late: float = 0.0
     events_twice: float = 0.0
     events_lost: float = 0.0
-    outage_hours: float = 0.0  # for how long the sweeps are down
-    runtime_changes: float = 0.0  # how likely a container's definition is changed while an operation is pending
+    outage_hours: float = 0.0  # how long the sweeps do not run
+    runtime_changes: float = 0.0  # the probability that a runtime is changed while an operation is pending
     failures_remembered: bool = True  # whether RunTask repeats failures for a client token
-    quota: float = 0.0  # calls per second for each of ECS's quotas; 0 means no quota
+    quota: float = 0.0  # calls per second of each ECS quota; 0: no quota
     quota_burst: int = 10
-    unreadable: int = 0  # how many items cannot be read
+    unreadable: int = 0  # the number of unreadable items
     other_clusters: bool = False
-    twins: float = 0.0  # how likely a request with a key is repeated within milliseconds
-    history_room: float | None = None  # how many GB a container's history may still grow by
-    first_version: str = ""  # "before" or "after": when version 0.1 runs
-    schedules_odd: float = 0.0  # how likely a scheduled stop arrives late, twice, or hours late
-    project_changes: float = 0.0  # how likely a container leaves its project before a scheduled stop
+    twins: float = 0.0  # the probability that a request with a key is repeated within milliseconds
+    history_room: float | None = None  # how many GB a container's history may still grow
+    first_version: str = ""  # "before" or "after" the deployment: when version 0.1 runs
+    schedules_odd: float = 0.0  # the probability that a scheduled stop arrives late, twice, or hours late
+    project_changes: float = 0.0  # the probability that a container leaves its project before a scheduled stop
 
     @classmethod
     def none(cls) -> "Hostility":
-        """A gentle AWS."""
+        """Return settings without hostile behaviours."""
         return cls()
 
     @classmethod
     def draw(cls, rng: random.Random, only: Collection[str] | None = None) -> "Hostility":
-        """Draw a run's settings.
+        """Draw the settings of a run.
 
         Args:
-            rng: The source of randomness.
-            only: Names of behaviours; each of them exists in the run, and no other does.
+            rng: The random stream.
+            only: The names of the behaviours that the run has, instead of drawing them.
 
         Raises:
-            ValueError: A name in `only` is not a behaviour's.
+            ValueError: A name in `only` is unknown.
         """
         if unknown := set(only or ()) - set(BEHAVIOURS):
             raise ValueError(f"unknown behaviours: {', '.join(sorted(unknown))}; known: {', '.join(BEHAVIOURS)}")
@@ -115,12 +115,12 @@ class Hostility:
             if present if only is None else name in only:
                 settings[name] = value
         if "outage_hours" in settings:
-            # Operations stay pending more often when they take longer than a call waits.
+            # Operations stay pending more often if they take longer than a call waits.
             settings |= {"wait": rng.choice((0, 2)), "run_delay": rng.choice((3, 12, 25))}
         if "quota" in settings:
             settings["quota_burst"] = rng.choice((2, 5, 20))
         if settings.get("first_version"):
-            # Version 0.1 withstands no more than the behaviours that it was tested with.
+            # Version 0.1 withstands only the behaviours that it was tested with.
             settings = {name: settings[name] for name in (*_ALWAYS, "first_version")} | {
                 "liveness": False,
                 "priorities": False,
@@ -134,7 +134,7 @@ class Hostility:
 
     @property
     def behaviours(self) -> list[str]:
-        """The names of the behaviours that exist in the run."""
+        """The names of the behaviours in the run."""
         gentle = Hostility()
         return [name for name in _BEHAVIOURS if getattr(self, name) != getattr(gentle, name)]
 

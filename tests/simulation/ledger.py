@@ -1,4 +1,4 @@
-"""What is known of operations and tasks from outside of the code under test, and what must hold at every moment."""
+"""A record of operations and tasks as seen from outside the code under test, and the checks after every write."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,31 +11,35 @@ from longshore.domain.lifecycle import LaunchType, Operation, Refused, Status, d
 from local.emulator.ecs import SimulatedTask
 from simulation.dynamodb import Item
 from simulation.effects import Effects
-from simulation.records import LIVE, Asked, Fate, State, Violation, told
+from simulation.records import LIVE, Asked, Fate, State, Violation, describe
 
 if TYPE_CHECKING:
     from simulation.world import World
 
-_SKEW = timedelta(seconds=2)  # more than clocks differ by
-_SHORTEST_TRIES = timedelta(minutes=9.5)  # ten minutes, but for the differences of clocks
-_LATEST_SCHEDULE = timedelta(minutes=75)  # an hour, and the longest that a function may stall
+_SKEW = timedelta(seconds=2)  # more than the clocks differ
+_SHORTEST_TRIES = timedelta(minutes=9.5)  # ten minutes, minus the difference between clocks
+_LATEST_SCHEDULE = timedelta(minutes=75)  # an hour, plus the longest stall of a function
 
 
 @dataclass
 class Ledger:
-    """Follows every write and every effect, and raises Violation at the first that must not be."""
+    """Records every write and effect, and raises Violation at the first that breaks an invariant."""
 
     world: "World"
     fates: dict[str, Fate] = field(default_factory=dict)
-    operations: dict[str, dict[str, Any]] = field(default_factory=dict)  # as they were claimed, by id
-    container_of: dict[str, str] = field(default_factory=dict)  # container by operation id
-    owners: dict[str, str] = field(default_factory=dict)  # operation id by client token
-    tokens: dict[str, str | None] = field(default_factory=dict)  # clientToken by task ARN
+    operations: dict[str, dict[str, Any]] = field(default_factory=dict)  # operation id: the operation as claimed
+    container_of: dict[str, str] = field(default_factory=dict)  # operation id: container id
+    owners: dict[str, str] = field(default_factory=dict)  # client token: operation id
+    tokens: dict[str, str | None] = field(default_factory=dict)  # task ARN: client token
     strays: set[str] = field(default_factory=set)  # task ARNs
-    rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # by container, in the order of their writing
+    rows: dict[str, list[dict[str, Any]]] = field(
+        default_factory=dict
+    )  # container id: rows in the order of their writes
     containers: dict[str, dict[str, Any]] = field(default_factory=dict)
-    states: dict[str, list[State]] = field(default_factory=dict)  # by container, one per write that changed it
-    scheduled: dict[str, tuple[datetime, str | None]] = field(default_factory=dict)  # time and project by request id
+    states: dict[str, list[State]] = field(default_factory=dict)  # container id: its state after each write
+    scheduled: dict[str, tuple[datetime, str | None]] = field(
+        default_factory=dict
+    )  # request id: scheduled time and project
     without_tasks: set[str] = field(default_factory=set)  # ids of containers whose cluster does not exist
     full: set[str] = field(default_factory=set)  # ids of containers whose history has been full
     changes: int = 0  # writes to containers
@@ -46,7 +50,7 @@ class Ledger:
 
     @property
     def strict(self) -> bool:
-        """Whether all checks apply. Version 0.1 is known to violate those that were added after it."""
+        """Whether all checks apply. Version 0.1 is known to violate those that were added later."""
         return not self.world.hostility.first_version
 
     @property
@@ -55,13 +59,13 @@ class Ledger:
 
     @staticmethod
     def plain(item: Item) -> dict[str, Any]:
-        """An item as Python has it."""
+        """Convert a DynamoDB item to Python values."""
         return deserialize_item(item)
 
-    # --- what happens ----------------------------------------------------------------------------------------------
+    # --- records ----------------------------------------------------------------------------------------------------
 
     def ran(self, tasks: list[dict[str, Any]], token: str | None) -> None:
-        """RunTask was answered."""
+        """Record the tasks that RunTask returned."""
         for described in tasks:
             arn = described["taskArn"]
             if arn in self.tokens:
@@ -74,7 +78,7 @@ class Ledger:
                 self.effects.ran(self.world.ecs._tasks[arn], token or "")
 
     def written(self, table: str, before: Item | None, after: Item | None) -> None:
-        """A write took effect."""
+        """Record a write, and check it."""
         if table == "status-logs":
             assert after is not None
             if before is not None:
@@ -96,7 +100,7 @@ class Ledger:
             self._check_task_of(old, new)
 
     def _follow(self, old: dict[str, Any], new: dict[str, Any]) -> None:
-        """Note what became of the operation that was pending."""
+        """Record how the previously pending operation ended, and check a new claim."""
         was, now = old.get("operation"), new.get("operation")
         if now is not None:
             for name, value in now.items():
@@ -124,14 +128,14 @@ class Ledger:
             self.world.answers.check_promises(was["id"])
 
     def has_row(self, operation_id: str) -> bool:
-        """Whether a row tells of the operation."""
+        """Return whether the operation has a row."""
         rows = self.rows.get(self.container_of.get(operation_id, ""), [])
         return any((row.get("metadata") or {}).get("operation_id") == operation_id for row in rows)
 
-    # --- at each write ---------------------------------------------------------------------------------------------
+    # --- checks of each write ---------------------------------------------------------------------------------------
 
     def _check_claim(self, old: dict[str, Any], new: dict[str, Any], claimed: dict[str, Any]) -> None:
-        """An operation begins only where the table of transitions allows it, and a schedule not against a user."""
+        """Check that the table of transitions allows the operation, and that a schedule does not override a user."""
         if not old:
             return
         pending = old.get("operation")
@@ -144,26 +148,26 @@ class Ledger:
         name = f"{claimed['operation']} {claimed['id']}"
         if isinstance(verdict, Refused):
             state = old["status"] + (f" with {pending['operation']} pending" if pending else "")
-            raise Violation(f"{name} was begun on a container that was {state}: {verdict.message}")
+            raise Violation(f"{name} was claimed on a container that was {state}: {verdict.message}")
         if self.strict and claimed.get("triggered_by") == "schedule" and claimed.get("request_id") in self.scheduled:
             _check_schedule(self, new, claimed, name)
 
     def _check_kept(self, before: Item | None, after: Item | None) -> None:
-        """An answer that an Idempotency-Key keeps is never replaced by another."""
+        """Check that the stored answer of an Idempotency-Key is not replaced."""
         kept = (before or {}).get("answer")
         if kept is None:
             return
         if after is None:
-            self.world.remark("a kept answer was deleted")
+            self.world.remark("a stored answer was deleted")
         elif after.get("answer") != kept and float((before or {})["expires_at"]["N"]) > self.now.timestamp() + 2:
             was, now = (
                 deserialize_item({"answer": kept})["answer"],
                 deserialize_item({"answer": after.get("answer", {"NULL": True})})["answer"],
             )
-            raise Violation(f"the kept answer {told(was)} was replaced by {told(now)}")
+            raise Violation(f"the stored answer {describe(was)} was replaced by {describe(now)}")
 
     def _check_task_of(self, old: dict[str, Any], new: dict[str, Any]) -> None:
-        """What is written of the container's task has to be true, and has to be news."""
+        """Check that a status written for the container's task is true, and that its end was not recorded before."""
         if not old or old["log_count"] == new["log_count"]:
             return
         task = self.world.ecs._tasks.get(new.get("task_arn") or "")
@@ -182,7 +186,7 @@ class Ledger:
                     raise Violation(f"running is written of the task {task.id[-6:]}, whose end is known")
 
     def _check_row(self, row: dict[str, Any]) -> None:
-        """A row of an operation is written while it is pending; a row of an exit only when the task has ended."""
+        """Check that an operation's row is written while it is pending, and an exit's row after the task has ended."""
         states = self.states.get(row["container_id"], [])
         if len(states) < 2 or not self.strict:
             return
@@ -202,7 +206,7 @@ class Ledger:
             )
 
     def _check_giving_up(self, pending: dict[str, Any], task: SimulatedTask) -> None:
-        """An operation on a healthy task is not given up before ten minutes have passed."""
+        """Check that an operation on a healthy task is not given up within ten minutes."""
         lasted = self.now - datetime.fromisoformat(pending["started_at"])
         healthy = task.last_status == task.desired_status == "RUNNING"
         if healthy and lasted < _SHORTEST_TRIES:
@@ -211,10 +215,10 @@ class Ledger:
                 f"says failed, and the task {task.id[-6:]} is RUNNING"
             )
 
-    # --- at every moment -------------------------------------------------------------------------------------------
+    # --- checks at every moment -------------------------------------------------------------------------------------
 
     def check(self, *, tasks_changed: bool) -> None:
-        """Raise Violation unless everything holds that must hold at this very moment."""
+        """Check the invariants that hold at every moment. Raises Violation."""
         if self.strict:
             self.effects.check_processes()
             self.effects.check_ends()
@@ -224,7 +228,7 @@ class Ledger:
             container, rows = self.containers[container_id], self.rows.get(container_id, [])
             if container["log_count"] != len(rows):
                 raise Violation(f"log_count is {container['log_count']}, and there are {len(rows)} rows")
-            # A full history takes no row, but the change is made.
+            # A full history takes no row, but the change is written.
             full = container_id in self.full and container.get("history_full")
             if rows and rows[-1]["to_status"] != container["status"] and not full:
                 raise Violation(f"the status is {container['status']}, and the last row says {rows[-1]['to_status']}")
@@ -239,46 +243,46 @@ class Ledger:
                     raise Violation(f"{len(own)} live tasks of one container: {words}")
 
     def _wanted(self, container_id: str) -> Iterator[SimulatedTask]:
-        """The container's live tasks that were not asked to stop."""
+        """Yield the container's live tasks that were not asked to stop."""
         for task in self.world.ecs._tasks.values():
             if task.started_by == container_id and task.live and task.desired_status == "RUNNING":
                 yield task
 
     def is_stray(self, task: SimulatedTask) -> bool:
-        """Whether the task came when its operation had ended, or was not listed to the one that superseded it."""
+        """Return whether the task started after its operation had ended, or was not listed when it was superseded."""
         token = self.tokens.get(task.arn) or ""
         superseded = self.fates.get(self.owners.get(token, token)) is Fate.SUPERSEDED
         return task.arn in self.strays or (superseded and task.arn in self.world.hostile_ecs.unlisted)
 
     def story(self, task: SimulatedTask) -> str:
-        """Where a task comes from, in a few words."""
+        """Describe the origin of a task."""
         token = self.tokens.get(task.arn) or ""
         owner = self.owners.get(token, token)
         return f"{task.last_status}, of operation {owner}, {self.fates.get(owner, 'unknown')}"
 
     def pending(self) -> list[str]:
-        """The containers on which an operation is pending."""
+        """Return the ids of the containers with a pending operation."""
         return sorted(name for name, container in self.containers.items() if "operation" in container)
 
     def answered(self, one: Asked, asked: list[Asked]) -> None:
-        """Check an answer at the moment at which it is given."""
+        """Check an answer when it is returned."""
         self.world.answers.answered(one, asked)
 
 
 def _check_schedule(ledger: Ledger, container: dict[str, Any], claimed: dict[str, Any], name: str) -> None:
-    """A scheduled stop is neither very late nor against a later request of a user."""
+    """Check that a scheduled stop is at most an hour late and does not override a later request of a user."""
     time, project = ledger.scheduled[claimed["request_id"]]
     late = round((ledger.now - time).total_seconds() / 60)
     if ledger.now - time > _LATEST_SCHEDULE:
-        raise Violation(f"{name} was begun for a schedule that was due {late} minutes before")
+        raise Violation(f"{name} was claimed for a schedule that was due {late} minutes earlier")
     if project is not None and container["project_id"] != project:
-        raise Violation(f"{name} was begun on a container that had left the schedule's project")
+        raise Violation(f"{name} was claimed on a container that had left the schedule's project")
     for operation_id, other in ledger.operations.items():
         if ledger.container_of[operation_id] != container["id"] or other.get("triggered_by") != "user":
             continue
         asked_at = datetime.fromisoformat(other["started_at"])
         if asked_at > time + _SKEW and ledger.fates[operation_id] is not Fate.ABANDONED:
             raise Violation(
-                f"{name} of a schedule that was due {late} minutes before was begun, although a user has asked for "
+                f"{name} was claimed for a schedule that was due {late} minutes earlier, although a user has requested "
                 f"{other['operation']} {operation_id} since"
             )

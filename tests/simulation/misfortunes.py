@@ -1,4 +1,4 @@
-"""What goes wrong in the cluster of a run, and the schedules that stop containers."""
+"""Failures in the cluster during a run, and scheduled stops."""
 
 import random
 from collections.abc import Callable
@@ -17,7 +17,7 @@ _EXIT_CODES = (0, 1, 137)
 
 
 class Misfortunes:
-    """Changes the cluster while callers ask. `containers` are the ids that callers may ask for."""
+    """Changes the cluster while callers send requests. `containers` are the ids that callers use."""
 
     def __init__(self, world: "World", delivery: Delivery, containers: list[str], rng: random.Random) -> None:
         self.world = world
@@ -27,7 +27,7 @@ class Misfortunes:
         self.gone: set[str] = set()
 
     def schedule(self, start: datetime, span: float) -> None:
-        """Put the misfortunes of a run on the agenda."""
+        """Schedule the misfortunes of a run."""
         rng, settings = self._rng, self.world.hostility
         happens: list[Callable[[], None]] = [
             rng.choice(
@@ -64,16 +64,16 @@ class Misfortunes:
         self.world.ssm._forced.clear()
 
     def restore_ecs(self) -> None:
-        """Restore the capacity and the agents."""
+        """Restore capacity and container agents."""
         self._restore_capacity()
         for host in HOSTS:
             self.world.ecs.set_agent_connected(host, connected=True)
 
     # --- tasks and hosts -------------------------------------------------------------------------------------------
 
-    def _happened(self, told: str, *more: Any) -> None:
-        self.world.note("world", told, *more)
-        self.world.stats[f"world: {told}"] += 1
+    def _happened(self, event: str, *more: Any) -> None:
+        self.world.note("world", event, *more)
+        self.world.stats[f"world: {event}"] += 1
         self.world.after_effect()
 
     def _live(self) -> list[SimulatedTask]:
@@ -87,7 +87,7 @@ class Misfortunes:
             self._happened("a task exits", f"{task.id[-6:]} with {code}")
 
     def all_tasks_exit(self) -> None:
-        """Every running task exits."""
+        """Make every running task exit."""
         for task in self._live():
             if any(process.running and process.essential for process in task.containers):
                 self.world.ecs.exit(task.arn, self._rng.choice(_EXIT_CODES))
@@ -102,7 +102,7 @@ class Misfortunes:
     def _capacity_is_gone(self) -> None:
         for host in HOSTS:
             self.world.ecs.set_capacity(host, memory=0)
-        self._happened("the capacity is gone")
+        self._happened("no host has capacity left")
         self._later(self._restore_capacity)
 
     def _restore_capacity(self) -> None:
@@ -112,27 +112,27 @@ class Misfortunes:
     def _host_is_out_of_reach(self) -> None:
         host = self._rng.choice(HOSTS)
         self.world.ssm.disconnect(host)
-        self._happened("a host is out of SSM's reach")
+        self._happened("a host is disconnected from Systems Manager")
         self._later(lambda: self.world.ssm.connect(host))
 
     def _agent_is_lost(self) -> None:
         host = self._rng.choice(HOSTS)
         self.world.ecs.set_agent_connected(host, connected=False)
-        self._happened("a host's agent is lost")
+        self._happened("a host's ECS agent is disconnected")
         self._later(lambda: self.world.ecs.set_agent_connected(host, connected=True))
 
     def _command_fails(self) -> None:
         status = self._rng.choice(("Failed", "Failed", "TimedOut", "DeliveryTimedOut", "Undeliverable"))
         code = self._rng.choice((1, 2))
-        # The script undoes its changes before it exits with 1, and a command that was not delivered has no effect.
+        # The script reverts its changes before it exits with 1, and an undelivered command has no effect.
         may_act = (status == "Failed" and code != 1) or status == "TimedOut"
         self.world.ssm.fail_next(1, status, code, after_effect=may_act and self._rng.random() < 0.5)
         self._happened("a command fails", f"{status} {code}")
 
     def ssm_is_down(self) -> None:
-        """Systems Manager answers commands with errors for some seconds."""
+        """Make Systems Manager answer with errors for some seconds."""
         self.world.ssm_down_until = self.world.scheduler.now + timedelta(seconds=self._rng.choice((5.0, 20.0, 60.0)))
-        self._happened("Systems Manager is down")
+        self._happened("Systems Manager is unavailable")
 
     def _server_is_terminated(self) -> None:
         host = self._rng.choice(HOSTS)
@@ -147,17 +147,17 @@ class Misfortunes:
     def _later(self, restore: Callable[[], Any]) -> None:
         self.world.later(self._rng.choice((1.0, 30.0, 300.0)), restore)
 
-    # --- changes by hand -------------------------------------------------------------------------------------------
+    # --- manual changes ---------------------------------------------------------------------------------------------
 
     def _runtime_is_changed(self) -> None:
-        """An administrator names the revision of a task definition while an operation is pending."""
+        """Change the revision of a task definition while an operation is pending, as an administrator might."""
         if not (pending := self.world.ledger.pending()) or self._rng.random() >= self.world.hostility.runtime_changes:
             return
         container_id = self._rng.choice(pending)
         runtime = self.world.ledger.containers[container_id]["runtime"]
         definition = f"{runtime['task_definition'].split(':')[0]}:1"
         self._update(container_id, "SET runtime.task_definition = :text", {":text": {"S": definition}})
-        self._happened("a container's definition is changed", container_id[-2:])
+        self._happened("a container's task definition is changed", container_id[-2:])
 
     def _leaves_project(self, container_id: str) -> None:
         container = self.world.ledger.containers[container_id]
@@ -184,13 +184,13 @@ class Misfortunes:
 
     def _stops_are_scheduled(self) -> None:
         rng, world, settings = self._rng, self.world, self.world.hostility
-        number, time = world.stats["world: stops are scheduled"], world.scheduler.now
+        number, time = world.stats["world: a stop is scheduled"], world.scheduler.now
         project = rng.choice((None, PROJECT))
         odd = rng.choice(("late", "late", "twice", "twice", "hours")) if rng.random() < settings.schedules_odd else ""
         seconds = 0.0 if odd != "late" else rng.uniform(10, 3000)
         seconds = rng.uniform(1.4, 5) * 3600 if odd == "hours" else seconds
         leaves = rng.random() < settings.project_changes
-        self._happened("stops are scheduled", f"{project} {odd}")
+        self._happened("a stop is scheduled", f"{project} {odd}")
         name = f"schedule-{number}"
         world.ledger.scheduled[name] = (time, project)
         if leaves:

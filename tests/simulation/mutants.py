@@ -1,7 +1,7 @@
-"""`python -m simulation.mutants [--runs N] [--jobs J] [NAME...]`: guards of the engine, taken out one by one.
+"""Remove the guards of the engine one at a time, and check that the simulation detects each removal.
 
-A simulation that does not notice that a guard is missing is worth nothing: each mutant has to be found within so many
-runs. Those named `fault-…` bring back a fault that the engine has had.
+Usage: `python -m simulation.mutants [--runs N] [--jobs J] [NAME...]`. Each mutant has to be detected within the given
+number of runs. Some mutants reintroduce a fault that the engine once had.
 """
 
 import argparse
@@ -18,12 +18,13 @@ ROOT = Path(__file__).resolve().parents[2]
 MOST_RUNS = 2000
 
 
-# --- conditions of writes --------------------------------------------------------------------------------------------
+# --- write conditions
+# --------------------------------------------------------------------------------------------------
 
 
 @contextmanager
 def _without(*clauses: str) -> Iterator[None]:
-    """Leave clauses out of the conditions of all writes to a container."""
+    """Remove clauses from the conditions of all writes to a container."""
     from longshore.aws.writes import Condition, Writes
 
     original = Writes.update
@@ -41,28 +42,28 @@ def _without(*clauses: str) -> Iterator[None]:
 
 
 def operation() -> Any:
-    """A commit does not ask which operation is pending, nor at which step (and row) it is."""
+    """Commit without the condition on the pending operation and its step (and row)."""
     return _without("#operation.id = :was_operation", "#log_count = :was_count")
 
 
 def generation() -> Any:
-    """No write asks for the generation."""
+    """Write without the condition on the generation."""
     return _without("#generation = :was_generation")
 
 
 def row_count() -> Any:
-    """No write asks for the number of rows."""
+    """Write without the condition on the number of rows."""
     return _without("#log_count = :was_count")
 
 
 def nothing_pending() -> Any:
-    """A claim does not ask whether an operation is pending."""
+    """Claim without the condition that no operation is pending."""
     return _without("attribute_not_exists(#operation)")
 
 
 @contextmanager
 def transaction() -> Iterator[None]:
-    """The row of history is written after the container, and not with it."""
+    """Write the history row after the container instead of in the same transaction."""
     from longshore.aws.transactions import Transactions
 
     original = Transactions.write
@@ -83,7 +84,7 @@ def transaction() -> Iterator[None]:
 
 @contextmanager
 def client_token() -> Iterator[None]:
-    """Each RunTask has a token of its own."""
+    """Use a new client token for each RunTask."""
     from longshore.aws.ecs import Ecs
     from longshore.domain import ids
 
@@ -98,7 +99,7 @@ def client_token() -> Iterator[None]:
 
 @contextmanager
 def event_version() -> Iterator[None]:
-    """An event is believed whatever its version."""
+    """Apply every event regardless of its version."""
     from longshore.engine.events import TaskEvents
 
     original = TaskEvents.look_at
@@ -114,7 +115,7 @@ def event_version() -> Iterator[None]:
 
 @contextmanager
 def recovery() -> Iterator[None]:
-    """The recovery sweep continues nothing."""
+    """Let the recovery sweep continue no operation."""
     from longshore.engine.sweeps import Recovery
 
     with mock.patch.object(Recovery, "_recover", return_value="left"):
@@ -123,7 +124,7 @@ def recovery() -> Iterator[None]:
 
 @contextmanager
 def command_number() -> Iterator[None]:
-    """Every command to a host has the same number."""
+    """Give every command to a host the same number."""
     from longshore.engine import driver, giving_up, operations
 
     with (
@@ -134,12 +135,13 @@ def command_number() -> Iterator[None]:
         yield
 
 
-# --- faults that the engine has had ----------------------------------------------------------------------------------
+# --- faults that the engine has had
+# ------------------------------------------------------------------------------------
 
 
 @contextmanager
 def stop_task_proves_absence() -> Iterator[None]:
-    """A task that StopTask does not know counts as gone."""
+    """Treat a task that StopTask does not find as gone."""
     from longshore.engine.attempt import Attempt
 
     stop, is_gone = Attempt.stop, Attempt.is_gone
@@ -159,8 +161,8 @@ def stop_task_proves_absence() -> Iterator[None]:
 
 
 @contextmanager
-def one_look_proves_absence() -> Iterator[None]:
-    """A task that one DescribeTasks does not show is gone."""
+def one_describe_proves_absence() -> Iterator[None]:
+    """Treat a task that a single DescribeTasks does not return as gone."""
     from longshore.engine import attempt, sweeps
 
     with (
@@ -172,8 +174,8 @@ def one_look_proves_absence() -> Iterator[None]:
 
 
 @contextmanager
-def repeats_count_as_attempts() -> Iterator[None]:
-    """A caller's repeats use up the attempts, however fast they come, and take over without waiting for a command."""
+def retries_count_as_attempts() -> Iterator[None]:
+    """Count a caller's retries as attempts, and take over without waiting for a command."""
     from longshore.engine import commits, driver, giving_up
     from longshore.engine.driver import Driver
 
@@ -197,7 +199,7 @@ def repeats_count_as_attempts() -> Iterator[None]:
 
 @contextmanager
 def refusal_hides_effects() -> Iterator[None]:
-    """A refusal counts as no effect although an earlier call of the attempt had one."""
+    """Report no effect after a refusal although an earlier call of the attempt had an effect."""
     from longshore.engine.steps import NoEffect, Steps, Uncertain
 
     original = Steps.run
@@ -232,7 +234,7 @@ def refusal_hides_effects() -> Iterator[None]:
 
 @contextmanager
 def accepted_ends_without_row() -> Iterator[None]:
-    """An operation that cannot be placed is undone although a caller was answered 202."""
+    """Undo an operation that cannot be placed although a caller was answered 202."""
     from longshore.engine.driver import Driver
 
     def nothing_happened(pending: Any, findings: Any, _: Any) -> bool:
@@ -243,8 +245,8 @@ def accepted_ends_without_row() -> Iterator[None]:
 
 
 @contextmanager
-def schedules_override() -> Iterator[None]:
-    """A scheduled run does not look at what was requested since its scheduled time."""
+def schedules_override_requests() -> Iterator[None]:
+    """Let a scheduled run ignore what was requested since its scheduled time."""
     from longshore.engine import schedules
     from longshore.engine.operations import Operations
 
@@ -261,8 +263,8 @@ def schedules_override() -> Iterator[None]:
 
 
 @contextmanager
-def late_commands() -> Iterator[None]:
-    """A command to a host neither has a number of its own nor expires."""
+def commands_without_expiry() -> Iterator[None]:
+    """Send commands to hosts without their own number and expiry."""
     from longshore.domain.models import PendingOperation
 
     year = timedelta(days=365)
@@ -274,8 +276,8 @@ def late_commands() -> Iterator[None]:
 
 
 @contextmanager
-def twins_blame_themselves() -> Iterator[None]:
-    """A repeat that reads its own key's pending operation is told of a conflict with it."""
+def retry_conflicts_with_own_key() -> Iterator[None]:
+    """Answer a retry with a conflict with the pending operation of its own key."""
     from longshore.engine.operations import Operations
 
     with mock.patch.object(Operations, "_is_of_same_key", staticmethod(lambda *_: False)):
@@ -283,8 +285,8 @@ def twins_blame_themselves() -> Iterator[None]:
 
 
 @contextmanager
-def end_is_known_too_early() -> Iterator[None]:
-    """The row of a start whose task has ended already takes the version of that end."""
+def start_has_version_of_end() -> Iterator[None]:
+    """Write the version of a task's end with the row of its start."""
     from longshore.domain.results import change_by
     from longshore.engine import driver
 
@@ -301,8 +303,8 @@ def end_is_known_too_early() -> Iterator[None]:
 
 
 @contextmanager
-def tokens_last_for_ever() -> Iterator[None]:
-    """A client token is used however old it is."""
+def tokens_never_expire() -> Iterator[None]:
+    """Reuse client tokens regardless of their age."""
     from longshore.engine import steps
 
     with mock.patch.object(steps, "TOKEN_REUSED", timedelta(days=365)):
@@ -310,16 +312,16 @@ def tokens_last_for_ever() -> Iterator[None]:
 
 
 MUTANTS: dict[str, Callable[[], Any]] = {
-    "fault-1": stop_task_proves_absence,
-    "fault-2": one_look_proves_absence,
-    "fault-3": repeats_count_as_attempts,
-    "fault-4": refusal_hides_effects,
-    "fault-5": accepted_ends_without_row,
-    "fault-7": schedules_override,
-    "fault-8": late_commands,
-    "fault-9": twins_blame_themselves,
-    "fault-11": end_is_known_too_early,
-    "fault-14": tokens_last_for_ever,
+    "stop-task-proves-absence": stop_task_proves_absence,
+    "one-describe-proves-absence": one_describe_proves_absence,
+    "retries-count-as-attempts": retries_count_as_attempts,
+    "refusal-hides-effects": refusal_hides_effects,
+    "accepted-ends-without-row": accepted_ends_without_row,
+    "schedules-override-requests": schedules_override_requests,
+    "commands-without-expiry": commands_without_expiry,
+    "retry-conflicts-with-own-key": retry_conflicts_with_own_key,
+    "start-has-version-of-end": start_has_version_of_end,
+    "tokens-never-expire": tokens_never_expire,
     "operation": operation,
     "generation": generation,
     "row-count": row_count,
@@ -333,24 +335,28 @@ MUTANTS: dict[str, Callable[[], Any]] = {
 
 
 def hunt(name: str, runs: int, seed: int) -> tuple[int, str] | None:
-    """Look for a mutant. Returns how many runs it took and the violation; None when it survived."""
+    """Search for a run that detects the mutant.
+
+    Returns:
+        The number of runs and the violation, or None if no run detected the mutant.
+    """
     from simulation.run import run
 
     for number in range(runs):
         report = run(str(seed + number), mutation=MUTANTS[name])
-        # What goes wrong without the mutant too was not found because of it.
+        # A violation that also occurs without the mutant does not count.
         if report.violation and not run(str(seed + number)).violation:
             return number + 1, report.violation
     return None
 
 
 def main() -> int:
-    """Returns 1 when a mutant survived."""
+    """Return 1 if a mutant was not detected."""
     parser = argparse.ArgumentParser(prog="simulation.mutants", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(MUTANTS)}; all by default")
-    parser.add_argument("--runs", type=int, default=MOST_RUNS)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(MUTANTS)}; default: all")
+    parser.add_argument("--runs", type=int, default=MOST_RUNS, help="most runs for a mutant")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the first run")
+    parser.add_argument("--jobs", type=int, default=2, help="number of processes")
     arguments = parser.parse_args()
     names = arguments.names or list(MUTANTS)
     survived = 0
@@ -359,12 +365,14 @@ def main() -> int:
         for name, result in zip(names, found, strict=True):
             if result is None:
                 survived += 1
-                print(f"{name:16} SURVIVED {arguments.runs} runs", flush=True)
+                print(f"{name:28} NOT DETECTED in {arguments.runs} runs", flush=True)
             else:
-                print(f"{name:16} found after {result[0]} runs: {result[1].splitlines()[0][:150]}", flush=True)
+                print(f"{name:28} detected after {result[0]} runs: {result[1].splitlines()[0][:150]}", flush=True)
     return 1 if survived else 0
 
 
 if __name__ == "__main__":
     sys.path[:0] = [str(ROOT), str(ROOT / "layers" / "common"), str(ROOT / "tests")]
-    sys.exit(main())
+    from simulation.pipes import exit_with
+
+    exit_with(main)

@@ -1,4 +1,4 @@
-"""What a run records of its callers and of the operations, seen from outside of the code under test."""
+"""Records of requests and operations, as seen from outside the code under test."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,7 +21,7 @@ LIVE = ("running", "paused")
 
 
 class Violation(BaseException):
-    """Something that must always hold does not."""
+    """An invariant does not hold."""
 
 
 class Fate(StrEnum):
@@ -36,7 +36,7 @@ class Fate(StrEnum):
 
 
 class State(NamedTuple):
-    """A container's status and pending operation since a write, as the table holds them."""
+    """A container's status and pending operation after a write."""
 
     at: datetime
     status: str
@@ -45,7 +45,7 @@ class State(NamedTuple):
 
 @dataclass
 class Asked:
-    """A request and its answer. `answer` None: its function crashed, or is still running."""
+    """A request and its answer. `answer` is None if the function crashed or is still running."""
 
     name: str
     request: OperationRequest
@@ -56,7 +56,7 @@ class Asked:
 
     @property
     def outcome(self) -> dict[str, Any] | None:
-        """The answer that an Idempotency-Key keeps."""
+        """The answer that is stored for an Idempotency-Key."""
         if isinstance(self.answer, Outcome):
             return self.answer.model_dump(mode="json")
         if isinstance(self.answer, StateConflictError):
@@ -65,15 +65,15 @@ class Asked:
 
     @property
     def is_failure(self) -> bool:
-        """Whether the answer says that something went wrong on the server's side."""
+        """Return whether the answer reports a server-side error."""
         return isinstance(self.answer, LongshoreError) and self.answer.code in (
             ErrorCode.EXTERNAL_SERVICE_ERROR,
             ErrorCode.INTERNAL_SERVER_ERROR,
         )
 
 
-def told(outcome: dict[str, Any] | None) -> str:
-    """An answer in a few words."""
+def describe(outcome: dict[str, Any] | None) -> str:
+    """Describe an answer briefly."""
     if outcome is None:
         return "none"
     pending = (outcome.get("pending_operation") or {}).get("operation")
@@ -81,5 +81,5 @@ def told(outcome: dict[str, Any] | None) -> str:
 
 
 def same_key(one: Asked, other: Asked) -> bool:
-    """Whether two requests have the same Idempotency-Key of the same caller."""
+    """Return whether two requests have the same caller and the same Idempotency-Key."""
     return one.request.idempotency_id is not None and one.request.idempotency_id == other.request.idempotency_id

@@ -1,4 +1,4 @@
-"""One run: callers and misfortunes with faults, then calm until all has settled, then the checks."""
+"""A single run: requests and misfortunes with faults, then a phase without faults until all settles, then checks."""
 
 import gc
 import traceback
@@ -14,14 +14,14 @@ from simulation.hostility import Hostility
 from simulation.workload import DRIFT_EVERY, SWEEP_EVERY, Workload
 from simulation.world import World
 
-MOST_SWEEPS = 180  # minutes of calm, within which everything has to settle
-QUIET_SWEEPS = 2 * DRIFT_EVERY  # minutes without anything under way: the slower sweep has gone over all of it
-_FEW_SWEEPS = timedelta(minutes=15)  # between sweeps while nothing but late events is awaited
+MOST_SWEEPS = 180  # minutes without faults, within which everything has to settle
+QUIET_SWEEPS = 2 * DRIFT_EVERY  # minutes without any activity, so that the slower sweep has seen everything
+_FEW_SWEEPS = timedelta(minutes=15)  # between sweeps while only late events are outstanding
 
 
 @dataclass
 class Report:
-    """The result of a run. `violation` is None when everything held."""
+    """The result of a run. `violation` is None if all invariants held."""
 
     seed: str
     violation: str | None
@@ -42,17 +42,17 @@ def run(
     hostility: Hostility | None = None,
     faultless: bool = False,
 ) -> Report:
-    """Simulate one run.
+    """Simulate a run.
 
     Args:
         seed: Determines the run.
-        traced: Return the trace even if nothing is wrong.
-        digested: Return the digest of the trace even if nothing is wrong.
+        traced: Return the trace even without a violation.
+        digested: Return the digest of the trace even without a violation.
         mutation: Changes the code under test.
-        only: Names of hostile behaviours: the run has these and no other.
-        liveness: Whether to heal only ECS and one worker after the chaos; drawn by default.
-        hostility: The run's settings, in place of drawn ones.
-        faultless: Whether no call fails.
+        only: The names of the hostile behaviours that the run has, instead of drawing them.
+        liveness: Whether to heal only ECS and one worker after the phase with faults; drawn by default.
+        hostility: The run's settings, instead of drawing them.
+        faultless: Whether to disable faults of calls.
     """
     world = World(seed, hostility=hostility, only=only, liveness=liveness)
     if faultless:
@@ -66,7 +66,7 @@ def run(
             if found.__cause__ is not None:
                 violation += "\n" + "".join(traceback.format_exception(found.__cause__))
         except Unsupported as missing:
-            violation = f"the simulation lacks {missing}"
+            violation = f"not emulated: {missing}"
     shown = traced or violation is not None
     report = Report(seed, violation, stats=world.stats, behaviours=world.hostility.behaviours)
     report.digest = world.digest() if shown or digested else ""
@@ -75,7 +75,7 @@ def run(
     report.stats["runs"] += 1
     for name in report.behaviours:
         report.stats[f"runs with {name}"] += 1
-    # Actors that never ended hold on to their world.
+    # Actors that never ended keep references to their world.
     world.scheduler.actors.clear()
     if violation:
         gc.collect()
@@ -98,7 +98,7 @@ def _simulate(world: World) -> None:
 
 
 def _check_liveness(world: World, workload: Workload) -> None:
-    """Raise Violation unless everything settles with one worker and ECS healed, and all else as hostile as before."""
+    """Raise Violation unless everything settles with ECS and one worker healed, and all other faults still enabled."""
     world.stats["runs with liveness"] += 1
     for _ in range(MOST_SWEEPS):
         workload.sweep(healed=True)
@@ -114,15 +114,15 @@ def _check_liveness(world: World, workload: Workload) -> None:
 
 
 def _settle(world: World, workload: Workload) -> None:
-    """Let time pass until nothing is under way and the sweeps have seen all of it."""
+    """Advance the time until no activity is left and the sweeps have seen the final state."""
     quiet = 0
     for _ in range(MOST_SWEEPS):
         workload.sweep()
         resting = not (world.ledger.pending() or world.scheduler.actors)
-        # While the only thing to come is a late event, fewer sweeps find as much.
+        # While only a late event is outstanding, fewer sweeps suffice.
         few = resting and world.waiting and quiet == 0
         world.scheduler.run(world.scheduler.now + (_FEW_SWEEPS if few else SWEEP_EVERY))
-        # An actor may have stalled for long: it belongs to the chaos, and its effects have to settle too.
+        # An actor from the phase with faults may still be stalled, and its effects have to settle too.
         idle = not (world.ledger.pending() or world.scheduler.actors or world.waiting)
         quiet = quiet + 1 if idle else 0
         if quiet > QUIET_SWEEPS:

@@ -1,7 +1,7 @@
-"""Actors that take turns on a virtual clock: the actor that is due next runs, and time jumps there.
+"""Actors that take turns on a virtual clock: the actor due next runs, and the time jumps to its due time.
 
 An actor is a greenlet. It yields only in `pause`, which the emulated AWS calls before and after the effect of every
-call; the length of the pauses decides the interleaving. Nothing here depends on real time, threads or hashes.
+call; the lengths of the pauses determine the interleaving. Nothing here depends on real time, threads or hashes.
 """
 
 import heapq
@@ -15,11 +15,11 @@ from greenlet import getcurrent, greenlet
 
 
 class Crash(BaseException):
-    """Ends an actor at once. Not an Exception: no code under test may catch it."""
+    """Ends an actor immediately. Not an Exception, so that no code under test can catch it."""
 
 
 class Machine(Protocol):
-    """Something that changes by itself at known times."""
+    """A component that changes by itself at known times."""
 
     def advance(self, now: datetime) -> None: ...
 
@@ -27,13 +27,13 @@ class Machine(Protocol):
 
 
 class Actor:
-    """One invocation of a function.
+    """An invocation of a Lambda function.
 
     Args:
-        name: Its name in the trace.
-        skew: How far its clock is off.
-        killed_at: When Lambda ends it; None if it may run for longer.
-        healed: Whether it is free of faults.
+        name: The name in the trace.
+        skew: The deviation of its clock.
+        killed_at: When Lambda ends it; None for no limit.
+        healed: Whether its calls have no faults.
     """
 
     def __init__(self, name: str, skew: timedelta, killed_at: datetime | None, *, healed: bool = False) -> None:
@@ -41,18 +41,18 @@ class Actor:
         self.skew = skew
         self.killed_at = killed_at
         self.healed = healed
-        self.stricken = False  # whether a fault has happened to its last call
-        self.disturbed = False  # whether a fault has happened to any of its calls
+        self.stricken = False  # whether its last call had a fault
+        self.disturbed = False  # whether any of its calls had a fault
         self.ended = False
         self.crashed = False
 
 
 class Priorities:
-    """Pauses by priority, as in PCT: an actor overtakes all of lower priority, but for a few change points.
+    """Pauses by priority, as in PCT: an actor overtakes all actors of lower priority, except at a few change points.
 
-    An actor's pauses are so much longer than those of the next higher priority that the higher one completes many
-    calls meanwhile. At a change point the current actor falls to the lowest priority. Source: Burckhardt et al., "A
-    randomized scheduler with probabilistic guarantees of finding bugs" (ASPLOS 2010).
+    The pauses of an actor are so long compared with those of the next higher priority that the higher one completes
+    many calls meanwhile. At a change point the current actor drops to the lowest priority. Source: Burckhardt et al.,
+    "A randomized scheduler with probabilistic guarantees of finding bugs" (ASPLOS 2010).
     """
 
     _LEVELS = (0.0005, 0.004, 0.03, 0.25, 2.0)  # seconds
@@ -67,7 +67,7 @@ class Priorities:
         self._known: list[Actor] = []  # keeps the ids in `_levels` unique
 
     def pause(self, actor: Actor) -> float:
-        """For how long the actor pauses at one side of a call, in seconds."""
+        """Return how long the actor pauses before or after a call, in seconds."""
         if id(actor) not in self._levels:
             self._known.append(actor)
             self._levels[id(actor)] = self._rng.randrange(len(self._LEVELS) - 1)
@@ -78,7 +78,7 @@ class Priorities:
 
 
 class Scheduler:
-    """The virtual time and the agenda of the actors. `now` is in UTC."""
+    """The virtual time (`now`, in UTC) and the queue of due actors."""
 
     def __init__(self, start: datetime) -> None:
         self.now = start
@@ -91,7 +91,7 @@ class Scheduler:
         self._hub = getcurrent()
 
     def at(self, moment: datetime, function: Callable[[], Any]) -> None:
-        """Call the function at a time. It may not pause."""
+        """Call the function at a time. The function must not pause."""
         heapq.heappush(self._agenda, (moment, next(self._entries), function))
 
     def spawn(self, actor: Actor, function: Callable[[], None], ended: Callable[[Actor], None]) -> None:
@@ -111,7 +111,7 @@ class Scheduler:
         self.at(self.now, lambda: self._resume(actor, thread))
 
     def pause(self, seconds: float) -> None:
-        """Let the others go on for so long. Raises Crash when the actor's time is up then."""
+        """Let other actors run for this time. Raises Crash if the actor's time limit has passed then."""
         actor, thread = self.current, getcurrent()
         assert actor is not None
         self.at(self.now + timedelta(seconds=seconds), lambda: self._resume(actor, thread))
@@ -120,7 +120,7 @@ class Scheduler:
             raise Crash
 
     def run(self, until: datetime) -> None:
-        """Go on until that time."""
+        """Run until the given time."""
         while True:
             due = self._agenda[0][0] if self._agenda else None
             machine_due = min((at for machine in self.machines if (at := machine.next_due())), default=None)
@@ -145,7 +145,7 @@ class Scheduler:
 
 
 class VirtualClock:
-    """The clock of the actor that looks at it."""
+    """The clock that the current actor sees."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler

@@ -1,4 +1,4 @@
-"""The containers, tasks and hosts that are there when a run begins."""
+"""The containers, tasks and hosts at the start of a run."""
 
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ USERS = ("ann", "bob")
 HOSTS = ("i-0a1b2c3d4e5f60718", "i-0b1b2c3d4e5f60718")
 _OTHER_HOST = "i-0c1b2c3d4e5f60718"
 
-# How a process behaves, by the labels that the emulator reads. Most are well-behaved.
+# The behaviour of a process, by labels that the emulator reads. Most processes exit on SIGTERM.
 _BEHAVIOURS: tuple[dict[str, str], ...] = (
     {},
     {},
@@ -46,7 +46,7 @@ _HISTORIES = (
 
 
 class Setup:
-    """Fills a world. `containers` are the ids that callers may ask for."""
+    """Fills a world. `containers` are the ids that callers use."""
 
     def __init__(self, world: "World", rng: "random.Random") -> None:
         self.world = world
@@ -54,7 +54,7 @@ class Setup:
         self.containers: list[str] = []
 
     def fill(self) -> None:
-        """Create hosts, users, containers, and items that hinder others if the run has them."""
+        """Create hosts, users, containers, and in some runs items that could hinder the others."""
         rng, world = self._rng, self.world
         for host in HOSTS:
             world.ecs.add_instance(CLUSTER, host, cpu=1 << 20, memory=1 << 20)
@@ -62,7 +62,7 @@ class Setup:
             for project in (PROJECT, OTHER_PROJECT):
                 self._put("access", {"user_id": user, "scope": f"project#{project}", "role": "operator"})
         for number in range(rng.choice((1, 1, 2, 3))):
-            # Commands act on what runs on a host.
+            # Commands act on the processes of a host.
             running = rng.random() < (0.8 if world.hostility.commands_differ else 0.4 if world.hostility.twins else 0)
             history = rng.choice(_HISTORIES[2:4] if running else _HISTORIES)
             self.containers.append(self.add(f"507f1f77bcf86cd7994390{number + 11}", history, on_host=running))
@@ -73,7 +73,7 @@ class Setup:
         if world.hostility.history_room is not None:
             full = rng.choice(self.containers)
             world.dynamodb.sizes[full] = 10.0 - world.hostility.history_room
-        # Changes that were there before cause no events.
+        # Changes before the run cause no events.
         world.ecs.drain_events()
 
     def _put(self, table: str, item: dict[str, Any]) -> None:
@@ -151,10 +151,10 @@ class Setup:
             moment += timedelta(seconds=50 + position)
         return container
 
-    # --- what must not hinder the others ---------------------------------------------------------------------------
+    # --- items that must not hinder the others -----------------------------------------------------------------------
 
     def _add_other_clusters(self) -> None:
-        """A container of another cluster, and one of a cluster that does not exist."""
+        """Add a container of another cluster, and a container of a cluster that does not exist."""
         world, rng = self.world, self._rng
         world.catalog.add_cluster(OTHER_CLUSTER)
         world.ecs.add_instance(OTHER_CLUSTER, _OTHER_HOST, cpu=1 << 20, memory=1 << 20)
@@ -165,9 +165,9 @@ class Setup:
         self.containers.append(other)
 
     def _add_unreadable(self, number: int) -> None:
-        """An item of no known status that is live, bound to a server, and past its deadline."""
+        """Add an item with an unknown status that is live, bound to a server, and overdue."""
         world, like = self.world, self.containers[number % len(self.containers)]
-        # In the same shard as a container of the run, and longer overdue.
+        # In the shard of a container of the run, and overdue for longer.
         container_id = f"{'0' * 18}{number:02d}{like[-4:]}"
         past = (world.scheduler.now - timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%S.000Z")
         item = {
@@ -182,7 +182,7 @@ class Setup:
             "operation": {"id": f"{number:024x}", "operation": "hibernate", "deadline": past},
         }
         world.odd[container_id] = Reached.UNREADABLE
-        # Written past the ledger: it is no container of which anything can be said.
+        # Written without the ledger, which can check nothing about it.
         world.dynamodb.tables["containers"].items[(container_id,)] = _serialized(item)
 
 

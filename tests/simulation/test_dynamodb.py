@@ -1,4 +1,4 @@
-"""The tables in memory answer as moto's do, request by request."""
+"""Tests that the in-memory tables answer each request like moto."""
 
 import os
 import random
@@ -73,7 +73,7 @@ def test_unused_values_are_refused() -> None:
         ours.handle("PutItem", request)
 
 
-def test_a_transaction_is_done_once() -> None:
+def test_a_repeated_transaction_is_applied_once() -> None:
     ours = DynamoDb(table_properties(), lambda: NOW)
     put = {"TableName": "containers", "Item": {"id": {"S": "1"}}, "ConditionExpression": "attribute_not_exists(id)"}
     request = {"TransactItems": [{"Put": put}], "ClientRequestToken": "token"}
@@ -83,7 +83,7 @@ def test_a_transaction_is_done_once() -> None:
 
 
 @pytest.mark.parametrize("expression", ["a <> :v", "size(a) = :v", "contains(a, :v)", "a[0] = :v"])
-def test_what_is_not_emulated_is_no_silent_success(expression: str) -> None:
+def test_unsupported_features_raise_an_error(expression: str) -> None:
     ours = DynamoDb(table_properties(), lambda: NOW)
     request = {
         "TableName": "containers",
@@ -233,7 +233,7 @@ def _moto(moto: Any, operation: str, request: dict[str, Any]) -> Any:
     except ClientError as error:
         response: dict[str, Any] = dict(error.response)
         with suppress(KeyError):
-            # moto leaves the message out of what AWS puts in.
+            # moto omits the message that AWS returns.
             for reason in response["CancellationReasons"]:
                 if reason["Code"] != "None":
                     reason.setdefault("Message", "The conditional request failed")

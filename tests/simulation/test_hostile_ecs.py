@@ -1,4 +1,4 @@
-"""ECS is inconsistent, but no more than the engine may rely on."""
+"""Tests that the hostile ECS stays within the limits that the engine relies on."""
 
 import random
 from collections import Counter
@@ -17,7 +17,7 @@ _HOST = "i-0a1b2c3d4e5f60718"
 
 
 class Cluster:
-    """A hostile ECS with one cluster, and a clock that is set by hand."""
+    """A hostile ECS with one cluster, and a manually set clock."""
 
     def __init__(self, hostility: Hostility, seed: int = 0) -> None:
         self.now = START
@@ -37,7 +37,7 @@ class Cluster:
         return str(answer["tasks"][0]["taskArn"])
 
     def sees(self, view: str, arn: str) -> bool:
-        """Whether DescribeTasks returns the task, or StopTask knows it."""
+        """Return whether DescribeTasks returns the task or StopTask finds it."""
         if view == "DescribeTasks":
             answer = self.ecs.handle(self._actor(), view, {"cluster": "default", "tasks": [arn]})
             return bool(answer["tasks"])
@@ -70,7 +70,7 @@ def test_a_new_task_is_visible_after_five_minutes(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_what_was_shown_is_known_to_all_after_25_seconds(seed: int) -> None:
+def test_a_shown_task_is_visible_everywhere_after_25_seconds(seed: int) -> None:
     cluster = Cluster(Hostility(stop_unknown=300.0), seed)
     arn = cluster.run()
     assert cluster.sees("DescribeTasks", arn)
@@ -80,13 +80,13 @@ def test_what_was_shown_is_known_to_all_after_25_seconds(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("new", [0.0, 300.0])
-def test_two_looks_half_a_minute_apart_find_a_task(new: float, seed: int) -> None:
-    """Whatever flickers there are, one of two looks 30 s apart finds a task that ECS has shown."""
+def test_two_requests_30_seconds_apart_find_a_task(new: float, seed: int) -> None:
+    """At least one of two requests 30 s apart finds a task that ECS has shown, however it disappears."""
     cluster = Cluster(Hostility(stop_flickers=0.9, missing_flickers=0.9, stop_unknown=new), seed)
     arn, chance = cluster.run(), random.Random(seed)
     assert cluster.sees("DescribeTasks", arn)
     failed_at = None
-    # No longer than ECS remembers the task, which the first StopTask stops.
+    # Within the time that ECS remembers the task, which the first StopTask stops.
     while cluster.now < START + timedelta(minutes=50):
         now = cluster.wait(chance.choice((0.5, 5, 29, 31, 60, 400)))
         if cluster.sees(chance.choice(("DescribeTasks", "StopTask")), arn):

@@ -1,4 +1,4 @@
-"""The invariants hold in a hundred simulated runs, five hundred in CI, and a run replays exactly."""
+"""Tests that the invariants hold in 100 simulated runs (500 in CI) and that a run is reproducible."""
 
 import os
 from collections import Counter
@@ -22,35 +22,35 @@ def test_invariants(first: int) -> None:
         assert report.violation is None, f"seed {seed}: {report.violation}\n{trace}"
 
 
-def test_replay() -> None:
+def test_a_run_is_reproducible() -> None:
     digests = {seed: run(str(seed), digested=True).digest for seed in range(10)}
     assert {seed: run(str(seed), digested=True).digest for seed in range(10)} == digests
     assert len(set(digests.values())) == len(digests)
 
 
-def test_runs_do_something() -> None:
-    """Faults, crashes and answers of each kind occur: else nothing is proven."""
+def test_runs_contain_faults_crashes_and_all_answers() -> None:
+    """Check that faults, crashes and answers of each kind occur; otherwise the runs prove nothing."""
     stats = sum((run(str(seed)).stats for seed in range(1000, 1060)), start=Counter[str]())
     for name in ("answer: completed", "answer: accepted", "answer: conflict", "actors crashed", "events retried"):
         assert stats[name], name
     kinds = (Kind.CRASH_BEFORE, Kind.CRASH_AFTER, Kind.FAILED, Kind.LOST, Kind.REPEATED, Kind.CONFLICT, Kind.STALL)
     assert {name for name in stats if name.startswith("fault: ")} >= {f"fault: {kind}" for kind in kinds}
-    assert sum(name.startswith("reached: ") for name in stats) > 15
+    assert sum(name.startswith("hostile: ") for name in stats) > 15
 
 
 @pytest.mark.parametrize("behaviour", BEHAVIOURS)
 def test_a_behaviour_alone(behaviour: str) -> None:
-    """Each behaviour can be switched on alone, and a run with it replays."""
+    """Check that each behaviour can be enabled alone, and that such a run is reproducible."""
     first, second = (run("5", only=[behaviour], digested=True) for _ in range(2))
     assert first.behaviours == [behaviour]
     assert first.digest == second.digest
 
 
-def test_a_gentle_run_is_not_hostile() -> None:
+def test_a_run_without_hostility_has_no_hostile_behaviours() -> None:
     assert Hostility.none().behaviours == []
     report = run("3", hostility=Hostility.none(), faultless=True)
     assert report.violation is None
-    assert not any(name.startswith(("reached: ", "fault: ")) for name in report.stats)
+    assert not any(name.startswith(("hostile: ", "fault: ")) for name in report.stats)
 
 
 def test_unknown_behaviours_are_refused() -> None:

@@ -8,7 +8,7 @@ from longshore.domain.errors import LongshoreError
 from longshore.domain.models import Outcome
 
 START = datetime(2025, 1, 15, 10, 30, tzinfo=UTC)
-"""When every run begins."""
+"""The start time of every run."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Line:
 
 
 def _short(subject: Any) -> str:
-    """The gist of a request or of an answer."""
+    """Summarize a request or an answer."""
     if subject is None:
         return ""
     if isinstance(subject, LongshoreError):
@@ -46,8 +46,8 @@ def _short(subject: Any) -> str:
         ]
         return f"{subject['Key']['id']['S'][-2:]} {'/'.join(map(str, shown))} pending: {pending or '-'}"
     if "KeyConditionExpression" in subject:
-        told = [next(iter(value.values())) for value in values.values()]
-        return f"{subject['TableName']} {subject.get('IndexName', '')} {told}"
+        bounds = [next(iter(value.values())) for value in values.values()]
+        return f"{subject['TableName']} {subject.get('IndexName', '')} {bounds}"
     if "Item" in subject:
         names = ("from_status", "to_status", "seq", "operation_id")
         return f"put {subject['TableName']} " + " ".join(

@@ -1,6 +1,6 @@
-"""Which version of the library runs: the present one, or in some runs version 0.1 before or after a moment.
+"""The version of the library that runs: the current one, or in some runs version 0.1 before or after a deployment.
 
-Version 0.1 is taken from the repository's history and extracted once, under a package name of its own.
+Version 0.1 is extracted from the repository's history once, under its own package name.
 """
 
 import io
@@ -39,10 +39,10 @@ _FOLDER = _ROOT / ".local" / "version-0.1"
 
 @cache
 def first_version_is_there() -> bool:
-    """Whether version 0.1 can be imported; extracts it when it was not before.
+    """Return whether version 0.1 can be imported, after extracting it if necessary.
 
     Raises:
-        RuntimeError: It is missing, and in CI it must not be.
+        RuntimeError: It is missing in CI, where it is required.
     """
     target = _FOLDER / _PACKAGE
     if not (target / "operations.py").exists():
@@ -72,14 +72,14 @@ def _extract(archived: bytes, target: Path) -> None:
     try:
         part.rename(target)
     except OSError:
-        # The other process was faster.
+        # The other process finished first.
         for file_path in part.iterdir():
             file_path.unlink()
         part.rmdir()
 
 
 class Versions:
-    """The libraries of a run. `first` runs when it begins, and `second`, if there is one, from some moment on."""
+    """The libraries of a run: `first` runs from the start, and `second`, if set, from the deployment on."""
 
     def __init__(self, hostility: Hostility, clock: Clock, enough_time: Callable[[], bool]) -> None:
         wait = timedelta(seconds=hostility.wait)
@@ -97,7 +97,7 @@ class Versions:
                 self.second = old
 
     def as_current(self, error: Exception) -> LongshoreError:
-        """The error as the present version's class."""
+        """Convert an error to the class of the current version."""
         if isinstance(error, LongshoreError):
             return error
         match type(error).__name__:
@@ -112,7 +112,7 @@ class Versions:
         return ExternalServiceError(str(error))
 
     def perform(self, library: Library) -> Callable[[OperationRequest], Outcome]:
-        """Perform requests with the library, in terms of the present version's classes."""
+        """Return a function that performs requests with the library, with the classes of the current version."""
         if library.package == "longshore":
             performs: Callable[[OperationRequest], Outcome] = library.operations.perform
             return performs
@@ -132,7 +132,7 @@ class Versions:
         return perform
 
     def stop_input(self, library: Library, given: dict[str, Any]) -> Any:
-        """The input of a scheduled stop, with its time if the version knows one."""
+        """Return the input of a scheduled stop, with its time if the version supports it."""
         model: Any = StopInput
         if library.package != "longshore":
             model = import_module(f"{library.package}.schedules").StopInput

@@ -1,4 +1,4 @@
-"""The library, wired to the run's clients."""
+"""Wires the library to the run's clients."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ DOCUMENT = "host-command"
 
 @dataclass(frozen=True)
 class Library:
-    """What the functions of a stack call. The types are those of the version that is wired."""
+    """The use cases that the Lambda functions call. The types are those of the wired version."""
 
     package: str
     store: Any
@@ -43,7 +43,7 @@ class Library:
 
 
 def current(clock: Clock, wait: timedelta, enough_time: Callable[[], bool]) -> Library:
-    """Wire the library of this version."""
+    """Wire the current version of the library."""
     dynamodb, ecs_client, ssm = clients().dynamodb, clients().ecs, clients().ssm
     store = Store(dynamodb, containers="containers", status_logs="status-logs", idempotency="idempotency", clock=clock)
     pages = HistoryPages(dynamodb, containers="containers", status_logs="status-logs")
@@ -70,7 +70,7 @@ def current(clock: Clock, wait: timedelta, enough_time: Callable[[], bool]) -> L
 
 
 def first_version(package: str, clock: Clock, wait: timedelta, enough_time: Callable[[], bool]) -> Library:
-    """Wire the library of version 0.1, which is imported under the package's name."""
+    """Wire version 0.1, which is imported under the given package name."""
     dynamodb, ecs_client, ssm = clients().dynamodb, clients().ecs, clients().ssm
     part = _parts(package)
     store = part("store").Store(
@@ -101,5 +101,5 @@ def _parts(package: str) -> Callable[[str], Any]:
 
 
 def one_after_the_other(first: Callable[[], Any], second: Callable[[], Any]) -> tuple[Any, Any]:
-    """Take the place of `longshore.engine.concurrency.together`: the scheduler needs one thread."""
+    """Replace `longshore.engine.concurrency.together`, because the scheduler needs a single thread."""
     return first(), second()

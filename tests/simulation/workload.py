@@ -1,4 +1,4 @@
-"""What callers ask for, and the schedules of the sweeps. All of it is drawn from the run's seed."""
+"""The requests of callers and the schedules of the sweeps, all drawn from the run's seed."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -42,7 +42,7 @@ class Workload:
         self.world = world
         self._rng = world.rng("workload")
         self._setup = Setup(world, self._rng)
-        self._span = self._rng.choice((3.0, 20.0, 120.0, 600.0))  # seconds in which callers ask
+        self._span = self._rng.choice((3.0, 20.0, 120.0, 600.0))  # the seconds during which callers send requests
         self._focus = self._draw_focus()
         self._setup.fill()
         self._requests = 0
@@ -58,11 +58,11 @@ class Workload:
 
     @property
     def containers(self) -> list[str]:
-        """The ids that callers may ask for."""
+        """The ids that callers use."""
         return self._setup.containers
 
     def _draw_focus(self) -> tuple[Operation, ...]:
-        """The operations that callers of this run mostly ask for; none: any."""
+        """Draw the operations that callers mostly request. Empty: any operation."""
         settings, rng = self.world.hostility, self._rng
         focus = rng.choice(((), (), *_FOCI))
         if settings.commands_differ:
@@ -73,15 +73,15 @@ class Workload:
             return focus if rng.random() < 0.4 else _BEGIN
         return focus
 
-    # --- the plan of a run -----------------------------------------------------------------------------------------
+    # --- plan of a run ----------------------------------------------------------------------------------------------
 
     def begin(self) -> datetime:
-        """Put everything that will happen on the agenda. Returns when the last of it begins."""
+        """Schedule all requests, misfortunes and sweeps. Returns when the last of them starts."""
         rng, world = self._rng, self.world
         start = world.scheduler.now
         requests = rng.randint(2, 9)
         if self.world.hostility.commands_differ:
-            # Commands take up to two minutes: callers have to ask on for as long.
+            # Commands take up to two minutes, so callers have to send requests for at least that long.
             requests, self._span = rng.randint(5, 14), max(self._span, rng.choice((120.0, 240.0)))
         self._schedule_requests(requests, start, self._span)
         self.misfortunes.schedule(start, self._span)
@@ -102,20 +102,20 @@ class Workload:
 
     def _go_down(self) -> None:
         self.delivery.down = True
-        self.world.note("world", "the sweeps and the functions of events are down")
+        self.world.note("world", "the sweeps and the event functions stop running")
 
     def _deploy(self) -> None:
-        """Every invocation from now on runs the other version of the library."""
+        """Run the other version of the library in every later invocation."""
         world = self.world
         assert world.versions.second is not None
         before = world.hostility.first_version == "before"
         if world.ledger.pending():
             world.reached(Reached.CODE_UPGRADED if before else Reached.CODE_DOWNGRADED)
         world.use(world.versions.second)
-        world.note("world", f"{'the new version' if before else 'version 0.1'} is deployed")
+        world.note("world", f"{'the current version' if before else 'version 0.1'} is deployed")
 
     def outage(self) -> datetime | None:
-        """Let hours pass without sweeps if the run has an outage, and then ask for more. Returns when that ends."""
+        """Let hours pass without sweeps if the run has an outage, then schedule more requests until the returned time."""
         world, rng, hours = self.world, self._rng, self.world.hostility.outage_hours
         if not hours:
             return None
@@ -127,7 +127,7 @@ class Workload:
             if set(pending) & set(world.ledger.pending()):
                 world.reached(Reached.OUTAGE)
         self.delivery.down = False
-        world.note("world", "the sweeps and the functions of events are up again")
+        world.note("world", "the sweeps and the event functions run again")
         start = world.scheduler.now
         self._schedule_requests(rng.choice((0, 1, 2)), start, 120.0)
         self._schedule_sweeps(start + timedelta(minutes=4))
@@ -162,7 +162,7 @@ class Workload:
             for _ in range(rng.choice((1, 1, 2, 5, 11, 11))):
                 times.append(times[-1] + timedelta(seconds=rng.choice(gaps)))
         elif key is not None:
-            # A caller that has had no answer, or does not wait for one, repeats the request.
+            # A caller without an answer, or with a short timeout, repeats the request.
             for _ in range(rng.choice((0, 1, 1, 2))):
                 times.append(times[-1] + timedelta(seconds=rng.choice((0.01, 0.5, 5, 30, 90))))
         for repeat, at in enumerate(times):
@@ -195,12 +195,12 @@ class Workload:
                 world.ledger.answered(asked, self.asked)
             self._follow_up(container_id, chosen[0])
 
-        world.note(name, f"asks for {chosen[0]} of {container_id[-2:]}{f' with {key} of {user}' if key else ''}")
+        world.note(name, f"requests {chosen[0]} of {container_id[-2:]}{f' with {key} of {user}' if key else ''}")
         perform = world.versions.perform(world.library)
         world.invoke(name, lambda: perform(request), seconds=FUNCTION_SECONDS, ended=ended)
 
     def _follow_up(self, container_id: str, asked: Operation) -> None:
-        """A caller who pauses and resumes by turns asks for the next soon."""
+        """Schedule the next request of a caller that alternates between pause and resume."""
         world = self.world
         if not world.hostility.commands_differ or self._focus != _FREEZE or not world.faults.on:
             return
@@ -211,7 +211,7 @@ class Workload:
             world.later(seconds, lambda: self._ask(name, container_id, user, None, chosen, twin=False))
 
     def _read(self, number: int) -> None:
-        """A caller reads a page of the history."""
+        """Read a page of the history as a caller."""
         rng = self._rng
         query = StatusLogsQuery(
             page=rng.choice((1, 1, 2)),
@@ -230,7 +230,7 @@ class Workload:
         self.world.invoke(f"reader-{number}", lambda: read(user, container_id, query), seconds=10, ended=ended)
 
     def _choose(self, container: Container) -> Operation:
-        """Mostly an operation that the status allows; force-stop more often while another operation is pending."""
+        """Choose an operation: mostly an allowed one, and force-stop more often while another operation is pending."""
         if container.operation is not None and self._rng.random() < 0.3:
             return Operation.FORCE_STOP
         allowed = allowed_operations(container.status, None, container.runtime.launch_type)
@@ -238,26 +238,26 @@ class Workload:
             return self._rng.choice(wanted)
         return self._rng.choice(allowed if allowed and self._rng.random() < 0.7 else list(Operation))
 
-    # --- after the chaos -------------------------------------------------------------------------------------------
+    # --- after the phase with faults --------------------------------------------------------------------------------
 
     def heal_ecs(self) -> None:
-        """ECS answers consistently and without limits; every other fault stays."""
+        """Make ECS consistent and unlimited; all other faults stay."""
         self.world.hostile_ecs.on = False
         self.misfortunes.restore_ecs()
         self.world.note("world", "ECS and one worker are healed")
 
     def calm_down(self) -> None:
-        """No more faults, and everything that can be restored is restored."""
+        """Disable all faults, and restore everything that can be restored."""
         self.world.faults.on = False
         self.world.hostile_ecs.on = False
         self.world.plans.on = False
         self.misfortunes.calm_down()
-        self.world.note("world", "calms down")
+        self.world.note("world", "the phase with faults ends")
 
     # --- schedules of the stack ------------------------------------------------------------------------------------
 
     def sweep(self, *, healed: bool = False) -> None:
-        """Start the functions that the template's schedules start each minute."""
+        """Invoke the functions that the template's schedules invoke each minute."""
         self._sweeps += 1
         number, world = self._sweeps, self.world
         world.invoke_event(f"sweep-{number}", world.recovery.sweep, seconds=55, healed=healed)

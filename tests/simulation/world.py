@@ -1,4 +1,4 @@
-"""One run's AWS, the library wired to it, the actors, and what is recorded of them."""
+"""The world of a run: its AWS, the library wired to it, the actors, and the trace."""
 
 import hashlib
 import os
@@ -33,19 +33,19 @@ __all__ = ["CLUSTER", "TABLES", "World", "table_properties"]
 
 _RESERVE = timedelta(seconds=8)  # the part of a function's time that a batch does not use
 _LONGEST_STALL = 400  # seconds
-_RETRIES = (60.0, 120.0)  # after how many seconds Lambda delivers an event again that could not be handled
+_RETRIES = (60.0, 120.0)  # seconds after which Lambda retries a failed event
 
 
 class World(Cloud):
-    """Where the actors live. Every draw comes from the seed, each kind of draw from its own stream.
+    """The environment of the actors. All draws come from the seed, each kind of draw from its own stream.
 
     Args:
         seed: Determines the whole run.
-        hostility: How hostile AWS is; drawn by default.
-        faults: Draws what happens to calls; by default from the seed.
+        hostility: The settings of the simulated AWS; drawn by default.
+        faults: Draws the faults of calls; by default from the seed.
         scheduler: The virtual time; a new one by default.
-        only: Names of behaviours to which the draw of the hostility is restricted.
-        liveness: Replaces the setting of the hostility.
+        only: The names of the behaviours that the run has, instead of drawing them.
+        liveness: Replaces the setting in `hostility`.
     """
 
     operations: Any
@@ -71,7 +71,7 @@ class World(Cloud):
         self.trace: list[Line] = []
         self.stats: Counter[str] = Counter()
         self.asked: list[Asked] = []
-        self.waiting = 0  # how many calls of `later` are still to come
+        self.waiting = 0  # scheduled calls of `later` that have not run
         settings = hostility or Hostility.draw(self.rng("hostility"), only)
         self.hostility = settings if liveness is None else replace(settings, liveness=liveness)
         self.scheduler = scheduler or Scheduler(START)
@@ -81,9 +81,9 @@ class World(Cloud):
         self._chances = self.rng("world")
         self.ledger = Ledger(self)
         self.answers = Answers(self.ledger)
-        self.deliver: Callable[[dict[str, Any]], None] = lambda _: None  # where AWS's events go
-        self.odd: dict[str, Reached] = {}  # what reading the item of such an id counts as
-        self.moved: set[str] = set()  # ids of containers that have left their project
+        self.deliver: Callable[[dict[str, Any]], None] = lambda _: None  # receives the events of AWS
+        self.odd: dict[str, Reached] = {}  # id of an item: the behaviour to count when it is read
+        self.moved: set[str] = set()  # ids of containers that were moved to another project
         self._build_aws()
         self.scheduler.machines = [self.ssm, self.ecs]
         self.scheduler.advanced = self.after_effect
@@ -91,14 +91,14 @@ class World(Cloud):
         self.use(self.versions.first)
 
     def use(self, library: Library) -> None:
-        """Run this library's code in every invocation that begins from now on."""
+        """Run this library's code in every later invocation."""
         self.library = library
         for name in ("operations", "reader", "events", "commands", "servers", "schedules", "recovery", "drift"):
             setattr(self, name, getattr(library, name))
 
     @contextmanager
     def open(self) -> Iterator[None]:
-        """Put this world in the place of everything that is real."""
+        """Direct AWS requests and randomness to this world, and run parallel reads one after another."""
         entropy = self.rng("entropy")
         random.seed(f"{self._seed}/global")
         clients().endpoint = self
@@ -123,14 +123,14 @@ class World(Cloud):
         ended: Callable[[Actor, Any], None] = lambda *_: None,
         healed: bool = False,
     ) -> None:
-        """Run a function as Lambda would.
+        """Run a function like Lambda.
 
         Args:
             name: The actor's name.
-            function: What it runs. Any exception but a LongshoreError is a violation.
-            seconds: When Lambda ends it, unless the run lets it stall longer.
-            ended: Gets its result, or the LongshoreError that it raised.
-            healed: Whether the actor is free of faults.
+            function: The function. Any exception other than a LongshoreError is a violation.
+            seconds: The timeout of the function. Some invocations have none.
+            ended: Receives the result, or the LongshoreError that was raised.
+            healed: Whether the actor's calls have no faults.
         """
         killed_at = None
         if self._chances.random() < 0.7:
@@ -154,13 +154,13 @@ class World(Cloud):
             self.stats["actors crashed" if actor.crashed else "actors ended"] += 1
             ended(actor, result[0])
 
-        self.note(name, "begins")
+        self.note(name, "starts")
         self.scheduler.spawn(actor, body, over)
 
     def invoke_event(
         self, name: str, function: Callable[[], Any], *, seconds: float, attempt: int = 0, healed: bool = False
     ) -> None:
-        """The same for an asynchronous event: one that failed is delivered again, twice."""
+        """Run a function for an asynchronous event. A failed event is retried twice."""
 
         def ended(actor: Actor, result: Any) -> None:
             if (actor.crashed or isinstance(result, LongshoreError)) and attempt < len(_RETRIES):
@@ -173,7 +173,7 @@ class World(Cloud):
         self.invoke(f"{name}~{attempt}" if attempt else name, function, seconds=seconds, ended=ended, healed=healed)
 
     def enough_time(self) -> bool:
-        """Whether the current actor may begin something more."""
+        """Return whether the current actor has time for another item."""
         actor = self.scheduler.current
         return actor is None or actor.killed_at is None or self.scheduler.now + _RESERVE < actor.killed_at
 
@@ -182,20 +182,20 @@ class World(Cloud):
         self.trace.append(Line(self.scheduler.now, who, what, subject))
 
     def remark(self, what: str) -> None:
-        """Count something that is no violation, but worth a look: `--find` shows the runs in which it occurs."""
+        """Count something that is not a violation but noteworthy: `--find` prints the runs in which it occurs."""
         self.stats[f"remark: {what}"] += 1
 
     def digest(self) -> str:
-        """A hash of the whole trace."""
+        """Return a hash of the whole trace."""
         return hashlib.sha256("\n".join(map(str, self.trace)).encode()).hexdigest()
 
     # --- requests --------------------------------------------------------------------------------------------------
 
     def request(self, service: str, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
-        """One request of the current actor to AWS, with the fault that is drawn for it."""
+        """Perform a request of the current actor to AWS, with the fault drawn for it."""
         actor = self.scheduler.current
-        assert actor is not None, "a request outside of any actor"
-        assert not actor.ended, f"{actor.name} goes on after its end"
+        assert actor is not None, "a request outside of an actor"
+        assert not actor.ended, f"{actor.name} continues after its end"
         plan = self.faults.plan(service, operation, again=actor.stricken)
         kind = None if actor.healed else plan.kind
         if kind is None and not actor.healed and operation == "SendCommand" and self.plans.loses_reply():
@@ -229,7 +229,7 @@ class World(Cloud):
             answer = self._perform(actor, f"{name} again", service, operation, parameters)
             self.scheduler.pause(before)
         if kind is Kind.LOST:
-            self.note(actor.name, f"{name}: its reply is lost")
+            self.note(actor.name, f"{name}: the reply is lost")
             raise self._error(kind, service, operation, parameters)
         if isinstance(answer, AwsError):
             raise answer
@@ -260,14 +260,14 @@ class World(Cloud):
         self.after_effect()
         return answer
 
-    # --- what is watched -------------------------------------------------------------------------------------------
+    # --- observations -----------------------------------------------------------------------------------------------
 
     def container(self, container_id: str) -> Container:
-        """The container as the table holds it."""
+        """Return the container as stored in the table."""
         return Container.model_validate(self.ledger.plain(self.dynamodb.tables["containers"].items[(container_id,)]))
 
     def after_effect(self) -> None:
-        """Hand on AWS's events, and check what must hold at every moment."""
+        """Deliver the events of AWS, and check the invariants that hold at every moment."""
         events = self.ecs.drain_events()
         for event in events:
             detail = event["detail"]
@@ -275,7 +275,7 @@ class World(Cloud):
             self.deliver(event)
         for event in self.ssm.drain_events():
             detail = event["detail"]
-            if detail["status"] == "Success":  # as the rule of the template has it
+            if detail["status"] == "Success":  # like the template's rule
                 self.note("ssm", f"command {detail['command-id'][-6:]} {detail['status']}")
                 self.deliver(event)
         self.ledger.check(tasks_changed=bool(events))
