@@ -1,7 +1,6 @@
-"""The emulated AWS of a test, in memory: one call after the other, on a virtual clock.
+"""The emulated AWS of a test: in memory, one call after another, on a virtual clock.
 
-A test says what happens to a call: it fails, its reply is lost, it is answered with something else than the truth, or
-something else happens just before or after it.
+A test can make a call fail, lose its reply, change its answer, or run a function just before or after it.
 """
 
 from collections.abc import Callable, Iterator
@@ -38,11 +37,11 @@ NO_ANSWER = ReadTimeoutError(endpoint_url="https://aws.example/")
 
 
 class Crash(Exception):  # noqa: N818
-    """The process ends here."""
+    """The process ends at this point."""
 
 
 class Call(NamedTuple):
-    """One request to AWS."""
+    """A request to AWS."""
 
     service: str
     operation: str
@@ -50,7 +49,7 @@ class Call(NamedTuple):
 
 
 class Clock:
-    """A clock that only sleeping and the test advance. The emulated AWS follows it."""
+    """A clock that advances only when code sleeps or the test advances it. The emulated AWS follows it."""
 
     def __init__(self) -> None:
         self.time = datetime(2025, 1, 15, 10, 30, tzinfo=UTC)
@@ -65,7 +64,7 @@ class Clock:
 
 
 class Hook(NamedTuple):
-    """What happens once before or after a call of an operation."""
+    """A function that runs once before or after a call of an operation."""
 
     operation: str
     function: Callable[[Call], object]
@@ -77,15 +76,15 @@ Answer = dict[str, Any]
 
 
 class Fault(NamedTuple):
-    """What happens to the next calls of an operation: an error, or another answer than the true one.
+    """A fault of the next calls of an operation: an error, or a changed answer.
 
     Attributes:
-        operation: Of AWS, like `RunTask`.
-        times: How many calls are left; -1: all.
-        error: What is raised; None when the call is answered.
-        lost: The error comes after the effect.
-        repeats: The reply was lost, and botocore has sent the same request once more.
-        change: Makes the answer of the true one.
+        operation: The operation of AWS, such as `RunTask`.
+        times: The number of calls left; -1 for all calls.
+        error: The error to raise; None if the call is answered.
+        lost: Whether the error comes after the effect.
+        repeats: Whether the reply is lost and botocore sends the same request again.
+        change: Computes the answer from the true answer.
     """
 
     operation: str
@@ -97,15 +96,15 @@ class Fault(NamedTuple):
 
 
 class Aws:
-    """DynamoDB, ECS and Systems Manager. Tasks start in 0.4 seconds and stop in 0.3, commands take 0.1."""
+    """DynamoDB, ECS and Systems Manager. Tasks start in 0.4 seconds and stop in 0.3; commands take 0.1."""
 
     def __init__(self) -> None:
         self.clock = Clock()
         self.clock.advanced = self._advanced
         self.calls: list[Call] = []
         self.events: list[dict[str, Any]] = []
-        self.tick = 0.001  # seconds that a call takes
-        self.history_is_full = False  # no row can be written any more
+        self.tick = 0.001  # seconds per call
+        self.history_is_full = False  # whether writes of rows are refused
         self._faults: list[Fault] = []
         self._hooks: list[Hook] = []
         tables = {name: STACK.tables[logical_id] for logical_id, name in TABLES.items()}
@@ -118,52 +117,52 @@ class Aws:
         content: dict[str, Any] = document["Content"]
         self.ssm = CommandSimulation(self.ecs, lambda *_: content, self.clock.now)
 
-    # --- what the test arranges ------------------------------------------------------------------------------------
+    # --- setup ------------------------------------------------------------------------------------------------------
 
     def fail(self, operation: str, error: Exception, *, times: int = 1, lost: bool = False) -> None:
-        """The next calls of an operation fail: with `lost` after their effect. -1: all of them."""
+        """Make the next calls of an operation fail (-1: all of them); with `lost`, after their effect."""
         self._faults.append(Fault(operation, [times], error, lost))
 
     def repeat(self, operation: str, *, times: int = 1) -> None:
-        """The replies to the next calls are lost, and botocore sends the same requests once more."""
+        """Lose the replies to the next calls; botocore sends the same requests again."""
         self._faults.append(Fault(operation, [times], repeats=True))
 
     def change(self, operation: str, change: Callable[[Call, Answer], Answer], *, times: int = -1) -> None:
-        """The next calls are answered with what `change` makes of the true answer."""
+        """Replace the answers to the next calls by the results of `change`."""
         self._faults.append(Fault(operation, [times], change=change))
 
     def hide_tasks(self, *, times: int = -1) -> None:
-        """DescribeTasks shows no task, as ECS may for a while."""
+        """Make DescribeTasks return no tasks, as ECS may for a while."""
         self.change("DescribeTasks", lambda *_: {"tasks": [], "failures": []}, times=times)
 
     def heal(self) -> None:
-        """No more faults."""
+        """Remove all faults."""
         self._faults.clear()
 
     def before(self, operation: str, hook: Callable[[Call], object], *, skip: int = 0) -> None:
-        """Call the hook once, just before the next call of an operation (after `skip` others)."""
+        """Call the hook once, just before the next call of an operation, after skipping `skip` calls."""
         self._hooks.append(Hook(operation, hook, [skip], after=False))
 
     def after(self, operation: str, hook: Callable[[Call], object], *, skip: int = 0) -> None:
-        """Call the hook once, when the next call has had its effect and is not answered yet."""
+        """Call the hook once, after the effect of the next call and before its answer, after skipping `skip` calls."""
         self._hooks.append(Hook(operation, hook, [skip], after=True))
 
     def advance(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance the clock."""
         self.clock.sleep(seconds)
 
-    # --- what there is to see --------------------------------------------------------------------------------------
+    # --- observations -----------------------------------------------------------------------------------------------
 
     def count(self, operation: str) -> int:
-        """How often an operation of AWS was called."""
+        """Return how often an operation of AWS was called."""
         return len(self.parameters(operation))
 
     def parameters(self, operation: str) -> list[dict[str, Any]]:
-        """The parameters of each call of an operation of AWS."""
+        """Return the parameters of each call of an operation of AWS."""
         return [call.parameters for call in self.calls if call.operation == operation]
 
     def commands(self) -> list[dict[str, list[str]]]:
-        """The parameters of each command that was sent to a host."""
+        """Return the parameters of each command sent to a host."""
         return [parameters["Parameters"] for parameters in self.parameters("SendCommand")]
 
     # --- the endpoint of the clients -------------------------------------------------------------------------------
@@ -175,7 +174,7 @@ class Aws:
             yield
 
     def request(self, service: str, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
-        """Answer one request, with what the test has arranged for it."""
+        """Answer a request, with the faults and hooks of the test."""
         call = Call(service, operation, parameters)
         self.calls.append(call)
         self._call_hook(call, after=False)

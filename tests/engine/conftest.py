@@ -1,4 +1,4 @@
-"""A stage of its own for each test of the engine."""
+"""The fixture that gives each test of the engine a new stage."""
 
 import pytest
 

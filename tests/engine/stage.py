@@ -1,6 +1,6 @@
-"""The real engine on an emulated AWS in memory, one call after the other, on a virtual clock.
+"""The real engine on an emulated AWS: in memory, one call after another, on a virtual clock.
 
-Nothing here is random, and nothing runs at the same time: what another worker does in between is called from a hook.
+Nothing is random or concurrent. Hooks perform the actions of other workers between two calls.
 """
 
 from collections.abc import Callable
@@ -28,13 +28,13 @@ from local.emulator.ecs import SimulatedTask
 PROJECT = "507f1f77bcf86cd799439033"
 USER = "ann"
 NUMBER = 1736937000
-"""The number of the first command: the seconds since 1970 when a test begins."""
+"""The number of the first command: the Unix time in seconds at which a test starts."""
 HIGH = 2_000_000_000
-"""A number that is higher than those seconds."""
+"""A number that is higher than FIRST."""
 
 
 class Stage(Aws):
-    """Everything a test of the engine needs. The wait of operations is 20 seconds, tasks start and stop in 0.4."""
+    """The engine, the emulated AWS and the clock of a test. Operations wait 20 seconds; tasks start and stop in 0.4."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class Stage(Aws):
             on_failure=lambda name, _: self.failures.append(name),
         )
 
-    # --- what the test arranges ------------------------------------------------------------------------------------
+    # --- setup ------------------------------------------------------------------------------------------------------
 
     def add(
         self,
@@ -65,7 +65,7 @@ class Stage(Aws):
         server: str | None = None,
         sidecars: int = 0,
     ) -> str:
-        """Add a container with a history of these statuses, and its task if the last one is live. Returns its id."""
+        """Add a container with a history of these statuses, and a task if the last status is live. Returns its id."""
         container_id = f"507f1f77bcf86cd7994390{number:02d}"
         family = f"web-{number}"
         definition = {"name": "app", "image": "busybox", "memory": 128, "stopTimeout": 10, "dockerLabels": labels or {}}
@@ -109,7 +109,7 @@ class Stage(Aws):
         return container_id
 
     def give_task(self, container_id: str, *, stop_timeout: float = 10) -> SimulatedTask:
-        """Run a task that the container's item names as its own, whatever its status. It ignores SIGTERM."""
+        """Run a task and name it in the container's item, regardless of the status. The task ignores SIGTERM."""
         definition = self.container(container_id).runtime.task_definition
         task = self.ecs.adopt_running(CLUSTER, definition, container_id)
         for process in task.containers:
@@ -118,7 +118,7 @@ class Stage(Aws):
         return task
 
     def put(self, container: Container) -> None:
-        """Write a container's item as it is."""
+        """Write a container's item without a condition."""
         self.dynamodb.handle("PutItem", {"TableName": "containers", "Item": container_item(container)})
 
     def damage(self, container_id: str, attribute: str = "status", value: str = "no such status") -> None:
@@ -126,7 +126,7 @@ class Stage(Aws):
         self.dynamodb.tables["containers"].items[(container_id,)][attribute] = {"S": value}
 
     def crash(self, container_id: str, operation: str, at: str, *, key: str | None = None, skip: int = 0) -> None:
-        """Perform an operation whose process ends just after the effect of a call to AWS."""
+        """Perform an operation that crashes just after the effect of a call to AWS."""
 
         def crash(_: Call) -> None:
             raise Crash
@@ -136,15 +136,15 @@ class Stage(Aws):
             self.ask(container_id, operation, key)
 
     def claim(self, container_id: str, operation: str, *, key: str | None = None) -> PendingOperation:
-        """Claim an operation that no driver continues."""
+        """Claim an operation and crash, so that no driver continues it."""
         self.crash(container_id, operation, "TransactWriteItems" if key else "UpdateItem", key=key)
         self.calls.clear()
         return self.pending(container_id)
 
-    # --- what callers and AWS do -----------------------------------------------------------------------------------
+    # --- requests and events ----------------------------------------------------------------------------------------
 
     def ask(self, container_id: str, operation: str, key: str | None = None, request_id: str = "r-1") -> Outcome:
-        """Perform an operation for the user. Raises what the caller would be answered."""
+        """Perform an operation for the user. Raises the error that the caller would receive."""
         request = OperationRequest(container_id, Operation(operation), USER, request_id, idempotency_key=key)
         with self.open():
             return self.wired.operations.perform(request)
@@ -156,19 +156,19 @@ class Stage(Aws):
         return raised.value.reason if isinstance(raised.value, ExternalServiceError) else raised.value.message
 
     def take_over(self, container_id: str, *, wait: float = 5, for_caller: bool = False) -> Outcome | None:
-        """Take over the pending operation, as a sweep or a repeat does."""
+        """Take over the pending operation like a sweep, or like a retry if `for_caller` is set."""
         until = self.clock.now() + timedelta(seconds=wait)
         with self.open():
             return self.wired.driver.take_over(self.container(container_id), until, for_caller=for_caller)
 
     def attempt(self, container_id: str, *, wait: float = 5, **options: Any) -> Result:
-        """Attempt the pending operation's step, without committing anything."""
+        """Run an attempt of the pending operation's step without committing its result."""
         until = self.clock.now() + timedelta(seconds=wait)
         with self.open():
             return self.wired.steps.run(self.container(container_id), self.pending(container_id), until, **options)
 
     def looking(self, container_id: str, *, wait: float = 0, told: Task | None = None) -> Attempt:
-        """An attempt at the pending operation's step, whose parts a test calls one by one."""
+        """Return an attempt of the pending operation's step, for tests of its methods."""
         until = self.clock.now() + timedelta(seconds=wait)
         return Attempt(
             Ecs(clients().ecs), self.clock, self.container(container_id), self.pending(container_id), until, told
@@ -180,7 +180,7 @@ class Stage(Aws):
             return self.wired.servers.terminated(server, self.clock.now())
 
     def schedule(self, time: datetime, *container_ids: str) -> dict[str, int]:
-        """Run a scheduled stop that was scheduled for a time. Returns the number of containers by effect."""
+        """Run a scheduled stop for a scheduled time. Returns the number of containers by effect."""
         with self.open():
             return scheduled_stop(self.wired, list(container_ids), time, self.clock.now())
 
@@ -193,23 +193,23 @@ class Stage(Aws):
             return self.wired.drift.sweep(CLUSTER)
 
     def deliver(self, event: dict[str, Any]) -> str:
-        """Deliver an event of a task or of a command. Returns its effect."""
+        """Deliver an event of a task or command. Returns its effect."""
         detail = event["detail"]
         with self.open():
             events = self.wired.task_events if event["source"] == "aws.ecs" else self.wired.command_events
             return str(events.apply(detail).value)
 
     def deliver_all(self) -> None:
-        """Deliver the events so far, in order."""
+        """Deliver all events so far, in order."""
         while self.events:
             self.deliver(self.events.pop(0))
 
     def pass_deadline(self) -> dict[str, int]:
-        """Let the pending operation's deadline expire, and sweep."""
+        """Advance the clock past the pending operation's deadline, and run the recovery sweep."""
         self.advance(61)
         return self.sweep()
 
-    # --- what there is to see --------------------------------------------------------------------------------------
+    # --- observations -----------------------------------------------------------------------------------------------
 
     def container(self, container_id: str) -> Container:
         return Container.model_validate(deserialize_item(self.dynamodb.tables["containers"].items[(container_id,)]))
@@ -218,21 +218,21 @@ class Stage(Aws):
         return self.container(container_id).status.value
 
     def rows(self, container_id: str) -> list[dict[str, Any]]:
-        """The container's history, oldest first."""
+        """Return the container's history, oldest first."""
         items = self.dynamodb.tables["status-logs"].items
         return [deserialize_item(item) for key, item in sorted(items.items()) if key[0] == container_id]
 
     def record(self) -> dict[str, Any] | None:
-        """The one Idempotency-Key's record, if there is one."""
+        """Return the record of the only Idempotency-Key, or None."""
         items = list(self.dynamodb.tables["idempotency"].items.values())
         return deserialize_item(items[0]) if items else None
 
     def live(self, container_id: str) -> list[SimulatedTask]:
-        """The container's tasks that have not stopped."""
+        """Return the container's tasks that have not stopped."""
         return [task for task in self.ecs.tasks() if task.live and task.started_by == container_id]
 
     def pending(self, container_id: str) -> PendingOperation:
-        """The container's pending operation."""
+        """Return the container's pending operation."""
         operation = self.container(container_id).operation
         assert operation is not None
         return operation
@@ -251,6 +251,6 @@ class Stage(Aws):
 
 
 def with_acting_event(container: Container) -> Container:
-    """The container once the handler of an event has noted that it acts for the pending operation."""
+    """Return the container after an event handler has recorded that it acts for the pending operation."""
     assert container.operation is not None
     return container.model_copy(update={"operation": container.operation.model_copy(update={"event_acted": True})})

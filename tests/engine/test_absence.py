@@ -1,4 +1,4 @@
-"""When a task that ECS does not show counts as gone."""
+"""Tests of the rule when a task that ECS does not return counts as gone."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -18,7 +18,7 @@ NOTED = "arn:aws:ecs:us-east-1:123456789012:task/default/noted"
 
 @pytest.fixture
 def container(stage: Stage) -> Iterator[str]:
-    """A container with a task, and a pending operation; time stands still."""
+    """Return a container with a task and a pending operation; calls take no time."""
     container = stage.add("running")
     stage.claim(container, "stop")
     stage.tick = 0
@@ -29,21 +29,21 @@ def container(stage: Stage) -> Iterator[str]:
 @pytest.mark.parametrize(
     ("since_look", "shown", "since_run", "gone"),
     [
-        # ECS has shown it before: two looks 30 seconds apart.
+        # ECS has returned the task before: two lookups 30 seconds apart.
         (LOOKS - MILLISECOND, True, timedelta(0), False),
         (LOOKS, True, timedelta(0), True),
         (LOOKS + MILLISECOND, True, timedelta(0), True),
-        # Never shown: five minutes since its RunTask as well.
+        # Never returned: also five minutes since its RunTask.
         (LOOKS, False, UNSHOWN - MILLISECOND, False),
         (LOOKS, False, UNSHOWN, True),
         (LOOKS - MILLISECOND, False, UNSHOWN, False),
         (LAST, False, UNSHOWN - MILLISECOND, False),
-        # It is not known when it was run: as if just now.
+        # The time of the RunTask is unknown and counts as now.
         (LAST, False, None, False),
         (LOOKS, True, None, True),
     ],
 )
-def test_the_task_that_the_operation_has_run(
+def test_task_of_the_operation_is_gone_after_two_lookups(
     stage: Stage, container: str, since_look: timedelta, shown: bool, since_run: timedelta | None, gone: bool
 ) -> None:
     now = stage.clock.now()
@@ -62,7 +62,7 @@ def test_the_task_that_the_operation_has_run(
 
 
 @pytest.mark.parametrize(("since_look", "gone"), [(LOOKS - MILLISECOND, False), (LOOKS, True)])
-def test_the_containers_own_task(stage: Stage, container: str, since_look: timedelta, gone: bool) -> None:
+def test_own_task_is_gone_after_two_lookups(stage: Stage, container: str, since_look: timedelta, gone: bool) -> None:
     arn = stage.container(container).task_arn
     assert arn is not None
     stage.edit_pending(container, absent={arn: stage.clock.now() - since_look})
@@ -73,7 +73,7 @@ def test_the_containers_own_task(stage: Stage, container: str, since_look: timed
 
 
 @pytest.mark.parametrize(("since_look", "gone"), [(LAST, True), (LAST + MILLISECOND, False)])
-def test_a_look_that_is_too_old_proves_nothing(stage: Stage, container: str, since_look: timedelta, gone: bool) -> None:
+def test_an_expired_lookup_proves_nothing(stage: Stage, container: str, since_look: timedelta, gone: bool) -> None:
     now = stage.clock.now()
     stage.edit_pending(container, absent={NOTED: now - since_look})
     looking = stage.looking(container)
@@ -82,7 +82,7 @@ def test_a_look_that_is_too_old_proves_nothing(stage: Stage, container: str, sin
     assert looking.absent == {NOTED: now - since_look if gone else now}
 
 
-def test_the_first_look_proves_nothing(stage: Stage, container: str) -> None:
+def test_a_first_lookup_proves_nothing(stage: Stage, container: str) -> None:
     looking = stage.looking(container)
     assert looking.look(NOTED) is None
     assert looking.absent == {NOTED: stage.clock.now()}
@@ -93,7 +93,7 @@ def test_the_first_look_proves_nothing(stage: Stage, container: str) -> None:
     assert looking.is_gone(NOTED)
 
 
-def test_a_task_that_is_shown_again(stage: Stage, container: str) -> None:
+def test_a_task_that_ecs_returns_again_is_not_gone(stage: Stage, container: str) -> None:
     arn = stage.container(container).task_arn
     assert arn is not None
     stage.edit_pending(container, absent={arn: stage.clock.now() - LOOKS, NOTED: stage.clock.now()})
@@ -104,17 +104,17 @@ def test_a_task_that_is_shown_again(stage: Stage, container: str) -> None:
     assert looking.look(arn) is not None
     assert not looking.is_gone(arn)
     assert looking.absent == {NOTED: stage.clock.now()}
-    assert not looking.task_shown  # another task than the one that the operation has run
+    assert not looking.task_shown  # another task than the one that the operation ran
 
 
-def test_the_pending_operation_is_not_changed(stage: Stage, container: str) -> None:
+def test_a_lookup_does_not_change_the_pending_operation(stage: Stage, container: str) -> None:
     pending = stage.pending(container)
     looking = stage.looking(container)
     looking.look(NOTED)
     assert (pending.absent, looking.pending.absent) == ({}, {})
 
 
-def test_a_task_that_is_told_takes_no_call(stage: Stage, container: str) -> None:
+def test_a_task_from_an_event_needs_no_describe_tasks(stage: Stage, container: str) -> None:
     (task,) = stage.live(container)
     told = Task.of(task.to_api())
     looking = stage.looking(container, told=told)
@@ -124,7 +124,7 @@ def test_a_task_that_is_told_takes_no_call(stage: Stage, container: str) -> None
     assert stage.count("DescribeTasks") == 1
 
 
-def test_finding_a_task_that_is_shown_after_a_while(stage: Stage, container: str) -> None:
+def test_find_waits_until_ecs_returns_the_task(stage: Stage, container: str) -> None:
     arn = stage.container(container).task_arn
     assert arn is not None
     stage.hide_tasks(times=3)
@@ -134,7 +134,7 @@ def test_finding_a_task_that_is_shown_after_a_while(stage: Stage, container: str
     assert (found.arn, looking.absent, stage.count("DescribeTasks")) == (arn, {}, 4)
 
 
-def test_finding_ends_with_the_time_or_with_proof(stage: Stage, container: str) -> None:
+def test_find_ends_at_the_timeout_or_when_the_task_is_gone(stage: Stage, container: str) -> None:
     start = stage.clock.now()
     assert stage.looking(container, wait=5).find(NOTED) is None
     assert timedelta(seconds=5) <= stage.clock.now() - start <= timedelta(seconds=7)
@@ -146,7 +146,7 @@ def test_finding_ends_with_the_time_or_with_proof(stage: Stage, container: str) 
 # --- ending tasks --------------------------------------------------------------------------------------------------
 
 
-def test_each_task_is_asked_once_to_stop(stage: Stage, container: str) -> None:
+def test_stop_task_is_called_once_per_task(stage: Stage, container: str) -> None:
     other = stage.ecs.adopt_running("default", "web-1", container).arn
     own = stage.container(container).task_arn
     assert own is not None
@@ -160,7 +160,7 @@ def test_each_task_is_asked_once_to_stop(stage: Stage, container: str) -> None:
     assert ending.on_its_way
 
 
-def test_a_task_that_stop_task_does_not_know_is_asked_again(stage: Stage, container: str) -> None:
+def test_stop_task_is_repeated_while_it_does_not_find_the_task(stage: Stage, container: str) -> None:
     own = stage.container(container).task_arn
     assert own is not None
     stage.fail("StopTask", NOT_FOUND, times=2)
@@ -170,7 +170,7 @@ def test_a_task_that_stop_task_does_not_know_is_asked_again(stage: Stage, contai
     assert ending.absent == {}
 
 
-def test_nothing_to_end(stage: Stage, container: str) -> None:
+def test_ending_no_tasks_calls_nothing(stage: Stage, container: str) -> None:
     ending = stage.looking(container)
     assert ending.end([], "because") == {}
     assert (ending.acted, ending.on_its_way) == (False, False)
@@ -184,10 +184,8 @@ def test_a_task_that_is_gone_has_ended(stage: Stage, container: str) -> None:
 
 
 @pytest.mark.parametrize("since", [LOOKS - MILLISECOND, LOOKS])
-def test_what_stop_task_does_not_know_is_looked_at_before_it_counts_as_gone(
-    stage: Stage, container: str, since: timedelta
-) -> None:
-    """A look is free of effects, and the task may just be unknown to StopTask."""
+def test_a_task_that_stop_task_does_not_find_is_looked_up(stage: Stage, container: str, since: timedelta) -> None:
+    """A task that StopTask does not find is looked up before it counts as gone; a lookup has no effect."""
     own = stage.container(container).task_arn
     assert own is not None
     stage.edit_pending(container, absent={own: stage.clock.now() - since})
@@ -195,13 +193,13 @@ def test_what_stop_task_does_not_know_is_looked_at_before_it_counts_as_gone(
     ending = stage.looking(container)
     assert ending.end([own], "because") is None
     assert stage.count("DescribeTasks") == (1 if since == LOOKS else 0)
-    # It was shown: it would have to be absent twice again.
+    # It was returned, so two new lookups have to miss it.
     assert ending.absent == ({} if since == LOOKS else {own: stage.clock.now() - since})
     assert not ending.is_gone(own)
     assert not ending.acted
 
 
-def test_a_task_that_neither_call_knows_is_gone(stage: Stage, container: str) -> None:
+def test_a_task_that_neither_call_finds_is_gone(stage: Stage, container: str) -> None:
     own = stage.container(container).task_arn
     assert own is not None
     first = stage.clock.now() - LOOKS
@@ -213,7 +211,7 @@ def test_a_task_that_neither_call_knows_is_gone(stage: Stage, container: str) ->
     assert (stage.count("StopTask"), stage.count("DescribeTasks"), ending.absent) == (1, 1, {own: first})
 
 
-def test_a_first_look_that_becomes_too_old_between_the_two_calls(stage: Stage, container: str) -> None:
+def test_a_first_lookup_that_expires_between_the_two_calls(stage: Stage, container: str) -> None:
     stage.edit_pending(container, absent={NOTED: stage.clock.now() - LAST})
     stage.before("DescribeTasks", lambda _: stage.advance(0.001))
     ending = stage.looking(container)
@@ -221,14 +219,14 @@ def test_a_first_look_that_becomes_too_old_between_the_two_calls(stage: Stage, c
     assert (stage.count("DescribeTasks"), ending.absent) == (1, {NOTED: stage.clock.now()})
 
 
-def test_a_look_that_fails_does_not_prove_that_a_task_is_gone(stage: Stage, container: str) -> None:
+def test_a_failed_lookup_does_not_prove_that_a_task_is_gone(stage: Stage, container: str) -> None:
     stage.edit_pending(container, absent={NOTED: stage.clock.now() - LOOKS})
     stage.fail("DescribeTasks", FAILED)
     assert stage.looking(container).end([NOTED], "because") is None
     assert stage.looking(container).end([NOTED], "because") == {}
 
 
-def test_a_task_that_was_asked_to_stop_and_is_gone_is_looked_at_once_each_time(stage: Stage, container: str) -> None:
+def test_a_stopping_task_that_is_gone_is_looked_up_once_per_poll(stage: Stage, container: str) -> None:
     own = stage.container(container).task_arn
     assert own is not None
     looks: list[timedelta] = []
@@ -246,7 +244,7 @@ def test_a_task_that_was_asked_to_stop_and_is_gone_is_looked_at_once_each_time(s
     assert LOOKS <= looks[-1] - looks[0] <= LOOKS + timedelta(seconds=2)
 
 
-def test_time_is_over_before_a_task_has_ended(stage: Stage, container: str) -> None:
+def test_timeout_before_a_task_has_ended(stage: Stage, container: str) -> None:
     own = stage.container(container).task_arn
     assert own is not None
     ending = stage.looking(container)
@@ -257,7 +255,7 @@ def test_time_is_over_before_a_task_has_ended(stage: Stage, container: str) -> N
 # --- watching ------------------------------------------------------------------------------------------------------
 
 
-def test_watching_does_not_look_again_at_what_was_just_seen(stage: Stage, container: str) -> None:
+def test_watch_does_not_look_up_a_task_that_was_just_seen(stage: Stage, container: str) -> None:
     (task,) = stage.live(container)
     seen = Task.of(task.to_api())
     assert stage.looking(container).watch(seen, lambda _: False) == seen
@@ -266,7 +264,7 @@ def test_watching_does_not_look_again_at_what_was_just_seen(stage: Stage, contai
     assert stage.count("DescribeTasks") == 1
 
 
-def test_watching_believes_what_it_was_told(stage: Stage, container: str) -> None:
+def test_watch_uses_the_task_of_the_event(stage: Stage, container: str) -> None:
     (task,) = stage.live(container)
     seen = Task.of(task.to_api())
     told = seen._replace(last_status="STOPPED")
@@ -275,7 +273,7 @@ def test_watching_believes_what_it_was_told(stage: Stage, container: str) -> Non
     assert stage.looking(container, told=other).watch(seen, lambda each: each.is_stopped) == seen
 
 
-def test_watching_keeps_what_it_has_seen_when_ecs_does_not_show_it(stage: Stage, container: str) -> None:
+def test_watch_keeps_the_last_seen_task_when_ecs_does_not_return_it(stage: Stage, container: str) -> None:
     (task,) = stage.live(container)
     seen = Task.of(task.to_api())
     stage.hide_tasks()
@@ -284,7 +282,7 @@ def test_watching_keeps_what_it_has_seen_when_ecs_does_not_show_it(stage: Stage,
     assert list(watching.absent) == [task.arn]
 
 
-def test_watching_goes_on_when_a_look_is_refused(stage: Stage, container: str) -> None:
+def test_watch_continues_after_a_refused_lookup(stage: Stage, container: str) -> None:
     (task,) = stage.live(container)
     seen = Task.of(task.to_api())
     stage.fail("DescribeTasks", DENIED)
@@ -292,7 +290,7 @@ def test_watching_goes_on_when_a_look_is_refused(stage: Stage, container: str) -
     assert stage.looking(container, wait=5).watch(seen, lambda each: each.is_stopped).is_stopped
 
 
-def test_ending_goes_on_when_a_look_fails(stage: Stage, container: str) -> None:
+def test_end_continues_after_a_failed_lookup(stage: Stage, container: str) -> None:
     own = stage.container(container).task_arn
     assert own is not None
     stage.fail("DescribeTasks", DENIED, times=2)

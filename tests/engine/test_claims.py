@@ -1,4 +1,4 @@
-"""The claim: what it stores, and what it does when the container has changed since it was read."""
+"""Tests of claims: the stored attributes, and the behaviour when the container has changed since the read."""
 
 from datetime import timedelta
 
@@ -26,7 +26,7 @@ MINUTE = timedelta(seconds=60)
         ("paused", "resume", Step.UNPAUSE),
     ],
 )
-def test_what_a_claim_stores(stage: Stage, status: str, operation: str, step: Step) -> None:
+def test_attributes_that_a_claim_stores(stage: Stage, status: str, operation: str, step: Step) -> None:
     container = stage.add(status)
     stage.edit(container, command_number=HIGH + 7, generation=3, absent_since=stage.clock.now())
     before = stage.container(container)
@@ -48,7 +48,7 @@ def test_what_a_claim_stores(stage: Stage, status: str, operation: str, step: St
     }
     changes = {
         "operation": pending,
-        "command_number": HIGH + 9,  # two numbers for each driver
+        "command_number": HIGH + 9,  # two numbers per driver
         "requested_at": claimed_at,
         "absent_since": None,
         "updated_at": claimed_at,
@@ -59,7 +59,7 @@ def test_what_a_claim_stores(stage: Stage, status: str, operation: str, step: St
     assert item["pending_deadline"] == {"S": to_text(claimed_at + MINUTE)}
 
 
-def test_the_shard_of_a_pending_operation_is_of_the_containers_id(stage: Stage) -> None:
+def test_the_shard_of_a_pending_operation_comes_from_the_containers_id(stage: Stage) -> None:
     for number in (1, 2, 8, 17):
         container = stage.add("stopped", number=number)
         stage.claim(container, "start")
@@ -67,7 +67,7 @@ def test_the_shard_of_a_pending_operation_is_of_the_containers_id(stage: Stage) 
         assert stage.dynamodb.tables["containers"].items[(container,)]["pending_shard"] == {"S": str(shard)}
 
 
-def test_what_a_claim_with_a_key_stores(stage: Stage) -> None:
+def test_attributes_that_a_claim_with_a_key_stores(stage: Stage) -> None:
     container = stage.add("stopped")
     claimed_at = stage.clock.now() + timedelta(milliseconds=3)  # the record is read too
     pending = stage.claim(container, "start", key="k")
@@ -99,7 +99,7 @@ def test_a_force_stop_supersedes_a_pending_operation(stage: Stage, operation: st
     assert pending.requested_before == superseded.started_at
 
 
-def test_a_force_stop_takes_over_what_is_known_of_a_start(stage: Stage) -> None:
+def test_a_force_stop_keeps_the_data_of_the_superseded_start(stage: Stage) -> None:
     container = stage.add("stopped")
     stage.claim(container, "start")
     since, run_at = stage.clock.now(), stage.clock.now() + timedelta(seconds=1)
@@ -108,7 +108,7 @@ def test_a_force_stop_takes_over_what_is_known_of_a_start(stage: Stage) -> None:
     pending = stage.claim(container, "force-stop")
     assert (pending.superseded, pending.superseded_start, pending.superseded_start_since) == ("start", "a" * 24, since)
     assert {name: getattr(pending, name) for name in known} == known
-    # It has a token and an age of its own.
+    # It has its own token and age.
     assert (pending.client_token, pending.client_token_since) == (None, None)
 
 
@@ -118,20 +118,20 @@ def test_a_force_stop_of_a_force_stop_is_refused(stage: Stage) -> None:
     assert stage.refused(container, "force-stop") == "Container is force-stopping"
 
 
-def test_the_reply_to_a_claim_is_lost_and_botocore_repeats_it(stage: Stage) -> None:
+def test_botocore_repeats_a_claim_after_a_lost_reply(stage: Stage) -> None:
     container = stage.add("stopped")
     stage.repeat("UpdateItem")
     assert stage.ask(container, "start").kind == "completed"
     assert (stage.count("UpdateItem"), stage.count("RunTask")) == (1, 1)
 
 
-def test_the_reply_to_a_claim_with_a_key_is_lost_and_botocore_repeats_it(stage: Stage) -> None:
+def test_botocore_repeats_a_claim_with_a_key_after_a_lost_reply(stage: Stage) -> None:
     container = stage.add("stopped")
     stage.repeat("TransactWriteItems")
     assert stage.ask(container, "start", key="k").kind == "completed"
 
 
-def test_the_reply_to_a_claim_stays_away(stage: Stage) -> None:
+def test_a_claim_without_a_reply_is_continued_by_the_sweep(stage: Stage) -> None:
     container = stage.add("stopped")
     stage.fail("UpdateItem", NO_ANSWER, lost=True)
     assert stage.refused(container, "start") == "The database did not answer"
@@ -139,7 +139,7 @@ def test_the_reply_to_a_claim_stays_away(stage: Stage) -> None:
     assert stage.status(container) == "running"
 
 
-# --- the container has changed between the read and the claim -------------------------------------------------------
+# --- the container changes between read and claim --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_the_reply_to_a_claim_stays_away(stage: Stage) -> None:
         ("running", "force-stop", "stop", "Container is force-stopping"),
     ],
 )
-def test_another_claim_comes_first(stage: Stage, status: str, other: str, operation: str, message: str) -> None:
+def test_another_claim_wins(stage: Stage, status: str, other: str, operation: str, message: str) -> None:
     container = stage.add(status)
     stage.before("UpdateItem", lambda _: stage.claim(container, other))
     assert stage.refused(container, operation) == message
@@ -167,7 +167,7 @@ def test_another_claim_comes_first(stage: Stage, status: str, other: str, operat
         ("running", "force-stop", "stop", "Container is already stopped"),
     ],
 )
-def test_another_operation_is_complete_first(
+def test_another_operation_completes_before_the_claim(
     stage: Stage, status: str, other: str, operation: str, message: str
 ) -> None:
     container = stage.add(status)
@@ -177,8 +177,8 @@ def test_another_operation_is_complete_first(
     assert len(stage.rows(container)) == 2
 
 
-def test_the_status_is_the_same_again_but_the_task_is_another(stage: Stage) -> None:
-    """A row has come in between: what was read is no longer true, so the claim is made anew."""
+def test_a_claim_is_repeated_if_the_status_is_equal_but_the_task_differs(stage: Stage) -> None:
+    """A row was written between read and claim, so the claim is repeated with the current container."""
     container = stage.add("running")
     stage.before("UpdateItem", lambda _: stage.ask(container, "restart"))
     assert stage.ask(container, "stop").kind == "completed"
@@ -186,7 +186,7 @@ def test_the_status_is_the_same_again_but_the_task_is_another(stage: Stage) -> N
     assert [row["to_status"] for row in stage.rows(container)] == ["running", "stopped", "running", "stopped"]
 
 
-def test_an_abandoned_operation_in_between_changes_nothing(stage: Stage) -> None:
+def test_an_abandoned_operation_between_read_and_claim_changes_nothing(stage: Stage) -> None:
     container = stage.add("stopped")
 
     def other(_: Call) -> None:
@@ -196,10 +196,10 @@ def test_an_abandoned_operation_in_between_changes_nothing(stage: Stage) -> None
 
     stage.before("UpdateItem", other)
     assert stage.ask(container, "start").kind == "completed"
-    assert stage.count("UpdateItem") == 2  # the other claim, and this one
+    assert stage.count("UpdateItem") == 2  # the other claim, and this claim
 
 
-def test_the_server_is_terminated_first(stage: Stage) -> None:
+def test_the_server_is_terminated_before_the_claim(stage: Stage) -> None:
     container = stage.add("stopped", server=HOST)
     stage.before("UpdateItem", lambda _: stage.terminate(HOST))
     with pytest.raises(ContainerExpiredError):
@@ -207,7 +207,7 @@ def test_the_server_is_terminated_first(stage: Stage) -> None:
     assert stage.count("RunTask") == 0
 
 
-def test_the_container_is_deleted_first(stage: Stage) -> None:
+def test_the_container_is_deleted_before_the_claim(stage: Stage) -> None:
     container = stage.add("stopped")
     stage.before("UpdateItem", lambda _: stage.dynamodb.tables["containers"].items.clear())
     with pytest.raises(ContainerNotFoundError):
@@ -215,8 +215,8 @@ def test_the_container_is_deleted_first(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("key", [None, "k"])
-def test_the_container_is_moved_to_another_project_first(stage: Stage, key: str | None) -> None:
-    """The permission of the caller was the old project's."""
+def test_the_container_is_moved_to_another_project_before_the_claim(stage: Stage, key: str | None) -> None:
+    """The caller's permission was for the old project."""
     container = stage.add("running")
 
     def move(_: Call) -> None:
@@ -228,7 +228,7 @@ def test_the_container_is_moved_to_another_project_first(stage: Stage, key: str 
     assert (stage.count("StopTask"), stage.record()) == (0, None)
 
 
-def test_a_force_stop_comes_before_a_force_stop(stage: Stage) -> None:
+def test_a_force_stop_is_claimed_before_another_force_stop(stage: Stage) -> None:
     container = stage.add("stopped", labels={"simulate.start": "never"})
     stage.claim(container, "start")
     stage.before("UpdateItem", lambda _: stage.claim(container, "force-stop"))
@@ -260,7 +260,7 @@ def test_the_operation_that_a_force_stop_would_supersede_is_taken_over_first(sta
     assert stage.container(container).generation == 2
 
 
-def test_a_claim_that_is_always_too_late_gives_up_at_the_end_of_its_wait(stage: Stage) -> None:
+def test_a_claim_that_always_conflicts_fails_after_its_wait(stage: Stage) -> None:
     container = stage.add("running")
     claims: list[int] = []
 
@@ -276,7 +276,7 @@ def test_a_claim_that_is_always_too_late_gives_up_at_the_end_of_its_wait(stage: 
     assert stage.container(container).operation is None
 
 
-def test_a_claim_is_tried_five_times_even_without_a_wait(stage: Stage) -> None:
+def test_a_claim_without_a_wait_is_tried_five_times(stage: Stage) -> None:
     container = stage.add("running")
     changes: list[int] = []
 
@@ -293,20 +293,20 @@ def test_a_claim_is_tried_five_times_even_without_a_wait(stage: Stage) -> None:
 # --- refusals ------------------------------------------------------------------------------------------------------
 
 
-def test_pause_on_fargate(stage: Stage) -> None:
+def test_pause_on_fargate_is_refused(stage: Stage) -> None:
     container = stage.add("running", fargate=True)
     with pytest.raises(InvalidInputError) as raised:
         stage.ask(container, "pause")
     assert raised.value.data[0]["instancePath"] == "/operation"
 
 
-def test_an_expired_container(stage: Stage) -> None:
+def test_an_operation_on_an_expired_container_is_refused(stage: Stage) -> None:
     container = stage.add("expired")
     with pytest.raises(ContainerExpiredError):
         stage.ask(container, "start")
 
 
-def test_a_conflict_says_what_the_container_is(stage: Stage) -> None:
+def test_a_conflict_contains_the_containers_state(stage: Stage) -> None:
     container = stage.add("running")
     pending = stage.claim(container, "stop")
     with pytest.raises(Exception, match="Container is stopping") as raised:
@@ -328,8 +328,10 @@ def test_a_conflict_says_what_the_container_is(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(("seconds", "refused"), [(-0.001, False), (0, True), (0.001, True)])
-def test_a_scheduled_operation_is_not_begun_after_a_later_request(stage: Stage, seconds: float, refused: bool) -> None:
-    """The last request was so many seconds after the scheduled time."""
+def test_a_scheduled_operation_is_not_claimed_after_a_later_request(
+    stage: Stage, seconds: float, refused: bool
+) -> None:
+    """Check that a scheduled operation is not claimed if the last request came after the scheduled time."""
     container = stage.add("running")
     scheduled = stage.clock.now()
     stage.edit(container, requested_at=scheduled + timedelta(seconds=seconds))
@@ -350,13 +352,13 @@ def test_a_scheduled_operation_is_not_begun_after_a_later_request(stage: Stage, 
     assert "actor" not in row["metadata"]
 
 
-def test_a_scheduled_operation_on_a_container_that_was_never_asked_for(stage: Stage) -> None:
+def test_a_scheduled_operation_on_a_container_without_requests(stage: Stage) -> None:
     container = stage.add("running")
     assert stage.container(container).requested_at is None
     assert stage.schedule(stage.clock.now(), container)["stopped"] == 1
 
 
-def test_a_users_operation_is_never_too_late(stage: Stage) -> None:
+def test_a_users_operation_is_never_late(stage: Stage) -> None:
     container = stage.add("running")
     stage.edit(container, requested_at=stage.clock.now() + timedelta(hours=1))
     assert stage.ask(container, "stop").kind == "completed"
@@ -373,7 +375,7 @@ def test_a_users_operation_is_never_too_late(stage: Stage) -> None:
         ("stopped", "start", False),
     ],
 )
-def test_what_a_container_with_a_full_history_can_do(stage: Stage, status: str, operation: str, possible: bool) -> None:
+def test_operations_allowed_with_a_full_history(stage: Stage, status: str, operation: str, possible: bool) -> None:
     container = stage.add(status)
     stage.edit(container, history_full=True)
     if possible:

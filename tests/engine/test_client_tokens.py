@@ -1,4 +1,4 @@
-"""Client tokens of RunTask: how long one is used, and how the task of one that is too old is found."""
+"""Tests of RunTask's client tokens: how long a token is reused, and how the task of an expired token is found."""
 
 from datetime import timedelta
 from typing import Any
@@ -15,7 +15,7 @@ CONFLICT = AwsError("ConflictException", "The token is in use with other paramet
 
 
 def searched_before(stage: Stage, container: str, **changes: Any) -> None:
-    """A search for the token's task has found none, half a minute ago."""
+    """Record a search half a minute ago that found no task of the token."""
     pending = stage.pending(container)
     absent = {pending.token: stage.clock.now() - timedelta(seconds=30)}
     stage.edit_pending(container, **{"absent": absent} | changes)
@@ -24,7 +24,7 @@ def searched_before(stage: Stage, container: str, **changes: Any) -> None:
 # --- the client token ----------------------------------------------------------------------------------------------
 
 
-def test_a_token_that_was_replaced_is_used(stage: Stage) -> None:
+def test_a_replacement_token_is_used(stage: Stage) -> None:
     container = stage.add("stopped")
     stage.claim(container, "start")
     stage.edit_pending(container, client_token="b" * 24, client_token_since=stage.clock.now())
@@ -42,8 +42,8 @@ def test_a_token_that_was_replaced_is_used(stage: Stage) -> None:
         (2000, timedelta(), TokenExpired()),
     ],
 )
-def test_the_age_of_a_token(stage: Stage, minutes: int, less: timedelta, expected: object) -> None:
-    """Half a minute ago the tasks were searched before, and none was found."""
+def test_a_token_is_replaced_when_it_is_too_old(stage: Stage, minutes: int, less: timedelta, expected: object) -> None:
+    """Check which tokens are reused and which replaced, after an earlier search that found no task."""
     container = stage.add("stopped")
     stage.claim(container, "start")
     now = stage.clock.now()
@@ -60,7 +60,7 @@ def test_the_age_of_a_token(stage: Stage, minutes: int, less: timedelta, expecte
     ]
 
 
-def test_a_token_without_a_time_is_as_old_as_the_operation(stage: Stage) -> None:
+def test_a_token_without_a_time_has_the_age_of_the_operation(stage: Stage) -> None:
     container = stage.add("stopped")
     stage.claim(container, "start")
     searched_before(stage, container, started_at=stage.clock.now() - timedelta(minutes=61))
@@ -68,7 +68,7 @@ def test_a_token_without_a_time_is_as_old_as_the_operation(stage: Stage) -> None
 
 
 @pytest.mark.parametrize("error", [CONFLICT, None], ids=["conflict", "old"])
-def test_a_task_that_an_earlier_attempt_has_run_is_found_in_the_list(stage: Stage, error: Exception | None) -> None:
+def test_a_task_of_an_earlier_attempt_is_found_by_list_tasks(stage: Stage, error: Exception | None) -> None:
     container = stage.add("stopped")
     stage.crash(container, "start", "RunTask")
     stage.advance(1)
@@ -95,7 +95,7 @@ def test_a_conflict_without_a_task_stays_pending(stage: Stage) -> None:
 
 
 def listed(stage: Stage, container: str, *ages: tuple[float, bool]) -> list[str]:
-    """Tasks of the container that were created so many seconds before its operation; whether they live."""
+    """Create live or exited tasks of the container, each this many seconds before its operation. Returns their ARNs."""
     started_at = stage.pending(container).started_at
     arns = []
     for seconds, lives in ages:
@@ -120,8 +120,10 @@ def listed(stage: Stage, container: str, *ages: tuple[float, bool]) -> list[str]
         ([], None),
     ],
 )
-def test_which_of_the_listed_tasks_it_is(stage: Stage, ages: list[tuple[float, bool]], expected: int | None) -> None:
-    """One that was created since the claim (clocks differ by 5 seconds at the most); a living one, the newest."""
+def test_the_newest_live_task_since_the_claim_is_chosen(
+    stage: Stage, ages: list[tuple[float, bool]], expected: int | None
+) -> None:
+    """Check that the newest live task created since the claim is chosen; clocks differ by at most 5 seconds."""
     container = stage.add("stopped")
     stage.claim(container, "start")
     stage.advance(60)
@@ -137,7 +139,7 @@ def test_which_of_the_listed_tasks_it_is(stage: Stage, ages: list[tuple[float, b
         assert (findings.task_arn, findings.task_run_at) == (arns[expected], stage.clock.now())
 
 
-def test_the_containers_task_before_is_not_the_one(stage: Stage) -> None:
+def test_the_containers_previous_task_is_not_chosen(stage: Stage) -> None:
     container = stage.add("stopped")
     stage.claim(container, "start")
     (arn,) = listed(stage, container, (-1, False))
@@ -169,7 +171,7 @@ def test_a_new_token_is_stored_before_it_is_used(stage: Stage) -> None:
     assert stage.status(container) == "running"
 
 
-def test_a_new_token_that_another_worker_has_stored_first(stage: Stage) -> None:
+def test_another_worker_stores_a_new_token_first(stage: Stage) -> None:
     container = stage.add("stopped")
     stage.claim(container, "start")
     stage.advance(3 * 3600)

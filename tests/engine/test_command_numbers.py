@@ -1,4 +1,4 @@
-"""Sequence numbers of commands to hosts: unique, ever increasing, and two for each driver."""
+"""Tests of the sequence numbers of host commands: unique, increasing, and two per driver."""
 
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,7 @@ SECONDS = int(NOON.timestamp())
 
 
 def numbers(stage: Stage) -> list[int]:
-    """The number of each command that was sent, in order."""
+    """Return the numbers of the commands sent, in order."""
     return [int(command["number"][0]) for command in stage.commands()]
 
 
@@ -33,13 +33,15 @@ def numbers(stage: Stage) -> list[int]:
         (0, NOON + timedelta(milliseconds=999), SECONDS),
     ],
 )
-def test_the_next_number(stage: Stage, highest: int, now: datetime, expected: int) -> None:
+def test_the_next_number_is_higher_than_the_last_and_the_time(
+    stage: Stage, highest: int, now: datetime, expected: int
+) -> None:
     container = stage.add("running")
     stage.edit(container, command_number=highest)
     assert next_command_number(stage.container(container), now) == expected
 
 
-def test_each_driver_has_numbers_of_its_own(stage: Stage) -> None:
+def test_each_driver_has_its_own_numbers(stage: Stage) -> None:
     container = stage.add("running")
     stage.edit(container, command_number=HIGH)
     pending = stage.claim(container, "pause")
@@ -55,7 +57,7 @@ def test_each_driver_has_numbers_of_its_own(stage: Stage) -> None:
     assert stage.container(container).command_number == HIGH + 3 * COMMANDS
 
 
-def test_the_number_that_is_sent_is_the_one_that_is_given(stage: Stage) -> None:
+def test_a_command_is_sent_with_the_given_number(stage: Stage) -> None:
     container = stage.add("running")
     pending = stage.claim(container, "pause")
     (simulated,) = stage.live(container)
@@ -80,7 +82,7 @@ def test_the_number_that_is_sent_is_the_one_that_is_given(stage: Stage) -> None:
 
 
 def with_two_tasks(stage: Stage) -> tuple[str, list[str]]:
-    """A failed container with a task of its own, and a pending restart that has run another one."""
+    """Return a failed container with its own task and a pending restart that has run another task."""
     container = stage.add("failed")
     leftover = stage.give_task(container)
     stage.claim(container, "restart")
@@ -90,7 +92,7 @@ def with_two_tasks(stage: Stage) -> tuple[str, list[str]]:
 
 
 def test_a_force_stop_kills_each_of_two_tasks(stage: Stage) -> None:
-    """The script ignores the second of two commands with the same number."""
+    """Both tasks are killed. The script ignores the second of two commands with the same number."""
     container, arns = with_two_tasks(stage)
     stage.advance(1)
     assert stage.ask(container, "force-stop").kind == "completed"
@@ -99,14 +101,14 @@ def test_a_force_stop_kills_each_of_two_tasks(stage: Stage) -> None:
     assert [command["runtimeIds"] for command in stage.commands()] == runtimes
     first, second = numbers(stage)
     assert (second, stage.container(container).command_number) == (first + 1, first + 1)
-    # The next driver's are higher than both.
+    # The numbers of the next driver are higher than both.
     assert stage.ask(container, "start").kind == "completed"
     stage.ask(container, "pause")
     assert numbers(stage)[2] > second
 
 
 @pytest.mark.parametrize("position", [0, 1])
-def test_a_task_that_has_stopped_takes_no_number(stage: Stage, position: int) -> None:
+def test_a_stopped_task_uses_no_number(stage: Stage, position: int) -> None:
     container, arns = with_two_tasks(stage)
     stage.ecs.exit(arns[position], 0)
     pending = stage.claim(container, "force-stop")
@@ -119,17 +121,17 @@ def test_a_task_that_has_stopped_takes_no_number(stage: Stage, position: int) ->
 # --- events, and drivers that give up --------------------------------------------------------------------------------
 
 
-def test_the_number_of_a_command_is_never_given_twice(stage: Stage) -> None:
-    """An event has read the operation before its driver gives up, and would write the older number with it.
+def test_the_number_of_a_command_is_never_reused(stage: Stage) -> None:
+    """An event that read the operation before its driver gives up does not write the older number back.
 
-    The next driver would then send its pause with the number of the unpause, which the script takes for a repeat.
+    Otherwise the next driver would send its pause with the number of the unpause, and the script would ignore it.
     """
     container = stage.add("running")
     stage.edit(container, command_number=HIGH)
     stage.claim(container, "pause")
     stage.edit_pending(container, attempts=10, step_since=stage.clock.now() - timedelta(hours=1))
     stage.ssm._delay = timedelta(seconds=2)
-    stage.attempt(container, wait=0)  # the command of the driver, whose success the event tells
+    stage.attempt(container, wait=0)  # the driver's command, whose success the event reports
     stage.advance(3)
     (event,) = stage.events
 
@@ -143,7 +145,7 @@ def test_the_number_of_a_command_is_never_given_twice(stage: Stage) -> None:
 
     stage.after("GetItem", give_up)
     assert stage.deliver(event) == "settled"
-    # The driver's own command, the last attempt's and its opposite.
+    # The driver's own command, and the command and the opposite command of the last attempt.
     sent = numbers(stage)
     assert sent == [HIGH + 1, HIGH + 1, HIGH + 1 + COMMANDS]
     pending = stage.pending(container)
@@ -157,7 +159,7 @@ def test_the_number_of_a_command_is_never_given_twice(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(("newer", "effect"), [(-1, "stale"), (0, "settled"), (1, "stale")])
-def test_the_success_of_another_drivers_command_is_not_believed(stage: Stage, newer: int, effect: str) -> None:
+def test_the_success_of_another_drivers_command_is_ignored(stage: Stage, newer: int, effect: str) -> None:
     container = stage.add("running")
     stage.claim(container, "pause")
     stage.attempt(container)
@@ -174,7 +176,7 @@ def test_the_success_of_another_drivers_command_is_not_believed(stage: Stage, ne
 def test_the_success_of_the_opposite_command_ends_the_operation(
     stage: Stage, status: str, operation: str, opposite: str
 ) -> None:
-    """The reply to SendCommand was lost. The event of the command tells that it has succeeded: none is sent again."""
+    """The reply to SendCommand is lost. The event of the command reports success, so no further command is sent."""
     container = stage.add(status)
     stage.claim(container, operation)
     stage.clock.time = stage.pending(container).deadline
@@ -191,7 +193,7 @@ def test_the_success_of_the_opposite_command_ends_the_operation(
     assert stage.rows(container)[-1]["metadata"]["reason"] == "It failed"
 
 
-def test_the_success_of_the_command_before_does_not_count_as_its_opposite(stage: Stage) -> None:
+def test_the_success_of_the_previous_command_does_not_count_as_the_opposite(stage: Stage) -> None:
     container = stage.add("running")
     stage.claim(container, "pause")
     stage.attempt(container)

@@ -1,4 +1,4 @@
-"""How long the store waits before it repeats a write that has met another one."""
+"""Tests of the pauses before the store repeats a write that conflicted with another."""
 
 import random
 from itertools import pairwise
@@ -13,8 +13,10 @@ CONFLICT = AwsError("TransactionConflictException", "Transaction is ongoing for 
 
 
 @pytest.mark.parametrize("share", [0.5, 1])
-def test_the_pauses(stage: Stage, monkeypatch: pytest.MonkeyPatch, share: float) -> None:
-    """25 ms, doubled each time up to half a second; at random half of that at least, so that two writers part."""
+def test_pauses_double_up_to_half_a_second(stage: Stage, monkeypatch: pytest.MonkeyPatch, share: float) -> None:
+    """The pause starts at 25 ms and doubles up to half a second; a random factor of at least one half separates two
+    writers.
+    """
     container = stage.add("running")
     bounds: list[tuple[float, float]] = []
 

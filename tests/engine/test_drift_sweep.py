@@ -1,4 +1,4 @@
-"""The drift sweep: containers are compared with their clusters, and tasks with their containers."""
+"""Tests of the drift sweep, which compares containers with their clusters and tasks with their containers."""
 
 from datetime import timedelta
 
@@ -14,7 +14,7 @@ LOOKS = timedelta(seconds=30)
 MILLISECOND = timedelta(milliseconds=1)
 
 
-def test_a_container_that_says_the_truth(stage: Stage) -> None:
+def test_a_container_that_matches_its_task_is_unchanged(stage: Stage) -> None:
     container = stage.add("running")
     before = stage.container(container)
     assert stage.drift_sweep() == {"true": 1, "stale": 1}
@@ -25,7 +25,7 @@ def test_a_container_that_says_the_truth(stage: Stage) -> None:
 
 @pytest.mark.parametrize("status", ["running", "paused"])
 @pytest.mark.parametrize(("code", "expected"), [(0, "stopped"), (2, "failed")])
-def test_an_end_that_no_event_has_told(stage: Stage, status: str, code: int, expected: str) -> None:
+def test_an_exit_without_an_event_is_recorded(stage: Stage, status: str, code: int, expected: str) -> None:
     container = stage.add(status)
     (task,) = stage.live(container)
     stage.advance(5)
@@ -39,7 +39,7 @@ def test_an_end_that_no_event_has_told(stage: Stage, status: str, code: int, exp
     assert stage.container(container).task_version == task.version
 
 
-def test_a_task_that_is_gone(stage: Stage) -> None:
+def test_a_task_that_is_gone_fails_the_container(stage: Stage) -> None:
     container = stage.add("running")
     (task,) = stage.live(container)
     before = stage.container(container)
@@ -64,7 +64,7 @@ def test_a_task_that_is_gone(stage: Stage) -> None:
     assert (after.task_arn, after.task_version, after.absent_since) == (task.arn, before.task_version, None)
 
 
-def test_a_task_that_is_shown_again(stage: Stage) -> None:
+def test_a_task_that_ecs_returns_again(stage: Stage) -> None:
     container = stage.add("running")
     before = stage.container(container)
     stage.hide_tasks(times=2)
@@ -73,13 +73,13 @@ def test_a_task_that_is_shown_again(stage: Stage) -> None:
     stage.advance(60)
     assert stage.drift_sweep() == {"shown again": 1, "stale": 1}
     assert stage.container(container) == before
-    # It would have to be absent twice again.
+    # Two new lookups have to miss it.
     stage.advance(60)
     stage.hide_tasks(times=2)
     assert stage.drift_sweep() == {"absent": 1}
 
 
-def test_a_task_that_has_stopped_after_it_was_absent(stage: Stage) -> None:
+def test_a_task_that_stops_after_it_was_absent(stage: Stage) -> None:
     container = stage.add("running")
     stage.hide_tasks(times=2)
     stage.drift_sweep()
@@ -88,7 +88,7 @@ def test_a_task_that_has_stopped_after_it_was_absent(stage: Stage) -> None:
     assert (stage.status(container), stage.container(container).absent_since) == ("stopped", None)
 
 
-def test_a_claim_forgets_that_the_task_was_absent(stage: Stage) -> None:
+def test_a_claim_clears_the_absence_of_the_task(stage: Stage) -> None:
     container = stage.add("running")
     stage.hide_tasks(times=2)
     stage.drift_sweep()
@@ -96,7 +96,7 @@ def test_a_claim_forgets_that_the_task_was_absent(stage: Stage) -> None:
     assert stage.container(container).absent_since is None
 
 
-def test_a_task_that_was_gone_and_is_shown_after_all(stage: Stage) -> None:
+def test_a_task_that_ecs_returns_after_it_counted_as_gone(stage: Stage) -> None:
     container = stage.add("paused")
     stage.hide_tasks()
     stage.drift_sweep()
@@ -111,7 +111,7 @@ def test_a_task_that_was_gone_and_is_shown_after_all(stage: Stage) -> None:
     assert stage.container(container).task_version < NO_NEWER
 
 
-# --- what is left alone --------------------------------------------------------------------------------------------
+# --- containers that are skipped ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_a_task_that_was_gone_and_is_shown_after_all(stage: Stage) -> None:
     [(GRACE - MILLISECOND, {}), (GRACE, {}), (GRACE + MILLISECOND, {"repaired": 1})],
     ids=["younger", "as old", "older"],
 )
-def test_a_young_change_is_left_to_the_events(stage: Stage, age: timedelta, effect: dict[str, int]) -> None:
+def test_a_recent_change_is_left_to_events(stage: Stage, age: timedelta, effect: dict[str, int]) -> None:
     container = stage.add("running")
     stage.ecs.exit(stage.live(container)[0].arn, 0)
     stage.tick = 0
@@ -161,7 +161,7 @@ def test_a_container_without_a_task(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("absent", [True, False])
-def test_a_container_that_changes_meanwhile(stage: Stage, absent: bool) -> None:
+def test_a_container_that_changes_during_the_sweep(stage: Stage, absent: bool) -> None:
     container = stage.add("running")
     (task,) = stage.live(container)
     if absent:
@@ -177,7 +177,7 @@ def test_a_container_that_changes_meanwhile(stage: Stage, absent: bool) -> None:
 
 
 def three(stage: Stage) -> list[str]:
-    """Three containers whose tasks have ended."""
+    """Return three containers whose tasks have ended."""
     containers = [stage.add("running", number=number) for number in (1, 2, 3)]
     for container in containers:
         stage.ecs.exit(stage.live(container)[0].arn, 0)
@@ -250,7 +250,7 @@ def test_a_list_that_fails(stage: Stage) -> None:
     assert stage.failures == [CLUSTER]
 
 
-def test_a_task_that_cannot_be_looked_at(stage: Stage) -> None:
+def test_a_task_that_cannot_be_described(stage: Stage) -> None:
     first, second = stage.add("stopped", number=1), stage.add("stopped", number=2)
     for number, container in ((1, first), (2, second)):
         stage.ecs.adopt_running(CLUSTER, f"web-{number}", container)
@@ -258,7 +258,7 @@ def test_a_task_that_cannot_be_looked_at(stage: Stage) -> None:
     assert stage.drift_sweep() == {"failed": 1, "stray-stopped": 1}
 
 
-def test_only_running_tasks_are_looked_at(stage: Stage) -> None:
+def test_only_running_stray_tasks_are_stopped(stage: Stage) -> None:
     container = stage.add("stopped")
     task = stage.ecs.adopt_running(CLUSTER, "web-1", container)
     task.last_status = "PENDING"
@@ -266,16 +266,16 @@ def test_only_running_tasks_are_looked_at(stage: Stage) -> None:
     assert stage.count("StopTask") == 0
 
 
-def test_tasks_that_no_container_has_run(stage: Stage) -> None:
+def test_tasks_without_a_container_are_ignored(stage: Stage) -> None:
     stage.add("stopped")
     stage.ecs.adopt_running(CLUSTER, "web-1", "ecs-svc/1")
     assert stage.drift_sweep() == {"foreign": 1}
 
 
-# --- many ----------------------------------------------------------------------------------------------------------
+# --- large numbers -------------------------------------------------------------------------------------------------
 
 
-def test_a_hundred_tasks_are_described_at_once(stage: Stage) -> None:
+def test_up_to_100_tasks_are_described_per_call(stage: Stage) -> None:
     model = stage.container(stage.add("running"))
     for number in range(250):
         arn = f"arn:aws:ecs:us-east-1:123456789012:task/default/{number:032x}"
@@ -285,7 +285,7 @@ def test_a_hundred_tasks_are_described_at_once(stage: Stage) -> None:
     assert [len(call["tasks"]) for call in stage.parameters("DescribeTasks")] == [100, 100, 51, 1]
 
 
-def test_time_runs_out(stage: Stage) -> None:
+def test_the_sweep_ends_at_its_timeout(stage: Stage) -> None:
     containers = three(stage)
     answers = [True, False, True]
     stage.time_left = lambda: answers.pop(0)
@@ -293,7 +293,7 @@ def test_time_runs_out(stage: Stage) -> None:
     assert [stage.status(container) for container in containers] == ["stopped", "running", "stopped"]
 
 
-def test_time_runs_out_among_the_tasks(stage: Stage) -> None:
+def test_the_sweep_ends_at_its_timeout_between_tasks(stage: Stage) -> None:
     container = stage.add("stopped")
     for _ in range(2):
         stage.ecs.adopt_running(CLUSTER, "web-1", container)

@@ -1,11 +1,11 @@
-"""What AWS's documentation allows, one behaviour at a time."""
+"""Tests of behaviours that the documentation of AWS allows."""
 
 from engine.aws import NOT_FOUND
 from engine.stage import Stage
 
 
-def test_a_task_that_stop_task_does_not_know_yet_is_not_gone(stage: Stage) -> None:
-    """Force-stop supersedes a start whose task ECS does not know yet."""
+def test_a_task_that_stop_task_does_not_find_yet_is_not_gone(stage: Stage) -> None:
+    """Force-stop supersedes a start whose task ECS does not find yet; the task is still stopped."""
     container = stage.add("stopped", labels={"simulate.start": "never"})
     stage.fail("StopTask", NOT_FOUND, times=-1)
     stage.hide_tasks()

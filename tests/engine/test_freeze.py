@@ -1,4 +1,4 @@
-"""The steps `pause` and `unpause`, and what is known of a command to a host."""
+"""Tests of the steps `pause` and `unpause`, and of the results of host commands."""
 
 from datetime import timedelta
 from typing import Any
@@ -17,7 +17,7 @@ BOTH = pytest.mark.parametrize(("status", "operation"), [("running", "pause"), (
 
 
 @BOTH
-def test_a_command_that_succeeds(stage: Stage, status: str, operation: str) -> None:
+def test_a_command_succeeds(stage: Stage, status: str, operation: str) -> None:
     container = stage.add(status)
     stage.claim(container, operation)
     (task,) = stage.live(container)
@@ -27,7 +27,7 @@ def test_a_command_that_succeeds(stage: Stage, status: str, operation: str) -> N
 
 
 @BOTH
-def test_a_command_that_is_known_to_have_succeeded(stage: Stage, status: str, operation: str) -> None:
+def test_a_command_that_already_succeeded_is_not_sent_again(stage: Stage, status: str, operation: str) -> None:
     container = stage.add(status)
     stage.claim(container, operation)
     seen, _ = stage.attempt(container, host_is_done=True)
@@ -36,7 +36,7 @@ def test_a_command_that_is_known_to_have_succeeded(stage: Stage, status: str, op
 
 
 def retried(error: AwsError) -> AwsError:
-    """The refusal of a request that botocore has sent more than once."""
+    """Return the error of a request that botocore sent more than once."""
     metadata = {"HTTPStatusCode": 400, "RetryAttempts": 1}
     return AwsError(error.code, error.message, ResponseMetadata=metadata)
 
@@ -127,7 +127,7 @@ SSM_ERROR = "Systems Manager returned an error"
         ),
     ],
 )
-def test_what_is_known_of_a_command(stage: Stage, arrange: Any, expected: Any, acted: bool) -> None:
+def test_the_result_of_a_command(stage: Stage, arrange: Any, expected: Any, acted: bool) -> None:
     container = stage.add("running", sidecars=1)
     stage.claim(container, "pause")
     arrange(stage)
@@ -139,27 +139,27 @@ def test_what_is_known_of_a_command(stage: Stage, arrange: Any, expected: Any, a
     assert (findings.acted, findings.on_its_way) == (acted, False)
 
 
-def test_a_command_waits_as_long_as_the_operation(stage: Stage) -> None:
+def test_polling_a_command_ends_with_the_operations_wait(stage: Stage) -> None:
     container = stage.add("running")
     slow(stage)
     start = stage.clock.now()
     assert stage.ask(container, "pause").kind == "accepted"
     waited = stage.clock.now() - start
     assert timedelta(seconds=20) <= waited < timedelta(seconds=21)
-    assert 60 <= stage.count("GetCommandInvocation") <= 68  # each 0.3 seconds
+    assert 60 <= stage.count("GetCommandInvocation") <= 68  # every 0.3 seconds
 
 
-def test_a_command_that_ssm_does_not_know_yet(stage: Stage) -> None:
+def test_a_command_that_systems_manager_does_not_find_yet(stage: Stage) -> None:
     container = stage.add("running")
     stage.fail("GetCommandInvocation", AwsError("InvocationDoesNotExist", ""), times=2)
     assert stage.ask(container, "pause").kind == "completed"
 
 
-# --- the task is not there -----------------------------------------------------------------------------------------
+# --- missing tasks --------------------------------------------------------------------------------------------------
 
 
 @BOTH
-def test_the_task_has_ended_by_itself(stage: Stage, status: str, operation: str) -> None:
+def test_the_task_has_exited_by_itself(stage: Stage, status: str, operation: str) -> None:
     container = stage.add(status)
     (task,) = stage.live(container)
     stage.ecs.exit(task.arn, 0)
@@ -183,7 +183,7 @@ def test_the_host_refuses_because_the_task_has_just_ended(stage: Stage) -> None:
 
 
 @BOTH
-def test_no_task(stage: Stage, status: str, operation: str) -> None:
+def test_a_container_without_a_task(stage: Stage, status: str, operation: str) -> None:
     container = stage.add(status)
     stage.edit(container, task_arn=None)
     stage.claim(container, operation)
@@ -191,7 +191,7 @@ def test_no_task(stage: Stage, status: str, operation: str) -> None:
 
 
 @BOTH
-def test_the_task_is_not_shown(stage: Stage, status: str, operation: str) -> None:
+def test_ecs_does_not_return_the_task(stage: Stage, status: str, operation: str) -> None:
     container = stage.add(status)
     stage.claim(container, operation)
     stage.hide_tasks()
@@ -209,7 +209,7 @@ def test_the_task_is_gone(stage: Stage, status: str, operation: str) -> None:
     stage.advance(31)
     stage.sweep()
     after = stage.container(container)
-    # A command may have frozen it, or thawed it: should it come back, its state is not known.
+    # A command may have paused or unpaused it, so its state is unknown if it comes back.
     assert (after.status, after.operation, after.task_version) == ("failed", None, NO_NEWER)
     stage.heal()
     stage.advance(200)
@@ -221,7 +221,7 @@ def test_the_task_is_gone(stage: Stage, status: str, operation: str) -> None:
 
 
 def sent(stage: Stage) -> tuple[str, dict[str, Any]]:
-    """A container whose pause was commanded, and the command's event."""
+    """Return a container whose pause command was sent, and the event of the command."""
     container = stage.add("running")
     stage.ssm._delay = timedelta(seconds=24)
     stage.ask(container, "pause")
@@ -243,8 +243,8 @@ def test_the_event_of_a_command_completes_the_operation(stage: Stage) -> None:
     assert stage.deliver(event) == "stale"
 
 
-def test_the_event_of_a_command_whose_task_is_not_shown(stage: Stage) -> None:
-    """Nothing is noted, so that the driver is not disturbed."""
+def test_the_event_of_a_command_whose_task_ecs_does_not_return(stage: Stage) -> None:
+    """Nothing is recorded, so that the driver is not disturbed."""
     container, event = sent(stage)
     before = stage.container(container)
     stage.hide_tasks()
@@ -262,7 +262,7 @@ def test_the_event_of_a_command_whose_task_is_not_shown(stage: Stage) -> None:
         ({}, "settled"),
     ],
 )
-def test_the_event_of_a_command_that_is_not_awaited(stage: Stage, changes: dict[str, Any], effect: str) -> None:
+def test_the_event_of_an_unexpected_command_is_ignored(stage: Stage, changes: dict[str, Any], effect: str) -> None:
     container, event = sent(stage)
     stage.edit_pending(container, **changes)
     assert stage.deliver(event) == effect
@@ -288,20 +288,20 @@ def test_the_event_of_a_command_without_an_operation(stage: Stage) -> None:
         ({}, "settled"),
     ],
 )
-def test_only_ssm_itself_is_believed(stage: Stage, answer: dict[str, str], effect: str) -> None:
+def test_the_event_is_verified_with_get_command_invocation(stage: Stage, answer: dict[str, str], effect: str) -> None:
     _, event = sent(stage)
     stage.change("GetCommandInvocation", lambda _, true: true | answer)
     assert stage.deliver(event) == effect
 
 
-def test_ssm_does_not_know_the_command(stage: Stage) -> None:
+def test_systems_manager_does_not_find_the_command(stage: Stage) -> None:
     _, event = sent(stage)
     stage.fail("GetCommandInvocation", AwsError("InvocationDoesNotExist", ""))
     assert stage.deliver(event) == "foreign"
 
 
 @pytest.mark.parametrize("error", [FAILED, NO_ANSWER, DENIED])
-def test_ssm_does_not_say(stage: Stage, error: Exception) -> None:
+def test_an_event_is_retried_if_systems_manager_fails(stage: Stage, error: Exception) -> None:
     container, event = sent(stage)
     stage.fail("GetCommandInvocation", error)
     with pytest.raises(Exception, match="external service"):
@@ -310,7 +310,7 @@ def test_ssm_does_not_say(stage: Stage, error: Exception) -> None:
     assert stage.status(container) == "paused"
 
 
-def test_what_a_command_was_sent_for(stage: Stage) -> None:
+def test_the_comment_of_a_command_identifies_its_operation(stage: Stage) -> None:
     container, event = sent(stage)
     detail = event["detail"]
     pending = stage.pending(container)
@@ -320,7 +320,7 @@ def test_what_a_command_was_sent_for(stage: Stage) -> None:
     assert found == SentFor(container, pending.id, pending.command_number)
 
 
-def test_the_thaw_of_a_stop_goes_on_with_the_stop(stage: Stage) -> None:
+def test_the_unpause_of_a_stop_continues_with_the_stop(stage: Stage) -> None:
     container = stage.add("paused")
     stage.ssm._delay = timedelta(seconds=24)
     stage.ask(container, "stop")

@@ -1,4 +1,4 @@
-"""The end of a step that has had its last attempt."""
+"""Tests of the end of a step after its last attempt."""
 
 from datetime import timedelta
 from typing import Any
@@ -18,7 +18,7 @@ DENIED_REASON = "Longshore is not permitted to do this on the cluster"
 
 
 def due(stage: Stage, container: str, *, attempts: int = 9, age: timedelta = TEN_MINUTES, **more: Any) -> None:
-    """The pending operation's deadline is now, and its step began so long ago. Time stands still."""
+    """Set the clock to the pending operation's deadline, and the age and attempts of its step; calls take no time."""
     stage.clock.time = stage.pending(container).deadline
     stage.edit_pending(container, attempts=attempts, step_since=stage.clock.now() - age, **more)
     stage.tick = 0
@@ -51,7 +51,7 @@ def test_a_step_has_at_least_ten_attempts_and_ten_minutes(
         assert stage.pending(container).attempts == attempts + 1
 
 
-def test_the_time_of_a_step_without_a_time_is_the_operations(stage: Stage) -> None:
+def test_a_step_without_a_time_has_the_age_of_the_operation(stage: Stage) -> None:
     container = stage.add("stopped")
     stage.claim(container, "start")
     stage.fail("RunTask", DENIED, times=-1)
@@ -61,7 +61,7 @@ def test_the_time_of_a_step_without_a_time_is_the_operations(stage: Stage) -> No
         stage.take_over(container, wait=0)
 
 
-def test_a_new_step_has_attempts_of_its_own(stage: Stage) -> None:
+def test_a_new_step_starts_with_no_attempts(stage: Stage) -> None:
     container = stage.add("running")
     stage.claim(container, "restart")
     due(stage, container, attempts=20, age=timedelta(hours=2), absent={"arn:x": stage.clock.now()})
@@ -97,7 +97,7 @@ def test_the_row_of_a_start_that_is_given_up(stage: Stage) -> None:
     assert row["duration_ms"] == 120_000 - 1
     after = stage.container(container)
     assert (after.operation, after.task_arn, after.task_version) == (None, None, 0)
-    # An error is kept for no key.
+    # No key stores an error.
     assert stage.record() is None
 
 
@@ -117,8 +117,10 @@ def test_a_start_that_is_given_up_stops_its_task(stage: Stage) -> None:
     assert (metadata["reason"], metadata["task_id"]) == ("Gave up after 10 attempts: The task is PENDING", task.id)
 
 
-def test_a_start_that_is_given_up_keeps_a_task_that_ecs_does_not_show(stage: Stage) -> None:
-    """Force-stop and restart make sure that it is gone."""
+def test_a_start_that_is_given_up_keeps_a_task_that_ecs_does_not_return(stage: Stage) -> None:
+    """ECS does not return the task of a start that is given up: the container keeps it, and force-stop and restart end
+    it.
+    """
     container = stage.add("stopped")
     stage.crash(container, "start", "RunTask")
     (task,) = stage.live(container)
@@ -131,7 +133,7 @@ def test_a_start_that_is_given_up_keeps_a_task_that_ecs_does_not_show(stage: Sta
     after = stage.container(container)
     assert (after.status, after.task_arn, after.task_version) == ("failed", task.arn, 0)
     assert stage.count("StopTask") == 1
-    # It came up: its event is believed.
+    # The task started after all: its event is applied.
     stage.heal()
     stage.advance(1)
     stage.deliver_all()
@@ -139,7 +141,7 @@ def test_a_start_that_is_given_up_keeps_a_task_that_ecs_does_not_show(stage: Sta
     assert stage.rows(container)[-1]["metadata"]["reason"] == "ECS shows the task running"
 
 
-def test_a_start_that_has_run_nothing_stops_nothing(stage: Stage) -> None:
+def test_a_start_without_a_task_stops_nothing(stage: Stage) -> None:
     container = stage.add("failed")
     stage.claim(container, "restart")
     stage.fail("RunTask", DENIED, times=-1)
@@ -178,7 +180,9 @@ def test_an_attempt_that_is_throttled_is_never_the_last(stage: Stage, age: timed
     ("age", "ends"), [(timedelta(hours=1) - MILLISECOND, False), (timedelta(hours=1), True)], ids=["before", "after"]
 )
 @pytest.mark.parametrize("operation", ["start", "stop"])
-def test_a_task_on_its_way_has_an_hour(stage: Stage, operation: str, age: timedelta, ends: bool) -> None:
+def test_a_task_that_is_starting_or_stopping_has_an_hour(
+    stage: Stage, operation: str, age: timedelta, ends: bool
+) -> None:
     labels = {"simulate.start": "never", "simulate.ignore-sigterm": "true"}
     container = stage.add("stopped" if operation == "start" else "running", labels=labels)
     for task in stage.live(container):
@@ -206,7 +210,7 @@ def test_an_event_is_never_the_last_attempt(stage: Stage) -> None:
     assert stage.container(container) == with_acting_event(before)
 
 
-def test_a_repeat_may_be_the_last_attempt_but_counts_for_none(stage: Stage) -> None:
+def test_a_retry_can_be_the_last_attempt_but_is_not_counted(stage: Stage) -> None:
     container = stage.add("stopped")
     stage.claim(container, "start", key="k")
     stage.fail("RunTask", DENIED, times=-1)
@@ -219,13 +223,13 @@ def test_a_repeat_may_be_the_last_attempt_but_counts_for_none(stage: Stage) -> N
         stage.take_over(container, wait=0, for_caller=True)
 
 
-# --- a step that has commanded a host -------------------------------------------------------------------------------
+# --- steps that have sent a command -----------------------------------------------------------------------------------
 
 COMMANDED = [("running", "pause", "unpause"), ("paused", "resume", "pause"), ("paused", "stop", "pause")]
 
 
 def exhaust(stage: Stage, container: str, operation: str) -> None:
-    """A command whose end is not known, at the last attempt."""
+    """Make the last attempt send a command whose result is unknown."""
     stage.edit(container, command_number=HIGH)
     stage.claim(container, operation)
     stage.ssm._delay = timedelta(hours=1)
@@ -252,7 +256,7 @@ def test_the_opposite_command_is_sent_before_the_end(stage: Stage, status: str, 
     assert stage.count("GetCommandInvocation") == 0
 
 
-def test_what_is_noted_before_the_opposite_command(stage: Stage) -> None:
+def test_giving_up_is_recorded_before_the_opposite_command(stage: Stage) -> None:
     container = stage.add("running")
     exhaust(stage, container, "pause")
     stage.fail("SendCommand", FAILED, times=-1)
@@ -270,7 +274,7 @@ def test_what_is_noted_before_the_opposite_command(stage: Stage) -> None:
 @pytest.mark.parametrize(
     ("after", "ends"), [(-MILLISECOND, False), (timedelta(), True)], ids=["before the expiry", "at the expiry"]
 )
-def test_the_opposite_command_is_tried_until_the_last_one_has_expired(
+def test_the_opposite_command_is_retried_until_the_last_command_has_expired(
     stage: Stage, after: timedelta, ends: bool
 ) -> None:
     container = stage.add("running")
@@ -316,8 +320,8 @@ def test_when_the_opposite_command_is_not_needed(stage: Stage, what: str, ends: 
     assert stage.count("SendCommand") == (1 if what == "refused" else 0)
 
 
-def test_another_driver_has_noted_something_when_it_is_given_up(stage: Stage) -> None:
-    """The note of giving up is refused: the operation has been superseded."""
+def test_another_driver_has_changed_the_operation_when_it_is_given_up(stage: Stage) -> None:
+    """The write that records the giving up fails, because the operation has been superseded."""
     container = stage.add("running")
     exhaust(stage, container, "pause")
     stage.before("UpdateItem", lambda _: stage.ask(container, "force-stop"), skip=1)
@@ -328,8 +332,8 @@ def test_another_driver_has_noted_something_when_it_is_given_up(stage: Stage) ->
     assert [command["action"] for command in stage.commands()] == [["pause"], ["kill"]]
 
 
-def test_a_task_that_is_gone_is_looked_for_again(stage: Stage) -> None:
-    """A story: the task of a stop is gone, and looked for again each 30 seconds."""
+def test_a_missing_task_is_looked_up_every_30_seconds(stage: Stage) -> None:
+    """A stop whose task is gone looks it up every 30 seconds."""
     container = stage.add("running")
     stage.hide_tasks()
     stage.fail("StopTask", NOT_FOUND, times=-1)

@@ -1,4 +1,4 @@
-"""A history that has reached DynamoDB's limit of 10 GB takes no more rows."""
+"""Tests of a history that has reached DynamoDB's limit of 10 GB and takes no more rows."""
 
 import pytest
 from longshore.domain.errors import OperationFailedError
@@ -16,7 +16,7 @@ def full(stage: Stage) -> Stage:
 
 
 def without_row(stage: Stage, container: str) -> None:
-    """The row, and what belongs to it, is missing; the change of status is there."""
+    """Check that the status has changed but that no row and no counter was written."""
     after = stage.container(container)
     assert after.history_full
     assert len(stage.rows(container)) == after.log_count == 1
@@ -59,7 +59,7 @@ def test_a_failure_ends_without_a_row(full: Stage) -> None:
     without_row(full, container)
 
 
-def test_a_restart_goes_on_without_rows(full: Stage) -> None:
+def test_a_restart_continues_without_rows(full: Stage) -> None:
     container = full.add("running")
     assert full.ask(container, "restart").kind == "completed"
     assert full.container(container).generation == 2
@@ -93,7 +93,7 @@ def test_the_condition_is_the_same_without_a_row(full: Stage, change: dict[str, 
         full.edit(container, **change)
 
     full.before("UpdateItem", other, skip=1)
-    # Another driver has the same operation: this one goes on with what is there.
+    # Another driver has the same operation, and this driver continues with the current container.
     assert full.ask(container, "stop").kind == "completed"
     assert writes == [True]
     assert full.container(container).log_count == change.get("log_count", 1)
@@ -101,7 +101,7 @@ def test_the_condition_is_the_same_without_a_row(full: Stage, change: dict[str, 
 
 
 def test_two_drivers_do_not_both_end_a_step(full: Stage) -> None:
-    """Without a row the generation alone tells that the step is done."""
+    """Without a row, only the generation shows that the step is complete."""
     container = full.add("stopped")
 
     def sweep(_: Call) -> None:
@@ -114,7 +114,7 @@ def test_two_drivers_do_not_both_end_a_step(full: Stage) -> None:
     assert len(full.live(container)) == 1
 
 
-def test_what_is_written_when_there_is_room_again(full: Stage) -> None:
+def test_rows_are_written_again_when_there_is_room(full: Stage) -> None:
     container = full.add("running")
     full.ask(container, "stop")
     full.history_is_full = False

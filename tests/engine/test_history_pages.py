@@ -1,4 +1,4 @@
-"""Pages of a history, in each order, as the store reads them."""
+"""Tests of the store's pages of a history, in each order."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def page(stage: Stage, container: str, **query: Any) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("order", ["asc", "desc"])
 @pytest.mark.parametrize("by", ["transition_time", "created_at", "to_status", "from_status"])
 @pytest.mark.parametrize("number", [1, 2, 3, 4])
-def test_a_page(stage: Stage, by: str, order: str, number: int) -> None:
+def test_pages_of_each_order(stage: Stage, by: str, order: str, number: int) -> None:
     container = stage.add(*STATUSES)
     column = by if by.endswith("status") else "seq"
     rows = (
@@ -36,7 +36,7 @@ def test_a_page(stage: Stage, by: str, order: str, number: int) -> None:
     assert [row["id"] for row in shown] == expected
 
 
-def test_what_a_row_shows(stage: Stage) -> None:
+def test_the_attributes_of_a_row(stage: Stage) -> None:
     container = stage.add("stopped")
     stage.ask(container, "start")
     first, second = page(stage, container, sort_order="asc")
@@ -46,8 +46,8 @@ def test_what_a_row_shows(stage: Stage) -> None:
     assert second == {name: value for name, value in row.items() if name not in hidden}
 
 
-def test_rows_that_are_added_meanwhile_are_not_shown(stage: Stage) -> None:
-    """A page belongs to the container as it was read."""
+def test_rows_added_after_the_read_are_not_in_the_page(stage: Stage) -> None:
+    """A page shows the history as of the read of the container."""
     container = stage.add("stopped", "running")
     stage.before("Query", lambda _: stage.ask(container, "restart"))
     shown = page(stage, container, sort_by="to_status", sort_order="asc")

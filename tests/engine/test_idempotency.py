@@ -1,4 +1,4 @@
-"""Requests with an Idempotency-Key, and their repeats."""
+"""Tests of requests with an Idempotency-Key and of their retries."""
 
 from datetime import timedelta
 from typing import Any
@@ -20,7 +20,7 @@ def answer(stage: Stage) -> Any:
     return record.get("answer")
 
 
-def test_a_repeat_after_completion_gets_the_same_answer(stage: Stage) -> None:
+def test_a_retry_after_completion_gets_the_same_answer(stage: Stage) -> None:
     container = stage.add("stopped")
     first = stage.ask(container, "start", key="k")
     assert first.kind == "completed"
@@ -44,7 +44,7 @@ def test_the_key_of_another_user_is_another_key(stage: Stage) -> None:
     assert record["id"] == mine != other
 
 
-def test_a_conflict_is_kept(stage: Stage) -> None:
+def test_a_conflict_is_stored(stage: Stage) -> None:
     container = stage.add("running")
     assert stage.refused(container, "start", key="k") == "Container is already running"
     stage.ask(container, "stop")
@@ -55,7 +55,7 @@ def test_a_conflict_is_kept(stage: Stage) -> None:
     assert record["expires_at"] == int((stage.clock.time.replace(second=0, microsecond=0) + DAY).timestamp())
 
 
-def test_an_accepted_answer_is_kept_and_the_operation_ends_later(stage: Stage) -> None:
+def test_a_202_is_stored_and_the_operation_ends_later(stage: Stage) -> None:
     container = stage.add("stopped", labels={"simulate.start": "never"})
     before = stage.container(container)
     first = stage.ask(container, "start", key="k")
@@ -64,7 +64,7 @@ def test_an_accepted_answer_is_kept_and_the_operation_ends_later(stage: Stage) -
     assert first.pending_operation["operation"] == "start"
     pending = stage.pending(container)
     assert pending.answered
-    # An answer raises the generation: a driver that does not know of it cannot end the operation with another one.
+    # Storing an answer raises the generation, so that a driver without the answer cannot commit another.
     assert stage.container(container).generation == before.generation + 1
     (task,) = stage.live(container)
     stage.ecs._running(task, stage.clock.now())
@@ -76,15 +76,15 @@ def test_an_accepted_answer_is_kept_and_the_operation_ends_later(stage: Stage) -
     assert Outcome.model_validate(answer(stage)) == first
 
 
-def test_without_a_key_nothing_is_kept(stage: Stage) -> None:
+def test_without_a_key_no_answer_is_stored(stage: Stage) -> None:
     container = stage.add("stopped", labels={"simulate.start": "never"})
     stage.ask(container, "start")
     assert not stage.pending(container).answered
-    assert stage.container(container).generation == 1  # for what is noted of the task
+    assert stage.container(container).generation == 1  # for the recorded task
     assert stage.record() is None
 
 
-def test_a_sweep_keeps_no_202(stage: Stage) -> None:
+def test_a_sweep_stores_no_202(stage: Stage) -> None:
     container = stage.add("stopped", labels={"simulate.start": "never"})
     stage.claim(container, "start", key="k")
     stage.pass_deadline()
@@ -92,7 +92,7 @@ def test_a_sweep_keeps_no_202(stage: Stage) -> None:
     assert not stage.pending(container).answered
 
 
-def test_a_sweep_keeps_the_final_answer(stage: Stage) -> None:
+def test_a_sweep_stores_the_final_answer(stage: Stage) -> None:
     container = stage.add("stopped")
     stage.claim(container, "start", key="k")
     stage.pass_deadline()
@@ -101,7 +101,7 @@ def test_a_sweep_keeps_the_final_answer(stage: Stage) -> None:
     assert stage.count("RunTask") == 1
 
 
-def test_an_error_with_a_row_is_not_kept(stage: Stage) -> None:
+def test_an_error_with_a_row_is_not_stored(stage: Stage) -> None:
     container = stage.add("stopped", labels={"simulate.start": "fail"})
     stage.refused(container, "start", key="k")
     assert stage.record() is None
@@ -110,7 +110,7 @@ def test_an_error_with_a_row_is_not_kept(stage: Stage) -> None:
 # --- while the operation is pending ---------------------------------------------------------------------------------
 
 
-def test_a_repeat_waits_for_the_first_request(stage: Stage) -> None:
+def test_a_retry_waits_for_the_first_request(stage: Stage) -> None:
     container = stage.add("stopped")
     stage.claim(container, "start", key="k")
     start = stage.clock.now()
@@ -121,11 +121,11 @@ def test_a_repeat_waits_for_the_first_request(stage: Stage) -> None:
     assert stage.count("RunTask") == 0
     assert answer(stage)["kind"] == "accepted"
     assert stage.pending(container).answered
-    # It looks each 0.2 seconds.
+    # It polls every 0.2 seconds.
     assert 90 <= stage.count("GetItem") / 2 <= 102
 
 
-def test_a_repeat_gets_what_the_first_request_reaches(stage: Stage) -> None:
+def test_a_retry_gets_the_answer_of_the_first_request(stage: Stage) -> None:
     container = stage.add("stopped")
     pending = stage.claim(container, "start", key="k")
     stage.edit_pending(container, deadline=stage.clock.now() + timedelta(seconds=3))
@@ -142,7 +142,7 @@ def test_a_repeat_gets_what_the_first_request_reaches(stage: Stage) -> None:
     assert stage.count("RunTask") == 1
 
 
-def test_a_repeat_takes_over_after_the_deadline(stage: Stage) -> None:
+def test_a_retry_takes_over_after_the_deadline(stage: Stage) -> None:
     container = stage.add("stopped")
     stage.claim(container, "start", key="k")
     stage.advance(61)
@@ -151,7 +151,7 @@ def test_a_repeat_takes_over_after_the_deadline(stage: Stage) -> None:
     assert [row["to_status"] for row in stage.rows(container)] == ["stopped", "running"]
 
 
-def test_a_repeat_after_an_error_goes_on_with_the_operation(stage: Stage) -> None:
+def test_a_retry_after_an_error_continues_the_operation(stage: Stage) -> None:
     container = stage.add("stopped")
     stage.fail("RunTask", FAILED, times=-1)
     stage.refused(container, "start", key="k")
@@ -162,7 +162,7 @@ def test_a_repeat_after_an_error_goes_on_with_the_operation(stage: Stage) -> Non
     assert (row["metadata"]["operation_id"], row["metadata"]["request_id"]) == (pending.id, "r-1")
 
 
-def test_a_repeat_after_a_reply_that_stayed_away(stage: Stage) -> None:
+def test_a_retry_after_a_claim_without_a_reply(stage: Stage) -> None:
     container = stage.add("stopped")
     stage.fail("TransactWriteItems", NO_ANSWER, lost=True)
     assert stage.refused(container, "start", key="k") == "The database did not answer"
@@ -170,7 +170,7 @@ def test_a_repeat_after_a_reply_that_stayed_away(stage: Stage) -> None:
     assert stage.ask(container, "start", key="k").kind == "completed"
 
 
-def test_a_repeat_of_a_commit_whose_reply_stayed_away(stage: Stage) -> None:
+def test_a_retry_after_a_commit_without_a_reply(stage: Stage) -> None:
     container = stage.add("stopped")
     stage.before("RunTask", lambda _: stage.fail("TransactWriteItems", NO_ANSWER, lost=True))
     assert stage.refused(container, "start", key="k") == "The database did not answer"
@@ -178,8 +178,8 @@ def test_a_repeat_of_a_commit_whose_reply_stayed_away(stage: Stage) -> None:
     assert stage.count("RunTask") == 1
 
 
-def test_a_repeat_does_not_keep_a_202_over_the_final_answer(stage: Stage) -> None:
-    """The operation completes just before the repeat's 202 is kept."""
+def test_a_retrys_202_does_not_replace_the_final_answer(stage: Stage) -> None:
+    """The operation completes just before the retry's 202 is stored."""
     container = stage.add("stopped")
     pending = stage.claim(container, "start", key="k")
 
@@ -193,8 +193,8 @@ def test_a_repeat_does_not_keep_a_202_over_the_final_answer(stage: Stage) -> Non
     assert stage.rows(container)[-1]["metadata"]["operation_id"] == pending.id
 
 
-def test_two_answers_race(stage: Stage) -> None:
-    """A repeat's 202 was kept while the first driver reached the end: the first answer is everyone's."""
+def test_the_first_of_two_answers_is_stored(stage: Stage) -> None:
+    """A retry's 202 was stored while the first driver completed the operation: both requests get the first answer."""
     container = stage.add("stopped")
 
     def accepted(_: Call) -> None:
@@ -209,7 +209,7 @@ def test_two_answers_race(stage: Stage) -> None:
     assert len(stage.rows(container)) == 2
 
 
-def test_the_conflict_of_a_task_that_ended_is_not_the_answer_after_a_202(stage: Stage) -> None:
+def test_a_conflict_by_an_exit_does_not_replace_a_202(stage: Stage) -> None:
     container = stage.add("running", labels={"simulate.ignore-sigterm": "true"})
     (task,) = stage.live(container)
     task.containers[0].stop_timeout = timedelta(seconds=50)
@@ -223,7 +223,7 @@ def test_the_conflict_of_a_task_that_ended_is_not_the_answer_after_a_202(stage: 
     assert stage.status(container) == "failed"
 
 
-def test_a_202_of_a_repeat_whose_operation_was_superseded(stage: Stage) -> None:
+def test_a_retrys_202_after_the_operation_was_superseded(stage: Stage) -> None:
     container = stage.add("stopped")
     stage.claim(container, "start", key="k")
     stage.before("TransactWriteItems", lambda _: stage.ask(container, "force-stop"))
@@ -234,7 +234,7 @@ def test_a_202_of_a_repeat_whose_operation_was_superseded(stage: Stage) -> None:
 # --- when the operation is over ---------------------------------------------------------------------------------------
 
 
-def test_a_repeat_of_a_superseded_operation(stage: Stage) -> None:
+def test_a_retry_of_a_superseded_operation(stage: Stage) -> None:
     container = stage.add("stopped")
     stage.claim(container, "start", key="k")
     stage.ask(container, "force-stop")
@@ -247,14 +247,14 @@ def test_a_repeat_of_a_superseded_operation(stage: Stage) -> None:
     assert stage.refused(container, "start", key="k") == "Container start was superseded"
 
 
-def test_a_repeat_of_an_operation_that_a_pending_one_has_superseded(stage: Stage) -> None:
+def test_a_retry_of_an_operation_superseded_by_a_pending_operation(stage: Stage) -> None:
     container = stage.add("stopped")
     stage.claim(container, "start", key="k")
     stage.claim(container, "force-stop")
     assert stage.refused(container, "start", key="k") == "Container is force-stopping"
 
 
-def test_a_repeat_of_an_operation_whose_container_has_expired(stage: Stage) -> None:
+def test_a_retry_of_an_operation_whose_container_has_expired(stage: Stage) -> None:
     container = stage.add("stopped", server=HOST)
     stage.claim(container, "start", key="k")
     stage.terminate(HOST)
@@ -263,7 +263,7 @@ def test_a_repeat_of_an_operation_whose_container_has_expired(stage: Stage) -> N
     assert answer(stage) is None
 
 
-def test_a_repeat_of_an_abandoned_operation_is_a_new_one(stage: Stage) -> None:
+def test_a_retry_of_an_abandoned_operation_is_a_new_operation(stage: Stage) -> None:
     container = stage.add("stopped")
     stage.fail("RunTask", DENIED)
     stage.refused(container, "start", key="k")
@@ -271,7 +271,7 @@ def test_a_repeat_of_an_abandoned_operation_is_a_new_one(stage: Stage) -> None:
     assert stage.rows(container)[-1]["metadata"]["request_id"] == "r-2"
 
 
-def test_a_key_that_becomes_free_while_a_repeat_waits(stage: Stage) -> None:
+def test_a_key_is_released_while_a_retry_waits(stage: Stage) -> None:
     container = stage.add("stopped")
     stage.claim(container, "start", key="k")
 
@@ -303,7 +303,7 @@ def test_a_key_is_remembered_for_24_hours(stage: Stage, seconds: int, fresh: boo
 
 
 @pytest.mark.parametrize("pending", [True, False])
-def test_the_key_of_another_operation(stage: Stage, pending: bool) -> None:
+def test_a_key_used_for_another_operation_is_refused(stage: Stage, pending: bool) -> None:
     container = stage.add("running")
     if pending:
         stage.claim(container, "stop", key="k")
@@ -320,7 +320,7 @@ def test_the_key_of_another_operation(stage: Stage, pending: bool) -> None:
     assert stage.count("RunTask") == 0
 
 
-def test_the_key_of_another_container(stage: Stage) -> None:
+def test_a_key_used_for_another_container_is_refused(stage: Stage) -> None:
     container, other = stage.add("running"), stage.add("running", number=2)
     stage.ask(container, "stop", key="k")
     with pytest.raises(InvalidInputError):
@@ -328,10 +328,10 @@ def test_the_key_of_another_container(stage: Stage) -> None:
     assert stage.status(other) == "running"
 
 
-# --- twins ---------------------------------------------------------------------------------------------------------
+# --- concurrent requests with the same key ----------------------------------------------------------------------------
 
 
-def test_twins_both_read_before_either_claims(stage: Stage) -> None:
+def test_two_requests_both_read_before_either_claims(stage: Stage) -> None:
     container = stage.add("stopped")
     answers: list[Outcome] = []
     stage.before("TransactWriteItems", lambda _: answers.append(stage.ask(container, "start", key="k")))
@@ -342,7 +342,7 @@ def test_twins_both_read_before_either_claims(stage: Stage) -> None:
     assert len(stage.rows(container)) == 2
 
 
-def test_the_twin_of_a_conflict(stage: Stage) -> None:
+def test_a_concurrent_retry_of_a_conflict(stage: Stage) -> None:
     container = stage.add("running")
     messages: list[str] = []
     stage.before("PutItem", lambda _: messages.append(stage.refused(container, "start", key="k")))
@@ -350,8 +350,8 @@ def test_the_twin_of_a_conflict(stage: Stage) -> None:
     assert messages == ["Container is already running"] * 2
 
 
-def test_a_conflict_that_another_request_with_the_key_was_quicker_than(stage: Stage) -> None:
-    """A twin has read the container when it was stopped, and has claimed: its answer is both's."""
+def test_a_conflict_waits_for_the_claim_of_a_concurrent_retry(stage: Stage) -> None:
+    """A retry that read the stopped container has claimed the operation: both requests get its answer."""
     container = stage.add("running")
 
     def twin(_: Call) -> None:
@@ -363,7 +363,7 @@ def test_a_conflict_that_another_request_with_the_key_was_quicker_than(stage: St
     assert stage.ask(container, "start", key="k").kind == "completed"
 
 
-def test_a_twin_whose_claim_was_read_before_its_record(stage: Stage) -> None:
+def test_the_claim_of_a_concurrent_retry_is_read_before_its_record(stage: Stage) -> None:
     container = stage.add("stopped")
     claims: list[Call] = []
 
@@ -372,7 +372,7 @@ def test_a_twin_whose_claim_was_read_before_its_record(stage: Stage) -> None:
         stage.claim(container, "start", key="k")
         stage.edit_pending(container, deadline=stage.clock.now())
 
-    # The record is read before the container here: as two threads may.
+    # The record is read before the container here, as with two threads.
     stage.before("GetItem", twin)
     stage.change("GetItem", lambda call, true: {} if call.parameters["TableName"] == "idempotency" else true, times=2)
     assert stage.ask(container, "start", key="k").kind == "completed"
@@ -380,7 +380,7 @@ def test_a_twin_whose_claim_was_read_before_its_record(stage: Stage) -> None:
     assert stage.count("RunTask") == 1
 
 
-def test_a_request_with_a_key_that_cannot_join(stage: Stage) -> None:
+def test_a_retry_that_cannot_read_the_container_is_an_error(stage: Stage) -> None:
     container = stage.add("stopped")
     stage.claim(container, "start", key="k")
     stage.fail("GetItem", FAILED, times=-1)

@@ -1,4 +1,4 @@
-"""The step `kill`: the container's task, and the one of a start that it supersedes."""
+"""Tests of the step `kill`, for the container's task and for the task of a superseded start."""
 
 from datetime import timedelta
 
@@ -48,7 +48,9 @@ def test_a_task_is_killed_on_its_host_and_stopped(stage: Stage, status: str) -> 
     ],
     ids=["denied", "failed", "disconnected"],
 )
-def test_a_host_that_does_not_take_the_command(stage: Stage, error: Exception | None, acted: bool, reason: str) -> None:
+def test_a_host_that_does_not_accept_the_command(
+    stage: Stage, error: Exception | None, acted: bool, reason: str
+) -> None:
     container = stage.add("running")
     stage.claim(container, "force-stop")
     if error is not None:
@@ -60,7 +62,7 @@ def test_a_host_that_does_not_take_the_command(stage: Stage, error: Exception | 
     denied = "Longshore is not permitted to do this on the cluster"
     assert seen == (Uncertain(denied) if acted else NoEffect(denied))
     assert findings.acted is acted
-    # The slow way.
+    # By StopTask and its timeout.
     seen, _ = stage.attempt(container)
     assert isinstance(seen, Reached)
     assert (
@@ -68,7 +70,7 @@ def test_a_host_that_does_not_take_the_command(stage: Stage, error: Exception | 
     )
 
 
-def test_the_row_says_that_the_host_has_refused(stage: Stage) -> None:
+def test_the_row_contains_the_refusal_of_the_host(stage: Stage) -> None:
     container = stage.add("running")
     stage.ssm.disconnect(HOST)
     assert stage.ask(container, "force-stop").kind == "completed"
@@ -86,7 +88,7 @@ def test_a_task_that_does_not_stop_in_time(stage: Stage) -> None:
     assert (findings.acted, findings.on_its_way) == (True, True)
 
 
-def test_a_task_that_is_not_shown_is_stopped_all_the_same(stage: Stage) -> None:
+def test_a_task_that_ecs_does_not_return_is_stopped(stage: Stage) -> None:
     container = stage.add("running")
     stage.claim(container, "force-stop")
     stage.hide_tasks(times=1)
@@ -95,7 +97,7 @@ def test_a_task_that_is_not_shown_is_stopped_all_the_same(stage: Stage) -> None:
     assert (stage.count("StopTask"), stage.count("SendCommand")) == (1, 0)
 
 
-def test_a_task_that_nothing_shows(stage: Stage) -> None:
+def test_a_task_that_ecs_never_returns(stage: Stage) -> None:
     container = stage.add("running")
     stage.claim(container, "force-stop")
     stage.hide_tasks()
@@ -110,7 +112,7 @@ def test_a_task_that_nothing_shows(stage: Stage) -> None:
     assert isinstance(stage.attempt(container, wait=0).observation, Unobserved)
 
 
-def test_no_task(stage: Stage) -> None:
+def test_a_container_without_a_task(stage: Stage) -> None:
     container = stage.add("running")
     stage.edit(container, task_arn=None)
     stage.claim(container, "force-stop")
@@ -149,7 +151,7 @@ def test_a_failed_container_whose_task_has_ended(stage: Stage) -> None:
 
 @pytest.mark.parametrize(("before", "ended"), [(MILLISECOND, True), (timedelta(), False)])
 @pytest.mark.parametrize("status", ["running", "failed"])
-def test_a_task_that_had_stopped_before(stage: Stage, before: timedelta, ended: bool, status: str) -> None:
+def test_a_task_that_has_already_stopped(stage: Stage, before: timedelta, ended: bool, status: str) -> None:
     container = stage.add("running")
     stage.claim(container, "force-stop")
     (task,) = stage.live(container)
@@ -171,14 +173,14 @@ def test_a_task_that_had_stopped_before(stage: Stage, before: timedelta, ended: 
 
 
 def superseding(stage: Stage, *, crash_at: str = "RunTask") -> tuple[str, list[SimulatedTask]]:
-    """A container whose start has perhaps run a task, and whose force-stop is claimed."""
+    """Return a container whose start may have run a task, and whose force-stop is claimed."""
     container = stage.add("stopped", labels={"simulate.start": "never"})
     stage.crash(container, "start", crash_at)
     stage.claim(container, "force-stop")
     return container, stage.live(container)
 
 
-def test_the_token_tells_which_task_it_is(stage: Stage) -> None:
+def test_the_client_token_finds_the_task(stage: Stage) -> None:
     container, (task,) = superseding(stage)
     token = stage.pending(container).superseded_start
     seen, findings = stage.attempt(container)
@@ -190,7 +192,7 @@ def test_the_token_tells_which_task_it_is(stage: Stage) -> None:
     assert stage.live(container) == []
 
 
-def test_a_token_that_was_not_used_yet_runs_a_task_to_stop(stage: Stage) -> None:
+def test_an_unused_token_runs_a_task_that_is_stopped(stage: Stage) -> None:
     container, tasks = superseding(stage, crash_at="UpdateItem")
     assert tasks == []
     seen, _ = stage.attempt(container)
@@ -199,7 +201,7 @@ def test_a_token_that_was_not_used_yet_runs_a_task_to_stop(stage: Stage) -> None
     assert stage.live(container) == []
 
 
-def test_a_start_that_goes_on_after_that_gets_the_stopped_task(stage: Stage) -> None:
+def test_a_start_that_continues_later_gets_the_stopped_task(stage: Stage) -> None:
     container = stage.add("stopped")
     stage.before("RunTask", lambda _: stage.ask(container, "force-stop"))
     assert stage.refused(container, "start") == "Container start was superseded"
@@ -209,7 +211,7 @@ def test_a_start_that_goes_on_after_that_gets_the_stopped_task(stage: Stage) -> 
     assert (row["to_status"], row["metadata"]["superseded"]) == ("stopped", "start")
 
 
-def test_a_task_that_is_noted_is_not_asked_for(stage: Stage) -> None:
+def test_a_recorded_task_needs_no_run_task(stage: Stage) -> None:
     container, (task,) = superseding(stage)
     stage.edit_pending(container, task_arn=task.arn, task_run_at=stage.clock.now())
     seen, _ = stage.attempt(container)
@@ -217,7 +219,7 @@ def test_a_task_that_is_noted_is_not_asked_for(stage: Stage) -> None:
     assert (stage.count("RunTask"), stage.count("ListTasks")) == (0, 0)
 
 
-def test_a_token_that_cannot_be_placed_has_run_nothing(stage: Stage) -> None:
+def test_a_placement_failure_proves_that_the_token_ran_no_task(stage: Stage) -> None:
     container, _ = superseding(stage, crash_at="UpdateItem")
     stage.ecs.set_capacity(HOST, memory=0)
     seen, findings = stage.attempt(container)
@@ -234,7 +236,7 @@ def test_a_token_whose_use_fails(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("error", [DENIED, CONFLICT], ids=["denied", "conflict"])
-def test_a_token_that_is_refused_is_followed_by_a_search(stage: Stage, error: Exception) -> None:
+def test_a_refused_token_leads_to_a_search(stage: Stage, error: Exception) -> None:
     container, (task,) = superseding(stage)
     stage.fail("RunTask", error, times=-1)
     seen, findings = stage.attempt(container)
@@ -257,7 +259,7 @@ def test_an_old_token_is_not_used(stage: Stage, age: timedelta, uses: int) -> No
 
 
 @pytest.mark.parametrize("since_claim", [True, False])
-def test_the_age_of_a_token_without_a_time(stage: Stage, since_claim: bool) -> None:
+def test_a_token_without_a_time_has_the_age_of_the_operation(stage: Stage, since_claim: bool) -> None:
     container, _ = superseding(stage)
     old = stage.clock.now() - timedelta(hours=3)
     stage.edit_pending(container, superseded_start_since=None, **({"since": old} if since_claim else {}))
@@ -276,10 +278,12 @@ def test_the_age_of_a_token_without_a_time(stage: Stage, since_claim: bool) -> N
         (timedelta(days=1), None, False),
     ],
 )
-def test_what_proves_that_a_superseded_start_has_run_no_task(
+def test_two_late_searches_prove_that_a_superseded_start_ran_no_task(
     stage: Stage, age: timedelta, searched: timedelta | None, known: bool
 ) -> None:
-    """Five minutes after the claim (the start cannot have run a task later), two searches that found none."""
+    """A task is ruled out five minutes after the claim, the latest time of its RunTask, by two searches without a
+    result.
+    """
     container, _ = superseding(stage, crash_at="UpdateItem")
     stage.fail("RunTask", DENIED, times=-1)
     stage.tick = 0
@@ -336,8 +340,8 @@ def test_both_tasks_of_a_restart_of_a_failed_container(stage: Stage) -> None:
     assert stage.rows(container)[-1]["metadata"]["task_id"] == leftover.id
 
 
-def test_a_start_that_learns_that_it_was_superseded_stops_its_task(stage: Stage) -> None:
-    """Force-stop is complete before the start runs its task with a token that ECS has not seen before."""
+def test_a_superseded_start_stops_its_task(stage: Stage) -> None:
+    """Force-stop completes before the start runs its task with a token that ECS has not seen."""
     container = stage.add("stopped")
 
     def superseded(_: Call) -> None:

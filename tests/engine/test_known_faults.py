@@ -1,7 +1,7 @@
-"""Faults that a review of the protocol has found, each as the behaviour that is required instead.
+"""Regression tests of faults that a review of the protocol found, each named after the required behaviour.
 
-Two of them were in the script that runs on the hosts: late commands, and containers of a task that have exited.
-tests/integration/test_host_command.py has the script's part.
+Two of the faults were in the host script: late commands, and tasks with exited containers. The tests of the script are
+in tests/integration/test_host_command.py.
 """
 
 from contextlib import suppress
@@ -17,21 +17,21 @@ NO_MEMORY = "No instance of the cluster has enough memory left"
 
 
 def still_running(_: Call, answer: Answer) -> Answer:
-    """The answer of an ECS that does not know yet that the tasks have ended."""
+    """Change an answer so that its tasks are still RUNNING."""
     if "task" in answer:
         return {"task": answer["task"] | {"lastStatus": "RUNNING"}}
     return answer | {"tasks": [task | {"lastStatus": "RUNNING"} for task in answer["tasks"]]}
 
 
 def still_pending(_: Call, answer: Answer) -> Answer:
-    """The answer of an ECS that does not know yet that the tasks have come up."""
+    """Change an answer so that its tasks are still PENDING."""
     return answer | {"tasks": [task | {"lastStatus": "PENDING", "startedAt": None} for task in answer["tasks"]]}
 
 
 # --- absence is not evidence ---------------------------------------------------------------------------------------
 
 
-def test_force_stop_waits_for_a_task_that_stop_task_does_not_know_yet(stage: Stage) -> None:
+def test_force_stop_waits_for_a_task_that_stop_task_does_not_find_yet(stage: Stage) -> None:
     container = stage.add("stopped", labels={"simulate.start": "never"})
     assert stage.ask(container, "start").kind == "accepted"
     stage.fail("StopTask", NOT_FOUND, times=-1)
@@ -53,7 +53,7 @@ def test_force_stop_waits_for_a_task_that_stop_task_does_not_know_yet(stage: Sta
         ("paused", "force-stop", "stopped"),
     ],
 )
-def test_one_look_that_finds_no_task_does_not_fail_a_container(
+def test_one_lookup_without_a_task_does_not_fail_a_container(
     stage: Stage, status: str, operation: str, expected: str
 ) -> None:
     container = stage.add(status)
@@ -63,7 +63,7 @@ def test_one_look_that_finds_no_task_does_not_fail_a_container(
     assert [row["to_status"] for row in stage.rows(container)] == [status, expected]
 
 
-def test_one_drift_sweep_that_finds_no_task_does_not_fail_a_container(stage: Stage) -> None:
+def test_one_drift_sweep_without_a_task_does_not_fail_a_container(stage: Stage) -> None:
     container = stage.add("running")
     stage.hide_tasks(times=1)
     stage.drift_sweep()
@@ -71,7 +71,7 @@ def test_one_drift_sweep_that_finds_no_task_does_not_fail_a_container(stage: Sta
 
 
 @pytest.mark.parametrize("status", ["running", "paused"])
-def test_a_task_that_ecs_shows_again_is_believed(stage: Stage, status: str) -> None:
+def test_a_task_that_ecs_returns_again_is_recorded(stage: Stage, status: str) -> None:
     container = stage.add(status)
     stage.hide_tasks()
     for _ in range(2):
@@ -86,7 +86,7 @@ def test_a_task_that_ecs_shows_again_is_believed(stage: Stage, status: str) -> N
 # --- attempts ------------------------------------------------------------------------------------------------------
 
 
-def test_repeats_of_a_request_do_not_use_up_the_attempts(stage: Stage) -> None:
+def test_retries_of_a_request_do_not_use_up_the_attempts(stage: Stage) -> None:
     container = stage.add("running")
     stage.fail("SendCommand", FAILED, times=11)
     for _ in range(11):
@@ -132,7 +132,7 @@ def test_a_placement_failure_after_a_stopped_leftover_has_a_row(stage: Stage) ->
     assert stage.rows(container)[-1].get("metadata", {}).get("reason") == NO_MEMORY
 
 
-def test_an_accepted_operation_ends_with_a_row_and_keeps_its_answer(stage: Stage) -> None:
+def test_an_accepted_operation_ends_with_a_row_and_a_stored_answer(stage: Stage) -> None:
     container = stage.add("failed")
     stage.give_task(container, stop_timeout=40)
     assert stage.ask(container, "restart", key="k").kind == "accepted"
@@ -145,7 +145,7 @@ def test_an_accepted_operation_ends_with_a_row_and_keeps_its_answer(stage: Stage
 
 
 def test_a_repeated_refusal_is_not_a_conflict_with_itself(stage: Stage) -> None:
-    """The reply to the write that abandons the operation is lost, and botocore sends it again."""
+    """The reply to the write that abandons the operation is lost, and botocore sends the write again."""
     container = stage.add("stopped")
     stage.ecs.set_capacity(HOST, memory=0)
     stage.repeat("UpdateItem", times=-1)
@@ -154,8 +154,8 @@ def test_a_repeated_refusal_is_not_a_conflict_with_itself(stage: Stage) -> None:
     assert stage.container(container).operation is None
 
 
-def test_twins_do_not_keep_the_conflict_with_each_other(stage: Stage) -> None:
-    """The second request reads the pending container, and then that the first one's key is free again."""
+def test_concurrent_retries_do_not_store_a_conflict_with_each_other(stage: Stage) -> None:
+    """The second request reads the pending container, and then that the key of the first is free again."""
     container = stage.add("stopped")
     stage.crash(container, "start", "TransactWriteItems", key="k")
 
@@ -198,7 +198,7 @@ def test_a_missing_cluster_does_not_stop_a_drift_sweep(stage: Stage) -> None:
     assert (stage.status(elsewhere), stage.status(container)) == ("running", "stopped")
 
 
-def test_an_unreadable_item_does_not_keep_the_others_of_a_server_from_expiring(stage: Stage) -> None:
+def test_an_unreadable_item_does_not_prevent_other_containers_from_expiring(stage: Stage) -> None:
     containers = [stage.add("stopped", number=number, server=HOST) for number in (1, 2, 3)]
     stage.damage(containers[0])
     with suppress(Exception):  # The event has to be delivered again.
@@ -209,7 +209,7 @@ def test_an_unreadable_item_does_not_keep_the_others_of_a_server_from_expiring(s
 # --- schedules -----------------------------------------------------------------------------------------------------
 
 
-def test_a_repeated_schedule_does_not_stop_what_was_started_since(stage: Stage) -> None:
+def test_a_repeated_schedule_does_not_stop_containers_started_since(stage: Stage) -> None:
     container = stage.add("running")
     scheduled = stage.clock.now()
     stage.advance(2)
@@ -232,7 +232,7 @@ def test_a_schedule_that_is_more_than_an_hour_late_stops_nothing(stage: Stage) -
 
 
 def test_a_late_command_does_not_freeze_a_running_container(stage: Stage) -> None:
-    """The first command of a pause is delivered after the second one, and after a resume."""
+    """The first command of a pause is delivered after the second command and after a resume."""
     container = stage.add("running")
     stage.ssm._delay = timedelta(minutes=10)
     assert stage.ask(container, "pause").kind == "accepted"
@@ -285,7 +285,7 @@ def test_a_token_that_ecs_has_forgotten_does_not_run_a_second_task(stage: Stage)
     assert stage.status(container) == "running"
 
 
-def test_a_history_that_is_full_does_not_keep_an_operation_from_ending(stage: Stage) -> None:
+def test_a_full_history_does_not_prevent_an_operation_from_ending(stage: Stage) -> None:
     container = stage.add("running")
     stage.history_is_full = True
     assert stage.ask(container, "stop").kind == "completed"
@@ -294,7 +294,9 @@ def test_a_history_that_is_full_does_not_keep_an_operation_from_ending(stage: St
 
 
 @pytest.mark.parametrize(("operation", "expected"), [("pause", "failed"), ("stop", "stopped")])
-def test_the_end_of_a_task_is_believed_before_describe_tasks_knows(stage: Stage, operation: str, expected: str) -> None:
+def test_the_event_of_an_exit_is_applied_before_describe_tasks_returns_it(
+    stage: Stage, operation: str, expected: str
+) -> None:
     container = stage.add("running")
     stage.ssm._delay = timedelta(minutes=10)
     stage.change("DescribeTasks", still_running)
@@ -308,7 +310,7 @@ def test_the_end_of_a_task_is_believed_before_describe_tasks_knows(stage: Stage,
     assert (stage.status(container), stage.container(container).operation) == (expected, None)
 
 
-def test_the_start_of_a_task_is_believed_before_describe_tasks_knows(stage: Stage) -> None:
+def test_the_event_of_a_start_is_applied_before_describe_tasks_returns_it(stage: Stage) -> None:
     container = stage.add("stopped")
     stage.change("DescribeTasks", still_pending)
     stage.change("RunTask", still_pending)

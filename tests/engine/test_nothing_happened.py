@@ -1,4 +1,4 @@
-"""An operation ends without a row only when nothing can have happened."""
+"""Tests that an operation ends without a row only if it cannot have had an effect."""
 
 from datetime import timedelta
 from typing import Any
@@ -35,7 +35,9 @@ CLAUSES: list[tuple[str, dict[str, Any], bool]] = [
 
 @pytest.mark.parametrize(("clause", "changes"), [clause[:2] for clause in CLAUSES], ids=[c[0] for c in CLAUSES])
 @pytest.mark.parametrize("final", [False, True])
-def test_what_ends_without_a_row(stage: Stage, clause: str, changes: dict[str, Any], final: bool) -> None:
+def test_an_operation_ends_without_a_row_if_nothing_happened(
+    stage: Stage, clause: str, changes: dict[str, Any], final: bool
+) -> None:
     container = stage.add("stopped")
     stage.claim(container, "start", key="k")
     stage.edit_pending(container, **changes)
@@ -53,7 +55,7 @@ def test_what_ends_without_a_row(stage: Stage, clause: str, changes: dict[str, A
         assert isinstance(error, OperationFailedError)
         assert [(row["to_status"], row["metadata"]["reason"]) for row in rows] == [("failed", NO_MEMORY)]
         assert operation is None
-        # A 202 that was answered stays the answer.
+        # A 202 remains the answer.
         assert (stage.record() is not None) is (clause == "answered")
     else:
         assert not isinstance(error, OperationFailedError)
@@ -63,7 +65,7 @@ def test_what_ends_without_a_row(stage: Stage, clause: str, changes: dict[str, A
         assert stage.record() is not None
 
 
-def test_a_call_that_was_not_refused_has_perhaps_had_an_effect(stage: Stage) -> None:
+def test_a_failed_call_may_have_had_an_effect(stage: Stage) -> None:
     container = stage.add("stopped")
     stage.claim(container, "start")
     stage.fail("RunTask", FAILED)
@@ -109,7 +111,7 @@ def test_abandoning_leaves_the_container_as_it_was(stage: Stage) -> None:
 
 
 def test_abandoning_is_always_a_transaction(stage: Stage) -> None:
-    """Its token lets botocore repeat it."""
+    """A transaction has a token, so that botocore can repeat it."""
     container = stage.add("stopped")
     stage.ecs.set_capacity(HOST, memory=0)
     stage.refused(container, "start")
@@ -128,7 +130,7 @@ def test_abandoning_frees_the_key(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("other", ["taken over", "superseded"])
-def test_abandoning_comes_too_late(stage: Stage, other: str) -> None:
+def test_abandoning_fails_after_a_takeover(stage: Stage, other: str) -> None:
     container = stage.add("stopped")
     stage.fail("RunTask", DENIED)
 
@@ -149,8 +151,8 @@ def test_abandoning_comes_too_late(stage: Stage, other: str) -> None:
     assert len(stage.rows(container)) == 2
 
 
-def test_a_driver_that_finds_another_ones_notes_is_no_longer_alone(stage: Stage) -> None:
-    """A repeat has been answered 202 meanwhile: the refusal of the first driver must not undo that."""
+def test_a_driver_does_not_abandon_an_operation_answered_202(stage: Stage) -> None:
+    """A retry was answered 202 meanwhile, and the refusal of the first driver must not undo that."""
     container = stage.add("stopped")
 
     def answered(_: Call) -> None:
@@ -169,7 +171,7 @@ def test_a_driver_that_finds_another_ones_notes_is_no_longer_alone(stage: Stage)
 
 
 @pytest.mark.parametrize("operation", ["start", "stop", "force-stop", "restart", "pause", "resume"])
-def test_each_operation_that_is_refused_at_once(stage: Stage, operation: str) -> None:
+def test_each_operation_is_abandoned_if_its_first_call_is_refused(stage: Stage, operation: str) -> None:
     statuses = {"start": "stopped", "resume": "paused"}
     container = stage.add(statuses.get(operation, "running"))
     before = stage.container(container)
@@ -192,11 +194,11 @@ def test_the_restart_of_a_container_that_was_stopped_has_a_row(stage: Stage) -> 
     assert stage.record() is None
 
 
-# --- another worker notes something meanwhile ------------------------------------------------------------------------
+# --- concurrent changes -----------------------------------------------------------------------------------------------
 
 
-def test_what_an_event_has_run_for_the_operation_keeps_its_driver_from_abandoning_it(stage: Stage) -> None:
-    """The event of a stray task makes the start run its task; the driver's own RunTask is refused after that."""
+def test_a_driver_does_not_abandon_an_operation_whose_task_an_event_ran(stage: Stage) -> None:
+    """The event of a stray task makes the start run its task; then the driver's own RunTask is refused."""
     container = stage.add("stopped")
     strays: list[str] = []
 
@@ -215,8 +217,10 @@ def test_what_an_event_has_run_for_the_operation_keeps_its_driver_from_abandonin
     assert stage.count("RunTask") == 2
 
 
-def test_a_driver_that_was_noted_upon_is_no_longer_alone(stage: Stage) -> None:
-    """Its repeated attempt is refused too, and still does not prove that nothing has happened."""
+def test_a_driver_does_not_abandon_an_operation_that_another_worker_changed(stage: Stage) -> None:
+    """Another worker changed the operation, so the refusal of the repeated attempt does not prove that nothing
+    happened.
+    """
     container = stage.add("stopped")
     stage.claim(container, "start")
     stage.fail("RunTask", DENIED, times=-1)

@@ -1,4 +1,4 @@
-"""A driver whose commit is refused: what has happened meanwhile is the answer."""
+"""Tests of a driver whose commit fails its condition: the answer follows from the changes meanwhile."""
 
 from datetime import timedelta
 from typing import Any
@@ -11,17 +11,17 @@ from engine.stage import Stage
 
 
 def before_commit(stage: Stage, hook: Any, *, key: str | None = None) -> None:
-    """Call the hook just before the driver's first commit. With a key, the claim is a transaction too."""
+    """Call the hook just before the driver's first commit. A claim with a key is also a transaction."""
     stage.before("TransactWriteItems", lambda _: hook(), skip=1 if key else 0)
 
 
 def sweep(stage: Stage, container: str) -> None:
-    """Another worker takes the operation over and goes on with it."""
+    """Take over and continue the operation as another worker."""
     stage.edit_pending(container, deadline=stage.clock.now())
     stage.take_over(container)
 
 
-def test_another_driver_has_completed_it(stage: Stage) -> None:
+def test_another_driver_has_completed_the_operation(stage: Stage) -> None:
     container = stage.add("stopped")
     before_commit(stage, lambda: sweep(stage, container))
     outcome = stage.ask(container, "start")
@@ -34,7 +34,7 @@ def test_another_driver_has_completed_it(stage: Stage) -> None:
     assert stage.count("StopTask") == 0
 
 
-def test_another_driver_has_completed_it_and_something_else_was_done_since(stage: Stage) -> None:
+def test_another_driver_has_completed_the_operation_and_another_followed(stage: Stage) -> None:
     container = stage.add("stopped")
 
     def hook() -> None:
@@ -47,7 +47,7 @@ def test_another_driver_has_completed_it_and_something_else_was_done_since(stage
     assert stage.status(container) == "stopped"
 
 
-def test_another_driver_has_ended_it_with_a_failure(stage: Stage) -> None:
+def test_another_driver_has_failed_the_operation(stage: Stage) -> None:
     container = stage.add("stopped", labels={"simulate.start": "fail"})
 
     def hook() -> None:
@@ -60,7 +60,7 @@ def test_another_driver_has_ended_it_with_a_failure(stage: Stage) -> None:
     assert len(stage.rows(container)) == 2
 
 
-def test_another_driver_has_ended_it_with_a_row_without_a_reason(stage: Stage) -> None:
+def test_another_driver_has_failed_the_operation_without_a_reason(stage: Stage) -> None:
     container = stage.add("stopped", labels={"simulate.start": "fail"})
 
     def hook() -> None:
@@ -74,7 +74,7 @@ def test_another_driver_has_ended_it_with_a_row_without_a_reason(stage: Stage) -
     assert stage.refused(container, "start") == "The operation failed"
 
 
-def test_another_driver_has_recorded_that_the_task_had_ended(stage: Stage) -> None:
+def test_another_driver_has_recorded_the_exit_of_the_task(stage: Stage) -> None:
     container = stage.add("running")
     (task,) = stage.live(container)
     stage.ecs.exit(task.arn, 0)
@@ -85,7 +85,7 @@ def test_another_driver_has_recorded_that_the_task_had_ended(stage: Stage) -> No
 
 
 @pytest.mark.parametrize("key", [None, "k"])
-def test_it_was_superseded(stage: Stage, key: str | None) -> None:
+def test_the_operation_was_superseded(stage: Stage, key: str | None) -> None:
     container = stage.add("stopped")
     before_commit(stage, lambda: stage.ask(container, "force-stop"), key=key)
     assert stage.refused(container, "start", key=key) == "Container start was superseded"
@@ -98,7 +98,7 @@ def test_it_was_superseded(stage: Stage, key: str | None) -> None:
         assert record["answer"]["message"] == "Container start was superseded"
 
 
-def test_it_was_superseded_and_the_container_was_started_since(stage: Stage) -> None:
+def test_the_operation_was_superseded_and_the_container_started_again(stage: Stage) -> None:
     container = stage.add("stopped")
 
     def hook() -> None:
@@ -117,7 +117,7 @@ def test_a_superseded_stop(stage: Stage) -> None:
 
 
 def test_the_task_of_a_superseded_start_is_stopped(stage: Stage) -> None:
-    """The superseding force-stop is pending only: it has not looked for the task yet."""
+    """The force-stop is pending and has not looked for the task yet."""
     container = stage.add("stopped")
     before_commit(stage, lambda: stage.claim(container, "force-stop"))
     assert stage.refused(container, "start") == "Container is force-stopping"
@@ -152,7 +152,7 @@ def test_the_container_was_deleted(stage: Stage) -> None:
 
 
 def test_an_event_has_committed_the_step_of_a_restart(stage: Stage) -> None:
-    """The driver goes on with the next step where the other one stands."""
+    """The driver continues with the next step."""
     container = stage.add("running")
 
     def hook() -> None:
@@ -167,7 +167,7 @@ def test_an_event_has_committed_the_step_of_a_restart(stage: Stage) -> None:
     assert stage.count("StopTask") == 1
 
 
-def test_a_caller_goes_on_with_what_another_driver_has_continued(stage: Stage) -> None:
+def test_a_caller_continues_an_operation_that_was_taken_over(stage: Stage) -> None:
     container = stage.add("stopped")
 
     def hook() -> None:
@@ -179,7 +179,7 @@ def test_a_caller_goes_on_with_what_another_driver_has_continued(stage: Stage) -
     assert stage.container(container).generation == 1
 
 
-def test_a_caller_whose_time_is_over_is_answered_202(stage: Stage) -> None:
+def test_a_caller_is_answered_202_after_its_wait(stage: Stage) -> None:
     container = stage.add("stopped")
 
     def hook() -> None:
@@ -194,7 +194,7 @@ def test_a_caller_whose_time_is_over_is_answered_202(stage: Stage) -> None:
     assert len(stage.live(container)) == 1
 
 
-def test_a_caller_with_a_key_whose_time_is_over_keeps_the_202(stage: Stage) -> None:
+def test_a_202_after_the_wait_is_stored_for_the_key(stage: Stage) -> None:
     container = stage.add("stopped")
 
     def hook(_: Call) -> None:
@@ -213,7 +213,7 @@ def test_a_caller_with_a_key_whose_time_is_over_keeps_the_202(stage: Stage) -> N
     assert record["answer"]["kind"] == "accepted"
 
 
-def test_a_sweep_leaves_it_to_the_other_driver(stage: Stage) -> None:
+def test_a_sweep_leaves_the_operation_to_the_other_driver(stage: Stage) -> None:
     container = stage.add("stopped")
     stage.claim(container, "start")
     stage.clock.time = stage.pending(container).deadline
@@ -230,8 +230,8 @@ def test_a_sweep_leaves_it_to_the_other_driver(stage: Stage) -> None:
     assert len(stage.rows(container)) == 1
 
 
-def test_a_sweep_goes_on_when_only_an_answer_was_noted(stage: Stage) -> None:
-    """The other one has no place of its own: the row count and the attempts are the same."""
+def test_a_sweep_continues_if_only_an_answer_was_stored(stage: Stage) -> None:
+    """Storing an answer is no takeover: the row count and the attempts are unchanged."""
     container = stage.add("stopped")
     stage.claim(container, "start", key="k")
     stage.clock.time = stage.pending(container).deadline
@@ -249,8 +249,8 @@ def test_a_sweep_goes_on_when_only_an_answer_was_noted(stage: Stage) -> None:
     assert record["answer"]["kind"] == "accepted"
 
 
-def test_a_row_of_another_operation_is_not_its_row(stage: Stage) -> None:
-    """Superseded, and started again by another caller: the row that says `running` is not this operation's."""
+def test_the_row_of_another_operation_does_not_count(stage: Stage) -> None:
+    """The start was superseded, and another caller started again: the row `running` is not this operation's."""
     container = stage.add("running")
 
     def hook() -> None:
@@ -262,16 +262,16 @@ def test_a_row_of_another_operation_is_not_its_row(stage: Stage) -> None:
     assert stage.refused(container, "stop") == "Container is already stopped"
 
 
-def test_the_last_of_its_rows_counts(stage: Stage) -> None:
-    """A restart that another driver has completed: its first row says `stopped`, its last one `running`."""
+def test_the_last_row_of_the_operation_counts(stage: Stage) -> None:
+    """Another driver completed the restart: its first row is `stopped`, its last row `running`."""
     container = stage.add("running")
     before_commit(stage, lambda: sweep(stage, container))
     outcome = stage.ask(container, "restart")
     assert (outcome.kind, outcome.status) == ("completed", "running")
 
 
-def test_an_answer_that_was_kept_before_is_the_answer(stage: Stage) -> None:
-    """The operation was answered 202 to a repeat, and then superseded: its first driver gets the 202 too."""
+def test_a_stored_202_is_the_answer(stage: Stage) -> None:
+    """A retry was answered 202, and the operation was superseded: the first driver also answers 202."""
     container = stage.add("stopped")
 
     def hook(_: Call) -> None:
@@ -283,8 +283,8 @@ def test_an_answer_that_was_kept_before_is_the_answer(stage: Stage) -> None:
     assert stage.ask(container, "start", key="k").kind == "accepted"
 
 
-def test_a_note_that_is_refused(stage: Stage) -> None:
-    """A sweep has not found the task, and force-stop has superseded the operation meanwhile."""
+def test_a_change_of_the_operation_fails_after_it_was_superseded(stage: Stage) -> None:
+    """A sweep has not found the task, and a force-stop has superseded the operation meanwhile."""
     container = stage.add("running")
     before = stage.container(container).generation
     stage.claim(container, "stop")
@@ -297,8 +297,8 @@ def test_a_note_that_is_refused(stage: Stage) -> None:
     assert stage.container(container).generation > before
 
 
-def test_an_event_has_run_the_task_while_its_claimer_was_refused(stage: Stage) -> None:
-    """The event of an older task makes its handler use the client token, and the handler crashes after RunTask."""
+def test_an_event_runs_the_task_while_the_drivers_run_task_is_refused(stage: Stage) -> None:
+    """The handler of an older task's event uses the client token and crashes after RunTask."""
     container = stage.add("stopped")
     older = stage.ecs.adopt_running("default", "web-1", container)
     stage.ecs.exit(older.arn, 0)

@@ -1,4 +1,4 @@
-"""The newest version of the container's task that an attempt has seen: no older event is believed after the row."""
+"""Tests of the task version in a row: the newest that the attempt saw, so that older events are ignored afterwards."""
 
 from datetime import timedelta
 
@@ -11,7 +11,7 @@ from engine.stage import Stage
 
 
 def give_up(stage: Stage, container: str) -> None:
-    """Take the pending operation over for its last attempt."""
+    """Take over the pending operation for its last attempt."""
     stage.clock.time = stage.pending(container).deadline
     stage.edit_pending(container, attempts=10, step_since=stage.clock.now() - timedelta(hours=3))
     with pytest.raises(OperationFailedError):
@@ -19,7 +19,7 @@ def give_up(stage: Stage, container: str) -> None:
 
 
 def versions(stage: Stage, *seen: int) -> None:
-    """The versions of the task in the next answers."""
+    """Make the next answers of DescribeTasks have these versions of the task."""
     left = list(seen)
 
     def change(_: Call, answer: Answer) -> Answer:
@@ -31,7 +31,9 @@ def versions(stage: Stage, *seen: int) -> None:
 
 
 @pytest.mark.parametrize(("seen", "expected"), [([], None), ([7], 7), ([7, 9], 9), ([9, 7], 9)])
-def test_what_an_attempt_has_seen(stage: Stage, seen: list[int], expected: int | None) -> None:
+def test_the_row_has_the_newest_version_that_the_attempt_saw(
+    stage: Stage, seen: list[int], expected: int | None
+) -> None:
     container = stage.add("running")
     stage.claim(container, "stop")
     arn = stage.container(container).task_arn
@@ -48,7 +50,7 @@ def test_what_an_attempt_has_seen(stage: Stage, seen: list[int], expected: int |
     assert looking.own_version == expected
 
 
-def test_what_an_attempt_was_told(stage: Stage) -> None:
+def test_the_row_has_the_version_of_the_event(stage: Stage) -> None:
     container = stage.add("running")
     stage.claim(container, "pause")
     (task,) = stage.live(container)
@@ -67,14 +69,14 @@ def test_a_stop_that_is_given_up(stage: Stage, known: int, seen: int, expected: 
     task.version = seen
     give_up(stage, container)
     assert (stage.status(container), stage.container(container).task_version) == ("failed", expected)
-    # What is older than the row tells nothing of the time after it.
+    # An event older than the row does not change the container.
     detail = task.to_api() | {"version": expected}
     assert stage.deliver({"source": "aws.ecs", "detail": detail}) == "stale"
     assert stage.deliver({"source": "aws.ecs", "detail": detail | {"version": expected + 1}}) == "recorded"
     assert stage.status(container) == "running"
 
 
-def test_a_stop_that_is_given_up_without_having_seen_its_task(stage: Stage) -> None:
+def test_a_stop_that_is_given_up_without_seeing_its_task(stage: Stage) -> None:
     container = stage.add("running")
     stage.claim(container, "stop")
     stage.edit(container, task_version=5)
@@ -96,8 +98,8 @@ def test_a_kill_that_is_given_up(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("final", [True, False], ids=["refused for good", "given up"])
-def test_a_start_whose_task_before_was_seen_to_end(stage: Stage, final: bool) -> None:
-    """The container keeps that task: an event that says that it runs is older."""
+def test_a_start_that_saw_its_previous_task_end(stage: Stage, final: bool) -> None:
+    """The container keeps that task, and an event that reports it running is older."""
     container = stage.add("failed")
     leftover = stage.give_task(container, stop_timeout=0.1)
     running = leftover.to_api() | {"version": leftover.version + 1}
@@ -118,7 +120,7 @@ def test_a_start_whose_task_before_was_seen_to_end(stage: Stage, final: bool) ->
     assert stage.status(container) == "failed"
 
 
-def test_a_start_that_has_run_its_task_takes_that_tasks_version(stage: Stage) -> None:
+def test_a_start_has_the_version_of_its_own_task(stage: Stage) -> None:
     container = stage.add("failed", labels={"simulate.start": "never"})
     stage.give_task(container, stop_timeout=0.1)
     stage.edit(container, task_version=40)
@@ -130,8 +132,8 @@ def test_a_start_that_has_run_its_task_takes_that_tasks_version(stage: Stage) ->
 
 
 @pytest.mark.parametrize("hidden", [True, False])
-def test_a_start_that_is_given_up_with_a_task_that_is_not_shown(stage: Stage, hidden: bool) -> None:
-    """The version that was seen is the leftover's, not the new task's."""
+def test_a_start_that_is_given_up_with_a_task_that_ecs_does_not_return(stage: Stage, hidden: bool) -> None:
+    """The version seen is that of the previous task, not of the new task."""
     container = stage.add("failed", labels={"simulate.start": "never"})
     leftover = stage.give_task(container, stop_timeout=0.1)
     leftover.version = 40

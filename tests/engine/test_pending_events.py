@@ -1,4 +1,4 @@
-"""Events of tasks while an operation is pending."""
+"""Tests of task events while an operation is pending."""
 
 from datetime import timedelta
 from typing import Any
@@ -13,7 +13,7 @@ from local.emulator.ecs import SimulatedTask
 
 
 def event(task: SimulatedTask, status: str | None = None, **changes: Any) -> dict[str, Any]:
-    """The event of a task as it is, or with another status and other members."""
+    """Return the event of a task, optionally with another status and other fields."""
     detail = task.to_api() | ({"lastStatus": status} if status else {}) | changes
     return {"source": "aws.ecs", "detail": detail}
 
@@ -22,7 +22,8 @@ def writes(stage: Stage) -> int:
     return stage.count("UpdateItem") + stage.count("TransactWriteItems") + stage.count("PutItem")
 
 
-# --- of the container's own task -------------------------------------------------------------------------------------
+# --- events of the container's own task
+# ---------------------------------------------------------------------------------
 
 OPERATIONS = [("running", "stop"), ("running", "force-stop"), ("running", "restart"), ("running", "pause")]
 
@@ -44,11 +45,11 @@ def test_the_end_of_the_task_is_applied_without_a_call(stage: Stage, status: str
         assert stage.deliver(told) == "settled"
     assert stage.told == [pending.id]
     row = stage.rows(container)[1]
-    # An essential container has exited: the task ended by itself, unless a force-stop may have killed it.
+    # An essential container exited: the task ended by itself, unless a force-stop may have killed it.
     assert row["to_status"] == ("stopped" if operation == "force-stop" else "failed")
     assert row["triggered_by"] == ("user" if operation == "force-stop" else "system")
     assert row["metadata"]["exit_code"] == 3
-    # The start of a restart makes sure of it.
+    # The start step of a restart verifies it.
     stops = 1 if operation == "restart" else 0
     assert (stage.count("DescribeTasks"), stage.count("StopTask"), stage.count("SendCommand")) == (0, stops, 0)
     assert stage.container(container).task_version == task.version
@@ -56,7 +57,9 @@ def test_the_end_of_the_task_is_applied_without_a_call(stage: Stage, status: str
 
 @pytest.mark.parametrize(("status", "operation"), [*OPERATIONS, ("paused", "resume")])
 @pytest.mark.parametrize("told", ["PENDING", "RUNNING", "DEACTIVATING", "STOPPING"])
-def test_a_task_that_has_not_stopped_tells_nothing(stage: Stage, status: str, operation: str, told: str) -> None:
+def test_the_event_of_a_task_that_has_not_stopped_changes_nothing(
+    stage: Stage, status: str, operation: str, told: str
+) -> None:
     container = stage.add(status)
     stage.claim(container, operation)
     (task,) = stage.live(container)
@@ -64,7 +67,7 @@ def test_a_task_that_has_not_stopped_tells_nothing(stage: Stage, status: str, op
     assert (writes(stage), stage.count("StopTask"), stage.count("SendCommand")) == (0, 0, 0)
 
 
-def test_an_event_of_a_task_that_was_not_found_is_a_sighting(stage: Stage) -> None:
+def test_the_event_of_a_task_that_was_absent_is_a_sighting(stage: Stage) -> None:
     container = stage.add("running")
     stage.claim(container, "stop")
     (task,) = stage.live(container)
@@ -88,7 +91,7 @@ def test_a_container_that_changes_while_an_event_is_applied_is_read_again(stage:
 
 
 @pytest.mark.parametrize(("newer", "effect"), [(-1, "stale"), (0, "stale"), (1, "settled")])
-def test_the_version_of_an_end(stage: Stage, newer: int, effect: str) -> None:
+def test_an_end_with_an_older_version_is_ignored(stage: Stage, newer: int, effect: str) -> None:
     container = stage.add("running")
     stage.claim(container, "stop")
     (task,) = stage.live(container)
@@ -97,7 +100,7 @@ def test_the_version_of_an_end(stage: Stage, newer: int, effect: str) -> None:
     assert stage.status(container) == ("stopped" if effect == "settled" else "running")
 
 
-def test_the_end_of_the_task_that_a_stop_has_asked_for(stage: Stage) -> None:
+def test_the_end_of_the_task_completes_a_stop(stage: Stage) -> None:
     container = stage.add("running")
     stage.crash(container, "stop", "StopTask")
     pending = stage.pending(container)
@@ -109,8 +112,8 @@ def test_the_end_of_the_task_that_a_stop_has_asked_for(stage: Stage) -> None:
     assert row["duration_ms"] > 900
 
 
-def test_the_end_of_the_task_before_a_start(stage: Stage) -> None:
-    """It is known already: the container has stopped."""
+def test_the_end_of_the_previous_task_during_a_start(stage: Stage) -> None:
+    """The end is known already: the container has stopped."""
     container = stage.add("running")
     stage.ask(container, "stop")
     (task,) = stage.ecs.tasks()
@@ -120,7 +123,7 @@ def test_the_end_of_the_task_before_a_start(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("newer", [-1, 0, 1])
-def test_the_end_of_a_leftover_lets_the_start_go_on(stage: Stage, newer: int) -> None:
+def test_the_end_of_a_leftover_task_continues_the_start(stage: Stage, newer: int) -> None:
     container = stage.add("failed")
     leftover = stage.give_task(container, stop_timeout=40)
     assert stage.ask(container, "restart").kind == "accepted"
@@ -137,7 +140,7 @@ def test_the_end_of_a_leftover_lets_the_start_go_on(stage: Stage, newer: int) ->
     assert stage.status(container) == "running"
 
 
-def test_the_leftover_of_a_start_that_has_not_stopped(stage: Stage) -> None:
+def test_a_leftover_task_that_has_not_stopped(stage: Stage) -> None:
     container = stage.add("failed")
     leftover = stage.give_task(container, stop_timeout=40)
     stage.ask(container, "restart")
@@ -146,11 +149,12 @@ def test_the_leftover_of_a_start_that_has_not_stopped(stage: Stage) -> None:
     assert stage.count("RunTask") == runs == 0
 
 
-# --- of another task, while it starts ---------------------------------------------------------------------------------
+# --- events of another task during a start
+# ------------------------------------------------------------------------------
 
 
 def started(stage: Stage, **labels: str) -> tuple[str, SimulatedTask]:
-    """A container whose pending start has run a task, and has noted it."""
+    """Return a container whose pending start has run a task and recorded it."""
     container = stage.add("stopped", labels={"simulate.start": "never"} | labels)
     assert stage.ask(container, "start").kind == "accepted"
     (task,) = stage.live(container)
@@ -163,7 +167,7 @@ def come_up(stage: Stage, task: SimulatedTask) -> None:
     task.version += 1
 
 
-def test_the_start_of_the_noted_task_is_applied_without_a_call(stage: Stage) -> None:
+def test_the_start_of_the_recorded_task_is_applied_without_a_call(stage: Stage) -> None:
     container, task = started(stage)
     pending = stage.pending(container)
     come_up(stage, task)
@@ -175,11 +179,11 @@ def test_the_start_of_the_noted_task_is_applied_without_a_call(stage: Stage) -> 
     assert {call.service for call in stage.calls} == {"dynamodb"}
     after = stage.container(container)
     assert (after.task_arn, after.task_version, after.operation) == (task.arn, task.version, None)
-    # Once more.
+    # Again.
     assert stage.deliver(event(task)) == "stale"
 
 
-def test_the_failure_of_the_noted_task_is_applied_without_a_call(stage: Stage) -> None:
+def test_the_failure_of_the_recorded_task_is_applied_without_a_call(stage: Stage) -> None:
     container, task = started(stage)
     told = event(task, "STOPPED", version=9, stoppedReason="Out of disk", stoppedAt=stage.clock.now())
     assert stage.deliver(told) == "settled"
@@ -189,7 +193,7 @@ def test_the_failure_of_the_noted_task_is_applied_without_a_call(stage: Stage) -
     assert stage.container(container).task_version == 9
 
 
-def test_the_end_of_the_noted_task_that_has_run(stage: Stage) -> None:
+def test_the_end_of_the_recorded_task_after_it_ran(stage: Stage) -> None:
     container, task = started(stage)
     come_up(stage, task)
     stage.advance(5)
@@ -214,7 +218,7 @@ def test_the_end_of_the_noted_task_when_a_pause_is_claimed_between_its_two_rows(
 
 
 @pytest.mark.parametrize("told", ["PROVISIONING", "PENDING", "ACTIVATING", "DEACTIVATING"])
-def test_a_noted_task_on_its_way_changes_nothing(stage: Stage, told: str) -> None:
+def test_a_recorded_task_that_is_starting_changes_nothing(stage: Stage, told: str) -> None:
     container, task = started(stage)
     before = stage.container(container)
     assert stage.deliver(event(task, told)) == "settled"
@@ -223,7 +227,7 @@ def test_a_noted_task_on_its_way_changes_nothing(stage: Stage, told: str) -> Non
 
 
 @pytest.mark.parametrize("told", ["PENDING", "RUNNING"])
-def test_a_task_beside_the_noted_one_is_stopped(stage: Stage, told: str) -> None:
+def test_another_task_than_the_recorded_task_is_stopped(stage: Stage, told: str) -> None:
     container, task = started(stage)
     stray = stage.ecs.adopt_running(CLUSTER, "web-1", container)
     assert stage.deliver(event(stray, told)) == "stray-stopped"
@@ -231,7 +235,7 @@ def test_a_task_beside_the_noted_one_is_stopped(stage: Stage, told: str) -> None
     assert stage.pending(container).task_arn == task.arn
 
 
-def test_the_end_of_a_task_beside_the_noted_one(stage: Stage) -> None:
+def test_the_end_of_another_task_than_the_recorded_task(stage: Stage) -> None:
     container, _ = started(stage)
     stray = stage.ecs.adopt_running(CLUSTER, "web-1", container)
     stage.ecs.exit(stray.arn, 0)
@@ -239,7 +243,7 @@ def test_the_end_of_a_task_beside_the_noted_one(stage: Stage) -> None:
     assert stage.count("StopTask") == 0
 
 
-def test_a_task_that_is_not_noted_is_found_with_the_token(stage: Stage) -> None:
+def test_a_task_that_is_not_recorded_is_found_with_the_token(stage: Stage) -> None:
     container = stage.add("stopped")
     stage.crash(container, "start", "RunTask")
     stage.advance(1)
@@ -250,7 +254,7 @@ def test_a_task_that_is_not_noted_is_found_with_the_token(stage: Stage) -> None:
     assert stage.container(container).task_arn == task.arn
 
 
-def test_a_task_that_is_not_noted_and_on_its_way(stage: Stage) -> None:
+def test_a_starting_task_that_is_not_recorded(stage: Stage) -> None:
     container = stage.add("stopped")
     stage.crash(container, "start", "RunTask")
     (task,) = stage.live(container)
@@ -261,8 +265,8 @@ def test_a_task_that_is_not_noted_and_on_its_way(stage: Stage) -> None:
     assert stage.container(container) == before
 
 
-def test_a_stray_task_while_the_start_has_run_nothing(stage: Stage) -> None:
-    """The event makes the start run its own task, notes it, and stops the stray one."""
+def test_a_stray_task_before_the_start_has_run_its_task(stage: Stage) -> None:
+    """The event makes the start run its own task, records that task, and stops the stray task."""
     container = stage.add("stopped", labels={"simulate.start": "never"})
     stage.claim(container, "start")
     stray = stage.ecs.adopt_running(CLUSTER, "web-1", container)
@@ -303,7 +307,8 @@ def test_the_event_of_a_start_that_fails_is_delivered_again(stage: Stage) -> Non
     assert stage.status(container) == "running"
 
 
-# --- of another task, while it does something else -------------------------------------------------------------------
+# --- events of another task during other operations
+# --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("status", "operation"), OPERATIONS)
@@ -381,8 +386,8 @@ def test_a_repeated_end_while_the_driver_commits_it(stage: Stage) -> None:
     assert len(stage.rows(container)) == 2
 
 
-def test_an_event_while_the_operation_gives_up(stage: Stage) -> None:
-    """The end of the task: there is nothing left to revert."""
+def test_an_event_while_the_operation_is_given_up(stage: Stage) -> None:
+    """The task ended, so the opposite command is not needed."""
     container = stage.add("running")
     stage.claim(container, "pause")
     now = stage.clock.now()
@@ -394,7 +399,7 @@ def test_an_event_while_the_operation_gives_up(stage: Stage) -> None:
     assert (stage.status(container), stage.container(container).operation) == ("failed", None)
 
 
-def test_a_refused_look_of_an_event_leaves_the_operation_as_it_is(stage: Stage) -> None:
+def test_an_event_with_a_refused_lookup_does_not_change_the_operation(stage: Stage) -> None:
     container = stage.add("stopped")
     stage.crash(container, "start", "RunTask")
     stage.advance(1)

@@ -1,4 +1,4 @@
-"""Requests with the same Idempotency-Key that meet in the middle, and answers that are no longer there."""
+"""Tests of races between requests with the same Idempotency-Key, and of expired answers."""
 
 import pytest
 from longshore.domain.errors import ExternalServiceError, InvalidInputError
@@ -12,8 +12,8 @@ def abandon(stage: Stage, container: str) -> None:
     stage.wired.store.abandon(stage.container(container))
 
 
-def test_a_conflict_whose_key_was_used_and_is_free_again(stage: Stage) -> None:
-    """What was to be kept is no longer true: the container is looked at again."""
+def test_a_conflict_whose_key_was_used_and_released(stage: Stage) -> None:
+    """The conflict is no longer true, so the container is read again."""
     container = stage.add("running")
 
     def twin(_: Call) -> None:
@@ -28,7 +28,7 @@ def test_a_conflict_whose_key_was_used_and_is_free_again(stage: Stage) -> None:
     assert record["answer"]["kind"] == "completed"
 
 
-def test_two_repeats_keep_one_202(stage: Stage) -> None:
+def test_two_retries_store_a_single_202(stage: Stage) -> None:
     container = stage.add("stopped")
     stage.claim(container, "start", key="k")
     answers: list[Outcome] = []
@@ -45,8 +45,8 @@ def test_two_repeats_keep_one_202(stage: Stage) -> None:
     assert stage.count("RunTask") == 0
 
 
-def test_the_key_is_used_anew_while_a_repeat_waits(stage: Stage) -> None:
-    """The first operation was abandoned, and another request with the key has claimed one since."""
+def test_the_key_is_used_again_while_a_retry_waits(stage: Stage) -> None:
+    """The first operation was abandoned, and another request with the key has claimed a new operation."""
     container = stage.add("stopped")
     stage.claim(container, "start", key="k")
 
@@ -60,8 +60,8 @@ def test_the_key_is_used_anew_while_a_repeat_waits(stage: Stage) -> None:
     assert stage.count("RunTask") == 1
 
 
-def test_a_202_that_is_no_longer_kept(stage: Stage) -> None:
-    """Its record has expired: the outcome itself is the answer."""
+def test_a_202_whose_record_has_expired(stage: Stage) -> None:
+    """The record of the key has expired: the outcome itself is the answer."""
     container = stage.add("stopped")
     stage.claim(container, "start", key="k")
     stage.edit_pending(container, answered=True, deadline=stage.clock.now())
@@ -84,7 +84,7 @@ def test_a_sweep_does_not_read_the_answer(stage: Stage) -> None:
     assert stage.count("GetItem") == 0
 
 
-def test_a_failed_start_after_a_202_keeps_the_202(stage: Stage) -> None:
+def test_a_failed_start_does_not_replace_a_stored_202(stage: Stage) -> None:
     container = stage.add("stopped", labels={"simulate.start": "fail"})
     stage.hide_tasks()
     first = stage.ask(container, "start", key="k")
@@ -116,8 +116,8 @@ def test_the_key_is_used_for_another_container_just_before_the_claim(stage: Stag
 
 
 @pytest.mark.parametrize("operation", ["stop", "restart"])
-def test_the_answer_that_another_request_has_kept_for_the_key_is_not_given(stage: Stage, operation: str) -> None:
-    """A conflict loses its key to a request for another container, or for another operation, that completes first."""
+def test_the_stored_answer_to_another_request_is_not_returned(stage: Stage, operation: str) -> None:
+    """A conflict loses its key to a request for another container or operation that completes first."""
     container, other = stage.add("running"), stage.add("running", number=2)
     mine = "start" if operation == "stop" else "resume"
     stage.before("PutItem", lambda _: stage.ask(other if operation == "stop" else container, operation, key="k"))
@@ -128,7 +128,7 @@ def test_the_answer_that_another_request_has_kept_for_the_key_is_not_given(stage
     assert (record["operation"], record["answer"]["kind"]) == (operation, "completed")
 
 
-def test_the_conflict_of_a_twin_is_the_answer(stage: Stage) -> None:
+def test_the_stored_conflict_of_a_concurrent_retry_is_the_answer(stage: Stage) -> None:
     container = stage.add("running")
     twins: list[str] = []
     stage.before("PutItem", lambda _: twins.append(stage.refused(container, "start", key="k")))
@@ -137,8 +137,8 @@ def test_the_conflict_of_a_twin_is_the_answer(stage: Stage) -> None:
     assert stage.count("PutItem") == 2
 
 
-def test_a_conflict_waits_for_the_operation_that_its_key_belongs_to(stage: Stage) -> None:
-    """A twin has claimed the operation since the conflict was found: its answer is waited for, within the wait."""
+def test_a_conflict_waits_for_the_operation_of_its_key(stage: Stage) -> None:
+    """Another request has claimed the operation since the conflict was found, so its answer is awaited."""
     container = stage.add("running")
 
     def twin(_: Call) -> None:
@@ -163,7 +163,7 @@ def test_a_record_that_has_expired_does_not_refuse_a_claim(stage: Stage) -> None
 
 
 def test_the_container_is_moved_while_a_request_waits_for_its_key(stage: Stage) -> None:
-    """The first operation was abandoned, so the key is free; but the caller's permission was the old project's."""
+    """The first operation was abandoned, so the key is free, but the caller's permission was for the old project."""
     container = stage.add("stopped")
     stage.claim(container, "start", key="k")
 
@@ -176,8 +176,8 @@ def test_the_container_is_moved_while_a_request_waits_for_its_key(stage: Stage) 
     assert (stage.container(container).operation, stage.record(), stage.count("RunTask")) == (None, None, 0)
 
 
-def test_a_container_that_was_moved_tells_nothing_of_its_state(stage: Stage) -> None:
-    """Not even that the operation would be refused."""
+def test_a_moved_container_does_not_reveal_its_state(stage: Stage) -> None:
+    """Not even whether the operation would be refused."""
     container = stage.add("running")
 
     def move(_: Call) -> None:
@@ -189,8 +189,8 @@ def test_a_container_that_was_moved_tells_nothing_of_its_state(stage: Stage) -> 
     assert len(stage.rows(container)) == 2
 
 
-def test_a_repeat_takes_the_operation_over_from_a_sweep(stage: Stage) -> None:
-    """The sweep goes on with what the repeat has stored: the operation ends once."""
+def test_a_retry_takes_over_the_operation_from_a_sweep(stage: Stage) -> None:
+    """The sweep continues with the answer that the retry stored, and the operation ends once."""
     container = stage.add("running")
     stage.claim(container, "pause", key="k")
     stage.clock.time = stage.pending(container).deadline
@@ -212,8 +212,8 @@ def test_a_repeat_takes_the_operation_over_from_a_sweep(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("change", ["noted", "superseded", "failed"])
-def test_a_202_of_a_repeat_that_is_overtaken_is_not_given(stage: Stage, change: str) -> None:
-    """The repeat looks at the container and its key again."""
+def test_a_retrys_202_is_not_returned_after_a_concurrent_change(stage: Stage, change: str) -> None:
+    """The retry reads the container and its key again."""
     container = stage.add("stopped", labels={"simulate.start": "fail"})
     stage.claim(container, "start", key="k")
     before = stage.container(container)

@@ -1,4 +1,4 @@
-"""The recovery sweep: every operation past its deadline is continued, whatever becomes of the others."""
+"""Tests of the recovery sweep, which continues each overdue operation regardless of failures of the others."""
 
 from datetime import timedelta
 
@@ -10,7 +10,7 @@ from local.emulator.errors import AwsError
 
 
 def claimed(stage: Stage, *numbers: int) -> list[str]:
-    """Containers with a start that no driver continues."""
+    """Return containers with a start that no driver continues."""
     containers = [stage.add("stopped", number=number) for number in numbers]
     for container in containers:
         stage.claim(container, "start")
@@ -45,7 +45,7 @@ def test_an_operation_is_due_at_its_deadline(stage: Stage, milliseconds: int, ef
     assert stage.sweep() == effect
 
 
-def test_what_becomes_of_each_operation(stage: Stage) -> None:
+def test_the_effect_of_each_operation_is_counted(stage: Stage) -> None:
     slow = stage.add("stopped", number=2, labels={"simulate.start": "never"})
     failing = stage.add("stopped", number=3, labels={"simulate.start": "fail"})
     (good,) = claimed(stage, 1)
@@ -57,7 +57,7 @@ def test_what_becomes_of_each_operation(stage: Stage) -> None:
     assert [stage.status(each) for each in (good, slow, failing)] == ["running", "stopped", "failed"]
 
 
-def test_a_sweep_does_not_wait_long_for_each(stage: Stage) -> None:
+def test_a_sweep_waits_briefly_for_each_operation(stage: Stage) -> None:
     container = stage.add("stopped", labels={"simulate.start": "never"})
     stage.claim(container, "start")
     stage.advance(61)
@@ -66,7 +66,7 @@ def test_a_sweep_does_not_wait_long_for_each(stage: Stage) -> None:
     assert timedelta(seconds=5) <= stage.clock.now() - start < timedelta(seconds=7)
 
 
-def test_a_conflict_counts_as_one(stage: Stage) -> None:
+def test_a_conflict_is_counted_as_conflict(stage: Stage) -> None:
     container = stage.add("running")
     stage.claim(container, "pause")
     stage.ecs.exit(stage.live(container)[0].arn, 0)
@@ -83,7 +83,7 @@ def test_stuck_operations_are_counted(stage: Stage, attempts: int) -> None:
     stage.advance(61)
     stage.sweep()
     assert stage.stuck == [0 if attempts < 3 else 2]
-    # The count begins anew with each sweep.
+    # Each sweep counts anew.
     for container in containers:
         stage.edit_pending(container, attempts=0)
     stage.advance(61)
@@ -157,7 +157,7 @@ def test_the_index_names_a_container_that_is_deleted(stage: Stage) -> None:
     assert stage.sweep() == {"settled": 1}
 
 
-def test_another_worker_is_quicker(stage: Stage) -> None:
+def test_another_worker_continues_the_operation_first(stage: Stage) -> None:
     (container,) = claimed(stage, 1)
     stage.advance(61)
     stage.before("UpdateItem", lambda _: stage.edit(container, generation=9))
@@ -165,8 +165,10 @@ def test_another_worker_is_quicker(stage: Stage) -> None:
     assert stage.count("RunTask") == 0
 
 
-def test_more_operations_than_one_page_holds(stage: Stage) -> None:
-    """All of one shard: 100 in a page, and a page is read when the operations of the one before are continued."""
+def test_more_operations_than_fit_on_a_page(stage: Stage) -> None:
+    """All operations are in one shard. A page has 100; the next page is read after the operations of the last are
+    continued.
+    """
     model = stage.container(claimed(stage, 1)[0])
     stage.dynamodb.tables["containers"].items.clear()
     for number in range(230):
@@ -180,19 +182,19 @@ def test_more_operations_than_one_page_holds(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("enough", [0, 1, 3, 4])
-def test_time_runs_out(stage: Stage, enough: int) -> None:
-    """Nothing is begun that there is no time for; the operations stay due."""
+def test_the_sweep_ends_at_its_timeout(stage: Stage, enough: int) -> None:
+    """The sweep starts no operation without enough time, and the operations stay due."""
     containers = claimed(stage, 1, 9)
     stage.advance(61)
     asked: list[int] = []
 
     def time_left() -> bool:
         asked.append(1)
-        return len(asked) <= enough + 1  # shard 0 asks first
+        return len(asked) <= enough + 1  # shard 0 checks first
 
     stage.time_left = time_left
     counts = stage.sweep()
-    # Two are listed before either is begun, and each is asked for again.
+    # Two are listed before either is continued, and each is checked again.
     done = max(0, enough - 3)
     assert counts.get("completed", 0) == done
     assert sum(counts.values()) <= 2
@@ -200,16 +202,16 @@ def test_time_runs_out(stage: Stage, enough: int) -> None:
     assert stage.stuck == [0]
 
 
-def test_what_time_did_not_suffice_for_is_left(stage: Stage) -> None:
+def test_operations_after_the_timeout_are_counted_as_left(stage: Stage) -> None:
     claimed(stage, 1, 9)
     stage.advance(61)
-    answers = [True] * 5 + [False] * 20  # shard 0; shard 1: two ids and its end; the first one
+    answers = [True] * 5 + [False] * 20  # shard 0; shard 1: two ids and its end; the first operation
     stage.time_left = lambda: answers.pop(0)
     assert stage.sweep() == {"completed": 1, "left": 1}
 
 
 def test_an_operation_is_continued_until_it_is_given_up(stage: Stage) -> None:
-    """A story: ECS refuses for twelve minutes."""
+    """ECS refuses for twelve minutes."""
     container = stage.add("stopped")
     stage.fail("RunTask", FAILED, times=-1)
     stage.refused(container, "start")
@@ -225,7 +227,7 @@ def test_an_operation_is_continued_until_it_is_given_up(stage: Stage) -> None:
     assert stage.stuck == [0, 0, 0, 1, 1, 1, 1, 1, 1, 1]
 
 
-def test_the_sweep_of_a_claimed_operation_looks_before_it_stops(stage: Stage) -> None:
+def test_the_sweep_looks_up_the_task_before_it_calls_stop_task(stage: Stage) -> None:
     container = stage.add("running")
     stage.crash(container, "stop", "StopTask")
     stage.advance(61)
@@ -234,7 +236,7 @@ def test_the_sweep_of_a_claimed_operation_looks_before_it_stops(stage: Stage) ->
     assert stage.count("StopTask") == stops
 
 
-def test_an_error_that_is_our_own_is_not_hidden(stage: Stage) -> None:
+def test_a_validation_error_is_not_hidden(stage: Stage) -> None:
     claimed(stage, 1)
     stage.advance(61)
     stage.fail("GetItem", AwsError("ValidationException", "an attribute name is reserved"))

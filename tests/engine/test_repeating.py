@@ -1,4 +1,4 @@
-"""How calls are repeated, and what is noted of the task that one of them has run."""
+"""Tests of repeated calls, and of the record of the task that a call has run."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -15,7 +15,7 @@ NOTED = "arn:aws:ecs:us-east-1:123456789012:task/default/noted"
 
 @pytest.fixture
 def container(stage: Stage) -> Iterator[str]:
-    """A container with a task, and a pending operation; time stands still."""
+    """Return a container with a task and a pending operation; calls take no time."""
     container = stage.add("running")
     stage.claim(container, "stop")
     stage.tick = 0
@@ -28,7 +28,7 @@ def error(*, no_effect: bool, conflict: bool = False) -> EcsError:
 
 
 class Answers:
-    """A call that is answered with each of these in turn."""
+    """A call that returns or raises each of the given answers in turn."""
 
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)
@@ -54,7 +54,7 @@ def test_a_call_that_succeeds(stage: Stage, container: str, effect: bool) -> Non
     assert calling.acted is effect
 
 
-def test_a_call_whose_answer_is_that_there_is_nothing(stage: Stage, container: str) -> None:
+def test_a_call_that_finds_nothing(stage: Stage, container: str) -> None:
     calling = stage.looking(container)
     assert calling.insist(Answers(None)) is None
     assert not calling.acted
@@ -67,7 +67,7 @@ def test_a_call_that_fails_and_then_succeeds(stage: Stage, container: str, effec
     assert calling.acted is effect
 
 
-def test_a_call_that_fails_until_time_is_over(stage: Stage, container: str) -> None:
+def test_a_call_that_fails_until_the_timeout(stage: Stage, container: str) -> None:
     answers = Answers(*[FAILURE] * 20)
     with pytest.raises(EcsError) as raised:
         stage.looking(container, wait=5).insist(answers)
@@ -95,7 +95,7 @@ def test_a_refusal_after_a_failure_of_a_call_with_an_effect(stage: Stage, contai
     assert calling.acted
 
 
-def test_a_refusal_after_a_failure_of_a_look(stage: Stage, container: str) -> None:
+def test_a_refusal_after_a_failed_lookup(stage: Stage, container: str) -> None:
     calling = stage.looking(container, wait=5)
     with pytest.raises(EcsError) as raised:
         calling.insist(Answers(FAILURE, REFUSED), effect=False)
@@ -111,8 +111,8 @@ def test_a_conflict_is_not_repeated_and_may_have_had_an_effect(stage: Stage, con
     assert (answers.answers, calling.acted) == (["no"], True)
 
 
-def test_a_placement_failure_takes_back_the_failures_before(stage: Stage, container: str) -> None:
-    """It is the answer to the token, so no task of the token exists."""
+def test_a_placement_failure_cancels_earlier_failures(stage: Stage, container: str) -> None:
+    """A placement failure answers the token, so no task of the token exists."""
     stage.ecs.set_capacity(HOST, memory=0)
     stage.fail("RunTask", FAILED)
     running = stage.looking(container, wait=5)
@@ -125,7 +125,7 @@ def test_a_placement_failure_takes_back_the_failures_before(stage: Stage, contai
     assert running.acted
 
 
-def test_running_notes_the_task(stage: Stage, container: str) -> None:
+def test_run_records_the_task(stage: Stage, container: str) -> None:
     running = stage.looking(container)
     task = running.run("a" * 24)
     assert (running.task_arn, running.task_run_at, running.task_shown) == (task.arn, stage.clock.now(), False)
@@ -135,7 +135,7 @@ def test_running_notes_the_task(stage: Stage, container: str) -> None:
     assert (again.arn, running.task_run_at) == (task.arn, stage.clock.now() - timedelta(seconds=3))
 
 
-def test_another_task_is_noted_anew(stage: Stage, container: str) -> None:
+def test_another_task_is_recorded_again(stage: Stage, container: str) -> None:
     stage.edit_pending(container, task_arn=NOTED, task_shown=True, task_run_at=stage.clock.now())
     running = stage.looking(container)
     stage.advance(3)

@@ -1,4 +1,4 @@
-"""Each operation that succeeds at once: its rows, the container's item, the answer and the calls to AWS."""
+"""Tests of operations that succeed immediately: the rows, the container's item, the answer and the calls to AWS."""
 
 import itertools
 from datetime import timedelta
@@ -11,7 +11,7 @@ from engine.aws import CLUSTER, HOST
 from engine.stage import NUMBER, PROJECT, USER, Stage
 
 GOOD = [
-    # status, operation, statuses of the rows, actions of the commands, number of StopTask, of RunTask
+    # status, operation, statuses of the rows, actions of the commands, number of StopTask, number of RunTask
     ("stopped", "start", ["running"], [], 0, 1),
     ("running", "stop", ["stopped"], [], 1, 0),
     ("paused", "stop", ["stopped"], ["unpause"], 1, 0),
@@ -42,7 +42,7 @@ def test_an_operation_that_succeeds(
 ) -> None:
     container = stage.add("stopped", status)
     before = stage.container(container)
-    claimed_at = stage.clock.now() + timedelta(milliseconds=2)  # two reads come before the claim
+    claimed_at = stage.clock.now() + timedelta(milliseconds=2)  # two reads precede the claim
 
     outcome = stage.ask(container, operation, request_id="r-7")
 
@@ -184,8 +184,8 @@ def test_fargate_is_killed_without_a_host(stage: Stage) -> None:
     assert "kill_refused" not in stage.rows(container)[-1]["metadata"]
 
 
-def test_an_operation_waits_no_longer_than_it_has_to(stage: Stage) -> None:
-    """Looks at a task follow each other after 0.2 seconds, half as much again each time, and 2 at the most."""
+def test_the_interval_between_polls_grows_up_to_two_seconds(stage: Stage) -> None:
+    """The interval between polls of a task starts at 0.2 seconds and grows by half each time, up to 2 seconds."""
     container = stage.add("stopped", labels={"simulate.start": "never"})
     times: list[float] = []
     start = stage.clock.now()

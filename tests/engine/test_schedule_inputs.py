@@ -1,4 +1,4 @@
-"""What a schedule's event asks for, what a conflict means for it, and how the rest of a run is handed on."""
+"""Tests of a schedule's input, of the meaning of conflicts for a run, and of its continuation in another invocation."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -32,7 +32,7 @@ TEXT = "2025-01-15T20:00:00Z"
         ({"project_id": A, "container_ids": [B]}, StopInput(project_id=A, container_ids=[B], time=NOW)),
     ],
 )
-def test_events(event: dict[str, Any], expected: StopInput) -> None:
+def test_valid_events(event: dict[str, Any], expected: StopInput) -> None:
     assert StopInput.of(event, NOW) == expected
 
 
@@ -53,7 +53,7 @@ def test_events(event: dict[str, Any], expected: StopInput) -> None:
         {"time": TEXT, "input": {"all": True}, "more": 1},
     ],
 )
-def test_events_that_are_not_valid(event: dict[str, Any]) -> None:
+def test_invalid_events(event: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         StopInput.of(event, NOW)
 
@@ -82,7 +82,7 @@ def test_the_counts_of_a_result() -> None:
 
 
 class Functions:
-    """A client of Lambda that notes its calls."""
+    """A Lambda client that records its calls."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.calls: list[dict[str, Any]] = []
@@ -95,7 +95,7 @@ class Functions:
 
 
 @pytest.mark.parametrize(("count", "sizes"), [(0, []), (1, [1]), (5000, [5000]), (5001, [5000, 1])])
-def test_the_rest_is_handed_on(count: int, sizes: list[int]) -> None:
+def test_the_remaining_containers_are_passed_on(count: int, sizes: list[int]) -> None:
     functions = Functions()
     ids = [f"{number:024x}" for number in range(count)]
     Continuation(functions, "arn:f").hand_on(ids, StopInput(all=True, rule="r", time=SCHEDULED))  # type: ignore[arg-type]
@@ -108,18 +108,19 @@ def test_the_rest_is_handed_on(count: int, sizes: list[int]) -> None:
         assert event.keys() == {"container_ids", "rule", "time"}
 
 
-def test_the_project_is_handed_on() -> None:
+def test_the_project_is_passed_on() -> None:
     functions = Functions()
     Continuation(functions, "arn:f").hand_on([B], StopInput(project_id=A, time=SCHEDULED))  # type: ignore[arg-type]
     assert json.loads(functions.calls[0]["Payload"])["project_id"] == A
 
 
-def test_the_rest_cannot_be_handed_on() -> None:
+def test_passing_on_the_remaining_containers_fails() -> None:
     with pytest.raises(ExternalServiceError):
         Continuation(Functions(NO_ANSWER), "arn:f").hand_on([A], StopInput(all=True))  # type: ignore[arg-type]
 
 
-# --- which containers ------------------------------------------------------------------------------------------------
+# --- the containers of a run
+# -------------------------------------------------------------------------------------------
 
 
 def run(stage: Stage, **wanted: Any) -> dict[str, int]:
@@ -143,15 +144,15 @@ def test_a_container_that_has_left_the_project(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("wanted", [{"all": True}, {"project_id": PROJECT}])
-def test_a_start_that_is_pending_is_looked_at_again(stage: Stage, wanted: dict[str, Any]) -> None:
-    """The container is not live, and will be."""
+def test_a_container_with_a_pending_start_is_retried(stage: Stage, wanted: dict[str, Any]) -> None:
+    """The container is not live yet, but will be."""
     container = stage.add("stopped")
     stage.claim(container, "start")
     stage.advance(1)
     assert run(stage, **wanted) == only(failed=1)
 
 
-def test_a_start_that_is_pending_in_another_project(stage: Stage) -> None:
+def test_a_pending_start_in_another_project_is_skipped(stage: Stage) -> None:
     stage.claim(stage.add("stopped"), "start")
     stage.advance(1)
     assert run(stage, project_id=A) == only(skipped=1)

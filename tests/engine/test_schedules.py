@@ -1,4 +1,4 @@
-"""Runs of scheduled stops: what each does to a container, and when it is tried again."""
+"""Tests of scheduled stops: the effect of a run on each container, and its retries."""
 
 from datetime import timedelta
 from typing import Any
@@ -20,7 +20,7 @@ def test_a_container_is_stopped_without_a_wait(stage: Stage, status: str) -> Non
     scheduled = stage.clock.now() - timedelta(seconds=30)
     start = stage.clock.now()
     assert stage.schedule(scheduled, container) == NOTHING | {"stopped": 1}
-    # A paused one has to be thawed before it can be told to stop.
+    # A paused container has to be unpaused before StopTask.
     assert stage.clock.now() - start < (timedelta(seconds=0.1) if status == "running" else timedelta(seconds=6))
     assert stage.count("StopTask") == 1
     if stage.container(container).operation is not None:
@@ -36,21 +36,21 @@ def test_a_container_is_stopped_without_a_wait(stage: Stage, status: str) -> Non
 
 
 @pytest.mark.parametrize("status", ["stopped", "failed", "expired"])
-def test_a_container_that_does_not_run_is_skipped(stage: Stage, status: str) -> None:
+def test_a_container_that_is_not_live_is_skipped(stage: Stage, status: str) -> None:
     container = stage.add(status)
     assert stage.schedule(stage.clock.now(), container) == NOTHING | {"skipped": 1}
     assert stage.count("UpdateItem") == 0
 
 
 @pytest.mark.parametrize(("before", "effect"), [(MILLISECOND, "stopped"), (timedelta(), "skipped")])
-def test_a_later_request_is_left_alone(stage: Stage, before: timedelta, effect: str) -> None:
+def test_a_container_with_a_later_request_is_skipped(stage: Stage, before: timedelta, effect: str) -> None:
     container = stage.add("running")
     scheduled = stage.clock.now()
     stage.edit(container, requested_at=scheduled - before)
     assert stage.schedule(scheduled, container) == NOTHING | {effect: 1}
 
 
-def test_a_request_between_the_read_and_the_claim_is_left_alone(stage: Stage) -> None:
+def test_a_container_with_a_request_between_read_and_claim_is_skipped(stage: Stage) -> None:
     container = stage.add("running")
     scheduled = stage.clock.now()
     stage.before("UpdateItem", lambda _: stage.ask(container, "restart"))
@@ -68,7 +68,7 @@ def test_a_request_between_the_read_and_the_claim_is_left_alone(stage: Stage) ->
         ("stopped", "start", "failed"),
     ],
 )
-def test_a_pending_operation_from_before(stage: Stage, status: str, operation: str, effect: str) -> None:
+def test_a_container_with_an_earlier_pending_operation(stage: Stage, status: str, operation: str, effect: str) -> None:
     container = stage.add(status)
     stage.claim(container, operation)
     assert stage.schedule(stage.clock.now() + MILLISECOND, container) == NOTHING | {effect: 1}
@@ -78,12 +78,12 @@ def test_a_pending_operation_from_before(stage: Stage, status: str, operation: s
 @pytest.mark.parametrize(
     ("late", "effect"), [(LATEST, "stopped"), (LATEST + MILLISECOND, "late"), (timedelta(days=1), "late")]
 )
-def test_a_run_that_is_late(stage: Stage, late: timedelta, effect: str) -> None:
+def test_a_run_more_than_an_hour_late_stops_nothing(stage: Stage, late: timedelta, effect: str) -> None:
     container = stage.add("running")
     assert stage.schedule(stage.clock.now() - late, container) == NOTHING | {effect: 1}
 
 
-def test_a_conflict_that_leaves_the_container_running_is_tried_again(stage: Stage) -> None:
+def test_a_conflict_that_leaves_the_container_running_is_retried(stage: Stage) -> None:
     container = stage.add("running")
     stage.before("UpdateItem", lambda _: stage.claim(container, "pause"))
     stage.before("UpdateItem", lambda _: stage.edit(container, requested_at=None))
@@ -91,7 +91,7 @@ def test_a_conflict_that_leaves_the_container_running_is_tried_again(stage: Stag
 
 
 @pytest.mark.parametrize("call", ["GetItem", "UpdateItem"])
-def test_an_error_is_tried_again_and_does_not_stop_the_others(stage: Stage, call: str) -> None:
+def test_an_error_is_retried_and_does_not_affect_other_containers(stage: Stage, call: str) -> None:
     containers = [stage.add("running", number=number) for number in (1, 2)]
     stage.fail(call, NO_ANSWER)
     assert stage.schedule(stage.clock.now(), *containers) == NOTHING | {"failed": 1, "stopped": 1}
@@ -107,7 +107,7 @@ def test_a_stop_that_fails_is_pending_and_then_skipped(stage: Stage) -> None:
     assert stage.status(container) == "stopped"
 
 
-def test_a_stop_that_was_refused_is_not_a_request(stage: Stage) -> None:
+def test_a_refused_stop_does_not_count_as_a_request(stage: Stage) -> None:
     container = stage.add("paused")
     scheduled = stage.clock.now()
     stage.ssm.disconnect("i-0a1b2c3d4e5f60718")
@@ -126,7 +126,7 @@ def test_a_stop_that_was_refused_is_not_a_request(stage: Stage) -> None:
         ({"container_ids": ["507f1f77bcf86cd799439001"] * 2}, [1]),
     ],
 )
-def test_which_containers_are_stopped(stage: Stage, wanted: dict[str, Any], expected: list[int]) -> None:
+def test_containers_in_scope_are_stopped(stage: Stage, wanted: dict[str, Any], expected: list[int]) -> None:
     for number in (1, 2):
         stage.add("running", number=number)
     stage.add("stopped", number=3)
@@ -138,7 +138,7 @@ def test_which_containers_are_stopped(stage: Stage, wanted: dict[str, Any], expe
     assert stopped == expected
 
 
-def test_time_runs_out(stage: Stage) -> None:
+def test_the_run_ends_at_its_timeout(stage: Stage) -> None:
     containers = [stage.add("running", number=number) for number in (1, 2, 3)]
     answers = [True, False, False]
     with stage.open():
@@ -148,7 +148,7 @@ def test_time_runs_out(stage: Stage) -> None:
     assert (result.stopped, result.left) == (1, containers[1:])
 
 
-def test_a_run_without_a_time_is_of_now(stage: Stage) -> None:
+def test_a_run_without_a_scheduled_time_uses_the_current_time(stage: Stage) -> None:
     container = stage.add("running")
     now = stage.clock.now()
     with stage.open():
@@ -156,8 +156,8 @@ def test_a_run_without_a_time_is_of_now(stage: Stage) -> None:
     assert to_text(stage.container(container).requested_at or now + LATEST) == to_text(now)
 
 
-def test_an_unreadable_item_is_told_and_does_not_stop_the_others(stage: Stage) -> None:
-    """It is not tried again: the next try would not read it either."""
+def test_an_unreadable_item_is_reported_and_does_not_affect_other_containers(stage: Stage) -> None:
+    """The item is not retried: a retry could not read it either."""
     containers = [stage.add("running", number=number) for number in (1, 2, 3)]
     stage.damage(containers[1])
     assert stage.schedule(stage.clock.now(), *containers) == NOTHING | {"stopped": 2, "skipped": 1}
@@ -165,9 +165,7 @@ def test_an_unreadable_item_is_told_and_does_not_stop_the_others(stage: Stage) -
 
 
 @pytest.mark.parametrize("status", ["running", "paused"])
-def test_a_container_that_leaves_the_project_before_the_claim_is_left_to_the_next_try(
-    stage: Stage, status: str
-) -> None:
+def test_a_container_that_leaves_the_project_before_the_claim_is_retried(stage: Stage, status: str) -> None:
     container = stage.add(status)
     scheduled = stage.clock.now()
     stage.before("UpdateItem", lambda _: stage.edit(container, project_id="a" * 24))

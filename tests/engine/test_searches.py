@@ -1,4 +1,4 @@
-"""What a search for the task of a client token proves, and when a token is replaced."""
+"""Tests of the search for a client token's task, and of the replacement of tokens."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -18,7 +18,7 @@ LAST = timedelta(minutes=10)
 
 @pytest.fixture
 def container(stage: Stage) -> Iterator[str]:
-    """A container with a pending start that has run nothing; time stands still."""
+    """Return a container with a pending start that has run nothing; calls take no time."""
     container = stage.add("stopped")
     stage.claim(container, "start")
     stage.tick = 0
@@ -27,12 +27,12 @@ def container(stage: Stage) -> Iterator[str]:
 
 
 def search(stage: Stage, searching: Attempt) -> bool:
-    """Whether a task was found."""
+    """Search for the task, and return whether it was found."""
     return searching.search(searching.pending.token, stage.clock.now() - timedelta(minutes=1)) is not None
 
 
 def incomplete(_: Call, answer: Answer) -> Answer:
-    """The answer of an ECS that does not describe a task that it lists."""
+    """Remove the tasks from an answer of DescribeTasks, although ListTasks returned them."""
     return answer | {"tasks": []}
 
 
@@ -66,8 +66,8 @@ def test_a_search_of_an_earlier_attempt(stage: Stage, container: str, since: tim
     assert searching.absent == {token: now if since > LAST else now - since}
 
 
-def test_a_listed_task_that_is_not_described_proves_nothing(stage: Stage, container: str) -> None:
-    """It may be the token's. So that search is not one that has found none."""
+def test_a_listed_task_that_is_not_described_prevents_the_proof(stage: Stage, container: str) -> None:
+    """It may be the token's task, so the search has not proved that there is none."""
     stage.ecs.adopt_running(CLUSTER, "web-1", container)
     stage.change("DescribeTasks", incomplete)
     token = stage.pending(container).token
@@ -80,7 +80,7 @@ def test_a_listed_task_that_is_not_described_proves_nothing(stage: Stage, contai
     assert not searching.is_unused(token)
 
 
-def test_a_search_that_finds_the_task_forgets_those_that_did_not(stage: Stage, container: str) -> None:
+def test_a_search_that_finds_the_task_clears_earlier_searches(stage: Stage, container: str) -> None:
     token = stage.pending(container).token
     task = stage.ecs.adopt_running(CLUSTER, "web-1", container)
     stage.edit_pending(container, absent={token: stage.clock.now() - LOOKS, "arn:x": stage.clock.now()})
@@ -136,7 +136,7 @@ def test_a_task_that_stops_between_the_two_lists_is_one_task(stage: Stage, conta
 
 
 def old(stage: Stage, container: str, **changes: Any) -> None:
-    """The pending start's token is an hour old, and its deadline is now."""
+    """Set the age of the pending start's token to an hour, and its deadline to now."""
     now = stage.clock.now()
     stage.edit_pending(container, client_token_since=now - timedelta(minutes=60), deadline=now, **changes)
 
@@ -168,8 +168,8 @@ def test_a_token_is_not_replaced_while_a_listed_task_is_not_described(stage: Sta
     assert (outcome.kind, stage.pending(container).token, stage.count("RunTask")) == ("accepted", token, 0)
 
 
-def test_the_search_of_an_event_does_not_replace_the_token_alone(stage: Stage, container: str) -> None:
-    """The searches of events count for nothing: nothing is noted, so that the driver is not disturbed."""
+def test_the_search_of_an_event_does_not_replace_the_token(stage: Stage, container: str) -> None:
+    """An event's search records nothing, so that the driver is not disturbed."""
     token = stage.pending(container).token
     old(stage, container)
     stage.change("ListTasks", lambda *_: {"taskArns": []})

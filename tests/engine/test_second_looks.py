@@ -1,4 +1,4 @@
-"""A task that the drift sweep has not found: the recovery sweep looks again, half a minute later."""
+"""Tests of the recovery sweep's second lookup, half a minute after the drift sweep did not find a task."""
 
 from datetime import timedelta
 from typing import Any
@@ -18,17 +18,18 @@ MILLISECOND = timedelta(milliseconds=1)
 
 
 def absent(stage: Stage, since: timedelta, status: str = "running") -> str:
-    """A container whose task a sweep has not found so long ago, and which is due. Time stands still."""
+    """Return a due container whose task a sweep did not find the given time ago. Calls take no time."""
     container = stage.add(status)
     stage.tick = 0
     stage.edit(container, absent_since=stage.clock.now() - since)
     return container
 
 
-# --- when it is due --------------------------------------------------------------------------------------------------
+# --- due times
+# ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_container_is_due_half_a_minute_after_the_first_look(stage: Stage) -> None:
+def test_a_container_is_due_half_a_minute_after_the_first_lookup(stage: Stage) -> None:
     container = stage.add("running")
     stage.hide_tasks()
     stage.tick = 0
@@ -52,13 +53,14 @@ def test_when_a_container_is_due(stage: Stage) -> None:
     assert stage.container(container).due_at is None
     stage.edit(container, absent_since=now)
     assert stage.container(container).due_at == now + LOOKS
-    # With an operation pending, its deadline counts alone.
+    # While an operation is pending, only its deadline counts.
     stage.claim(container, "stop")
     stage.edit(container, absent_since=now)
     assert stage.container(container).due_at == stage.pending(container).deadline
 
 
-# --- what is found ---------------------------------------------------------------------------------------------------
+# --- results
+# -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", ["running", "paused"])
@@ -77,7 +79,7 @@ def test_the_task_is_gone(stage: Stage, status: str) -> None:
     assert stage.sweep() == {}
 
 
-def test_the_task_is_shown_again(stage: Stage) -> None:
+def test_ecs_returns_the_task_again(stage: Stage) -> None:
     container = absent(stage, LOOKS)
     before = stage.container(container)
     assert stage.sweep() == {"shown again": 1}
@@ -105,8 +107,8 @@ def test_the_task_has_ended(stage: Stage) -> None:
     ],
 )
 @pytest.mark.parametrize("drift", [False, True], ids=["recovery", "drift"])
-def test_which_first_look_counts(stage: Stage, drift: bool, since: timedelta, effect: str, renewed: bool) -> None:
-    """An older one proves nothing: it is made anew."""
+def test_a_first_lookup_expires(stage: Stage, drift: bool, since: timedelta, effect: str, renewed: bool) -> None:
+    """A first lookup that is too old proves nothing and is repeated."""
     container = absent(stage, since)
     first = stage.container(container).absent_since
     now = stage.clock.now()
@@ -123,7 +125,7 @@ def test_which_first_look_counts(stage: Stage, drift: bool, since: timedelta, ef
 
 
 @pytest.mark.parametrize("changes", [{"status": Status.STOPPED}, {"status": Status.FAILED}])
-def test_a_container_that_has_no_task_to_look_for(stage: Stage, changes: dict[str, Any]) -> None:
+def test_a_container_without_a_task(stage: Stage, changes: dict[str, Any]) -> None:
     container = absent(stage, LOOKS)
     stage.ecs.forget(stage.live(container)[0].arn)
     stage.edit(container, **changes)
@@ -136,7 +138,7 @@ def test_a_container_that_has_no_task_to_look_for(stage: Stage, changes: dict[st
 
 
 @pytest.mark.parametrize("shown", [True, False])
-def test_the_container_changes_meanwhile(stage: Stage, shown: bool) -> None:
+def test_the_container_changes_during_the_lookup(stage: Stage, shown: bool) -> None:
     container = absent(stage, LOOKS)
     if not shown:
         stage.ecs.forget(stage.live(container)[0].arn)
@@ -145,8 +147,8 @@ def test_the_container_changes_meanwhile(stage: Stage, shown: bool) -> None:
     assert (stage.status(container), len(stage.rows(container))) == ("running", 1)
 
 
-def test_an_operation_is_claimed_between_the_looks(stage: Stage) -> None:
-    """The claim forgets the first look; the index may still name the container."""
+def test_an_operation_is_claimed_between_the_lookups(stage: Stage) -> None:
+    """The claim clears the first lookup, but the index may still name the container."""
     container = absent(stage, LOOKS)
     stage.ecs.forget(stage.live(container)[0].arn)
     stage.after("Query", lambda _: stage.claim(container, "stop"), skip=1)
@@ -154,7 +156,7 @@ def test_an_operation_is_claimed_between_the_looks(stage: Stage) -> None:
     assert (stage.status(container), stage.container(container).absent_since) == ("running", None)
 
 
-def test_the_index_names_a_container_that_was_shown_again(stage: Stage) -> None:
+def test_the_index_names_a_container_whose_task_was_returned_again(stage: Stage) -> None:
     container = absent(stage, LOOKS)
     stage.after("Query", lambda _: stage.edit(container, absent_since=None), skip=1)
     assert stage.sweep() == {"settled": 1}
@@ -162,8 +164,8 @@ def test_the_index_names_a_container_that_was_shown_again(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("call", ["DescribeTasks", "TransactWriteItems"])
-def test_a_look_that_fails(stage: Stage, call: str) -> None:
-    """The container stays due, and the others are looked at."""
+def test_a_failed_lookup(stage: Stage, call: str) -> None:
+    """The container stays due, and the other containers are checked."""
     container = absent(stage, LOOKS)
     other = stage.add("running", number=2)
     stage.edit(other, absent_since=stage.clock.now() - LOOKS)
@@ -176,11 +178,12 @@ def test_a_look_that_fails(stage: Stage, call: str) -> None:
     assert stage.sweep() == {"repaired": 1}
 
 
-# --- what could not be listed ----------------------------------------------------------------------------------------
+# --- failed queries
+# ----------------------------------------------------------------------------------------------------
 
 
 def fail_shards(stage: Stage, *shards: int) -> None:
-    """The queries of these parts of the index fail, in each sweep until the faults are taken back."""
+    """Make the queries of these shards of the index fail in each sweep until the faults are removed."""
 
     def fail(call: Call) -> None:
         stage.before("Query", fail)
@@ -190,8 +193,8 @@ def fail_shards(stage: Stage, *shards: int) -> None:
     stage.before("Query", fail)
 
 
-def test_a_recovery_sweep_tells_what_it_could_not_list(stage: Stage) -> None:
-    """Then it does not know that nothing is stuck, and does not say so."""
+def test_a_recovery_sweep_reports_shards_that_it_could_not_list(stage: Stage) -> None:
+    """The sweep then does not report that no operation is stuck."""
     fail_shards(stage, 3, 5)
     assert stage.sweep() == {}
     assert stage.wired.recovery.unlisted == ["shard 3", "shard 5"]
@@ -201,7 +204,7 @@ def test_a_recovery_sweep_tells_what_it_could_not_list(stage: Stage) -> None:
     assert (stage.wired.recovery.unlisted, stage.stuck) == ([], [0])
 
 
-def test_what_is_known_to_be_stuck_is_told_nevertheless(stage: Stage) -> None:
+def test_stuck_operations_are_reported_despite_a_failed_shard(stage: Stage) -> None:
     container = stage.add("stopped", labels={"simulate.start": "never"})
     stage.claim(container, "start")
     stage.edit_pending(container, attempts=3)
@@ -211,7 +214,7 @@ def test_what_is_known_to_be_stuck_is_told_nevertheless(stage: Stage) -> None:
     assert (stage.wired.recovery.unlisted, stage.stuck) == (["shard 7"], [1])
 
 
-def test_a_failing_container_is_not_something_that_could_not_be_listed(stage: Stage) -> None:
+def test_a_failing_container_does_not_count_as_a_failed_shard(stage: Stage) -> None:
     container = stage.add("stopped")
     stage.claim(container, "start")
     stage.damage(container)
@@ -220,7 +223,7 @@ def test_a_failing_container_is_not_something_that_could_not_be_listed(stage: St
     assert (stage.wired.recovery.unlisted, stage.stuck) == ([], [0])
 
 
-def test_a_drift_sweep_tells_what_it_could_not_list(stage: Stage) -> None:
+def test_a_drift_sweep_reports_a_failed_list(stage: Stage) -> None:
     stage.fail("Scan", NO_ANSWER)
     stage.fail("ListTasks", FAILED)
     assert stage.drift_sweep() == {"failed": 2}
@@ -230,7 +233,7 @@ def test_a_drift_sweep_tells_what_it_could_not_list(stage: Stage) -> None:
     assert stage.wired.drift.unlisted == []
 
 
-def test_a_cluster_that_cannot_be_compared_was_listed(stage: Stage) -> None:
+def test_a_failing_cluster_does_not_count_as_a_failed_list(stage: Stage) -> None:
     elsewhere = stage.add("running", cluster="absent")
     stage.edit(elsewhere, task_arn="arn:aws:ecs:us-east-1:123456789012:task/absent/1")
     assert stage.drift_sweep() == {"failed": 1}

@@ -1,4 +1,4 @@
-"""Servers that are terminated: their containers expire, whatever is pending on them."""
+"""Tests of terminated servers: their containers expire, including those with a pending operation."""
 
 from datetime import timedelta
 from typing import Any
@@ -28,12 +28,12 @@ def test_a_container_expires(stage: Stage, status: str) -> None:
     assert (after.status, after.generation, after.operation) == ("expired", before.generation + 1, None)
     assert (after.log_count, after.to_counts["expired"]) == (3, 1)
     assert "live_project_id" not in stage.dynamodb.tables["containers"].items[(container,)]
-    # Once more.
+    # Again.
     assert stage.terminate(HOST) == 0
     assert len(stage.rows(container)) == 3
 
 
-def test_only_the_containers_of_the_server(stage: Stage) -> None:
+def test_only_containers_of_the_server_expire(stage: Stage) -> None:
     mine = [stage.add("stopped", number=number, server=HOST) for number in (1, 2)]
     others = [stage.add("stopped", number=3, server="i-other"), stage.add("stopped", number=4)]
     assert stage.terminate(HOST) == 2
@@ -51,21 +51,21 @@ def test_a_pending_operation_can_no_longer_commit(stage: Stage) -> None:
     assert stage.container(container).operation is None
 
 
-def test_a_container_that_is_bound_to_another_server_meanwhile(stage: Stage) -> None:
+def test_a_container_that_moves_to_another_server_during_the_expiry(stage: Stage) -> None:
     container = stage.add("stopped", server=HOST)
     stage.after("Query", lambda _: stage.edit(container, server_instance_id="i-other"))
     assert stage.terminate(HOST) == 0
     assert stage.status(container) == "stopped"
 
 
-def test_a_container_that_is_deleted_meanwhile(stage: Stage) -> None:
+def test_a_container_that_is_deleted_during_the_expiry(stage: Stage) -> None:
     stage.add("stopped", server=HOST)
     stage.after("Query", lambda _: stage.dynamodb.tables["containers"].items.clear())
     assert stage.terminate(HOST) == 0
 
 
 @pytest.mark.parametrize("changes", [{"generation": 1}, {"log_count": 2}])
-def test_a_container_that_changes_meanwhile(stage: Stage, changes: dict[str, Any]) -> None:
+def test_a_container_that_changes_during_the_expiry(stage: Stage, changes: dict[str, Any]) -> None:
     container = stage.add("stopped", server=HOST)
     stage.before("TransactWriteItems", lambda _: stage.edit(container, **changes))
     assert stage.terminate(HOST) == 1
@@ -73,7 +73,7 @@ def test_a_container_that_changes_meanwhile(stage: Stage, changes: dict[str, Any
     assert stage.status(container) == Status.EXPIRED
 
 
-def test_a_container_that_always_changes(stage: Stage) -> None:
+def test_a_container_that_changes_before_every_write(stage: Stage) -> None:
     container, other = (stage.add("stopped", number=number, server=HOST) for number in (1, 2))
     tries: list[Call] = []
 
@@ -92,7 +92,7 @@ def test_a_container_that_always_changes(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("fault", ["unreadable", "no answer"])
-def test_one_that_cannot_be_expired_does_not_stop_the_others(stage: Stage, fault: str) -> None:
+def test_a_failed_expiry_does_not_affect_other_containers(stage: Stage, fault: str) -> None:
     containers = [stage.add("stopped", number=number, server=HOST) for number in (1, 2, 3)]
     if fault == "unreadable":
         stage.damage(containers[1], "created_at")
@@ -106,15 +106,15 @@ def test_one_that_cannot_be_expired_does_not_stop_the_others(stage: Stage, fault
     assert [stage.status(container) for container in containers if container != bad] == ["expired", "expired"]
 
 
-def test_the_reply_to_an_expiry_is_lost_and_botocore_repeats_it(stage: Stage) -> None:
+def test_botocore_repeats_an_expiry_after_a_lost_reply(stage: Stage) -> None:
     container = stage.add("stopped", server=HOST)
     stage.repeat("TransactWriteItems")
     assert stage.terminate(HOST) == 1
     assert [row["to_status"] for row in stage.rows(container)] == ["stopped", "expired"]
 
 
-def test_an_end_before_the_last_row(stage: Stage) -> None:
-    """The event says when the server was terminated, which may be before the container's last change."""
+def test_a_termination_before_the_last_row(stage: Stage) -> None:
+    """The event contains the time of the termination, which may precede the container's last change."""
     container = stage.add("stopped", server=HOST)
     last = stage.container(container).last_transition_time
     assert last is not None

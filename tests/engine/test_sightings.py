@@ -1,4 +1,4 @@
-"""A task that an event tells of, or that ECS shows, while its operation's driver has not found it."""
+"""Tests of sightings: an event or a lookup shows a task that the operation's driver has not found."""
 
 from datetime import timedelta
 from typing import Any
@@ -13,13 +13,13 @@ from local.emulator.ecs import SimulatedTask
 
 
 def event(task: SimulatedTask, status: str | None = None, **changes: Any) -> dict[str, Any]:
-    """The event of a task as it is, or with another status and other members."""
+    """Return the event of a task, optionally with another status and other fields."""
     detail = task.to_api() | ({"lastStatus": status} if status else {}) | changes
     return {"source": "aws.ecs", "detail": detail}
 
 
 def absent(stage: Stage, operation: str = "stop") -> tuple[str, SimulatedTask]:
-    """A container whose pending operation has not found its task half a minute ago."""
+    """Return a container whose pending operation did not find its task half a minute ago."""
     container = stage.add("running")
     stage.claim(container, operation)
     (task,) = stage.live(container)
@@ -28,7 +28,7 @@ def absent(stage: Stage, operation: str = "stop") -> tuple[str, SimulatedTask]:
 
 
 @pytest.mark.parametrize("told", ["PROVISIONING", "PENDING", "RUNNING", "DEACTIVATING", "STOPPING"])
-def test_each_status_of_a_task_that_has_not_stopped_is_a_sighting(stage: Stage, told: str) -> None:
+def test_an_event_of_a_task_that_has_not_stopped_is_a_sighting(stage: Stage, told: str) -> None:
     container, task = absent(stage)
     generation = stage.container(container).generation
     assert stage.deliver(event(task, told)) == "stale"
@@ -36,7 +36,7 @@ def test_each_status_of_a_task_that_has_not_stopped_is_a_sighting(stage: Stage, 
     assert stage.container(container).generation == generation + 1
 
 
-def test_after_a_sighting_it_has_to_be_absent_twice_again(stage: Stage) -> None:
+def test_after_a_sighting_two_new_lookups_are_needed(stage: Stage) -> None:
     container, task = absent(stage)
     stage.deliver(event(task))
     stage.hide_tasks()
@@ -46,14 +46,14 @@ def test_after_a_sighting_it_has_to_be_absent_twice_again(stage: Stage) -> None:
     assert (outcome.kind, stage.status(container)) == ("accepted", "running")
 
 
-def test_the_drift_sweep_sights_tasks_too(stage: Stage) -> None:
+def test_a_task_found_by_the_drift_sweep_is_a_sighting(stage: Stage) -> None:
     container, _ = absent(stage)
     assert stage.drift_sweep() == {"stale": 1}
     assert stage.pending(container).absent == {}
 
 
 def test_the_end_of_a_task_is_no_sighting(stage: Stage) -> None:
-    """What is known of it is written with the end alone."""
+    """The end of a task is recorded only by the write that ends the operation."""
     container, task = absent(stage)
     stage.ecs.exit(task.arn, 0)
     assert stage.deliver(event(task)) == "settled"
@@ -61,7 +61,7 @@ def test_the_end_of_a_task_is_no_sighting(stage: Stage) -> None:
     assert stage.status(container) == "stopped"
 
 
-def test_an_old_end_does_not_forget_the_look(stage: Stage) -> None:
+def test_an_outdated_end_does_not_clear_the_absence(stage: Stage) -> None:
     container, task = absent(stage)
     before = stage.container(container)
     assert stage.deliver(event(task, "STOPPED", version=0)) == "stale"
@@ -76,7 +76,7 @@ def test_another_task_is_no_sighting(stage: Stage) -> None:
     assert stage.container(container) == before
 
 
-def test_the_noted_task_of_a_start(stage: Stage) -> None:
+def test_an_event_of_the_recorded_task_of_a_start_is_a_sighting(stage: Stage) -> None:
     container = stage.add("stopped", labels={"simulate.start": "never"})
     stage.ask(container, "start")
     (task,) = stage.live(container)
@@ -86,8 +86,8 @@ def test_the_noted_task_of_a_start(stage: Stage) -> None:
     assert stage.pending(container).absent == {"arn:x": now}
 
 
-def test_a_start_that_is_sighted_and_has_come_up(stage: Stage) -> None:
-    """The sighting is noted, and then the container is read again before the start is committed."""
+def test_a_sighting_of_a_running_task_completes_the_start(stage: Stage) -> None:
+    """The sighting is recorded, and the container is read again before the start is committed."""
     container = stage.add("stopped", labels={"simulate.start": "never"})
     stage.ask(container, "start")
     (task,) = stage.live(container)
@@ -98,16 +98,16 @@ def test_a_start_that_is_sighted_and_has_come_up(stage: Stage) -> None:
     assert (stage.status(container), stage.container(container).operation) == ("running", None)
 
 
-def test_a_sighting_that_meets_another_write(stage: Stage) -> None:
-    """It is lost to the other write, which knows the container as it is now."""
+def test_a_sighting_that_conflicts_with_another_write(stage: Stage) -> None:
+    """The sighting is dropped, because the other write is newer."""
     container, task = absent(stage)
     stage.before("UpdateItem", lambda _: stage.edit(container, generation=8))
     assert stage.deliver(event(task)) == "stale"
     assert (len(stage.pending(container).absent), stage.container(container).generation) == (1, 8)
 
 
-def test_a_driver_that_does_not_know_of_a_sighting_does_not_call_the_task_gone(stage: Stage) -> None:
-    """The event comes between the driver's second look and its commit."""
+def test_a_driver_does_not_commit_a_missing_task_after_a_sighting(stage: Stage) -> None:
+    """The event arrives between the driver's second lookup and its commit."""
     container, task = absent(stage)
     stage.hide_tasks()
     stage.clock.time = stage.pending(container).deadline
@@ -118,10 +118,10 @@ def test_a_driver_that_does_not_know_of_a_sighting_does_not_call_the_task_gone(s
     assert list(stage.pending(container).absent) == [task.arn]
 
 
-# --- an event that is overtaken --------------------------------------------------------------------------------------
+# --- events and concurrent changes ------------------------------------------------------------------------------------
 
 
-def test_settling_tells_that_it_was_overtaken(stage: Stage) -> None:
+def test_settle_returns_false_after_a_concurrent_change(stage: Stage) -> None:
     container = stage.add("running")
     stage.claim(container, "pause")
     with stage.open():
@@ -133,7 +133,7 @@ def test_settling_tells_that_it_was_overtaken(stage: Stage) -> None:
         assert stage.status(container) == "paused"
 
 
-def test_settling_tells_that_an_operation_has_ended_with_a_failure(stage: Stage) -> None:
+def test_settle_returns_true_if_the_operation_ends_with_a_failure(stage: Stage) -> None:
     container = stage.add("running")
     stage.claim(container, "pause")
     stage.edit_pending(container, giving_up="It failed", giving_up_since=stage.clock.now())
@@ -144,7 +144,7 @@ def test_settling_tells_that_an_operation_has_ended_with_a_failure(stage: Stage)
 
 @pytest.mark.parametrize("times", [1, 4, 5])
 @pytest.mark.parametrize("command", [True, False], ids=["of a command", "of a task"])
-def test_how_often_an_event_looks_again(stage: Stage, command: bool, times: int) -> None:
+def test_an_event_is_retried_up_to_five_times(stage: Stage, command: bool, times: int) -> None:
     container = stage.add("running")
     stage.claim(container, "pause")
     if command:
@@ -176,8 +176,8 @@ def test_how_often_an_event_looks_again(stage: Stage, command: bool, times: int)
 
 
 @pytest.mark.parametrize("by", ["force-stop", "end"])
-def test_an_event_of_an_operation_that_something_else_has_ended(stage: Stage, by: str) -> None:
-    """It looks again, and finds nothing left to do."""
+def test_an_event_of_an_operation_that_has_ended_meanwhile(stage: Stage, by: str) -> None:
+    """The event's handler reads the container again and finds nothing left to do."""
     container = stage.add("running")
     stage.claim(container, "pause")
     stage.attempt(container)
@@ -197,7 +197,7 @@ def test_an_event_of_an_operation_that_something_else_has_ended(stage: Stage, by
     assert stage.status(container) == ("stopped" if by == "force-stop" else "paused")
 
 
-def test_a_start_whose_event_is_overtaken(stage: Stage) -> None:
+def test_the_event_of_a_start_is_applied_after_a_concurrent_change(stage: Stage) -> None:
     container = stage.add("stopped", labels={"simulate.start": "never"})
     stage.ask(container, "start")
     (task,) = stage.live(container)
@@ -209,7 +209,7 @@ def test_a_start_whose_event_is_overtaken(stage: Stage) -> None:
     assert stage.count("StopTask") == 0
 
 
-# --- what ECS shows to the drift sweep -------------------------------------------------------------------------------
+# --- tasks that the drift sweep finds ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -223,8 +223,8 @@ def test_a_start_whose_event_is_overtaken(stage: Stage) -> None:
         (1, False, "recorded"),
     ],
 )
-def test_which_version_of_a_running_task_is_believed(stage: Stage, newer: int, shown: bool, effect: str) -> None:
-    """What ECS shows may be older than an end that is known already."""
+def test_a_running_task_older_than_a_known_end_is_ignored(stage: Stage, newer: int, shown: bool, effect: str) -> None:
+    """The answer of ECS may be older than an end that is already known."""
     container = stage.add("running", "failed")
     task = stage.give_task(container)
     stage.edit(container, task_version=task.version - newer)
@@ -236,8 +236,8 @@ def test_which_version_of_a_running_task_is_believed(stage: Stage, newer: int, s
 
 
 @pytest.mark.parametrize("newer", [-1, 0])
-def test_an_end_that_is_no_news_is_not_recorded_although_ecs_shows_it(stage: Stage, newer: int) -> None:
-    """`shown` is for a task that runs."""
+def test_an_older_or_known_end_is_not_recorded(stage: Stage, newer: int) -> None:
+    """`shown` applies only to running tasks."""
     container = stage.add("running")
     (task,) = stage.live(container)
     ended = Task.of(task.to_api() | {"lastStatus": "STOPPED", "version": task.version + newer})

@@ -1,4 +1,4 @@
-"""The step `start`: what it calls and what it observes."""
+"""Tests of the step `start`: its calls and its results."""
 
 from datetime import timedelta
 from typing import Any
@@ -14,14 +14,14 @@ CONFLICT = AwsError("ConflictException", "The token is in use with other paramet
 
 
 def only(**changes: Any) -> Any:
-    """Answers of RunTask with these members of the task changed."""
+    """Replace these fields of the task in an answer of RunTask."""
     return lambda _, answer: {"tasks": [answer["tasks"][0] | changes], "failures": []}
 
 
 # --- with a task ---------------------------------------------------------------------------------------------------
 
 
-def test_a_task_that_comes_up(stage: Stage) -> None:
+def test_a_task_that_reaches_running(stage: Stage) -> None:
     container = stage.add("stopped")
     pending = stage.claim(container, "start")
     seen, findings = stage.attempt(container)
@@ -39,7 +39,7 @@ def test_a_task_that_comes_up(stage: Stage) -> None:
     assert (findings.task_shown, findings.absent) == (True, {})
 
 
-def test_a_task_that_is_not_up_in_time(stage: Stage) -> None:
+def test_a_task_that_does_not_reach_running_in_time(stage: Stage) -> None:
     container = stage.add("stopped", labels={"simulate.start": "never"})
     stage.claim(container, "start")
     seen, findings = stage.attempt(container)
@@ -50,7 +50,7 @@ def test_a_task_that_is_not_up_in_time(stage: Stage) -> None:
     assert (findings.acted, findings.on_its_way, findings.task_arn) == (True, True, task.arn)
 
 
-def test_a_task_that_is_stopping_before_it_is_up(stage: Stage) -> None:
+def test_a_task_that_is_stopping_before_it_reaches_running(stage: Stage) -> None:
     container = stage.add("stopped")
     stage.claim(container, "start")
     stage.change("RunTask", only(lastStatus="DEPROVISIONING", stoppedReason="Out of disk"))
@@ -88,7 +88,7 @@ def test_the_row_of_a_task_that_fails_to_start(stage: Stage) -> None:
     assert stage.record() is None
 
 
-def test_a_task_that_has_run_and_ended_before_the_first_look(stage: Stage) -> None:
+def test_a_task_that_has_run_and_ended_before_the_first_lookup(stage: Stage) -> None:
     container = stage.add("stopped", labels={"simulate.exit-after": "0.05", "simulate.exit-code": "3"})
     assert stage.ask(container, "start").kind == "completed"
     (task,) = stage.ecs.tasks()
@@ -104,14 +104,14 @@ def test_a_task_that_has_run_and_ended_before_the_first_look(stage: Stage) -> No
     assert (after.status, after.task_arn, after.task_version) == ("failed", task.arn, task.version)
 
 
-def test_its_end_is_not_old_when_the_driver_crashes_before_it_has_written_it(stage: Stage) -> None:
+def test_the_event_of_the_end_is_applied_if_the_driver_crashes_before_its_row(stage: Stage) -> None:
     container = stage.add("stopped", labels={"simulate.exit-after": "0.05"})
     stage.crash(container, "start", "TransactWriteItems")
     (task,) = stage.ecs.tasks()
     assert stage.container(container).task_version == task.version - 1
 
 
-# --- the noted task ------------------------------------------------------------------------------------------------
+# --- a recorded task -------------------------------------------------------------------------------------------------
 
 
 def noted(stage: Stage, container: str) -> str:
@@ -122,7 +122,7 @@ def noted(stage: Stage, container: str) -> str:
     return task.arn
 
 
-def test_a_noted_task_is_looked_at(stage: Stage) -> None:
+def test_a_recorded_task_is_looked_up(stage: Stage) -> None:
     container = stage.add("stopped")
     arn = noted(stage, container)
     stage.advance(1)
@@ -132,7 +132,7 @@ def test_a_noted_task_is_looked_at(stage: Stage) -> None:
     assert (stage.count("RunTask"), findings.acted) == (0, False)
 
 
-def test_a_noted_task_that_ecs_does_not_show(stage: Stage) -> None:
+def test_a_recorded_task_that_ecs_does_not_return(stage: Stage) -> None:
     container = stage.add("stopped")
     arn = noted(stage, container)
     stage.hide_tasks()
@@ -144,7 +144,7 @@ def test_a_noted_task_that_ecs_does_not_show(stage: Stage) -> None:
     assert stage.count("RunTask") == 0
 
 
-def test_a_noted_task_that_is_gone(stage: Stage) -> None:
+def test_a_recorded_task_that_is_gone(stage: Stage) -> None:
     container = stage.add("stopped")
     arn = noted(stage, container)
     stage.ecs.forget(arn)
@@ -162,11 +162,11 @@ def test_a_noted_task_that_is_gone(stage: Stage) -> None:
     assert (after.task_arn, after.task_version) == (arn, 0)
 
 
-# --- repeats of a token whose task has stopped ------------------------------------------------------------------------
+# --- repeated tokens whose task has stopped ---------------------------------------------------------------------------
 
 
 def repeat_of_a_stopped_task(stage: Stage, container: str) -> str:
-    """ECS repeats the answer to a token without details when the task has stopped."""
+    """Run a task that stops after its driver has crashed. ECS answers its token without details. Returns its ARN."""
     stage.crash(container, "start", "RunTask")
     stage.advance(2)
     (task,) = stage.ecs.tasks()
@@ -174,7 +174,7 @@ def repeat_of_a_stopped_task(stage: Stage, container: str) -> str:
     return task.arn
 
 
-def test_a_repeat_whose_task_has_run_and_stopped(stage: Stage) -> None:
+def test_a_repeated_token_whose_task_has_run_and_stopped(stage: Stage) -> None:
     container = stage.add("stopped", labels={"simulate.exit-after": "0.5"})
     arn = repeat_of_a_stopped_task(stage, container)
     seen, findings = stage.attempt(container)
@@ -184,7 +184,7 @@ def test_a_repeat_whose_task_has_run_and_stopped(stage: Stage) -> None:
     assert (seen.at, seen.task.is_stopped, findings.on_its_way) == (started_at, True, False)
 
 
-def test_a_repeat_whose_task_never_ran(stage: Stage) -> None:
+def test_a_repeated_token_whose_task_never_ran(stage: Stage) -> None:
     container = stage.add("stopped", labels={"simulate.start": "fail"})
     repeat_of_a_stopped_task(stage, container)
     seen, _ = stage.attempt(container)
@@ -192,8 +192,8 @@ def test_a_repeat_whose_task_never_ran(stage: Stage) -> None:
     assert seen.reason.startswith("CannotPull")
 
 
-def test_a_repeat_whose_task_ecs_does_not_show(stage: Stage) -> None:
-    """The answer to the token is not a look at the task."""
+def test_a_repeated_token_whose_task_ecs_does_not_return(stage: Stage) -> None:
+    """RunTask's answer is not a lookup of the task."""
     container = stage.add("stopped", labels={"simulate.exit-after": "0.5"})
     arn = repeat_of_a_stopped_task(stage, container)
     stage.hide_tasks()
@@ -203,14 +203,14 @@ def test_a_repeat_whose_task_ecs_does_not_show(stage: Stage) -> None:
     assert (list(findings.absent), findings.task_shown) == ([arn], False)
 
 
-def test_a_repeat_whose_task_is_gone(stage: Stage) -> None:
+def test_a_repeated_token_whose_task_is_gone(stage: Stage) -> None:
     container = stage.add("stopped", labels={"simulate.exit-after": "0.5"})
     arn = repeat_of_a_stopped_task(stage, container)
     past = stage.clock.now() - timedelta(minutes=6)
     stage.hide_tasks()
     stage.edit_pending(container, absent={arn: past})
     seen, _ = stage.attempt(container)
-    assert isinstance(seen, Unobserved)  # its RunTask was just now, as far as this attempt knows
+    assert isinstance(seen, Unobserved)  # as far as this attempt knows, its RunTask was just now
     stage.edit_pending(container, task_arn=arn, task_run_at=past)
     seen, _ = stage.attempt(container)
     assert isinstance(seen, NeverRan)

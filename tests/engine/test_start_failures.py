@@ -1,4 +1,4 @@
-"""The step `start` when calls fail, and when the task before may still live."""
+"""Tests of the step `start` with failing calls, and with a previous task that may still live."""
 
 from datetime import timedelta
 
@@ -65,16 +65,17 @@ def test_a_refusal_after_a_failed_call_proves_nothing(stage: Stage) -> None:
     assert findings.acted
 
 
-def test_looks_that_fail_do_not_end_the_wait(stage: Stage) -> None:
+def test_failed_lookups_do_not_end_the_wait(stage: Stage) -> None:
     container = stage.add("stopped")
     stage.fail("DescribeTasks", FAILED, times=2)
     assert stage.ask(container, "start").kind == "completed"
 
 
-# --- a task before ---------------------------------------------------------------------------------------------------
+# --- a previous task
+# ---------------------------------------------------------------------------------------------------
 
 
-def test_the_task_before_of_a_failed_container_is_stopped_first(stage: Stage) -> None:
+def test_the_previous_task_of_a_failed_container_is_stopped_first(stage: Stage) -> None:
     container = stage.add("failed")
     leftover = stage.give_task(container)
     stage.ask(container, "restart")
@@ -89,7 +90,7 @@ def test_the_task_before_of_a_failed_container_is_stopped_first(stage: Stage) ->
     assert stage.count("SendCommand") == 0
 
 
-def test_the_task_before_has_not_stopped(stage: Stage) -> None:
+def test_the_previous_task_has_not_stopped(stage: Stage) -> None:
     container = stage.add("failed")
     stage.give_task(container, stop_timeout=40)
     stage.claim(container, "restart")
@@ -99,7 +100,7 @@ def test_the_task_before_has_not_stopped(stage: Stage) -> None:
     assert stage.count("RunTask") == 0
 
 
-def test_the_task_before_has_stopped_and_the_new_one_is_refused(stage: Stage) -> None:
+def test_the_previous_task_has_stopped_and_the_new_task_is_refused(stage: Stage) -> None:
     container = stage.add("failed")
     stage.give_task(container)
     stage.claim(container, "restart")
@@ -109,7 +110,7 @@ def test_the_task_before_has_stopped_and_the_new_one_is_refused(stage: Stage) ->
     assert (findings.acted, findings.on_its_way) == (True, False)
 
 
-def test_the_task_before_is_not_known(stage: Stage) -> None:
+def test_stop_task_does_not_find_the_previous_task(stage: Stage) -> None:
     container = stage.add("failed")
     leftover = stage.give_task(container)
     stage.claim(container, "restart")
@@ -119,14 +120,14 @@ def test_the_task_before_is_not_known(stage: Stage) -> None:
     assert (list(findings.absent), findings.acted) == ([leftover.arn], False)
     assert stage.count("RunTask") == 0
     stage.edit_pending(container, absent={leftover.arn: stage.clock.now() - timedelta(seconds=30)})
-    # StopTask does not know it, and DescribeTasks shows it: it lives.
+    # StopTask does not find it, but DescribeTasks returns it: it lives.
     assert isinstance(stage.attempt(container).observation, Unobserved)
     stage.edit_pending(container, absent={leftover.arn: stage.clock.now() - timedelta(seconds=30)})
     stage.hide_tasks(times=1)
     assert isinstance(stage.attempt(container).observation, Reached)
 
 
-def test_the_task_before_of_a_stopped_container_is_left_alone(stage: Stage) -> None:
+def test_the_previous_task_of_a_stopped_container_is_not_stopped(stage: Stage) -> None:
     container = stage.add("running")
     stage.ask(container, "stop")
     stage.calls.clear()

@@ -1,4 +1,4 @@
-"""The step `stop`: what it calls and what it observes."""
+"""Tests of the step `stop`: its calls and its results."""
 
 from datetime import timedelta
 
@@ -29,7 +29,7 @@ def test_a_running_task_is_stopped(stage: Stage) -> None:
     assert stage.parameters("StopTask")[0]["reason"] == f"Longshore operation {pending.id}"
 
 
-def test_a_sweep_looks_before_it_stops(stage: Stage) -> None:
+def test_a_sweep_looks_up_the_task_before_stop_task(stage: Stage) -> None:
     container = stage.add("running")
     stage.crash(container, "stop", "StopTask")
     stage.advance(1)
@@ -40,7 +40,7 @@ def test_a_sweep_looks_before_it_stops(stage: Stage) -> None:
     assert (findings.acted, findings.on_its_way) == (False, False)
 
 
-def test_a_sweep_stops_what_was_not_stopped(stage: Stage) -> None:
+def test_a_sweep_stops_a_task_that_was_not_asked_to_stop(stage: Stage) -> None:
     container = stage.add("running")
     stage.claim(container, "stop")
     seen, _ = stage.attempt(container, look_first=True)
@@ -57,7 +57,7 @@ def test_a_task_that_stops_slowly(stage: Stage) -> None:
     assert stage.count("StopTask") == 1
 
 
-def test_no_task(stage: Stage) -> None:
+def test_a_container_without_a_task(stage: Stage) -> None:
     container = stage.add("running")
     stage.edit(container, task_arn=None)
     stage.claim(container, "stop")
@@ -75,12 +75,12 @@ def test_a_task_that_ended_by_itself_before(stage: Stage, look_first: bool) -> N
     assert isinstance(seen, Ended)
     assert seen.task is not None
     assert (seen.at, seen.task.exit_code) == (task.stopped_at, 5)
-    # StopTask was answered with the task, so it was not refused.
+    # StopTask returned the task, so it was not refused.
     assert findings.acted is not look_first
 
 
 @pytest.mark.parametrize(("code", "ended"), [("UserInitiated", False), (None, False), ("SpotInterruption", True)])
-def test_who_has_stopped_a_task(stage: Stage, code: str | None, ended: bool) -> None:
+def test_the_stop_code_distinguishes_a_stop_from_an_interruption(stage: Stage, code: str | None, ended: bool) -> None:
     container = stage.add("running")
     stage.claim(container, "stop")
     (task,) = stage.live(container)
@@ -92,7 +92,7 @@ def test_who_has_stopped_a_task(stage: Stage, code: str | None, ended: bool) -> 
 
 
 @pytest.mark.parametrize(("status", "operation"), [("running", "stop"), ("running", "pause"), ("paused", "stop")])
-def test_a_task_that_ended_at_a_time_that_ecs_does_not_tell(stage: Stage, status: str, operation: str) -> None:
+def test_a_task_that_ended_at_an_unknown_time(stage: Stage, status: str, operation: str) -> None:
     container = stage.add(status)
     stage.claim(container, operation)
     (task,) = stage.live(container)
@@ -105,8 +105,8 @@ def test_a_task_that_ended_at_a_time_that_ecs_does_not_tell(stage: Stage, status
 
 
 @pytest.mark.parametrize(("before", "ended"), [(MILLISECOND, True), (timedelta(), False), (-MILLISECOND, False)])
-def test_a_task_that_somebody_else_stopped_before_the_request(stage: Stage, before: timedelta, ended: bool) -> None:
-    """The operation that a force-stop supersedes may have stopped it: what counts is when the first one began."""
+def test_a_task_that_was_stopped_before_the_request(stage: Stage, before: timedelta, ended: bool) -> None:
+    """The superseded operation may have stopped the task: the start of the first operation counts."""
     container = stage.add("running")
     pending = stage.claim(container, "stop")
     stage.edit_pending(container, started_at=pending.started_at + timedelta(seconds=9))
@@ -130,7 +130,7 @@ def test_a_task_that_somebody_else_stopped_before_the_request(stage: Stage, befo
         (5, "failed", "pause", "Container is not running"),
     ],
 )
-def test_what_becomes_of_an_operation_whose_task_ended_by_itself(
+def test_an_operation_whose_task_ended_by_itself(
     stage: Stage, exit_code: int, status: str, operation: str, answer: str
 ) -> None:
     container = stage.add("running")
@@ -178,7 +178,7 @@ def test_a_task_that_is_gone(stage: Stage) -> None:
 
 @pytest.mark.parametrize("status", ["running", "paused"])
 def test_the_row_of_a_task_that_is_gone(stage: Stage, status: str) -> None:
-    """A task that comes back is believed, unless a command may have frozen or thawed it."""
+    """If the task comes back, its event is applied, unless a command may have paused or unpaused it."""
     container = stage.add(status)
     (task,) = stage.live(container)
     version = stage.container(container).task_version
@@ -200,8 +200,8 @@ def test_a_sweep_that_does_not_find_the_task(stage: Stage) -> None:
     assert (stage.count("StopTask"), findings.acted, findings.on_its_way) == (0, False, False)
 
 
-def test_a_stopped_task_that_ecs_no_longer_shows(stage: Stage) -> None:
-    """StopTask knew it, and then it was gone: no end was seen, so the exit code is not known."""
+def test_a_stopped_task_that_ecs_no_longer_returns(stage: Stage) -> None:
+    """StopTask returned the task, and ECS then no longer returns it: its end and exit code are unknown."""
     container = stage.add("running", labels={"simulate.ignore-sigterm": "true"})
     stage.claim(container, "stop")
     stage.hide_tasks()
@@ -229,7 +229,7 @@ def test_failures_of_stop_task(stage: Stage, error: Exception, expected: object)
     assert stage.attempt(container).observation == expected
 
 
-def test_a_refused_look_is_no_effect(stage: Stage) -> None:
+def test_a_refused_lookup_has_no_effect(stage: Stage) -> None:
     container = stage.add("running")
     stage.claim(container, "stop")
     stage.fail("DescribeTasks", DENIED, times=-1)
@@ -238,7 +238,7 @@ def test_a_refused_look_is_no_effect(stage: Stage) -> None:
     assert not findings.acted
 
 
-def test_a_look_that_fails_and_is_then_refused_is_no_effect(stage: Stage) -> None:
+def test_a_lookup_that_fails_and_is_then_refused_has_no_effect(stage: Stage) -> None:
     container = stage.add("running")
     stage.claim(container, "stop")
     stage.fail("DescribeTasks", FAILED)
@@ -248,7 +248,7 @@ def test_a_look_that_fails_and_is_then_refused_is_no_effect(stage: Stage) -> Non
     assert not findings.acted
 
 
-def test_looks_that_fail_after_stop_task_do_not_end_the_wait(stage: Stage) -> None:
+def test_failed_lookups_after_stop_task_do_not_end_the_wait(stage: Stage) -> None:
     container = stage.add("running")
     stage.fail("DescribeTasks", FAILED, times=2)
     assert stage.ask(container, "stop").kind == "completed"
@@ -262,10 +262,11 @@ def test_a_stop_that_is_refused_is_abandoned(stage: Stage) -> None:
     assert len(stage.rows(container)) == 1
 
 
-# --- paused --------------------------------------------------------------------------------------------------------
+# --- paused tasks
+# ------------------------------------------------------------------------------------------------------
 
 
-def test_a_paused_task_is_thawed_first(stage: Stage) -> None:
+def test_a_paused_task_is_unpaused_first(stage: Stage) -> None:
     container = stage.add("paused")
     stage.claim(container, "stop")
     seen, findings = stage.attempt(container)
@@ -276,7 +277,7 @@ def test_a_paused_task_is_thawed_first(stage: Stage) -> None:
     assert stage.commands()[0]["action"] == ["unpause"]
 
 
-def test_a_paused_task_whose_host_has_thawed_it_already(stage: Stage) -> None:
+def test_a_paused_task_that_is_already_unpaused_on_its_host(stage: Stage) -> None:
     container = stage.add("paused")
     stage.claim(container, "stop")
     (task,) = stage.live(container)
@@ -287,7 +288,7 @@ def test_a_paused_task_whose_host_has_thawed_it_already(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("host_is_done", [False, True])
-def test_a_refused_stop_after_a_thaw_is_not_without_effect(stage: Stage, host_is_done: bool) -> None:
+def test_a_refused_stop_after_an_unpause_has_had_an_effect(stage: Stage, host_is_done: bool) -> None:
     container = stage.add("paused")
     stage.claim(container, "stop")
     stage.fail("StopTask", DENIED)
@@ -296,7 +297,7 @@ def test_a_refused_stop_after_a_thaw_is_not_without_effect(stage: Stage, host_is
     assert findings.acted
 
 
-def test_a_paused_task_that_cannot_be_thawed(stage: Stage) -> None:
+def test_a_paused_task_that_cannot_be_unpaused(stage: Stage) -> None:
     container = stage.add("paused")
     stage.claim(container, "stop")
     stage.ssm.disconnect(HOST)
@@ -305,7 +306,7 @@ def test_a_paused_task_that_cannot_be_thawed(stage: Stage) -> None:
     assert (findings.acted, stage.count("StopTask")) == (False, 0)
 
 
-def test_a_paused_task_whose_thaw_takes_long(stage: Stage) -> None:
+def test_a_paused_task_whose_unpause_takes_long(stage: Stage) -> None:
     container = stage.add("paused")
     stage.claim(container, "stop")
     stage.ssm._delay = timedelta(seconds=60)
@@ -324,7 +325,7 @@ def test_a_paused_task_that_has_stopped_already(stage: Stage) -> None:
     assert (stage.count("SendCommand"), stage.count("StopTask")) == (0, 0)
 
 
-def test_the_thaw_of_a_paused_task_is_not_sent_again_for_a_running_one(stage: Stage) -> None:
+def test_an_unpause_is_not_sent_again_for_a_running_container(stage: Stage) -> None:
     container = stage.add("paused")
     stage.claim(container, "stop")
     stage.edit(container, status=Status.RUNNING)

@@ -1,4 +1,4 @@
-"""The store: the condition of each write, conflicts, lost replies and errors."""
+"""Tests of the store: the condition of each write, conflicts, lost replies and errors."""
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -77,7 +77,7 @@ ANY: list[Write] = [commit_expiry]
 
 
 def later(stage: Stage, container: str, change: str) -> None:
-    """What another worker does between the read and the write."""
+    """Apply a change of another worker between read and write."""
     match change:
         case "generation":
             stage.edit(container, generation=5)
@@ -124,7 +124,7 @@ def check(stage: Stage, container: str, write: Write, change: str, *, refused: b
     stage.calls.clear()
     result = write(stage, stage.wired.store, before)
     if refused:
-        # What another worker has done is not undone, and is told: by the refusal itself.
+        # The change of the other worker remains, and the refusal itself returns it.
         assert result == ConditionFailed(now)
         assert stage.count("GetItem") == (0 if items else 1)
         assert (stage.container(container) if items else None) == now
@@ -135,7 +135,7 @@ def check(stage: Stage, container: str, write: Write, change: str, *, refused: b
 
 
 @pytest.mark.parametrize(("write", "raised"), [(take_over, 1), (commit_expiry, 1), (note, 1), (commit, 0)])
-def test_which_writes_raise_the_generation(stage: Stage, container: str, write: Write, raised: int) -> None:
+def test_writes_that_raise_the_generation(stage: Stage, container: str, write: Write, raised: int) -> None:
     stage.claim(container, "stop")
     stage.edit(container, generation=3)
     write(stage, stage.wired.store, stage.container(container))
@@ -145,7 +145,7 @@ def test_which_writes_raise_the_generation(stage: Stage, container: str, write: 
 @pytest.mark.parametrize("supersedes", [False, True])
 @pytest.mark.parametrize("change", ["project", "generation", "row", "deleted", "nothing"])
 def test_the_condition_of_a_claim(stage: Stage, container: str, change: str, supersedes: bool) -> None:
-    """Permissions are those of the project. A claim that is refused writes nothing, and tells what is there."""
+    """Permissions belong to a project. A refused claim writes nothing and returns the current container."""
     pending = stage.claim(container, "stop")
     if not supersedes:
         stage.edit(container, operation=None)
@@ -192,8 +192,8 @@ def test_the_command_number_never_falls(stage: Stage, container: str) -> None:
     assert stage.container(container).command_number == 13
 
 
-def test_no_note_overwrites_another(stage: Stage, container: str) -> None:
-    """Two workers have read the same: the second one's note is refused, and so is an end that knows of neither."""
+def test_concurrent_changes_of_an_operation_do_not_overwrite_each_other(stage: Stage, container: str) -> None:
+    """Two workers have read the same item: the second write is refused, and so is an end that misses either change."""
     stage.claim(container, "stop")
     before = stage.container(container)
     first = note(stage, stage.wired.store, before)
@@ -205,8 +205,8 @@ def test_no_note_overwrites_another(stage: Stage, container: str) -> None:
     assert isinstance(note(stage, stage.wired.store, first), Container)
 
 
-def test_what_is_registered_is_never_changed(stage: Stage, container: str) -> None:
-    """An administrator's change between the read and the write stays; so do attributes that are not known."""
+def test_registered_attributes_are_never_changed(stage: Stage, container: str) -> None:
+    """An administrator's change between read and write remains, and so do unknown attributes."""
     before = stage.container(container)
     item = stage.dynamodb.tables["containers"].items[(container,)]
     item |= {"name": {"S": "renamed"}, "protection": {"S": "of a later version"}}
@@ -215,7 +215,7 @@ def test_what_is_registered_is_never_changed(stage: Stage, container: str) -> No
     assert (item["name"], item["protection"]) == ({"S": "renamed"}, {"S": "of a later version"})
 
 
-def test_what_is_not_known_of_an_operation_is_kept(stage: Stage, container: str) -> None:
+def test_unknown_attributes_of_an_operation_are_kept(stage: Stage, container: str) -> None:
     stage.claim(container, "stop")
     item = stage.dynamodb.tables["containers"].items[(container,)]
     item["operation"]["M"]["priority"] = {"N": "3"}
@@ -235,14 +235,14 @@ def test_what_is_not_known_of_an_operation_is_kept(stage: Stage, container: str)
     ids=["conflict", "in progress", "cancelled", "no reason"],
 )
 @pytest.mark.parametrize("write", [note, commit, commit_expiry])
-def test_a_conflict_is_tried_again(stage: Stage, container: str, write: Write, error: AwsError) -> None:
+def test_a_conflict_is_retried(stage: Stage, container: str, write: Write, error: AwsError) -> None:
     stage.claim(container, "stop")
     operation = "UpdateItem" if write is note else "TransactWriteItems"
     stage.fail(operation, error, times=9)
     start = stage.clock.now()
     assert isinstance(write(stage, stage.wired.store, stage.container(container)), Container)
     assert stage.count(operation) == 10
-    # 25 ms, doubled each time up to half a second, and at random half of that at least.
+    # 25 ms, doubled each time up to half a second, times a random factor of at least one half.
     assert timedelta(seconds=1.2) < stage.clock.now() - start < timedelta(seconds=2.9)
 
 
@@ -342,10 +342,10 @@ def record(message: str | None, operation_id: str | None, expires_at: datetime) 
         ("old", "a", 0, "new"),  # expired, and not yet deleted
         ("old", "a", -60, "new"),
         ("", "a", 60, "new"),  # this operation's own record, still without an answer
-        ("", "b", 60, ""),  # another operation's
+        ("", "b", 60, ""),  # the record of another operation
     ],
 )
-def test_which_answer_is_kept(stage: Stage, there: str | None, operation_id: str, seconds: int, kept: str) -> None:
+def test_the_answer_that_is_stored(stage: Stage, there: str | None, operation_id: str, seconds: int, kept: str) -> None:
     stage.tick = 0
     now = stage.clock.now()
     with stage.open():
@@ -362,10 +362,10 @@ def test_which_answer_is_kept(stage: Stage, there: str | None, operation_id: str
 
 @pytest.mark.parametrize("answered", [False, True])
 @pytest.mark.parametrize("forget", [None, False, True])
-def test_what_becomes_of_the_key_of_an_operation_that_ends(
+def test_the_record_of_a_key_when_its_operation_ends(
     stage: Stage, container: str, forget: bool | None, answered: bool
 ) -> None:
-    """A 202 that was answered stays the answer, however the operation ends."""
+    """A 202 remains the answer, however the operation ends."""
     stage.claim(container, "stop", key="k")
     stage.edit_pending(container, answered=answered)
     before = stage.container(container)
@@ -382,7 +382,7 @@ def test_what_becomes_of_the_key_of_an_operation_that_ends(
 
 
 @pytest.mark.parametrize(("seconds", "known"), [(1, True), (0, False), (-1, False)])
-def test_a_record_that_has_expired_is_not_known(stage: Stage, seconds: int, known: bool) -> None:
+def test_an_expired_record_is_not_returned(stage: Stage, seconds: int, known: bool) -> None:
     stage.tick = 0
     old = record("old", "a", stage.clock.now() + timedelta(seconds=seconds))
     stage._put("idempotency", old.model_dump(mode="json", exclude_none=True))

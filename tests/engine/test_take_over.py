@@ -1,4 +1,4 @@
-"""Taking an operation over: when, by how many, and what is counted."""
+"""Tests of takeovers: when an operation is taken over, how often, and which attempts are counted."""
 
 from datetime import datetime, timedelta
 
@@ -27,7 +27,7 @@ def test_an_operation_is_taken_over_from_its_deadline_on(stage: Stage, after: ti
 
 
 @pytest.mark.parametrize("for_caller", [False, True])
-def test_what_taking_over_stores(stage: Stage, for_caller: bool) -> None:
+def test_attributes_that_a_takeover_stores(stage: Stage, for_caller: bool) -> None:
     container = stage.add("running")
     stage.claim(container, "pause")
     stage.edit(container, command_number=HIGH + 6, generation=4)
@@ -58,7 +58,7 @@ def test_nothing_is_pending(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("change", ["taken over", "deadline", "completed", "superseded", "a row"])
-def test_another_worker_was_quicker(stage: Stage, change: str) -> None:
+def test_another_worker_takes_over_first(stage: Stage, change: str) -> None:
     container = stage.add("stopped")
     pending = stage.claim(container, "start")
     stage.clock.time = pending.deadline
@@ -85,8 +85,8 @@ def test_another_worker_was_quicker(stage: Stage, change: str) -> None:
     assert stage.count("StopTask") == 0
 
 
-def test_the_driver_before_can_no_longer_commit(stage: Stage) -> None:
-    """The first driver is slow: a sweep takes over and completes what it has begun."""
+def test_the_previous_driver_can_no_longer_commit(stage: Stage) -> None:
+    """The first driver is slow, and a sweep takes over and completes its operation."""
     container = stage.add("stopped")
 
     def slow(_: Call) -> None:
@@ -99,7 +99,7 @@ def test_the_driver_before_can_no_longer_commit(stage: Stage) -> None:
     assert len(stage.live(container)) == 1
 
 
-def test_the_first_driver_of_an_operation_waits_no_longer_than_its_deadline_would_let_it(stage: Stage) -> None:
+def test_the_first_driver_waits_no_longer_than_until_the_deadline(stage: Stage) -> None:
     container = stage.add("stopped", labels={"simulate.start": "never"})
     start = stage.clock.now()
     assert stage.ask(container, "start").kind == "accepted"
@@ -107,7 +107,7 @@ def test_the_first_driver_of_an_operation_waits_no_longer_than_its_deadline_woul
     assert timedelta(seconds=20) <= stage.clock.now() - start < timedelta(seconds=23)
 
 
-# --- what an attempt counts for ------------------------------------------------------------------------------------
+# --- counted attempts -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("for_caller", [False, True])
@@ -125,16 +125,14 @@ def test_attempts_are_counted_for_sweeps_unless_ecs_throttles(
     with pytest.raises(ExternalServiceError):
         stage.take_over(container, for_caller=for_caller)
     assert stage.pending(container).attempts == (4 if counts and not for_caller else 3)
-    # Released: the next sweep, or a repeat, may go on at once.
+    # Released: the next sweep or retry can take over immediately.
     assert stage.pending(container).deadline < stage.clock.now()
 
 
 @pytest.mark.parametrize(
     ("age", "attempts"), [(timedelta(hours=1) - MILLISECOND, 3), (timedelta(hours=1), 4)], ids=["before", "after"]
 )
-def test_attempts_that_find_the_task_on_its_way_count_from_one_hour_on(
-    stage: Stage, age: timedelta, attempts: int
-) -> None:
+def test_attempts_with_a_task_in_transition_count_after_an_hour(stage: Stage, age: timedelta, attempts: int) -> None:
     container = stage.add("stopped", labels={"simulate.start": "never"})
     stage.crash(container, "start", "RunTask")
     stage.clock.time = stage.pending(container).deadline
@@ -147,7 +145,7 @@ def test_attempts_that_find_the_task_on_its_way_count_from_one_hour_on(
 
 
 @pytest.mark.parametrize(("operation", "attempts"), [("stop", 0), ("force-stop", 0), ("pause", 1)])
-def test_a_task_that_stops_slowly_is_on_its_way(stage: Stage, operation: str, attempts: int) -> None:
+def test_a_task_that_stops_slowly_is_in_transition(stage: Stage, operation: str, attempts: int) -> None:
     container = stage.add("running", labels={"simulate.ignore-sigterm": "true"})
     stage.ssm.fail_next(5)
     stage.ssm._delay = timedelta(seconds=100)
@@ -166,7 +164,7 @@ def test_the_first_attempt_is_not_counted(stage: Stage) -> None:
 
 
 def test_the_attempts_of_a_new_step_are_never_negative(stage: Stage) -> None:
-    """The attempt was counted for the stop of a restart: the start, which is throttled, has none to give back."""
+    """The attempt was counted for the stop step of a restart; the throttled start step has no attempt to subtract."""
     container = stage.add("running", labels={"simulate.start": "never"})
     stage.claim(container, "restart")
     stage.clock.time = stage.pending(container).deadline
@@ -176,10 +174,10 @@ def test_the_attempts_of_a_new_step_are_never_negative(stage: Stage) -> None:
     assert (stage.pending(container).step, stage.pending(container).attempts) == ("start", 0)
 
 
-# --- what is noted when it stays pending ----------------------------------------------------------------------------
+# --- changes while the operation stays pending ---------------------------------------------------------------------
 
 
-def test_the_task_that_was_run_is_noted_with_the_202(stage: Stage) -> None:
+def test_the_task_is_recorded_with_the_202(stage: Stage) -> None:
     container = stage.add("stopped", labels={"simulate.start": "never"})
     ran_at: list[datetime] = []
     stage.after("RunTask", lambda _: ran_at.append(stage.clock.now()))
@@ -191,8 +189,8 @@ def test_the_task_that_was_run_is_noted_with_the_202(stage: Stage) -> None:
     assert stage.container(container).generation == 1
 
 
-def test_nothing_is_noted_when_nothing_was_found(stage: Stage) -> None:
-    """The claim says it all; a note would only overtake others."""
+def test_nothing_is_written_when_nothing_was_found(stage: Stage) -> None:
+    """The claim contains everything already, and a further write would only conflict with others."""
     container = stage.add("running", labels={"simulate.ignore-sigterm": "true"})
     (task,) = stage.live(container)
     task.containers[0].stop_timeout = timedelta(minutes=5)
@@ -200,7 +198,7 @@ def test_nothing_is_noted_when_nothing_was_found(stage: Stage) -> None:
     assert (stage.count("UpdateItem"), stage.container(container).generation) == (1, 0)
 
 
-def test_a_noted_task_is_found_again_without_run_task(stage: Stage) -> None:
+def test_a_recorded_task_is_found_without_run_task(stage: Stage) -> None:
     container = stage.add("stopped", labels={"simulate.start": "never"})
     stage.ask(container, "start")
     stage.calls.clear()
@@ -212,7 +210,7 @@ def test_a_noted_task_is_found_again_without_run_task(stage: Stage) -> None:
     assert after.model_dump(exclude={*renewed}) == before.model_dump(exclude={*renewed})
 
 
-def test_a_task_that_is_not_shown_is_looked_for_again_after_30_seconds(stage: Stage) -> None:
+def test_a_missing_task_is_looked_up_again_after_30_seconds(stage: Stage) -> None:
     container = stage.add("stopped")
     stage.hide_tasks()
     stage.change("RunTask", lambda _, answer: {"tasks": [answer["tasks"][0] | {"lastStatus": "PENDING"}]})
@@ -225,7 +223,7 @@ def test_a_task_that_is_not_shown_is_looked_for_again_after_30_seconds(stage: St
     assert (pending.deadline, pending.task_shown) == (noted_at + timedelta(seconds=30), False)
 
 
-def test_a_deadline_is_not_put_off_by_a_task_that_is_not_shown(stage: Stage) -> None:
+def test_a_missing_task_does_not_extend_the_deadline(stage: Stage) -> None:
     container = stage.add("stopped")
     stage.crash(container, "start", "RunTask")
     stage.hide_tasks()
@@ -249,8 +247,8 @@ def test_an_event_does_not_change_the_deadline(stage: Stage) -> None:
     assert stage.pending(container) == pending.model_copy(update={"event_acted": True})
 
 
-def test_a_command_in_flight_is_given_its_time_before_the_next_driver(stage: Stage) -> None:
-    """A release: not before the command that may be in flight has expired."""
+def test_an_operation_is_released_when_its_command_has_expired(stage: Stage) -> None:
+    """The operation is released only when the command that may be in flight has expired."""
     container = stage.add("running")
     stage.fail("SendCommand", FAILED)
     stage.refused(container, "pause")
@@ -260,7 +258,7 @@ def test_a_command_in_flight_is_given_its_time_before_the_next_driver(stage: Sta
 
 
 @pytest.mark.parametrize("status", ["running", "paused"])
-def test_a_stop_is_released_at_once_unless_it_has_commanded_the_host(stage: Stage, status: str) -> None:
+def test_a_stop_is_released_immediately_unless_it_has_sent_a_command(stage: Stage, status: str) -> None:
     container = stage.add(status)
     stage.fail("StopTask", FAILED, times=-1)
     stage.refused(container, "stop")
@@ -271,8 +269,8 @@ def test_a_stop_is_released_at_once_unless_it_has_commanded_the_host(stage: Stag
         assert pending.deadline == stage.clock.now() - MILLISECOND
 
 
-def test_a_refused_command_is_released_at_once(stage: Stage) -> None:
-    """It is not the first attempt, so it is not abandoned; nothing is in flight."""
+def test_an_operation_with_a_refused_command_is_released_immediately(stage: Stage) -> None:
+    """It is not the first attempt, so the operation is not abandoned; no command is in flight."""
     container = stage.add("running")
     stage.claim(container, "pause")
     stage.clock.time = stage.pending(container).deadline

@@ -1,4 +1,6 @@
-"""A task whose end ECS has shown: ECS forgets it an hour later, so one look that does not find it is enough."""
+"""Tests of tasks whose end ECS has reported: ECS forgets them an hour later, so a single lookup proves that they are
+gone.
+"""
 
 from datetime import timedelta
 
@@ -13,7 +15,7 @@ NOTED = "arn:aws:ecs:us-east-1:123456789012:task/default/noted"
 
 
 def failed_by_exit(stage: Stage, start: str = "") -> str:
-    """A container that has failed because its task has ended. `start` is the label of the tasks that it runs later."""
+    """Return a container that failed because its task ended. `start` labels the tasks that it runs later."""
     container = stage.add("running", labels={"simulate.start": start})
     (task,) = stage.live(container)
     stage.ecs.exit(task.arn, 3)
@@ -23,19 +25,20 @@ def failed_by_exit(stage: Stage, start: str = "") -> str:
     return container
 
 
-# --- what is done with it --------------------------------------------------------------------------------------------
+# --- use of a known end
+# -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("operation", ["restart", "force-stop"])
-def test_an_operation_on_a_container_whose_task_ended_long_ago_is_not_delayed(stage: Stage, operation: str) -> None:
+def test_an_operation_on_a_container_with_an_old_end_is_not_delayed(stage: Stage, operation: str) -> None:
     container = failed_by_exit(stage)
     stage.advance(HOURS)
     assert stage.ask(container, operation).kind == "completed"
 
 
 @pytest.mark.parametrize("operation", ["restart", "force-stop"])
-def test_the_end_of_the_task_is_not_known(stage: Stage, operation: str) -> None:
-    """ECS has forgotten the task, but never said that it had ended: it may only not show it."""
+def test_the_end_of_the_task_is_unknown(stage: Stage, operation: str) -> None:
+    """ECS no longer returns the task but never reported its end, so it may only be temporarily missing."""
     container = failed_by_exit(stage)
     stage.edit(container, task_ended=False)
     stage.advance(HOURS)
@@ -44,8 +47,8 @@ def test_the_end_of_the_task_is_not_known(stage: Stage, operation: str) -> None:
     assert stage.sweep() == {"completed": 1}
 
 
-def test_a_task_that_ecs_shows_is_not_gone_although_its_end_was_seen(stage: Stage) -> None:
-    """ECS may show an older state for a while."""
+def test_a_task_that_ecs_returns_is_not_gone_even_after_its_end(stage: Stage) -> None:
+    """ECS may return an older state for a while."""
     container = stage.add("running")
     stage.claim(container, "stop")
     stage.edit(container, task_ended=True)
@@ -60,19 +63,20 @@ def test_a_task_that_ecs_shows_is_not_gone_although_its_end_was_seen(stage: Stag
         assert looking.look(arn) is None
         assert looking.is_gone(arn)
         assert looking.look(NOTED) is None
-        assert not looking.is_gone(NOTED)  # another task: nothing is known of its end
+        assert not looking.is_gone(NOTED)  # another task, whose end is unknown
         stage.heal()
         assert looking.look(arn) is not None
         assert not looking.is_gone(arn)
 
 
-# --- when it is noted ------------------------------------------------------------------------------------------------
+# --- records of an end
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("operation", "ended"), [("stop", True), ("force-stop", True), ("restart", False), ("pause", False)]
 )
-def test_what_an_operation_has_seen(stage: Stage, operation: str, ended: bool) -> None:
+def test_an_operation_records_the_end_that_it_saw(stage: Stage, operation: str, ended: bool) -> None:
     container = stage.add("running")
     assert not stage.container(container).task_ended
     stage.ask(container, operation)
@@ -101,7 +105,7 @@ def test_a_start_whose_task_has_run_and_ended(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("told", [True, False])
-def test_an_end_that_was_told_or_found_by_a_sweep(stage: Stage, told: bool) -> None:
+def test_an_end_reported_by_an_event_or_found_by_a_sweep(stage: Stage, told: bool) -> None:
     container = stage.add("running")
     (task,) = stage.live(container)
     stage.ecs.exit(task.arn, 3)
@@ -143,7 +147,7 @@ def test_a_task_that_runs_after_all_has_not_ended(stage: Stage) -> None:
 
 @pytest.mark.parametrize("shown", [True, False])
 def test_a_start_that_is_given_up(stage: Stage, shown: bool) -> None:
-    """Its task may still come up. The one before, whose end was seen, is another one."""
+    """Its task may still start. The previous task, whose end was seen, is another task."""
     container = failed_by_exit(stage, "never")
     assert stage.ask(container, "restart").kind == "accepted"
     (task,) = stage.live(container)
@@ -172,7 +176,7 @@ def test_an_operation_that_is_given_up_has_seen_no_end(stage: Stage, operation: 
 
 
 def test_a_start_whose_task_is_gone(stage: Stage) -> None:
-    """The container has that task from now on, and its end was not seen."""
+    """The container has that task from then on, and its end was not seen."""
     container = failed_by_exit(stage, "never")
     stage.ask(container, "restart")
     (task,) = stage.live(container)
@@ -185,8 +189,8 @@ def test_a_start_whose_task_is_gone(stage: Stage) -> None:
     assert (after.task_arn, after.task_version, after.task_ended) == (task.arn, 0, False)
 
 
-def test_a_restart_whose_task_is_gone_goes_on_at_once(stage: Stage) -> None:
-    """What two looks have proven of the stop need not be proven again by the start."""
+def test_a_restart_whose_task_is_gone_continues_immediately(stage: Stage) -> None:
+    """The start step needs no further proof after the two lookups of the stop step."""
     container = stage.add("running")
     (task,) = stage.live(container)
     stage.ecs.forget(task.arn)

@@ -1,4 +1,4 @@
-"""Events of tasks: which are believed, and what becomes of them."""
+"""Tests of task events: which are applied, and their effects."""
 
 from datetime import timedelta
 from typing import Any
@@ -16,12 +16,12 @@ from local.emulator.ecs import SimulatedTask
 
 
 def event(task: SimulatedTask, status: str | None = None, **changes: Any) -> dict[str, Any]:
-    """The event of a task as it is, or with another status and other members."""
+    """Return the event of a task, optionally with another status and other fields."""
     detail = task.to_api() | ({"lastStatus": status} if status else {}) | changes
     return {"source": "aws.ecs", "detail": detail}
 
 
-# --- nothing pending -----------------------------------------------------------------------------------------------
+# --- no pending operation -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", ["running", "paused"])
@@ -56,7 +56,7 @@ def test_a_task_that_ends_by_itself(stage: Stage, status: str, code: int, expect
     assert (after.generation, after.requested_at) == (before.generation, None)
     assert stage.told == []
     assert {call.service for call in stage.calls} == {"dynamodb"}
-    # Once more, and late.
+    # Again, and late.
     assert stage.deliver(told) == "stale"
     assert len(stage.rows(container)) == 2
 
@@ -98,7 +98,7 @@ def test_events_of_the_containers_task(
     assert stage.count("StopTask") == 0
 
 
-def test_a_task_of_a_failed_container_that_comes_up(stage: Stage) -> None:
+def test_a_task_of_a_failed_container_that_reaches_running(stage: Stage) -> None:
     container = stage.add("stopped", "failed")
     task = stage.give_task(container)
     task.version += 1
@@ -112,7 +112,7 @@ def test_a_task_of_a_failed_container_that_comes_up(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("status", ["running", "paused"])
-def test_a_task_that_ecs_had_not_shown_for_a_while(stage: Stage, status: str) -> None:
+def test_a_task_that_ecs_did_not_return_for_a_while(stage: Stage, status: str) -> None:
     container = stage.add("stopped", status, "failed")
     task = stage.give_task(container)
     task.version += 1
@@ -125,8 +125,8 @@ def test_a_task_that_ecs_had_not_shown_for_a_while(stage: Stage, status: str) ->
 
 
 @pytest.mark.parametrize("history", [("paused", "failed", "failed"), ("running", "paused", "failed", "failed")])
-def test_a_frozen_task_that_is_shown_again_after_another_failure(stage: Stage, history: tuple[str, ...]) -> None:
-    """The last row does not tell what the container was: it failed once more while ECS did not show its task."""
+def test_a_frozen_task_that_ecs_returns_after_another_failure(stage: Stage, history: tuple[str, ...]) -> None:
+    """The last row does not have the earlier status, because the container failed again while its task was missing."""
     container = stage.add("stopped", *history)
     task = stage.give_task(container)
     task.version += 1
@@ -136,7 +136,7 @@ def test_a_frozen_task_that_is_shown_again_after_another_failure(stage: Stage, h
 
 
 def test_another_task_is_not_frozen(stage: Stage) -> None:
-    """A start that was given up comes up: that the task before it was frozen does not matter."""
+    """A start that was given up starts its task after all; whether the previous task was frozen does not matter."""
     container = stage.add("stopped", "running", "paused")
     stage.ask(container, "force-stop")
     assert stage.container(container).was_paused
@@ -146,7 +146,7 @@ def test_another_task_is_not_frozen(stage: Stage) -> None:
     assert (stage.status(container), stage.container(container).was_paused) == ("running", False)
 
 
-def test_a_task_that_comes_up_at_a_time_that_is_not_told(stage: Stage) -> None:
+def test_a_task_that_reaches_running_at_an_unknown_time(stage: Stage) -> None:
     container = stage.add("stopped", "failed")
     task = stage.give_task(container)
     task.version += 1
@@ -155,7 +155,7 @@ def test_a_task_that_comes_up_at_a_time_that_is_not_told(stage: Stage) -> None:
     assert stage.rows(container)[-1]["transition_time"] == to_text(stage.clock.now() - timedelta(milliseconds=1))
 
 
-def test_a_task_that_comes_up_for_a_container_whose_rows_are_not_there(stage: Stage) -> None:
+def test_a_task_that_reaches_running_for_a_container_without_rows(stage: Stage) -> None:
     container = stage.add("running", "failed")
     task = stage.give_task(container)
     stage.dynamodb.tables["status-logs"].items.clear()
@@ -164,7 +164,7 @@ def test_a_task_that_comes_up_for_a_container_whose_rows_are_not_there(stage: St
     assert stage.status(container) == "running"
 
 
-def test_a_task_whose_state_is_not_known_is_never_believed(stage: Stage) -> None:
+def test_a_task_in_an_unknown_state_is_never_applied(stage: Stage) -> None:
     container = stage.add("running", "failed")
     task = stage.give_task(container)
     stage.edit(container, task_version=NO_NEWER)
@@ -190,7 +190,7 @@ def test_each_status_of_a_stray_task(stage: Stage, told: str) -> None:
     assert stage.count("StopTask") == (0 if told == "STOPPED" else 1)
 
 
-def test_a_stray_task_that_stop_task_does_not_know(stage: Stage) -> None:
+def test_a_stray_task_that_stop_task_does_not_find(stage: Stage) -> None:
     container = stage.add("stopped")
     stray = stage.ecs.adopt_running(CLUSTER, "web-1", container)
     stage.fail("StopTask", NOT_FOUND)
@@ -205,11 +205,12 @@ def test_a_stray_task_that_cannot_be_stopped(stage: Stage) -> None:
         stage.deliver(event(stray))
 
 
-# --- whose task it is ------------------------------------------------------------------------------------------------
+# --- ownership of tasks
+# ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("started_by", [None, "somebody", "x" * 24, "507f1f77bcf86cd799439099", "ecs-svc/123"])
-def test_a_task_that_no_container_has_run(stage: Stage, started_by: str | None) -> None:
+def test_a_task_without_a_container(stage: Stage, started_by: str | None) -> None:
     stage.add("stopped")
     task = stage.ecs.adopt_running(CLUSTER, "web-1", started_by)
     assert stage.deliver(event(task)) == "foreign"
@@ -254,7 +255,8 @@ def test_an_unreadable_container(stage: Stage) -> None:
         stage.deliver(event(task))
 
 
-# --- the container changes meanwhile ---------------------------------------------------------------------------------
+# --- concurrent changes
+# ------------------------------------------------------------------------------------------------
 
 
 def test_the_container_has_changed_since_it_was_read(stage: Stage) -> None:
@@ -269,7 +271,7 @@ def test_the_container_has_changed_since_it_was_read(stage: Stage) -> None:
     assert len(stage.rows(container)) == 2
 
 
-def test_an_operation_is_claimed_meanwhile(stage: Stage) -> None:
+def test_an_operation_is_claimed_before_the_event_is_applied(stage: Stage) -> None:
     container = stage.add("running")
     (task,) = stage.live(container)
     stage.ecs.exit(task.arn, 0)
@@ -279,7 +281,7 @@ def test_an_operation_is_claimed_meanwhile(stage: Stage) -> None:
     assert stage.container(container).operation is None
 
 
-def test_a_container_that_always_changes(stage: Stage) -> None:
+def test_a_container_that_changes_before_every_write(stage: Stage) -> None:
     container = stage.add("running")
     (task,) = stage.live(container)
     stage.ecs.exit(task.arn, 0)
@@ -297,11 +299,14 @@ def test_a_container_that_always_changes(stage: Stage) -> None:
     assert len(tries) == 5
 
 
-# --- what ECS itself shows -------------------------------------------------------------------------------------------
+# --- tasks that ECS returns
+# --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("newer", "effect"), [(0, "recorded"), (1, "recorded")])
-def test_a_running_task_that_ecs_shows_is_believed_whatever_its_version(stage: Stage, newer: int, effect: str) -> None:
+def test_a_running_task_that_ecs_returns_is_applied_regardless_of_its_version(
+    stage: Stage, newer: int, effect: str
+) -> None:
     container = stage.add("running", "failed")
     task = stage.give_task(container)
     stage.edit(container, task_version=task.version - newer)
@@ -312,7 +317,7 @@ def test_a_running_task_that_ecs_shows_is_believed_whatever_its_version(stage: S
     assert effect == "recorded"
 
 
-def test_ecs_shows_a_task_whose_state_is_not_known(stage: Stage) -> None:
+def test_ecs_returns_a_task_in_an_unknown_state(stage: Stage) -> None:
     container = stage.add("running", "failed")
     stage.give_task(container)
     stage.edit(container, task_version=NO_NEWER)
@@ -320,13 +325,13 @@ def test_ecs_shows_a_task_whose_state_is_not_known(stage: Stage) -> None:
     assert stage.status(container) == Status.FAILED
 
 
-def test_a_stray_task_that_ecs_shows_is_stopped(stage: Stage) -> None:
+def test_a_stray_task_that_ecs_returns_is_stopped(stage: Stage) -> None:
     container = stage.add("stopped")
     stage.ecs.adopt_running(CLUSTER, "web-1", container)
     assert stage.drift_sweep() == {"stray-stopped": 1}
 
 
-def test_a_stray_task_that_ecs_shows_and_that_cannot_be_stopped(stage: Stage) -> None:
+def test_a_stray_task_that_ecs_returns_and_that_cannot_be_stopped(stage: Stage) -> None:
     container = stage.add("stopped")
     task = stage.ecs.adopt_running(CLUSTER, "web-1", container)
     stage.fail("StopTask", DENIED)

@@ -1,4 +1,4 @@
-"""The use cases of the library, wired on the clients of the test."""
+"""The use cases of the library, wired to the clients of a test."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -46,7 +46,7 @@ def wire(
     on_pending: Callable[[str], None],
     on_failure: Callable[[str, Exception], None],
 ) -> Wired:
-    """Wire everything on the given clients (`dynamodb`, `ecs`, `ssm`)."""
+    """Wire all use cases to the given clients (`dynamodb`, `ecs`, `ssm`)."""
     store = Store(
         clients.dynamodb,
         containers="containers",
@@ -89,6 +89,6 @@ def wire(
 
 
 def scheduled_stop(wired: Wired, container_ids: list[str], time: datetime, now: datetime) -> dict[str, int]:
-    """Run a scheduled stop that was scheduled for `time`. Returns the number of containers by effect."""
+    """Run a scheduled stop with the scheduled time `time`. Returns the number of containers by effect."""
     wanted = StopInput(container_ids=container_ids, rule="nightly", time=time)
     return wired.schedules.run(wanted, "run-1", lambda: True, now=now).counts

@@ -155,9 +155,8 @@ def _chunk(seeds: range, options: Options) -> tuple[list[Found], list[str], Coun
         if options.twice and run(str(seed), digested=True, **more).digest != report.digest:  # type: ignore[arg-type]
             report.violation = report.violation or "a second run with this seed has a different trace"
         summed += report.stats
-        for line in report.stats:
-            if options.find and options.find in line:
-                lines.append(f"seed {seed}: {line}")
+        if options.find:
+            lines += [f"seed {seed}: {name}" for name in report.stats if options.find in name]
         if options.traced or report.violation:
             shown.append(Found(seed, report.violation, report.trace, report.behaviours))
     return shown, lines, summed

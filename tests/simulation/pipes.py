@@ -7,7 +7,7 @@ from typing import NoReturn
 
 
 def exit_with(main: Callable[[], int]) -> NoReturn:
-    """Exit with the status that the function returns, or with 1 if the reader of the output, such as `head`, is gone."""
+    """Exit with the status that the function returns, or with 1 if the reader of the output, such as `head`, ended."""
     try:
         status = main()
         sys.stdout.flush()

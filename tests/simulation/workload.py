@@ -115,7 +115,7 @@ class Workload:
         world.note("world", f"{'the current version' if before else 'version 0.1'} is deployed")
 
     def outage(self) -> datetime | None:
-        """Let hours pass without sweeps if the run has an outage, then schedule more requests until the returned time."""
+        """Let hours pass without sweeps if the run has an outage. Returns the end of the requests that follow it."""
         world, rng, hours = self.world, self._rng, self.world.hostility.outage_hours
         if not hours:
             return None

@@ -1,4 +1,4 @@
-"""How a driver learns what another one has made of its operation."""
+"""Tests of how a driver learns from the history what another driver made of its operation."""
 
 from datetime import timedelta
 from typing import Any
@@ -13,7 +13,7 @@ NO_EFFECT = "The operation was refused and had no effect"
 
 
 def before_commit(stage: Stage, hook: Any, *, key: str | None = None) -> None:
-    """Call the hook just before the driver's first commit. With a key, the claim is a transaction too."""
+    """Call the hook just before the driver's first commit. A claim with a key is also a transaction."""
     stage.before("TransactWriteItems", lambda _: hook(), skip=1 if key else 0)
 
 
@@ -22,7 +22,7 @@ def abandon(stage: Stage, container: str) -> None:
 
 
 def sweep(stage: Stage, container: str) -> None:
-    """Another worker takes the operation over and goes on with it."""
+    """Take over and continue the operation as another worker."""
     stage.edit_pending(container, deadline=stage.clock.now())
     stage.take_over(container)
 
@@ -32,8 +32,8 @@ def sweep(stage: Stage, container: str) -> None:
 
 @pytest.mark.parametrize("key", [None, "k"])
 @pytest.mark.parametrize(("status", "operation"), [("stopped", "start"), ("running", "stop"), ("running", "pause")])
-def test_another_driver_has_abandoned_it(stage: Stage, status: str, operation: str, key: str | None) -> None:
-    """An error, which is kept for no key."""
+def test_another_driver_has_abandoned_the_operation(stage: Stage, status: str, operation: str, key: str | None) -> None:
+    """The caller receives an error, and no key stores it."""
     container = stage.add(status)
     before_commit(stage, lambda: abandon(stage, container), key=key)
     with pytest.raises(OperationFailedError) as raised:
@@ -52,7 +52,7 @@ def test_the_task_of_a_start_that_another_driver_has_abandoned_is_stopped(stage:
     assert stage.live(container) == []
 
 
-def test_it_was_abandoned_and_another_one_was_claimed(stage: Stage) -> None:
+def test_the_operation_was_abandoned_and_another_was_claimed(stage: Stage) -> None:
     container = stage.add("running")
 
     def hook() -> None:
@@ -63,7 +63,7 @@ def test_it_was_abandoned_and_another_one_was_claimed(stage: Stage) -> None:
     assert stage.refused(container, "stop") == "Container is pausing"
 
 
-def test_it_was_abandoned_and_the_task_has_ended_since(stage: Stage) -> None:
+def test_the_operation_was_abandoned_and_the_task_has_ended(stage: Stage) -> None:
     container = stage.add("running")
 
     def hook() -> None:
@@ -76,7 +76,7 @@ def test_it_was_abandoned_and_the_task_has_ended_since(stage: Stage) -> None:
     assert [row["triggered_by"] for row in stage.rows(container)] == ["system", "system"]
 
 
-def test_it_was_abandoned_and_the_container_has_expired(stage: Stage) -> None:
+def test_the_operation_was_abandoned_and_the_container_has_expired(stage: Stage) -> None:
     container = stage.add("stopped", server=HOST)
 
     def hook() -> None:
@@ -93,8 +93,10 @@ def test_it_was_abandoned_and_the_container_has_expired(stage: Stage) -> None:
 
 @pytest.mark.parametrize(("status", "operation"), [("running", "stop"), ("running", "pause"), ("stopped", "start")])
 @pytest.mark.parametrize("full", [True, False])
-def test_a_full_history_tells_by_the_status(stage: Stage, full: bool, status: str, operation: str) -> None:
-    """There was no room for the row of the other driver, which has completed the operation."""
+def test_with_a_full_history_the_status_shows_the_completion(
+    stage: Stage, full: bool, status: str, operation: str
+) -> None:
+    """The other driver completed the operation, but there was no room for its row."""
     container = stage.add(status)
 
     def hook() -> None:
@@ -113,8 +115,8 @@ def test_a_full_history_tells_by_the_status(stage: Stage, full: bool, status: st
     assert len(stage.rows(container)) == 1
 
 
-def test_a_full_history_and_another_status(stage: Stage) -> None:
-    """Another driver has ended the start with a failure."""
+def test_with_a_full_history_another_status_shows_the_failure(stage: Stage) -> None:
+    """Another driver ended the start with a failure."""
     container = stage.add("stopped", labels={"simulate.start": "fail"})
 
     def hook() -> None:
@@ -126,8 +128,8 @@ def test_a_full_history_and_another_status(stage: Stage) -> None:
     assert stage.refused(container, "start") == "Container has failed"
 
 
-def test_a_full_history_and_another_operation(stage: Stage) -> None:
-    """The status is reached, but something else is under way: it may have been its doing."""
+def test_with_a_full_history_another_pending_operation_is_a_conflict(stage: Stage) -> None:
+    """The status is reached, but another operation is pending, which may have caused it."""
     container = stage.add("running")
 
     def hook() -> None:
@@ -143,7 +145,7 @@ def test_a_full_history_and_another_operation(stage: Stage) -> None:
     assert stage.refused(container, "stop") == "Container is starting"
 
 
-def test_a_full_history_and_an_abandoned_operation(stage: Stage) -> None:
+def test_with_a_full_history_an_abandoned_operation_is_an_error(stage: Stage) -> None:
     container = stage.add("running")
 
     def hook() -> None:
@@ -156,7 +158,8 @@ def test_a_full_history_and_an_abandoned_operation(stage: Stage) -> None:
     assert raised.value.reason == NO_EFFECT
 
 
-# --- the answers of sweeps -------------------------------------------------------------------------------------------
+# --- results of sweeps
+# -------------------------------------------------------------------------------------------------
 
 
 def test_a_sweep_learns_that_the_operation_was_abandoned(stage: Stage) -> None:
@@ -170,8 +173,8 @@ def test_a_sweep_learns_that_the_operation_was_abandoned(stage: Stage) -> None:
     assert stage.live(container) == []
 
 
-def test_a_repeat_learns_that_the_operation_was_abandoned(stage: Stage) -> None:
-    """It has taken the operation over; its key is free again."""
+def test_a_retry_learns_that_the_operation_was_abandoned(stage: Stage) -> None:
+    """The retry has taken over the operation, and its key is free again."""
     container = stage.add("stopped")
     stage.claim(container, "start", key="k")
     stage.clock.time = stage.pending(container).deadline
