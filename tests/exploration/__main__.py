@@ -1,4 +1,4 @@
-"""Explore every interleaving of two actors, with a bounded number of preemptions and faults, on the real code."""
+"""Explore every interleaving of two actors, within a number of preemptions and faults, on the real code."""
 
 import argparse
 import sys
@@ -10,18 +10,30 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def main() -> int:
-    """Return 1 when a violation was found or the comparison failed."""
+    """Return 1 if a violation was found or the comparison failed."""
     parser = argparse.ArgumentParser(prog="exploration", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=90.0, help="how long all of it may take")
-    parser.add_argument("--jobs", type=int, default=2, help="processes")
-    parser.add_argument("--quick", action="store_true", help="the part that CI runs: a fixed choice, without a limit")
-    parser.add_argument("--only", nargs="+", metavar="SCENARIO", help="explore only these, such as start+stop:stopped")
-    parser.add_argument("--bound", metavar="P:F", help="with these numbers of preemptions and faults only")
-    parser.add_argument("--mutation", metavar="MODULE:FUNCTION", help="a change of the code under test, to be found")
-    parser.add_argument("--all", action="store_true", help="go on after a violation, to find all of a scenario's")
-    parser.add_argument("--replay", metavar="RUN", help="repeat a run with its trace: pair:status:P:F:choices")
-    parser.add_argument("--compare", action="store_true", help="compare with an exploration without prunings")
-    parser.add_argument("--list", action="store_true", help="list what is explored, and what is not and why")
+    parser.add_argument("--minutes", type=float, default=90.0, help="time limit of the whole exploration")
+    parser.add_argument("--jobs", type=int, default=2, help="number of processes")
+    parser.add_argument(
+        "--quick", action="store_true", help="explore the part that CI runs: fixed scenarios without a time limit"
+    )
+    parser.add_argument(
+        "--only", nargs="+", metavar="SCENARIO", help="explore only these scenarios, such as start+stop:stopped"
+    )
+    parser.add_argument("--bound", metavar="P:F", help="explore only with these numbers of preemptions and faults")
+    parser.add_argument(
+        "--mutation", metavar="MODULE:FUNCTION", help="change the code under test; the change has to be detected"
+    )
+    parser.add_argument(
+        "--all", action="store_true", help="continue after a violation, to find all violations of a scenario"
+    )
+    parser.add_argument(
+        "--replay", metavar="RUN", help="repeat a run and print its trace; RUN is pair:state:P:F:choices"
+    )
+    parser.add_argument(
+        "--compare", action="store_true", help="compare the outcomes with an exploration without pruning"
+    )
+    parser.add_argument("--list", action="store_true", help="list the explored pairs, and the others with reasons")
     arguments = parser.parse_args()
 
     from exploration import explore, plan, report
@@ -55,7 +67,7 @@ def main() -> int:
     report.show_table(results)
     violations = sum(len(result.found) for result in results)
     unfinished = sum(not (result.exhausted or result.found) for result in results)
-    print(f"{violations} violations, {unfinished} explorations not exhausted")
+    print(f"{violations} violations, {unfinished} explorations incomplete")
     return 1 if violations else 0
 
 

@@ -1,4 +1,4 @@
-"""The digest of a world: equal digests, equal futures (but for ids)."""
+"""The digest of a world. Worlds with equal digests have equal futures, except for ids."""
 
 import hashlib
 from datetime import datetime
@@ -13,13 +13,13 @@ from local.emulator.ssm.scripts import SimulatedScripts
 if TYPE_CHECKING:
     from exploration.world import ExploredWorld
 
-# What never changes during a run, or tells nothing of the future.
+# Values that never change during a run or do not affect its future.
 _CONSTANT = frozenset({"cluster", "definition", "instance", "region", "overrides", "attributes", "tags", "attachments"})
 _ECS = ("_tokens", "_capacity", "_agents_lost")
 _NOT_IN_SSM = frozenset({"_tasks", "_host", "_document", "_now", "_delay", "_rng", "_lock", "_events", "_plan"})
-# The tables hold the rows and the containers; `changes` only counts.
+# The tables contain the rows and the containers; `changes` is only a counter.
 _NOT_IN_LEDGER = frozenset({"world", "rows", "containers", "operations", "changes", "_dirty"})
-# Objects that others refer back to, and that the digest has by itself.
+# Objects that others refer back to, and that the digest includes separately.
 _WHOLES = (Ledger, TaskSimulation, SimulatedScripts, World)
 
 
@@ -48,7 +48,7 @@ def of(world: "ExploredWorld") -> bytes:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value whose repr is the same for equal values, objects as the values of their attributes."""
+    """Return a value whose repr is equal for equal values; an object is replaced by the values of its attributes."""
     if value is None or isinstance(value, (str, int, float)):
         return value
     if isinstance(value, datetime):

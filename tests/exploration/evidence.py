@@ -1,12 +1,10 @@
-"""Checks of answers and of the ends of operations, beyond the simulation's checks.
+"""Checks of answers and of the ends of operations, in addition to the simulation's checks.
 
-1. An operation that ended without a row has had no effect in ECS or on a host.
-2. An operation that was answered 202 has ended with a row, or was superseded.
-3. A caller whose operation was undone is told of an error, not of a conflict.
-4. An operation commits `stopped` only when every task of the container was told to stop.
-5. A row says that a task has ended only if it has.
-6. A late scheduled stop leaves alone what a user has asked for since.
-7. A conflict that an Idempotency-Key keeps does not name the key's own operation as the one in the way.
+1. An operation that ended without a row has had no effect in ECS or on a host. 2. An operation that was answered 202
+has ended with a row or was superseded. 3. A caller whose operation was undone receives an error, not a conflict. 4. An
+operation commits `stopped` only after every task of the container was asked to stop. 5. A row says that a task has
+ended only if it has. 6. A late scheduled stop does not undo what a user requested since. 7. A conflict stored for an
+Idempotency-Key does not name the key's own operation as pending.
 """
 
 from collections.abc import Callable
@@ -23,21 +21,21 @@ _Handler = Callable[[str, dict[str, Any]], dict[str, Any]]
 
 
 class Evidence:
-    """Notes which operations had effects. `facts` belongs to the digest of the world's state."""
+    """Records which operations had effects. `facts` is part of the digest of the world's state."""
 
     def __init__(self, world: "ExploredWorld") -> None:
         self._world = world
-        # By operation: the names of the actors that drove it, and its effects, among them the ids of commands.
+        # operation id: the names of its drivers, and its effects, which include the ids of commands.
         self.facts: dict[str, dict[str, set[str]]] = {"drivers": {}, "effects": {}}
 
     def watch(self) -> None:
-        """Look at every call to ECS and SSM from now on."""
+        """Record every later call to ECS and SSM."""
         ecs, ssm = self._world.ecs, self._world.ssm
         ecs.handle = self._watching(ecs.handle)  # type: ignore[method-assign]
         ssm.handle = self._watching(ssm.handle)  # type: ignore[method-assign]
 
     def written(self, table: str, after: Item | None) -> None:
-        """Note which actor drives the pending operation, and check what a row says of an operation's effect."""
+        """Record which actor drives the pending operation, and check what a row says about an operation's effect."""
         actor = self._world.scheduler.current
         if table == "status-logs" and after is not None:
             self._check_row(after)
@@ -53,12 +51,12 @@ class Evidence:
         if by_operation and status == "stopped":
             for task in tasks:
                 if task.desired_status == "RUNNING":
-                    raise Violation(f"an operation commits stopped, and the task {task.id[-6:]} was not told to stop")
+                    raise Violation(f"an operation commits stopped, but the task {task.id[-6:]} was not asked to stop")
         if not by_operation and status in ("stopped", "failed"):
             own = self._world.ledger.containers.get(container_id, {}).get("task_arn")
             for task in tasks:
                 if task.arn == own:
-                    raise Violation(f"{status} is written of a task that has ended, and {task.id[-6:]} lives")
+                    raise Violation(f"{status} is written for an exit, but the task {task.id[-6:]} lives")
 
     def _watching(self, handle: _Handler) -> Any:
         def watched(operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -88,7 +86,7 @@ class Evidence:
                 self.facts["effects"].setdefault(operation_id, set()).add(what)
 
     def settled(self, asked: list[Asked]) -> None:
-        """Raise Violation unless everything holds that must hold in the end."""
+        """Check the final state. Raises Violation."""
         ledger = self._world.ledger
         for operation_id, noted in self.facts["effects"].items():
             effects = self._effects(noted)
@@ -99,14 +97,14 @@ class Evidence:
             self._check(one)
 
     def nothing_was_undone(self) -> None:
-        """Raise Violation if a schedule that is older than every request has stopped what a user has asked for."""
+        """Raise Violation if a schedule older than all requests has stopped what a user requested to run."""
         for rows in self._world.ledger.rows.values():
             by = [row["triggered_by"] for row in rows if "operation_id" in (row.get("metadata") or {})]
             if "schedule" in by and "user" in by[: by.index("schedule")]:
-                raise Violation("a late schedule has stopped what a user has asked for since")
+                raise Violation("a late schedule has stopped what a user has requested since")
 
     def _effects(self, noted: set[str]) -> list[str]:
-        """Return the effects, of the commands only those that a host has executed."""
+        """Return the effects; of the commands, only those that a host has executed."""
         executed = {command.command_id for command in self._world.ssm.invocations() if command.status == "Success"}
         commands = {command.command_id for command in self._world.ssm.invocations()}
         return sorted(noted - commands) + ["a command was executed"] * bool(noted & executed)
@@ -124,15 +122,15 @@ class Evidence:
         ]
         fates = {fate for fate, _ in own}
         if outcome["kind"] == OutcomeKind.ACCEPTED and own and fates <= {Fate.ABANDONED}:
-            raise Violation(f"{one.name} was answered 202, and its operation ended without a row")
+            raise Violation(f"{one.name} was answered 202, but its operation ended without a row")
         if outcome["kind"] != OutcomeKind.CONFLICT:
             return
         if fates == {Fate.ABANDONED} and any(
             operation.get("request_id") == one.request.request_id for _, operation in own
         ):
-            raise Violation(f"{one.name} was told {outcome['message']!r}, and its operation was undone")
+            raise Violation(f"{one.name} was answered {outcome['message']!r}, but its operation was undone")
         blamed = outcome.get("pending_operation")
         for _, operation in own:
             same = blamed and all(blamed[name] == operation[name] for name in ("operation", "started_at"))
             if key is not None and same:
-                raise Violation(f"{one.name} was told {outcome['message']!r} because of its own key's operation")
+                raise Violation(f"{one.name} was answered {outcome['message']!r} because of its own key's operation")

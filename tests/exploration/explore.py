@@ -1,4 +1,4 @@
-"""Explores one scenario within one budget."""
+"""Exploration of a scenario within a budget."""
 
 import importlib
 import time
@@ -16,14 +16,14 @@ Mutation = Callable[[], AbstractContextManager[object]]
 
 @dataclass(frozen=True)
 class Job:
-    """A unit of work for one process: a scenario and a budget.
+    """A unit of work for a process: a scenario and a budget.
 
     Args:
         scenario: The scenario's name.
-        budget: How many preemptions and faults a run may have.
-        until: When to stop, in seconds since 1970; None, when everything was explored.
+        budget: The most preemptions and faults of a run.
+        until: When to stop, in seconds since 1970; None to explore everything.
         mutation: A change of the code under test, as `module:function`. The function returns a context manager.
-        all: Whether to go on after a violation.
+        all: Whether to continue after a violation.
     """
 
     scenario: str
@@ -35,7 +35,7 @@ class Job:
 
 @dataclass
 class Found:
-    """A violation, after how many runs it was found, and the text that repeats its run."""
+    """A violation, the number of runs until it was found, and the text that replays its run."""
 
     ending: Ending
     runs: int
@@ -44,26 +44,26 @@ class Found:
 
 @dataclass
 class Result:
-    """The result of a job. `found`: the violations, but one of those that differ only in ids and times."""
+    """The result of a job. `found` has the violations, without those that differ only in ids and times."""
 
     job: Job
     exhausted: bool = False
     runs: int = 0
     states: int = 0
-    seconds: float = 0.0  # of a processor
+    seconds: float = 0.0  # CPU time
     found: list[Found] = field(default_factory=list)
 
 
 @dataclass
 class Outcomes:
-    """All outcomes of a scenario, and the number of runs."""
+    """The outcomes of a scenario, and the number of runs."""
 
     runs: int = 0
     seen: set[str] = field(default_factory=set)
 
 
 def mutation_of(name: str | None) -> Mutation:
-    """Import a mutation. Without a name it changes nothing."""
+    """Import a mutation. Without a name, the mutation changes nothing."""
     if name is None:
         return nullcontext
     module, _, function = name.partition(":")
@@ -78,7 +78,7 @@ def _prepared(mutation: str | None) -> Iterator[None]:
 
 
 def explore(job: Job) -> Result:
-    """Explore until everything was explored, something is wrong, or the time is up."""
+    """Explore until the scenario is exhausted, a violation is found, or the time is up."""
     scenario, search, result = Scenario.parse(job.scenario), Search(job.budget), Result(job)
     began = time.process_time()
     with _prepared(job.mutation):
@@ -105,11 +105,11 @@ def explore(job: Job) -> Result:
 
 
 def outcomes(name: str, budget: Cost, *, prune: bool, mutation: str | None = None) -> Outcomes:
-    """Explore a scenario to the end whatever is found.
+    """Explore a scenario exhaustively, regardless of violations.
 
     Args:
         name: The scenario's name.
-        budget: How many preemptions and faults a run may have.
+        budget: The most preemptions and faults of a run.
         prune: False tries every fault at every call and expands equal states again.
         mutation: As in `Job`.
     """
@@ -124,7 +124,7 @@ def outcomes(name: str, budget: Cost, *, prune: bool, mutation: str | None = Non
 
 
 def replay(text: str, mutation: str | None = None) -> Ending:
-    """Repeat a run with its trace. Raises ValueError when the text is no run's, or the code has changed since."""
+    """Repeat a run with its trace. Raises ValueError if the text is not a run or the code has changed since."""
     pair, start, preemptions, faults, choices = text.split(":")
     taken = [int(choice) for choice in choices.split(".")] if choices else []
     chooser = Chooser(None, taken, Cost(int(preemptions), int(faults)))

@@ -1,4 +1,4 @@
-"""The faults that are tried at a call, and the errors that the caller receives."""
+"""The faults tried at a call, and the errors that the caller receives."""
 
 from collections.abc import Callable
 from enum import StrEnum
@@ -10,7 +10,7 @@ from local.emulator.errors import AwsError
 
 
 class Fault(StrEnum):
-    """A fault of one call. The values appear in traces."""
+    """A fault of a call. The values appear in traces."""
 
     CRASH_BEFORE = "crash before"
     CRASH_AFTER = "crash after"
@@ -37,15 +37,15 @@ _SERVER_ERRORS = {"dynamodb": "InternalServerError", "ecs": "ServerException", "
 
 
 def is_read(operation: str) -> bool:
-    """Whether calls of the operation have no effect."""
+    """Return whether calls of the operation have no effect."""
     return operation in READS or operation.startswith("Describe")
 
 
 def faults_at(service: str, operation: str) -> tuple[Fault, ...]:
-    """Return every fault that can happen to a call of the operation."""
+    """Return all faults that a call of the operation can have."""
     crashes = (Fault.CRASH_BEFORE, Fault.CRASH_AFTER)
     if service == "dynamodb":
-        # The store turns every error but that of a condition into the same StoreError: one stands for all.
+        # The store converts every error except a failed condition to the same StoreError, so a single error suffices.
         return (*crashes, Fault.FAILED) if is_read(operation) else (*crashes, Fault.FAILED, Fault.LOST, Fault.REPEATED)
     errors = (Fault.FAILED, Fault.DENIED, Fault.THROTTLED)
     unknown = (Fault.UNKNOWN,) if operation not in ("RunTask", "SendCommand") else ()
@@ -54,7 +54,7 @@ def faults_at(service: str, operation: str) -> tuple[Fault, ...]:
 
 
 def reduced_faults_at(service: str, operation: str, *, first: bool) -> tuple[Fault, ...]:
-    """Return the faults whose consequences no other fault of the list has (see the package's docstring).
+    """Return the faults whose consequences differ from all others (see the package's docstring).
 
     Args:
         service: The service's name in botocore.
@@ -67,7 +67,7 @@ def reduced_faults_at(service: str, operation: str, *, first: bool) -> tuple[Fau
 
 
 class ChosenFaults(Faults):
-    """Faults that are chosen elsewhere: `choose` is called before each call and returns its fault."""
+    """Faults that are chosen by `choose`, which is called before each call and returns its fault."""
 
     def __init__(self, choose: Callable[[str, str], Fault | None]) -> None:
         self.on = True
@@ -105,5 +105,5 @@ class ChosenFaults(Faults):
 
 
 def hide(answer: dict[str, object]) -> dict[str, object]:
-    """Return the answer of a read of ECS as if nothing had been found."""
+    """Change the answer of a read of ECS as if nothing had been found."""
     return {name: [] if isinstance(value, list) else value for name, value in answer.items()}

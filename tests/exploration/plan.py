@@ -1,4 +1,4 @@
-"""The phases of the exploration, and the comparison with an exploration without prunings."""
+"""The phases of the exploration, and the comparison with an exploration without pruning."""
 
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -11,7 +11,7 @@ from exploration.search import Cost
 FIRST = (Cost(2, 0), Cost(1, 1))
 SECOND = (Cost(2, 1), Cost(1, 2))
 
-# Each status, actor and kind of conflict at least once; about a minute and a half of a processor.
+# Each status, actor and kind of conflict at least once; about 90 seconds of CPU time.
 QUICK = (
     "start+start:stopped",
     "start+force-stop:stopped",
@@ -40,18 +40,18 @@ COMPARED_WITHIN = Cost(1, 1)
 
 @dataclass(frozen=True)
 class Phase:
-    """Scenarios explored within one budget, ordered by the runs that they took in earlier phases."""
+    """Scenarios to explore within a budget, in the order of the number of runs in earlier phases."""
 
     name: str
     budget: Cost
     scenarios: Sequence[str]
 
     def jobs(self, before: Sequence[Result], template: Job) -> list[Job]:
-        """Return the jobs of the phase, without the scenarios in which something was wrong before.
+        """Return the jobs of the phase, without scenarios that had violations before.
 
         Args:
-            before: The results of the phases before.
-            template: What the jobs have in common.
+            before: The results of the earlier phases.
+            template: The common settings of the jobs.
         """
         wrong = {result.job.scenario for result in before if result.found}
         runs = {result.job.scenario: result.runs for result in before}
@@ -60,7 +60,7 @@ class Phase:
 
 
 def phases(only: Sequence[str] | None, bound: Cost | None) -> list[Phase]:
-    """Return the phases, of all scenarios or of those that are named. Raises ValueError for an unknown name."""
+    """Return the phases for all scenarios or for the named ones. Raises ValueError for an unknown name."""
     names = [Scenario.parse(name).name for name in only or [scenario.name for scenario in scenarios()]]
     budgets = (bound,) if bound else (*FIRST, *SECOND)
     return [Phase(f"P={budget.preemptions} F={budget.faults}", budget, names) for budget in budgets]
@@ -72,7 +72,7 @@ def quick() -> list[Phase]:
 
 
 def compare(jobs: int) -> int:
-    """Explore some pairs with and without prunings, and print whether they have the same outcomes. Returns 1 if not."""
+    """Explore some pairs with and without pruning, and compare their outcomes. Returns 1 if they differ."""
     different = 0
     with ProcessPoolExecutor(jobs) as executor:
         futures = [
@@ -89,11 +89,11 @@ def _compared(name: str, pruned: Outcomes, unpruned: Outcomes) -> bool:
     print(
         f"{name}, P={COMPARED_WITHIN.preemptions} F={COMPARED_WITHIN.faults}: {len(pruned.seen)} outcomes in "
         f"{pruned.runs} pruned runs, {len(unpruned.seen)} in {unpruned.runs} unpruned runs: "
-        f"{'the same' if same else 'DIFFERENT'}",
+        f"{'equal' if same else 'DIFFERENT'}",
         flush=True,
     )
     for outcome in sorted(unpruned.seen - pruned.seen):
-        print(f"  only without prunings: {outcome}")
+        print(f"  only without pruning: {outcome}")
     for outcome in sorted(pruned.seen - unpruned.seen):
-        print(f"  only with prunings: {outcome}")
+        print(f"  only with pruning: {outcome}")
     return not same

@@ -1,4 +1,4 @@
-"""Progress and results of the exploration, for the terminal or a log."""
+"""Progress and results of the exploration, for a terminal or a log."""
 
 import sys
 import time
@@ -13,22 +13,22 @@ from exploration.scenarios import STARTS, every, skipped
 from exploration.search import Cost
 
 _SHOWN = 80  # lines of the trace of a violation
-_EVERY = 15.0  # seconds between two lines of progress when the output is no terminal
+_EVERY = 15.0  # seconds between two lines of progress if the output is not a terminal
 
 
 def label(budget: Cost) -> str:
-    """Return a budget in the form that the tables use, such as `P=1 F=1`."""
+    """Return a budget in the form of the tables, such as `P=1 F=1`."""
     return f"P={budget.preemptions} F={budget.faults}"
 
 
 @dataclass
 class Meter:
-    """The progress of one phase: a bar on a terminal, else a line from time to time.
+    """The progress of a phase: a progress bar on a terminal, otherwise a line at intervals.
 
     Args:
         name: The phase's name.
-        total: How many jobs it has.
-        seconds: How long it may take; None without a limit.
+        total: The number of jobs.
+        seconds: The time limit; None for no limit.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Meter:
     done: int = 0
     violations: int = 0
     _began: float = field(default_factory=time.monotonic)
-    _told: float = field(default_factory=time.monotonic)
+    _printed: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         text = TextColumn("[progress.description]{task.description}")
@@ -48,14 +48,14 @@ class Meter:
         self._bar.start()
 
     def add(self, result: Result) -> None:
-        """Count a job that has ended."""
+        """Count a finished job."""
         self.done += 1
         self.runs += result.runs
         self.violations += bool(result.found)
         left = self._left()
         self._bar.update(self._task, advance=1, left=f"{self.runs:,} runs, about {left}")
-        if self._bar.disable and (time.monotonic() - self._told > _EVERY or self.done == self.total):
-            self._told = time.monotonic()
+        if self._bar.disable and (time.monotonic() - self._printed > _EVERY or self.done == self.total):
+            self._printed = time.monotonic()
             found = f", {self.violations} with a violation" if self.violations else ""
             print(f"{self.name}: {self.done} of {self.total}, {self.runs:,} runs{found}, about {left}", flush=True)
 
@@ -80,7 +80,7 @@ def show_violations(result: Result, mutation: str | None) -> None:
 
 
 def show_table(results: Iterable[Result]) -> None:
-    """Print a line for each scenario and budget for which there was time, and the sums of each budget."""
+    """Print a line for each scenario and budget that was explored, and the totals of each budget."""
     sums: dict[Cost, list[float]] = {}
     print(f"{'scenario':34} {'bound':8} {'result':14} {'runs':>9} {'states':>9} {'CPU s':>8}")
     for result in sorted(results, key=lambda result: (result.job.scenario.partition(":")[::-1], result.job.budget)):
@@ -96,12 +96,12 @@ def show_table(results: Iterable[Result]) -> None:
     for budget, (pairs, exhausted, violations, runs, states, seconds) in sorted(sums.items()):
         print(
             f"{label(budget)}: {pairs:.0f} pairs, {exhausted:.0f} exhausted, {violations:.0f} with a violation, "
-            f"{runs:,.0f} runs, {states:,.0f} states, {seconds:,.0f} s of a processor"
+            f"{runs:,.0f} runs, {states:,.0f} states, {seconds:,.0f} s CPU"
         )
 
 
 def show_scenarios() -> None:
-    """Print each start status with the pairs that are explored and the reasons for those that are not."""
+    """Print each start state with the pairs that are explored and the reasons for those that are not."""
     for name, start in STARTS.items():
         pairs = [scenario for scenario in every() if scenario.start == name]
         explored = [scenario for scenario in pairs if skipped(scenario) is None]
@@ -112,4 +112,4 @@ def show_scenarios() -> None:
             if (reason := skipped(scenario)) is not None:
                 reasons.setdefault(reason, []).append(scenario.name.partition(":")[0])
         for reason, names in reasons.items():
-            print(f"  not explored ({len(names)}), since {reason}:\n    {', '.join(names)}")
+            print(f"  not explored ({len(names)}), because {reason}:\n    {', '.join(names)}")

@@ -1,4 +1,4 @@
-"""One run: the container as it starts, the two players, then calm until all has settled, then the checks."""
+"""A single run: the start state, the two players, then a phase without faults until all settles, then the checks."""
 
 import re
 import traceback
@@ -34,14 +34,14 @@ CONTAINER = "507f1f77bcf86cd799439011"
 PROJECT = "507f1f77bcf86cd799439033"
 HOST = "i-0a1b2c3d4e5f60718"
 USERS = ("ann", "bob")
-_DEADLINE = 61.0  # seconds until what a crashed or stalled actor has left behind is overdue
+_DEADLINE = 61.0  # seconds until the operation of a crashed or stalled actor is overdue
 _MOST_SWEEPS = 120  # minutes within which everything has to settle
 _IDS = re.compile(r"[0-9a-f]{6,}|\d{4}-\d\d-\d\dT[\d:.]+Z|\b\d+ms\b")
 
 
 @dataclass
 class Ending:
-    """How a run ended. `outcome`: the tables without ids and times, and the answers."""
+    """The end of a run. `outcome` has the tables without ids and times, and the answers."""
 
     choices: list[int]
     violation: str | None = None
@@ -50,13 +50,13 @@ class Ending:
 
 
 def execute(scenario: Scenario, chooser: Chooser, *, reduced: bool = True, traced: bool = False) -> Ending | None:
-    """Perform one run. None when it has come to a state from which everything was explored.
+    """Perform a run. Returns None if the run reached a state from which everything was explored.
 
     Args:
-        scenario: The pair of actors and what they start from.
+        scenario: The pair of actors and their start state.
         chooser: Makes the choices.
-        reduced: Leave out the faults and the choices that are known to lead to nothing new.
-        traced: Return the trace even if nothing is wrong.
+        reduced: Omit faults and choices that are known to lead to nothing new.
+        traced: Return the trace even without a violation.
     """
     world = ExploredWorld(chooser, _reduced if reduced else _all, STARTS[scenario.start].hostility)
     ending = Ending(chooser.taken)
@@ -71,7 +71,7 @@ def execute(scenario: Scenario, chooser: Chooser, *, reduced: bool = True, trace
             ending.violation += "\n" + "".join(traceback.format_exception(found.__cause__))
         ending.outcome = _IDS.sub("…", f"violation: {found}")
     except Unsupported as missing:
-        ending.violation = f"the simulation lacks {missing}"
+        ending.violation = f"not emulated: {missing}"
     finally:
         if traced or ending.violation:
             ending.trace = [str(line) for line in world.trace]
@@ -129,7 +129,7 @@ def _set_up(world: ExploredWorld, start: Start) -> None:
 
 @cache
 def _items(start: Start) -> list[tuple[str, Item]]:
-    """The items of a container that starts so. They are never changed in place."""
+    """Return the items of a container in the start state. The items are never changed in place."""
     access = {"scope": f"project#{PROJECT}", "role": "operator"}
     items: list[tuple[str, Item]] = [
         ("access", {name: TypeSerializer().serialize(value) for name, value in ({"user_id": user} | access).items()})
@@ -159,7 +159,7 @@ def _items(start: Start) -> list[tuple[str, Item]]:
 
 
 def _crash(world: ExploredWorld, name: str, operation: Operation, call: str) -> None:
-    """Have a caller ask for the operation, and crash after its first call of these names."""
+    """Perform an operation that crashes after its first call to one of the named AWS operations."""
     actor = Actor(name, timedelta(), None)
     calls = call.split()
     request = world.request
@@ -244,7 +244,7 @@ def _running(world: ExploredWorld) -> list[SimulatedTask]:
 
 
 def _exit(world: ExploredWorld) -> None:
-    """The container's task exits, and the event of it is delivered at once."""
+    """Let the container's task exit, and deliver its event immediately."""
     world.happens("the task exits")
     running = _running(world)
     if not running:
@@ -269,7 +269,7 @@ def _recover(world: ExploredWorld) -> None:
 
 
 def _stop_all(world: ExploredWorld, name: str, at: datetime) -> None:
-    """Run a scheduled stop that carries the time that it was scheduled for."""
+    """Run a scheduled stop with the given scheduled time."""
     world.ledger.scheduled[name] = (at, None)
     world.schedules.run(StopInput(all=True, time=at), name, world.enough_time, now=world.clock.now())
 
@@ -278,14 +278,14 @@ def _stop_all(world: ExploredWorld, name: str, at: datetime) -> None:
 
 
 def _calm(world: ExploredWorld) -> None:
-    """Deliver the events and let the sweeps run until nothing changes any more."""
-    world.note("world", "calms down")
+    """Deliver the events, and run the sweeps until nothing changes."""
+    world.note("world", "the phase with faults ends")
     world.faults.on = False
     _finish(world)
     for number in range(1, _MOST_SWEEPS + 1):
         _deliver(world)
         if not world.ledger.pending():
-            # Tasks that were told to stop have time to do so.
+            # Tasks that were asked to stop need time to do so.
             world.scheduler.run(world.scheduler.now + timedelta(minutes=1))
             if not world.mailbox:
                 break
@@ -304,7 +304,7 @@ def _calm(world: ExploredWorld) -> None:
 
 
 def _check_by_events(world: ExploredWorld) -> None:
-    """No event was lost: the container must not need the drift sweep to tell the truth."""
+    """Check that the container is correct without the drift sweep, since no event was lost."""
     for container_id, container in world.ledger.containers.items():
         if "operation" not in container:
             checks.check_tasks(world, container_id, container)
@@ -330,7 +330,7 @@ def _alone(world: ExploredWorld, name: str, sweep: Callable[[], Any], minutes: i
 
 
 def _finish(world: ExploredWorld) -> None:
-    """Let time pass until every actor has ended and what it has begun in the cluster is over."""
+    """Advance the time until every actor has ended and its effects in the cluster are complete."""
     world.scheduler.run(world.scheduler.now + timedelta(milliseconds=1))
     while world.scheduler.actors:
         world.scheduler.run(world.scheduler.now + timedelta(seconds=1))

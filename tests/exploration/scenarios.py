@@ -1,4 +1,4 @@
-"""The scenarios: the statuses that a container starts from, the actors, and the pairs that are worth exploring."""
+"""The scenarios: the start states of a container, the actors, and the pairs to explore."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -8,9 +8,9 @@ from itertools import combinations_with_replacement
 from longshore.domain.lifecycle import LaunchType, Operation, Proceed, Status, decide
 from simulation.hostility import Hostility
 
-# Effects come at the first look: each further look is a choice point that tells nothing new.
+# Effects are visible at the first lookup: each further lookup would be a choice point that reveals nothing new.
 _PROMPT = Hostility(run_delay=0.1, stop_delay=0.1, command_delay=0.1, wait=1.0)
-# They come when the caller was answered 202 already.
+# Effects are visible after the caller was answered 202.
 _SLOW = Hostility(run_delay=3, stop_delay=3, command_delay=3, wait=0.1)
 
 
@@ -19,14 +19,14 @@ class Start:
     """The state of the container and its cluster at the start of a run.
 
     Args:
-        why: The reason why this status matters.
+        why: The reason why this state matters.
         history: The statuses of its rows.
-        crashed: Requests that crash before the run begins: the operation and the call that the crash follows. Their
-            deadline has passed when the run begins.
-        live: Whether it has a task that runs.
-        capacity: Whether the cluster has room for one more task.
-        breaks: Whether a task that is run stops before it has started.
-        keys: Whether callers send an Idempotency-Key, each their own.
+        crashed: Requests that crash before the run starts: the operation, and the call after which it crashes. Their
+            deadline has passed when the run starts.
+        live: Whether it has a running task.
+        capacity: Whether the cluster has room for another task.
+        breaks: Whether a new task stops before it reaches RUNNING.
+        keys: Whether each caller sends its own Idempotency-Key.
         hostility: The settings of the simulated AWS.
     """
 
@@ -52,21 +52,23 @@ _STOPPED = (Status.STOPPED,)
 _RUNNING = (Status.STOPPED, Status.RUNNING)
 
 STARTS = {
-    "stopped": Start("a task is run, and at most one may be", _STOPPED),
+    "stopped": Start("a start runs a task, and at most one task may run", _STOPPED),
     "full": Start("RunTask is refused after the claim: the operation is undone", _STOPPED, capacity=False),
-    "running": Start("there is work to lose: stops, pauses and exits meet", _RUNNING, live=True),
-    "paused": Start("a stop has two effects: it thaws, and it stops", (*_RUNNING, Status.PAUSED), live=True),
-    "failed": Start("its task lives on, and must end before another is run", (*_RUNNING, Status.FAILED), live=True),
-    "broken": Start("its task stops before it has started: an operation ends as failed", _STOPPED, breaks=True),
+    "running": Start("stops, pauses and exits meet, and running work could be lost", _RUNNING, live=True),
+    "paused": Start("a stop has two effects: it unpauses and stops the task", (*_RUNNING, Status.PAUSED), live=True),
+    "failed": Start(
+        "its task still lives, and must end before another task runs", (*_RUNNING, Status.FAILED), live=True
+    ),
+    "broken": Start("its task stops before it reaches RUNNING, so that the operation fails", _STOPPED, breaks=True),
     "slow": Start(
-        "everything is answered 202, which a key keeps, and settled later",
+        "every request is answered 202, which is stored for its key, and ends later",
         _RUNNING,
         live=True,
         keys=True,
         hostility=_SLOW,
     ),
     "slow-full": Start(
-        "a 202 whose operation turns out to be impossible",
+        "a request is answered 202, and its operation turns out to be impossible",
         (*_RUNNING, Status.FAILED),
         live=True,
         capacity=False,
@@ -74,21 +76,21 @@ STARTS = {
         hostility=_SLOW,
     ),
     "start-overdue": Start(
-        "a start has crashed after RunTask: it is continued, or superseded", _STOPPED, ((Operation.START, "RunTask"),)
+        "a start has crashed after RunTask, and is continued or superseded", _STOPPED, ((Operation.START, "RunTask"),)
     ),
     "kill-overdue": Start(
-        "a force-stop that superseded a start has crashed: it has to find a task that it does not know",
+        "a force-stop that superseded a start has crashed, and has to find a task without knowing its ARN",
         _STOPPED,
         ((Operation.START, "RunTask"), (Operation.FORCE_STOP, "UpdateItem TransactWriteItems")),
     ),
     "stop-overdue": Start(
-        "a stop has crashed after StopTask: its effect is there, its row is not",
+        "a stop has crashed after StopTask: it has had its effect but has no row",
         _RUNNING,
         ((Operation.STOP, "StopTask"),),
         live=True,
     ),
     "restart-overdue": Start(
-        "a restart has crashed in its second step: it has a row already",
+        "a restart has crashed in its second step, and already has a row",
         _RUNNING,
         ((Operation.RESTART, "RunTask"),),
         live=True,
@@ -103,16 +105,16 @@ STARTS = {
 
 
 class Other(StrEnum):
-    """The actors that are no caller's request."""
+    """The actors that are not requests of callers."""
 
-    REPEAT = "repeat"  # the first request once more, with the same Idempotency-Key
-    STARTED = "started"  # the event that a task runs
+    REPEAT = "repeat"  # the first request again, with the same Idempotency-Key
+    STARTED = "started"  # the event that a task is running
     STOPPED = "stopped-event"  # the event that a task has stopped
-    EXIT = "exit"  # the container's task exits by itself, and the event of it
-    RECOVERY = "recovery"  # the recovery sweep, when the deadline of what is pending has passed
+    EXIT = "exit"  # the container's task exits by itself, and its event
+    RECOVERY = "recovery"  # the recovery sweep, after the deadline of the pending operation
     DRIFT = "drift"  # the drift sweep
-    SCHEDULE = "schedule"  # a scheduled stop of everything
-    LATE = "late-schedule"  # one that was scheduled a minute before the run begins
+    SCHEDULE = "schedule"  # a scheduled stop of all containers
+    LATE = "late-schedule"  # a scheduled stop from a minute before the run starts
 
 
 ACTORS: tuple[Operation | Other, ...] = (*Operation, *Other)
@@ -120,7 +122,7 @@ ACTORS: tuple[Operation | Other, ...] = (*Operation, *Other)
 
 @dataclass(frozen=True)
 class Scenario:
-    """A pair of actors and the state in which they start."""
+    """A pair of actors and their start state."""
 
     first: Operation | Other
     second: Operation | Other
@@ -132,12 +134,12 @@ class Scenario:
 
     @property
     def is_symmetric(self) -> bool:
-        """Whether both actors do the same, so that it does not matter which of them begins."""
+        """Return whether both actors do the same, so that it does not matter which starts first."""
         return self.first == self.second or (self.second is Other.REPEAT and isinstance(self.first, Operation))
 
     @classmethod
     def parse(cls, name: str) -> "Scenario":
-        """Read a scenario's name, such as `start+stop:stopped`. Raises ValueError."""
+        """Parse a scenario's name, such as `start+stop:stopped`. Raises ValueError."""
         by_name = {str(actor): actor for actor in ACTORS}
         pair, _, start = name.partition(":")
         first, _, second = pair.partition("+")
@@ -147,12 +149,12 @@ class Scenario:
 
 
 def proceeds(start: Start, operation: Operation) -> bool:
-    """Whether the operation is not refused at once."""
+    """Return whether the operation is not refused immediately."""
     return isinstance(decide(start.status, operation, start.pending, LaunchType.EC2), Proceed)
 
 
 def skipped(scenario: Scenario) -> str | None:
-    """Return why a pair is not explored from a status, or None when it is."""
+    """Return why a pair is not explored from a start state, or None if it is explored."""
     start, pair = STARTS[scenario.start], (scenario.first, scenario.second)
     operations = [actor for actor in pair if isinstance(actor, Operation)]
     live = start.live and start.status is not Status.FAILED
@@ -162,15 +164,15 @@ def skipped(scenario: Scenario) -> str | None:
     overdue = bool(start.crashed)
     if Other.REPEAT in pair:
         if not operations:
-            return "a repeat needs the request that it repeats"
+            return "a retry needs a request to repeat"
         if not acts:
-            return "the request is refused at once, and so is its repeat"
+            return "the request and its retry are refused immediately"
     elif len(operations) == 2 and not acts and not overdue:
-        return "both are refused at once"
+        return "both are refused immediately"
     elif len(operations) == 1 and not acts and not (overdue or Other.EXIT in pair):
-        return "the request is refused at once, whatever the other does"
+        return "the request is refused immediately, regardless of the other actor"
     elif not operations and not (overdue or live):
-        return "nothing is pending, and nothing runs"
+        return "no operation is pending and no task runs"
     return _skipped_other(scenario, runs=runs, stops=stops, acts=bool(acts))
 
 
@@ -184,26 +186,26 @@ def _skipped_other(scenario: Scenario, *, runs: bool, stops: bool, acts: bool) -
     if Other.STOPPED in pair and not (acts or start.crashed or Other.EXIT in pair):
         return "no task stops"
     if Other.EXIT in pair and not (live or start.crashed or runs):
-        return "no task runs that could exit"
+        return "no task is running that could exit"
     if Other.SCHEDULE in pair and not live:
-        return "a scheduled stop looks at what runs when it begins"
+        return "a scheduled stop affects only containers that run when it starts"
     wanted = {Operation.START, Operation.RESTART, Operation.PAUSE, Operation.RESUME}
     if Other.LATE in pair and not (acts and pair & wanted):
-        return "it matters only when a user has asked for something else meanwhile"
+        return "a late schedule matters only after another request of a user"
     if Other.RECOVERY in pair and not (acts or start.crashed or Other.SCHEDULE in pair):
-        return "nothing becomes overdue"
+        return "no operation becomes overdue"
     return None
 
 
 def scenarios() -> Iterator[Scenario]:
-    """Every pair that is explored."""
+    """Yield every pair that is explored."""
     for scenario in every():
         if skipped(scenario) is None:
             yield scenario
 
 
 def every() -> Iterator[Scenario]:
-    """Every pair from every status, also those that are not explored."""
+    """Yield every pair from every start state, including those that are not explored."""
     for start in STARTS:
         for first, second in combinations_with_replacement(ACTORS, 2):
             yield Scenario(first, second, start)

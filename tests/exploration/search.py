@@ -1,14 +1,14 @@
-"""Depth-first search over sequences of choices, by running a program again and again.
+"""Depth-first search over sequences of choices, by running a program repeatedly.
 
-The program asks a `Chooser` at each of its choice points. Its first option is the default and costs nothing; the others
-may cost preemptions and faults, of which a run has a limited number. A run follows a given prefix of choices and then
-takes the default everywhere; what else it could have chosen on the way is put down to be run later.
+The program asks a `Chooser` at each choice point. The first option is the default and is free; the others may cost
+preemptions and faults, of which a run has a limited number. A run follows a given prefix of choices and then takes the
+default everywhere; the alternatives on the way are queued for later runs.
 
-Prefixes that have spent less are run first. So a violation is first found with the fewest preemptions and faults.
+Prefixes with the lowest cost run first, so a violation is first found with the fewest preemptions and faults.
 
 A state that was expanded before, with at least as many preemptions and faults left, is not expanded again: the program
-is deterministic, so that whatever it does from there on is a function of the state and of the choices to come, and each
-of these choices was affordable then too.
+is deterministic, so its further behaviour is a function of the state and of the later choices, and each of these
+choices was affordable then too.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,13 +17,13 @@ from typing import NamedTuple
 
 
 class Cost(NamedTuple):
-    """The price of an option, or the budget that a run has left."""
+    """The price of an option, or the remaining budget of a run."""
 
     preemptions: int = 0
     faults: int = 0
 
     def covers(self, other: "Cost") -> bool:
-        """Whether this budget suffices for all that the other one suffices for."""
+        """Return whether this budget is at least as large as the other."""
         return self.preemptions >= other.preemptions and self.faults >= other.faults
 
     def minus(self, other: "Cost") -> "Cost":
@@ -37,11 +37,11 @@ State = Callable[[], bytes]
 
 
 class Pruned(Exception):  # noqa: N818  (not an error)
-    """The run has come to a state from which everything was explored already."""
+    """The run has reached a state from which everything was explored already."""
 
 
 class Chooser:
-    """Makes one run's choices. `taken` are those made so far, each the index of an option."""
+    """Makes the choices of a run. `taken` has the choices so far, each the index of an option."""
 
     def __init__(self, search: "Search | None", prefix: Sequence[int], budget: Cost) -> None:
         self._search = search
@@ -69,7 +69,7 @@ class Chooser:
         return index
 
     def finish(self, state: State) -> None:
-        """Report that no choices are left and the rest of the run depends on the state alone.
+        """Record that no choices are left and that the rest of the run depends on the state alone.
 
         Raises:
             Pruned: Another run has ended in the same state.
@@ -80,13 +80,13 @@ class Chooser:
 
 @dataclass
 class Search:
-    """A search within a budget. Without `prune` equal states are expanded again."""
+    """A search within a budget. Without `prune`, equal states are expanded again."""
 
     budget: Cost
     prune: bool = True
     runs: int = 0
     _seen: dict[bytes, list[Cost]] = field(default_factory=dict)
-    # By what was spent: the prefixes still to be run.
+    # The prefixes to run, by their cost.
     _waiting: list[list[tuple[int, ...]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -95,16 +95,16 @@ class Search:
 
     @property
     def states(self) -> int:
-        """How many states were expanded."""
+        """The number of expanded states."""
         return len(self._seen)
 
     @property
     def waiting(self) -> int:
-        """How many prefixes are still to be run, as far as is known."""
+        """The number of prefixes to run, as far as known."""
         return sum(map(len, self._waiting))
 
     def next(self) -> Chooser | None:
-        """Return the chooser for the next run, or None when everything was explored."""
+        """Return the chooser for the next run, or None if everything was explored."""
         for prefixes in self._waiting:
             if prefixes:
                 self.runs += 1
@@ -112,7 +112,7 @@ class Search:
         return None
 
     def expand(self, taken: list[int], state: State, costs: Sequence[Cost], left: Cost) -> None:
-        """Put down the alternatives at a choice point, unless its state was expanded before (Pruned)."""
+        """Queue the alternatives at a choice point. Raises Pruned if its state was expanded before."""
         if self.prune:
             key = state()
             known = self._seen.get(key)

@@ -1,4 +1,4 @@
-"""The explorer misses nothing within its bounds, and what CI explores holds."""
+"""Tests that the explorer misses nothing within its bounds, and that the pairs that CI explores have no violations."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,13 +16,13 @@ Step = Callable[[dict[str, int]], None]
 
 
 class Toy:
-    """Two threads that share a memory. Each is a list of steps; a fault leaves a step out."""
+    """Two threads with shared memory. Each is a list of steps; a fault omits a step."""
 
     def __init__(self, *threads: list[Step]) -> None:
         self.threads = threads
 
     def run(self, chooser: Chooser) -> tuple[tuple[int, ...], dict[str, int]]:
-        """Return the order in which the threads went, and the memory in the end."""
+        """Return the order in which the threads ran, and the final memory."""
         memory: dict[str, int] = {}
         places, order = [0] * len(self.threads), list[int]()
 
@@ -51,7 +51,7 @@ class Toy:
 
 
 def _increment(name: str) -> list[Step]:
-    """A read and a write that are not one."""
+    """An increment that is not atomic: a read and a write."""
 
     def read(memory: dict[str, int]) -> None:
         memory[name] = memory.get("shared", 0)
@@ -73,7 +73,7 @@ def test_every_interleaving_is_run_exactly_once() -> None:
 
 @pytest.mark.parametrize("most", range(4))
 def test_preemptions_are_bounded(most: int) -> None:
-    """Against a count of the orders of two threads by their preemptions, made without the explorer."""
+    """The number of orders equals a count by preemptions that does not use the explorer."""
     runs = [order for order, _ in Toy([_nothing] * 3, [_nothing] * 3).explore(Search(Cost(most, 0), prune=False))]
     orders = {tuple(1 if place in chosen else 0 for place in range(6)) for chosen in _subsets(6, 3)}
     assert Counter(runs) == Counter(order for order in orders if _preemptions(order) <= most)
@@ -88,19 +88,19 @@ def _subsets(size: int, chosen: int) -> list[set[int]]:
 
 
 def _preemptions(order: tuple[int, ...]) -> int:
-    """How often a thread is left that comes again later."""
+    """Return how often a thread is interrupted and continued later."""
     return sum(a != b and a in order[place + 1 :] for place, (a, b) in enumerate(pairwise(order)))
 
 
 def test_faults_are_tried_at_every_step() -> None:
     search = Search(Cost(0, 1), prune=False)
     runs = list(Toy([_nothing] * 3, [_nothing] * 2).explore(search))
-    # Either thread first; a fault at none of the five steps or at one of them.
+    # Either thread first; a fault at none or one of the five steps.
     assert len(runs) == search.runs == 2 * (1 + 5)
 
 
 @pytest.mark.parametrize("budget", [Cost(1, 0), Cost(3, 0), Cost(1, 1), Cost(2, 2)])
-def test_pruning_reaches_the_same_ends(budget: Cost) -> None:
+def test_pruning_reaches_the_same_final_states(budget: Cost) -> None:
     toy = Toy(_increment("a") + _increment("a"), _increment("b"))
     searches = Search(budget), Search(budget, prune=False)
     pruned, unpruned = ({repr(sorted(memory.items())) for _, memory in toy.explore(search)} for search in searches)
@@ -114,7 +114,7 @@ def test_a_lost_update_needs_a_preemption() -> None:
     assert {memory["shared"] for _, memory in toy.explore(Search(Cost(1, 0)))} == {1, 2}
 
 
-def test_choices_that_are_not_possible_are_refused() -> None:
+def test_impossible_choices_are_refused() -> None:
     with pytest.raises(ValueError, match="choice 1"):
         Toy(_increment("a"), _increment("b")).run(Chooser(None, [0, 2], Cost(0, 0)))
 
@@ -143,7 +143,7 @@ def test_an_exploration_is_deterministic() -> None:
     assert (first.runs, first.states) == (second.runs, second.states)
 
 
-def test_time_is_up() -> None:
+def test_an_exploration_ends_at_its_timeout() -> None:
     result = explore(Job("start+start:stopped", Cost(1, 1), until=0.0))
     assert (result.runs, result.exhausted) == (0, False)
 

@@ -1,7 +1,7 @@
-"""Two players whose calls to AWS are put in every order.
+"""Two players whose calls to AWS are run in every order.
 
-A player is an actor of the simulation that stops before each of its calls. Calls take no time: the clock moves only
-when no player can go on, or when one is made to stall until another one's wait is over.
+A player is an actor of the simulation that stops before each of its calls. Calls take no time: the clock advances only
+if no player can continue, or if a player stalls until the wait of another is over.
 """
 
 import hashlib
@@ -16,21 +16,21 @@ from exploration.faults import Fault
 from exploration.search import FREE, Chooser, Cost
 
 ENVIRONMENT = "environment"
-"""The service of a pseudo-call: something that a player makes happen in the cluster, without faults."""
+"""The service of a pseudo-call: a change that a player makes in the cluster, without faults."""
 
-_CONSISTENT = timedelta(seconds=30)  # after which ECS finds what it did not find before
-_HORIZON = timedelta(minutes=5)  # how long a player waits for the event that begins it
+_CONSISTENT = timedelta(seconds=30)  # after which ECS returns what it did not return before
+_HORIZON = timedelta(minutes=5)  # how long a player waits for the event that starts it
 
 Faulty = Callable[[str, str, bool], tuple[Fault, ...]]
-"""Returns the faults to try at a call: the service, the operation, and whether it is the player's first call."""
+"""Returns the faults to try at a call, given the service, the operation, and whether it is the player's first call."""
 
 
 class Player(Actor):
-    """One of the actors whose interleavings are explored.
+    """An actor whose interleavings are explored.
 
     Args:
-        name: Its name in traces and the source of the ids that it draws.
-        begin: Starts it with `Scheduler.spawn`; returns False while it cannot begin yet.
+        name: The name in traces, which also determines the ids that it draws.
+        begin: Starts it with `Scheduler.spawn`; returns False while it cannot start yet.
     """
 
     def __init__(self, name: str, begin: Callable[["Player"], bool]) -> None:
@@ -38,11 +38,11 @@ class Player(Actor):
         self.begin = begin
         self.begun = False
         self.calls = 0
-        self.call: tuple[str, str] | None = None  # what it is about to call: the service and the operation
+        self.call: tuple[str, str] | None = None  # its next call: the service and the operation
         self.thread: greenlet | None = None
         self.wakes_at: datetime | None = None
-        # Everything that it has learned so far: calls, answers and their times. Its code is deterministic, so that
-        # this stands for its local variables and for its place in the code.
+        # All that it has received so far: calls, answers and their times. Its code is deterministic, so this represents
+        # its local variables and its position in the code.
         self.learned = hashlib.blake2b(name.encode(), digest_size=16)
 
     def learn(self, *facts: Any) -> None:
@@ -55,7 +55,7 @@ class Player(Actor):
 
 
 class Option(NamedTuple):
-    """A player goes on, and its call has the fault; without a call, the time of its wait passes.
+    """An option: the player continues, and its call has the fault. Without a call, the time of its wait passes.
 
     Without a player, time passes until the next change in ECS or on a host.
     """
@@ -66,7 +66,7 @@ class Option(NamedTuple):
 
 
 class Turns(Scheduler):
-    """Runs the players. `choose` gives each option's index; the agenda of the simulation's scheduler does the rest."""
+    """Runs the players in the order that the chooser determines. Everything else runs as in the simulation."""
 
     def __init__(self, start: datetime, chooser: Chooser, faulty: Faulty) -> None:
         super().__init__(start)
@@ -75,10 +75,10 @@ class Turns(Scheduler):
         self.players: list[Player] = []
         self.last: Player | None = None
         self.fault: Fault | None = None
-        self.unknown_since: datetime | None = None  # when ECS first did not find something that exists
+        self.unknown_since: datetime | None = None  # when ECS first did not return something that exists
 
     def pause(self, seconds: float) -> None:
-        """Wait. A call takes no time, which is no wait."""
+        """Wait. A call takes no time, so it is no wait."""
         if seconds <= 0:
             return
         player = self.current
@@ -91,7 +91,7 @@ class Turns(Scheduler):
         player.learn("woke", self.now)
 
     def before_call(self, player: Player, service: str, operation: str) -> Fault | None:
-        """Stop the current player before a call until it is chosen. Returns the fault that was chosen for the call."""
+        """Stop the current player before a call until it is chosen. Returns the chosen fault of the call."""
         player.call, player.thread = (service, operation), getcurrent()
         self._hub.switch()
         player.call = None
@@ -99,7 +99,9 @@ class Turns(Scheduler):
         return self.fault
 
     def abandon(self) -> None:
-        """End the players that have not ended. A greenlet that waits is never collected, nor is what it refers to."""
+        """End the players that have not ended. A waiting greenlet and the objects that it refers to are never
+        collected.
+        """
         for player in self.players:
             if player.thread is not None and not player.ended:
                 player.thread.throw(GreenletExit)
@@ -123,7 +125,7 @@ class Turns(Scheduler):
             self.run(due)
 
     def _begin(self) -> bool:
-        """Let the players begin that can. Returns whether one did."""
+        """Start the players that can start. Returns whether a player was started."""
         begun = False
         for player in self.players:
             if not player.begun and player.begin(player):
@@ -151,11 +153,11 @@ class Turns(Scheduler):
         self._resume(player, player.thread)
 
     def options(self) -> list[Option]:
-        """Return what can happen next, the default first: the player that went on last goes on, without a fault."""
+        """Return the possible next steps. The default is first: the player that ran last continues without a fault."""
         ready = [player for player in self.players if player.call]
         current = self.last if self.last in ready else ready[0]
         assert current is not None
-        # To begin with the one or the other is no preemption, nor is to begin later.
+        # The choice of the first player costs no preemption, nor does a later start.
         price = 0 if self.last is None else 1
         patience = Cost(1 if current.calls else 0)
         options: list[Option] = []
@@ -176,7 +178,7 @@ class Turns(Scheduler):
         return options
 
     def _may_be_unknown(self) -> bool:
-        """Whether ECS may not find something now: two looks 30 seconds apart are enough to know that it is gone."""
+        """Return whether ECS may hide something now. Two lookups 30 seconds apart prove that it is gone."""
         return self.unknown_since is None or self.now < self.unknown_since + _CONSISTENT
 
     def _machine_is_due(self) -> bool:

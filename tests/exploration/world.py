@@ -1,4 +1,4 @@
-"""The simulation's world with an AWS that is gentle by itself, whose faults and interleavings are chosen."""
+"""The simulation's world without hostile behaviours, and with chosen faults and interleavings."""
 
 import hashlib
 import os
@@ -29,7 +29,7 @@ from local.emulator.errors import AwsError
 
 
 class Entropy(random.Random):
-    """Random bits that depend on the current actor and on how many it has drawn, and on nothing else.
+    """Random bits that depend only on the current actor and on how many it has drawn.
 
     So the ids that an actor creates are the same in every interleaving, and equal states have equal digests.
     """
@@ -54,7 +54,7 @@ _entropy = Entropy()
 
 
 class ExploredWorld(World):
-    """A world for one run. `asked` are the requests of the run's callers, `mailbox` the events not delivered yet."""
+    """The world of a run. `asked` has the requests of the callers, `mailbox` the events not delivered yet."""
 
     scheduler: Turns
     faults: ChosenFaults
@@ -77,8 +77,8 @@ class ExploredWorld(World):
     @classmethod
     @contextmanager
     def patched(cls) -> Iterator[None]:
-        """Put the worlds that are made inside of the context in the place of everything that is real."""
-        # The simulation checks the parameters of every request. Here it would take a third of the time.
+        """Direct AWS requests and randomness to the worlds that are created inside the context."""
+        # The simulation validates the parameters of every request; here this would take a third of the time.
         valid = mock.Mock(validate=lambda *_: mock.Mock(has_errors=lambda: False))
         report = valid.validate()
         with (
@@ -101,7 +101,7 @@ class ExploredWorld(World):
         return fault
 
     def request(self, service: str, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
-        """Perform one request, and note what the player learns from it."""
+        """Perform a request, and record the answer that the player receives."""
         player = self.scheduler.current
         answer: Any = None
         try:
@@ -118,7 +118,7 @@ class ExploredWorld(World):
         return answer
 
     def happens(self, what: str) -> None:
-        """Stop the current player until it is chosen, before it makes something happen in the cluster."""
+        """Stop the current player until it is chosen, before it changes something in the cluster."""
         player = self.scheduler.current
         assert isinstance(player, Player)
         self.scheduler.before_call(player, ENVIRONMENT, what)
@@ -139,7 +139,7 @@ class ExploredWorld(World):
     # --- actors ----------------------------------------------------------------------------------------------------
 
     def act(self, actor: Actor, function: Callable[[], Any], ended: Callable[[Any], None] = lambda _: None) -> None:
-        """Run a function as an actor from now on. `ended` gets its result, its LongshoreError, or None if it crashed.
+        """Run a function as an actor. `ended` receives its result, its LongshoreError, or None if it crashed.
 
         Any other exception is a violation.
         """
@@ -159,11 +159,11 @@ class ExploredWorld(World):
                 actor.learn(self.scheduler.now, actor.crashed, repr(result[0]))
             ended(result[0])
 
-        self.note(actor.name, "begins")
+        self.note(actor.name, "starts")
         self.scheduler.spawn(actor, body, over)
 
     def ask(self, actor: Actor, operation: Operation, container_id: str, user: str, key: str | None) -> None:
-        """Have a caller ask for an operation, and check the answer when it is given."""
+        """Request an operation as a caller, and check the answer when it is returned."""
         request = OperationRequest(
             container_id=container_id, operation=operation, actor=user, request_id=actor.name, idempotency_key=key
         )
@@ -178,7 +178,7 @@ class ExploredWorld(World):
         self.act(actor, lambda: self.operations.perform(request), ended)
 
     def take_event(self, status: str) -> dict[str, Any] | None:
-        """Take the first event of a task in the status from the mailbox. None when there is none."""
+        """Remove the first event of a task with the status from the mailbox. Returns None if there is none."""
         for event in self.mailbox:
             if event["source"] == "aws.ecs" and event["detail"]["lastStatus"] == status:
                 self.mailbox.remove(event)
@@ -186,7 +186,7 @@ class ExploredWorld(World):
         return None
 
     def apply(self, actor: Actor, event: dict[str, Any], function: Callable[[], Any] | None = None) -> None:
-        """Deliver an event as an actor. After a crash or an error it comes again later, as Lambda has it."""
+        """Deliver an event as an actor. After a crash or an error the event is delivered again, like by Lambda."""
         detail = event["detail"]
         events = self.commands if event["source"] == "aws.ssm" else self.events
 
