@@ -1,1 +1,1 @@
-"""Mutation testing of the engine: change its code mechanically, and count how many changes the tests notice."""
+"""Mutation testing of the engine: change the code mechanically, and count the changes that the tests detect."""

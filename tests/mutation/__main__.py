@@ -1,8 +1,8 @@
-"""`python -m mutation --mutants N --seed S [--jobs J]`: try N mutants of the engine, drawn at random by the seed.
+"""Test a random sample of N mutants of the engine, determined by a seed.
 
-The exit status is 1 when the tests find fewer than 90 % of the mutants that are not equivalent, and 2 when there is no
-valid result: the unmutated code fails, the list of equivalent mutants is not valid, or something to mutate or to run
-does not exist.
+Usage: `python -m mutation --mutants N --seed S [--jobs J]`. The exit status is 1 if the tests detect less than 90 % of
+the mutants that are not equivalent. It is 2 without a valid result: the unmutated code fails, the list of equivalent
+mutants is invalid, or a module or test does not exist.
 """
 
 import argparse
@@ -30,7 +30,7 @@ class InvalidRunError(Exception):
 
 
 class Run:
-    """Tries the mutants of a sample that have no result yet, several at a time."""
+    """Tests the mutants of a sample that have no result yet, several at a time."""
 
     def __init__(self, mutants: list[Mutant], results: Results, copies: list[Copy], commands: list[Command]) -> None:
         self._mutants = mutants
@@ -43,7 +43,7 @@ class Run:
         self._jobs = len(copies)
 
     def baseline(self) -> None:
-        """Run the commands on the unmutated code, in all copies at once.
+        """Run the commands on the unmutated code, in all copies in parallel.
 
         Raises:
             InvalidRunError: A command failed.
@@ -57,7 +57,7 @@ class Run:
         print(f"The unmutated code passes in {verdict.seconds:.0f} s", flush=True)
 
     def mutants(self) -> None:
-        """Try the mutants, and print a line for each."""
+        """Test the mutants, and print a line for each."""
         waiting = iter([number for number in range(len(self._mutants)) if number not in self._results])
         running: dict[Future[Verdict], int] = {}
         with self._threads() as executor:
@@ -73,7 +73,7 @@ class Run:
 
     @contextmanager
     def _threads(self) -> Iterator[ThreadPoolExecutor]:
-        """A thread for each copy. An error or an interrupt ends what they run."""
+        """Provide a thread per copy. An error or an interrupt ends the processes that they run."""
         with ThreadPoolExecutor(self._jobs) as executor:
             try:
                 yield executor
@@ -102,11 +102,11 @@ class Run:
 
 
 def main() -> int:
-    """Returns the exit status."""
+    """Return the exit status."""
     parser = argparse.ArgumentParser(prog="mutation", description=__doc__)
-    parser.add_argument("--mutants", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--jobs", type=int, default=2, help="mutants tried at the same time")
+    parser.add_argument("--mutants", type=int, default=200, help="size of the sample (default: 200)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the sample (default: 1)")
+    parser.add_argument("--jobs", type=int, default=2, help="number of mutants tested in parallel")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -132,13 +132,13 @@ def _run(count: int, seed: int, jobs: int) -> int:
         raise InvalidRunError(f"{EQUIVALENTS}: {error}") from error
     commands = [command for command in COMMANDS if (ROOT / command.requires).exists()]
     print(f"{count} of {len(sites)} places ({sum(map(len, sites))} mutants), seed {seed}")
-    print(f"{len(equivalents)} known to be equivalent. {describe_file(ROOT, EQUIVALENTS)}", flush=True)
+    print(f"{len(equivalents)} mutants listed as equivalent. {describe_file(ROOT, EQUIVALENTS)}", flush=True)
 
     results = Results(ROOT / WORK / "results.json", {"mutants": count, "seed": seed, "tested": _digest(files)})
     if results.set_aside:
         print(f"The results of another run (other mutants, seed or code) are kept in {results.set_aside.name}")
     if len(results):
-        print(f"Resuming: {len(results)} of {count} have results already")
+        print(f"Resuming: {len(results)} of {count} already have results")
     for number, mutant in enumerate(mutants):
         if mutant.identity in equivalents and number not in results:
             results.add(number, mutant, EQUIVALENT, None, equivalents[mutant.identity])
@@ -149,32 +149,31 @@ def _run(count: int, seed: int, jobs: int) -> int:
         run.baseline()
         baseline = _cpu_seconds()
         run.mutants()
-        print(f"CPU time: {(_cpu_seconds() - baseline) / (count - before):.1f} s a mutant")
+        print(f"CPU time: {(_cpu_seconds() - baseline) / (count - before):.1f} s per mutant")
     return _report(mutants, results, missing, [each.name for each in COMMANDS if each not in commands])
 
 
 def _report(mutants: list[Mutant], results: Results, missing: list[str], not_run: list[str]) -> int:
-    print("\nSurvivors:")
+    print("\nMutants that survived:")
     for number in results.survivors:
         print(f"\n{mutants[number].name}\n{mutants[number].diff}")
     found_by = (f"{name} {number}" for name, number in results.found_by.most_common())
     print("\nFound by: " + "; ".join(found_by))
     for field in ("module", "kind"):
         print(f"\nBy {field}: " + "; ".join(f"{value} {of}" for value, of in results.by(field).items()))
-    print(
-        f"\nAll commands together took {results.seconds:.0f} s, {results.seconds / max(1, len(results)):.0f} a mutant"
-    )
+    per_mutant = results.seconds / max(1, len(results))
+    print(f"\nTotal time of all commands: {results.seconds:.0f} s, {per_mutant:.0f} s per mutant")
     for module in missing:
-        print(f"ERROR: there is no module {module}, so nothing of it was mutated")
+        print(f"ERROR: the module {module} does not exist, so it was not mutated")
     for name in not_run:
-        print(f"ERROR: there is no {name}, so no mutant was run against it")
+        print(f"ERROR: {name} not found, so no mutant was tested with it")
     line, share = results.summary()
     print(line, flush=True)
     return 2 if missing or not_run else int(share < LEAST_FOUND)
 
 
 def _cpu_seconds() -> float:
-    """The CPU time of all commands that have ended."""
+    """Return the CPU time of all commands that have ended."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
@@ -185,7 +184,7 @@ def _tracked_files() -> list[str]:
 
 
 def _digest(files: list[str]) -> str:
-    """A hash of the tracked files as they are in the working tree."""
+    """Return a hash of the tracked files as they are in the working tree."""
     digest = hashlib.sha256()
     for name in files:
         digest.update(f"{name}\0{hashlib.sha256((ROOT / name).read_bytes()).hexdigest()}\n".encode())
@@ -194,13 +193,13 @@ def _digest(files: list[str]) -> str:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[Any]:
-    """Keep a second run out of the folder."""
+    """Prevent a second run in the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise InvalidRunError("Another run is under way") from error
+            raise InvalidRunError("Another run is in progress") from error
         yield lock
 
 

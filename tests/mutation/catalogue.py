@@ -1,4 +1,4 @@
-"""The mutants of the engine, how they are identified, and which of them are known to be equivalent."""
+"""The mutants of the engine, their identities, and the list of those known to be equivalent."""
 
 import difflib
 import random
@@ -16,14 +16,14 @@ from mutation.settings import LIBRARY
 
 
 class Identity(NamedTuple):
-    """Names a mutant without line numbers.
+    """Identifies a mutant without line numbers.
 
     Attributes:
         module: The module's name.
         function: The qualified name of the enclosing function or class, or `<module>`.
         original: The changed lines, with every run of white space replaced by a space.
         mutated: The same lines in the mutant.
-        occurrence: Distinguishes mutants that agree in all else, counted from 1 in the order of the source.
+        occurrence: Distinguishes mutants that are equal otherwise, counted from 1 in the order of the source.
     """
 
     module: str
@@ -35,7 +35,7 @@ class Identity(NamedTuple):
 
 @dataclass(frozen=True)
 class Mutant:
-    """One change of one module."""
+    """A change of a module."""
 
     identity: Identity
     kind: str
@@ -103,7 +103,7 @@ def read_modules(root: Path, modules: Iterable[str]) -> tuple[list[list[Mutant]]
 
 
 def sample(sites: list[list[Mutant]], count: int, seed: int) -> list[Mutant]:
-    """Draw distinct sites with equal probability, and one mutant of each."""
+    """Draw distinct sites with equal probability, and a mutant of each."""
     chooser = random.Random(seed)
     return [chooser.choice(group) for group in chooser.sample(sites, count)]
 
@@ -112,15 +112,15 @@ def read_equivalents(text: str, sites: list[list[Mutant]]) -> dict[Identity, str
     """Read the list of equivalent mutants.
 
     Args:
-        text: TOML with one table `[[equivalent]]` per mutant: the fields of `Identity` (`occurrence` may be left out)
-            and `reason`.
-        sites: All mutants, of which the list may name some.
+        text: TOML with a table `[[equivalent]]` per mutant: the fields of `Identity` (`occurrence` is optional) and
+            `reason`.
+        sites: All mutants of the code.
 
     Returns:
         The reasons by mutant.
 
     Raises:
-        EquivalentsError: An entry is incomplete, is listed twice, gives no reason, or names no mutant.
+        EquivalentsError: An entry is incomplete, is listed twice, has no reason, or does not name a mutant.
     """
     known = {mutant.identity for group in sites for mutant in group}
     reasons: dict[Identity, str] = {}
@@ -131,15 +131,15 @@ def read_equivalents(text: str, sites: list[list[Mutant]]) -> dict[Identity, str
         except TypeError as error:
             raise EquivalentsError(f"Entry {number} is not valid: {error}") from error
         if identity not in known:
-            raise EquivalentsError(f"Entry {number} names no mutant of the present code: {identity}")
+            raise EquivalentsError(f"Entry {number} names no mutant of the current code: {identity}")
         if identity in reasons or not reason.strip():
-            raise EquivalentsError(f"Entry {number} is listed twice or gives no reason: {identity}")
+            raise EquivalentsError(f"Entry {number} is listed twice or has no reason: {identity}")
         reasons[identity] = reason
     return reasons
 
 
 def describe_file(root: Path, path: Path) -> str:
-    """Return the Git blob hash of a file, and whether it differs from what is committed."""
+    """Return the Git blob hash of a file and whether it has uncommitted changes."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(["git", *arguments], cwd=root, check=True, capture_output=True, text=True).stdout.strip()

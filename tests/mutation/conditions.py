@@ -1,9 +1,9 @@
-"""Changes to DynamoDB conditions, which are strings to Python."""
+"""Changes of DynamoDB conditions, which are strings in Python."""
 
 import re
 from typing import NamedTuple
 
-# A clause of a condition. Fields of f-strings are no clauses: what they insert is written elsewhere.
+# A clause of a condition. Fields of f-strings are not clauses: their values are written elsewhere.
 _CLAUSE = re.compile(
     rb"(?P<function>attribute_(?:not_)?exists)\([#\w.]+\)"
     rb"|(?<![\w#:{}])[#\w.]+ (?P<sign>=|<>|<=|>=|<|>) :\w+"
@@ -23,7 +23,7 @@ _SIGNS = {
 
 
 class Edit(NamedTuple):
-    """Replace the bytes from `start` to `end` of a source by `text`."""
+    """Replaces the bytes from `start` to `end` of a source by `text`."""
 
     start: int
     end: int
@@ -31,15 +31,15 @@ class Edit(NamedTuple):
 
 
 def condition_edits(literal: bytes, offset: int, *, is_key: bool) -> list[list[Edit]]:
-    """Return the changes to a DynamoDB condition, as alternatives per place; none if the string is no condition.
+    """Return the changes of a DynamoDB condition, as alternatives per place. Empty if the string is not a condition.
 
-    A dropped clause becomes one that is always true (always false if OR joins it), because DynamoDB refuses requests
-    with values that no expression uses: that change would be found at once, whatever the clause protects.
+    A dropped clause is replaced by a clause that is always true (always false between ORs), because DynamoDB refuses
+    requests with unused values, which would reveal the change regardless of the purpose of the clause.
 
     Args:
         literal: The string as it is written in the source, with its quotes.
         offset: Its position in the source, in bytes.
-        is_key: Whether it is a key condition, which has to name a key and knows neither OR nor `<>`.
+        is_key: Whether it is a key condition, which has to name a key and supports neither OR nor `<>`.
     """
     if _UPDATE.match(literal):
         return []

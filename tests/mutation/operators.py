@@ -1,9 +1,9 @@
-"""Mutation operators: find the places in a source text that can be changed, and the changes.
+"""Mutation operators: find the places of a source text that can be changed, and the changes.
 
-Changes are made in the source text at positions that `ast` and `tokenize` report, so that everything outside of a
-change keeps its layout and its comments. The kinds:
+Changes are made in the source text at positions that `ast` and `tokenize` report, so that everything outside a change
+keeps its layout and comments. The kinds:
 
-    negate             a condition is negated (`not` added)
+    negate             a condition is negated (`not` is added)
     remove-not         `not` is removed
     comparison         a comparison is inverted, or its boundary is moved
     drop-condition     an operand of `and` or `or`, or the filter of a comprehension, is dropped
@@ -11,12 +11,13 @@ change keeps its layout and its comments. The kinds:
     branch             a condition is always true or always false; a case, loop or exception handler is skipped
     remove-statement   a call, assignment to an attribute, `raise`, `continue` or `break` becomes `pass`
     remove-call        `min` or `max` is replaced by one of its arguments
-    constant           True and False are swapped, numbers changed
+    constant           True and False are swapped; numbers are changed
     drop-entry         an entry of `update={...}` or an argument of `_replace(...)` is dropped
     expression         in a DynamoDB condition a clause is dropped, a comparison inverted, AND and OR swapped
 
-Not changed, because the change could have no effect or would always be found: annotations, docstrings, decorators,
-`assert`, `assert_never`, `if TYPE_CHECKING`, assignments in `__init__`, and expressions inside of f-strings.
+The following is not changed, because a change would have no effect or would always be detected: annotations,
+docstrings, decorators, `assert`, `assert_never`, `if TYPE_CHECKING`, assignments in `__init__`, and expressions inside
+f-strings.
 """
 
 import ast
@@ -40,12 +41,12 @@ _COMPARISONS: dict[type[ast.cmpop], tuple[str, ...]] = {
     ast.NotIn: ("in",),
 }
 _COMPARING = {"==", "!=", "<", "<=", ">", ">=", "is", "not", "in"}
-_SMALL = 10  # up to this, a number is changed by one; above, it is halved or doubled
+_SMALL = 10  # a number up to this is changed by one; a larger number is halved or doubled
 
 
 @dataclass(frozen=True)
 class Site:
-    """A place in a source text, with the alternative changes that can be made there.
+    """A place in a source text, with the alternative changes.
 
     Each alternative is a tuple of edits in ascending order that belong together.
     """
@@ -118,7 +119,7 @@ class _Finder(ast.NodeVisitor):
         start, end = self._start(node), self._end(node)
         self._add(kind, *((Edit(start, end, text.encode()),) for text in texts))
 
-    # --- what is left alone ----------------------------------------------------------------------------------------
+    # --- parts that are not changed ----------------------------------------------------------------------------------
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
         self._scope.append(node.name)
@@ -178,7 +179,7 @@ class _Finder(ast.NodeVisitor):
             return
         if node.guard is None:
             end = self._end(node.pattern)
-            # The pattern's position excludes the parentheses around it.
+            # The pattern's position excludes its parentheses.
             end = min(at for at, token in self._tokens if at >= end and token == ":")
             self._add("branch", (Edit(end, end, b" if False"),))
         else:
@@ -194,7 +195,7 @@ class _Finder(ast.NodeVisitor):
         self._replace("branch", test, *(constants or ("False", "True")))
 
     def _negate(self, test: ast.expr) -> None:
-        # `not x` and a single comparison have an operator of their own that does the same.
+        # `not x` and a single comparison have their own operators with the same effect.
         is_single = isinstance(test, ast.Compare) and len(test.ops) == 1
         if not is_single and not (isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not)):
             text = self._source[self._start(test) : self._end(test)].decode()
@@ -217,7 +218,7 @@ class _Finder(ast.NodeVisitor):
     def visit_BoolOp(self, node: ast.BoolOp) -> None:
         word, other = ("and", b"or") if isinstance(node.op, ast.And) else ("or", b"and")
         start, end = self._start(node), self._end(node)
-        # Operands keep their parentheses, which their positions exclude: the operators separate them.
+        # Positions of operands exclude their parentheses: the operators separate them.
         operators = [
             self._between(self._end(left), self._start(right), {word})[0] for left, right in pairwise(node.values)
         ]
@@ -317,7 +318,7 @@ class _Finder(ast.NodeVisitor):
 
 
 def _is_unreachable(node: ast.stmt) -> bool:
-    """Tell whether the statement only states that it is never reached."""
+    """Return whether the statement only marks unreachable code."""
     call = node.value if isinstance(node, ast.Expr) else node.exc if isinstance(node, ast.Raise) else None
     name = call.func if isinstance(call, ast.Call) else call
     return isinstance(name, ast.Name) and name.id in ("assert_never", "AssertionError")

@@ -1,4 +1,4 @@
-"""The results of a run: how each mutant ended, kept in a file so that an interrupted run can be resumed."""
+"""The results of a run, kept in a file so that an interrupted run can be resumed."""
 
 import itertools
 import json
@@ -13,14 +13,14 @@ FOUND, EQUIVALENT, SURVIVED = "found", "equivalent", "survived"
 
 
 class Results:
-    """The results by the mutants' numbers, from 0 in the order of the sample."""
+    """The results by the mutants' numbers, which start at 0 and follow the order of the sample."""
 
     def __init__(self, path: Path, run: dict[str, Any]) -> None:
         """Read the results of an interrupted run.
 
         Args:
             path: The file. If it has the results of another run, it is renamed and kept.
-            run: What identifies the run: the number of mutants, the seed, and a hash of all that was tested.
+            run: The identity of the run: the number of mutants, the seed, and a hash of the tested files.
         """
         self._path = path
         self._run = run
@@ -48,7 +48,7 @@ class Results:
             number: The mutant's number.
             mutant: The mutant.
             outcome: FOUND, EQUIVALENT or SURVIVED.
-            verdict: What the commands said, or None if they did not run.
+            verdict: The result of the commands, or None if they did not run.
             reason: Why the mutant is equivalent.
         """
         entry = {"number": number, "outcome": outcome, "kind": mutant.kind, **mutant.identity._asdict()}
@@ -71,7 +71,7 @@ class Results:
 
     @property
     def found_by(self) -> Counter[str]:
-        """How many mutants each command found, by a failure or by its timeout."""
+        """The number of mutants that each command found, by a failure or by its timeout."""
         found = (entry for entry in self._entries.values() if entry["outcome"] == FOUND)
         return Counter(f"{'timeout of ' if entry['timed_out'] else ''}{entry['command']}" for entry in found)
 
@@ -86,16 +86,16 @@ class Results:
 
     @property
     def seconds(self) -> float:
-        """How long the commands took in sum."""
+        """The total time of all commands, in seconds."""
         return float(sum(entry.get("seconds", 0) for entry in self._entries.values()))
 
     def summary(self) -> tuple[str, float]:
-        """Return the closing line, and the share of mutants that were found, in percent."""
+        """Return the closing line, and the share of the mutants that were found, in percent."""
         return summarise(Counter(entry["outcome"] for entry in self._entries.values()))
 
 
 def summarise(outcomes: Counter[str]) -> tuple[str, float]:
-    """Return the closing line, and the share of mutants that were found among those that are not equivalent."""
+    """Return the closing line, and the share found of the mutants that are not equivalent, in percent."""
     tried, found, equivalent = outcomes.total(), outcomes[FOUND], outcomes[EQUIVALENT]
     share = 100 * found / (tried - equivalent) if tried > equivalent else 100.0
     line = f"{tried} tried, {found} found, {equivalent} equivalent, {outcomes[SURVIVED]} survived ({share:.1f} %)"

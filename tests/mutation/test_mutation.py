@@ -1,4 +1,4 @@
-"""Mutation testing itself: the operators, the sample, the copies and the results."""
+"""Tests of mutation testing: the operators, the sample, the copies and the results."""
 
 import ast
 import sys
@@ -24,7 +24,7 @@ from mutation.trial import Copy, Processes, StoppedError, Trial, Verdict
 
 
 def mutations(source: str, kind: str) -> list[str]:
-    """The mutated texts of one kind."""
+    """Return the mutated texts of a kind."""
     return [
         apply(source.encode(), edits).decode()
         for site in find_sites(source)
@@ -79,7 +79,7 @@ def mutations(source: str, kind: str) -> list[str]:
         ("drop-entry", "a._replace(b=1, c=2)", ["a._replace(c=2)", "a._replace(b=1)"]),
     ],
 )
-def test_operators(kind: str, source: str, expected: list[str]) -> None:
+def test_changes_of_each_operator(kind: str, source: str, expected: list[str]) -> None:
     assert mutations(source, kind) == expected
 
 
@@ -118,7 +118,7 @@ def test_operators(kind: str, source: str, expected: list[str]) -> None:
         ('a = "A sentence, not a condition"', []),
     ],
 )
-def test_conditions(source: str, expected: list[str]) -> None:
+def test_changes_of_dynamodb_conditions(source: str, expected: list[str]) -> None:
     assert mutations(source, "expression") == expected
 
 
@@ -143,11 +143,11 @@ class A:
 '''
 
 
-def test_what_is_left_alone() -> None:
+def test_excluded_code_is_not_changed() -> None:
     assert find_sites(UNTOUCHED) == []
 
 
-def test_text_outside_is_unchanged() -> None:
+def test_text_outside_a_change_is_unchanged() -> None:
     source = "é = 1  # ü\nif (  a  # and\n    and b):\n    ß(é)  # kept\n\n\n\nz = 'ö'   ;  y = 2"
     expected = source.replace("(  a  # and\n    and b)", "(  (a  # and\n    or b))")
     assert mutations(source, "swap-bool") == [expected]
@@ -191,7 +191,7 @@ def test_sample_is_determined_by_the_seed() -> None:
     assert sample(sites, 5, 1) != sample(sites, 5, 2)
 
 
-def test_sample_draws_each_site_alike_and_at_most_once() -> None:
+def test_sample_draws_each_site_with_equal_probability_and_at_most_once() -> None:
     sites = sites_of(SOURCE)
     assert {len(group) for group in sites} == {1, 2, 4}
     where = {id(mutant): number for number, group in enumerate(sites) for mutant in group}
@@ -212,14 +212,14 @@ def test_identity_does_not_depend_on_other_lines() -> None:
     assert len(set(before)) == len(before)
 
 
-def test_identity() -> None:
+def test_identity_has_the_function_and_the_changed_lines() -> None:
     (group,) = [group for group in sites_of(SOURCE) if group[0].identity.mutated == "return c <= 1"]
     assert group[0].identity == ("m", "A.b", "return c < 1", "return c <= 1", 1)
     assert group[0].name == "m.A.b, comparison: return c < 1  ->  return c <= 1"
     assert "-        return c < 1\n+        return c <= 1" in group[0].diff
 
 
-def test_equal_changes_are_told_apart() -> None:
+def test_equal_changes_have_different_occurrences() -> None:
     sites = sites_of("def f():\n    if a: g()\n    if a: g()\n")
     removed = [group[0].identity for group in sites if group[0].kind == "remove-statement"]
     assert [(each.mutated, each.occurrence) for each in removed] == [("if a: pass", 1), ("if a: pass", 2)]
@@ -235,7 +235,7 @@ reason = "c is never 1"
 """
 
 
-def test_equivalents() -> None:
+def test_equivalents_are_read_with_their_reasons() -> None:
     ((identity, reason),) = read_equivalents(ENTRY, sites_of(SOURCE)).items()
     assert identity == ("m", "A.b", "return c < 1", "return c <= 1", 1)
     assert reason == "c is never 1"
@@ -250,7 +250,7 @@ def test_equivalents() -> None:
         (ENTRY + "line = 3", "not valid"),
     ],
 )
-def test_wrong_equivalents(text: str, message: str) -> None:
+def test_invalid_equivalents_are_refused(text: str, message: str) -> None:
     with pytest.raises(EquivalentsError, match=message):
         read_equivalents(text, sites_of(SOURCE))
 
@@ -313,14 +313,14 @@ def test_the_copy_is_reset_between_mutants(copy: Copy) -> None:
     spoil = python("spoils", "from pathlib import Path as P; P('b.txt').unlink(); P('c.txt').write_text('')")
     assert Trial([spoil], Processes()).run(copy, "tests/a.py", b"A = 2\n").command is None
     assert sources(copy) == before
-    # The same size, within the resolution of the clock of the file system.
+    # The same size, written within the resolution of the file system's clock.
     for value in (b"2", b"3", b"4"):
         copy.apply("tests/a.py", b"A = %s\n" % value)
         copy.reset()
         assert sources(copy) == before
 
 
-def test_nothing_runs_once_stopped(copy: Copy) -> None:
+def test_no_command_runs_after_stop(copy: Copy) -> None:
     processes = Processes()
     processes.stop()
     with pytest.raises(StoppedError):
@@ -328,7 +328,7 @@ def test_nothing_runs_once_stopped(copy: Copy) -> None:
     assert sources(copy)["tests/a.py"] == "A = 1\n"
 
 
-def test_commands_run_in_this_python(copy: Copy) -> None:
+def test_commands_run_in_the_current_python(copy: Copy) -> None:
     code = f"import sys; assert sys.executable == {sys.executable!r}, sys.executable"
     assert Trial([python("python", code)], Processes()).run(copy).command is None
 

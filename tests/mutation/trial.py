@@ -1,4 +1,4 @@
-"""Run mutants against commands, each in a copy of the repository."""
+"""Runs the commands on mutants, each in a copy of the repository."""
 
 import compileall
 import os
@@ -22,11 +22,11 @@ _BASELINE_FACTOR = 5
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the commands said.
+    """The result of the commands.
 
     Attributes:
         command: The name of the command that failed, or None if all passed.
-        seconds: How long all the commands took.
+        seconds: The time of all commands.
         timed_out: Whether the command failed by its timeout.
         output: The end of the output of the last command.
     """
@@ -55,7 +55,7 @@ class Processes:
         Args:
             command: The command.
             folder: The root of the copy.
-            seconds: When the command and its children are killed.
+            seconds: The timeout, after which the command and its children are killed.
 
         Returns:
             The exit status (None: it was killed) and the end of its output.
@@ -95,7 +95,7 @@ class Processes:
         return status, log.read_bytes()[-_KEPT_OUTPUT:].decode(errors="replace")
 
     def stop(self) -> None:
-        """Kill what runs, and run nothing more."""
+        """Kill all running commands, and run no others."""
         with self._lock:
             self._stopped = True
             for process in self._running:
@@ -110,14 +110,14 @@ def _kill_group(process: "subprocess.Popen[bytes]") -> None:
 
 
 class Copy:
-    """A copy of the repository's tracked files, in which one mutant at a time is tried."""
+    """A copy of the repository's tracked files, in which the mutants are tested in sequence."""
 
     def __init__(self, root: Path, folder: Path, files: Sequence[str]) -> None:
         """Make the copy.
 
         Args:
             root: The repository.
-            folder: Where the copy goes; what is there is deleted.
+            folder: The place of the copy; its previous content is deleted.
             files: The paths of the tracked files, relative to the root.
         """
         self.folder = folder
@@ -142,7 +142,7 @@ class Copy:
         (self.folder / path).write_bytes(source)
 
     def reset(self) -> None:
-        """Undo `apply` and everything that the commands have changed, added or deleted."""
+        """Undo `apply` and all changes that the commands have made."""
         present = self._look()
         for path in present.keys() - self._signatures.keys():
             (self.folder / path).unlink()
@@ -168,7 +168,7 @@ def _signature(path: Path) -> tuple[int, int]:
 
 
 class Trial:
-    """Tries sources of one module against the commands, in turn until one fails."""
+    """Runs the commands on sources of a module, in order until a command fails."""
 
     def __init__(self, commands: Sequence[Command], processes: Processes) -> None:
         self._commands = commands
@@ -179,12 +179,12 @@ class Trial:
         """Run the commands.
 
         Args:
-            copy: Where to run them. It is reset before and after.
-            path: The file to replace; None runs the code as it is, and extends the timeouts by what it takes.
-            source: What to replace it by.
+            copy: The copy to run them in. It is reset before and after.
+            path: The file to replace; None runs the unmutated code, and extends the timeouts by its duration.
+            source: The new content of the file.
 
         Returns:
-            What the commands said.
+            The result of the commands.
 
         Raises:
             StoppedError: The run is being interrupted.
