@@ -41,7 +41,7 @@ class Stage(Aws):
         self._put("access", {"user_id": USER, "scope": f"project#{PROJECT}", "role": "operator"})
         self.stuck: list[int] = []
         self.failures: list[str] = []
-        self.told: list[str] = []
+        self.pending_ids: list[str] = []
         self.time_left: Callable[[], bool] = lambda: True
         self.wired = wire(
             clients(),
@@ -49,7 +49,7 @@ class Stage(Aws):
             wait=timedelta(seconds=20),
             enough_time=lambda: self.time_left(),
             on_stuck=self.stuck.append,
-            on_pending=self.told.append,
+            on_pending=self.pending_ids.append,
             on_failure=lambda name, _: self.failures.append(name),
         )
 
@@ -167,11 +167,11 @@ class Stage(Aws):
         with self.open():
             return self.wired.steps.run(self.container(container_id), self.pending(container_id), until, **options)
 
-    def looking(self, container_id: str, *, wait: float = 0, told: Task | None = None) -> Attempt:
+    def looking(self, container_id: str, *, wait: float = 0, reported: Task | None = None) -> Attempt:
         """Return an attempt of the pending operation's step, for tests of its methods."""
         until = self.clock.now() + timedelta(seconds=wait)
         return Attempt(
-            Ecs(clients().ecs), self.clock, self.container(container_id), self.pending(container_id), until, told
+            Ecs(clients().ecs), self.clock, self.container(container_id), self.pending(container_id), until, reported
         )
 
     def terminate(self, server: str) -> int:

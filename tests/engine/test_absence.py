@@ -116,9 +116,9 @@ def test_a_lookup_does_not_change_the_pending_operation(stage: Stage, container:
 
 def test_a_task_from_an_event_needs_no_describe_tasks(stage: Stage, container: str) -> None:
     (task,) = stage.live(container)
-    told = Task.of(task.to_api())
-    looking = stage.looking(container, told=told)
-    assert looking.look(task.arn) == told
+    reported = Task.of(task.to_api())
+    looking = stage.looking(container, reported=reported)
+    assert looking.look(task.arn) == reported
     assert stage.count("DescribeTasks") == 0
     looking.look(NOTED)
     assert stage.count("DescribeTasks") == 1
@@ -267,10 +267,10 @@ def test_watch_does_not_look_up_a_task_that_was_just_seen(stage: Stage, containe
 def test_watch_uses_the_task_of_the_event(stage: Stage, container: str) -> None:
     (task,) = stage.live(container)
     seen = Task.of(task.to_api())
-    told = seen._replace(last_status="STOPPED")
-    assert stage.looking(container, told=told).watch(seen, lambda each: each.is_stopped) == told
-    other = told._replace(arn=NOTED)
-    assert stage.looking(container, told=other).watch(seen, lambda each: each.is_stopped) == seen
+    reported = seen._replace(last_status="STOPPED")
+    assert stage.looking(container, reported=reported).watch(seen, lambda each: each.is_stopped) == reported
+    other = reported._replace(arn=NOTED)
+    assert stage.looking(container, reported=other).watch(seen, lambda each: each.is_stopped) == seen
 
 
 def test_watch_keeps_the_last_seen_task_when_ecs_does_not_return_it(stage: Stage, container: str) -> None:

@@ -237,7 +237,7 @@ def test_the_event_of_a_command_completes_the_operation(stage: Stage) -> None:
     pending = stage.pending(container)
     assert stage.deliver(event) == "settled"
     assert (stage.status(container), stage.container(container).operation) == ("paused", None)
-    assert stage.told == [pending.id]
+    assert stage.pending_ids == [pending.id]
     assert stage.rows(container)[-1]["metadata"]["operation_id"] == pending.id
     assert stage.count("SendCommand") == 0
     assert stage.deliver(event) == "stale"
@@ -267,7 +267,7 @@ def test_the_event_of_an_unexpected_command_is_ignored(stage: Stage, changes: di
     stage.edit_pending(container, **changes)
     assert stage.deliver(event) == effect
     assert stage.status(container) == ("paused" if effect == "settled" else "running")
-    assert len(stage.told) == (effect == "settled")
+    assert len(stage.pending_ids) == (effect == "settled")
 
 
 def test_the_event_of_a_command_without_an_operation(stage: Stage) -> None:

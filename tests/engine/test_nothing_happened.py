@@ -202,13 +202,13 @@ def test_a_driver_does_not_abandon_an_operation_whose_task_an_event_ran(stage: S
     container = stage.add("stopped")
     strays: list[str] = []
 
-    def told(_: Call) -> None:
+    def deliver(_: Call) -> None:
         stray = stage.ecs.adopt_running("default", "web-1", container)
         strays.append(stray.arn)
         assert stage.deliver({"source": "aws.ecs", "detail": stray.to_api()}) == "stray-stopped"
         stage.fail("RunTask", DENIED)
 
-    stage.before("RunTask", told)
+    stage.before("RunTask", deliver)
     assert stage.ask(container, "start").kind == "completed"
     stage.advance(1)
     (task,) = stage.live(container)

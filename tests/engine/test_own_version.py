@@ -54,8 +54,8 @@ def test_the_row_has_the_version_of_the_event(stage: Stage) -> None:
     container = stage.add("running")
     stage.claim(container, "pause")
     (task,) = stage.live(container)
-    told = Task.of(task.to_api() | {"version": 12})
-    _, findings = stage.attempt(container, wait=0, told=told)
+    reported = Task.of(task.to_api() | {"version": 12})
+    _, findings = stage.attempt(container, wait=0, told=reported)
     assert findings.own_version == 12
 
 

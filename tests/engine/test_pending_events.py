@@ -35,15 +35,15 @@ def test_the_end_of_the_task_is_applied_without_a_call(stage: Stage, status: str
     (task,) = stage.live(container)
     stage.advance(1)
     stage.ecs.exit(task.arn, 3)
-    told = event(task)
+    reported = event(task)
     stage.hide_tasks()
     if operation == "restart":
         stage.fail("RunTask", FAILED, times=-1)
         with pytest.raises(ExternalServiceError):
-            stage.deliver(told)
+            stage.deliver(reported)
     else:
-        assert stage.deliver(told) == "settled"
-    assert stage.told == [pending.id]
+        assert stage.deliver(reported) == "settled"
+    assert stage.pending_ids == [pending.id]
     row = stage.rows(container)[1]
     # An essential container exited: the task ended by itself, unless a force-stop may have killed it.
     assert row["to_status"] == ("stopped" if operation == "force-stop" else "failed")
@@ -56,14 +56,14 @@ def test_the_end_of_the_task_is_applied_without_a_call(stage: Stage, status: str
 
 
 @pytest.mark.parametrize(("status", "operation"), [*OPERATIONS, ("paused", "resume")])
-@pytest.mark.parametrize("told", ["PENDING", "RUNNING", "DEACTIVATING", "STOPPING"])
+@pytest.mark.parametrize("reported", ["PENDING", "RUNNING", "DEACTIVATING", "STOPPING"])
 def test_the_event_of_a_task_that_has_not_stopped_changes_nothing(
-    stage: Stage, status: str, operation: str, told: str
+    stage: Stage, status: str, operation: str, reported: str
 ) -> None:
     container = stage.add(status)
     stage.claim(container, operation)
     (task,) = stage.live(container)
-    assert stage.deliver(event(task, told, version=99)) == "stale"
+    assert stage.deliver(event(task, reported, version=99)) == "stale"
     assert (writes(stage), stage.count("StopTask"), stage.count("SendCommand")) == (0, 0, 0)
 
 
@@ -95,8 +95,8 @@ def test_an_end_with_an_older_version_is_ignored(stage: Stage, newer: int, effec
     container = stage.add("running")
     stage.claim(container, "stop")
     (task,) = stage.live(container)
-    told = event(task, "STOPPED", version=task.version + newer, stopCode="UserInitiated")
-    assert stage.deliver(told) == effect
+    reported = event(task, "STOPPED", version=task.version + newer, stopCode="UserInitiated")
+    assert stage.deliver(reported) == effect
     assert stage.status(container) == ("stopped" if effect == "settled" else "running")
 
 
@@ -185,8 +185,8 @@ def test_the_start_of_the_recorded_task_is_applied_without_a_call(stage: Stage) 
 
 def test_the_failure_of_the_recorded_task_is_applied_without_a_call(stage: Stage) -> None:
     container, task = started(stage)
-    told = event(task, "STOPPED", version=9, stoppedReason="Out of disk", stoppedAt=stage.clock.now())
-    assert stage.deliver(told) == "settled"
+    reported = event(task, "STOPPED", version=9, stoppedReason="Out of disk", stoppedAt=stage.clock.now())
+    assert stage.deliver(reported) == "settled"
     (row,) = stage.rows(container)[1:]
     assert (row["to_status"], row["metadata"]["reason"]) == ("failed", "Out of disk")
     assert {call.service for call in stage.calls} == {"dynamodb"}
@@ -204,8 +204,8 @@ def test_the_end_of_the_recorded_task_after_it_ran(stage: Stage) -> None:
     assert stage.rows(container)[1]["transition_time"] == to_text(task.started_at)
 
 
-def test_the_end_of_the_noted_task_when_a_pause_is_claimed_between_its_two_rows(stage: Stage) -> None:
-    """The event is applied to the pause too: no other event tells of the end."""
+def test_the_end_of_the_recorded_task_when_a_pause_is_claimed_between_its_two_rows(stage: Stage) -> None:
+    """The event is applied again, because no other event reports the end."""
     container, task = started(stage)
     come_up(stage, task)
     stage.advance(5)
@@ -216,21 +216,20 @@ def test_the_end_of_the_noted_task_when_a_pause_is_claimed_between_its_two_rows(
     assert stage.container(container).operation is None
 
 
-
-@pytest.mark.parametrize("told", ["PROVISIONING", "PENDING", "ACTIVATING", "DEACTIVATING"])
-def test_a_recorded_task_that_is_starting_changes_nothing(stage: Stage, told: str) -> None:
+@pytest.mark.parametrize("reported", ["PROVISIONING", "PENDING", "ACTIVATING", "DEACTIVATING"])
+def test_a_recorded_task_that_is_starting_changes_nothing(stage: Stage, reported: str) -> None:
     container, task = started(stage)
     before = stage.container(container)
-    assert stage.deliver(event(task, told)) == "settled"
+    assert stage.deliver(event(task, reported)) == "settled"
     assert stage.container(container) == before
     assert (writes(stage), stage.count("RunTask"), stage.count("StopTask")) == (0, 0, 0)
 
 
-@pytest.mark.parametrize("told", ["PENDING", "RUNNING"])
-def test_another_task_than_the_recorded_task_is_stopped(stage: Stage, told: str) -> None:
+@pytest.mark.parametrize("reported", ["PENDING", "RUNNING"])
+def test_another_task_than_the_recorded_task_is_stopped(stage: Stage, reported: str) -> None:
     container, task = started(stage)
     stray = stage.ecs.adopt_running(CLUSTER, "web-1", container)
-    assert stage.deliver(event(stray, told)) == "stray-stopped"
+    assert stage.deliver(event(stray, reported)) == "stray-stopped"
     assert [call["task"] for call in stage.parameters("StopTask")] == [stray.arn]
     assert stage.pending(container).task_arn == task.arn
 
@@ -359,8 +358,8 @@ def test_a_running_task_of_a_superseded_start_is_stopped(stage: Stage) -> None:
 
 def test_an_event_that_ends_an_operation_with_an_error_is_not_an_error(stage: Stage) -> None:
     container, task = started(stage)
-    told = event(task, "STOPPED", version=9, stoppedAt=stage.clock.now())
-    assert stage.deliver(told) == "settled"
+    reported = event(task, "STOPPED", version=9, stoppedAt=stage.clock.now())
+    assert stage.deliver(reported) == "settled"
     assert stage.rows(container)[-1]["metadata"]["reason"] == "The task stopped before it ran"
 
 
@@ -377,11 +376,11 @@ def test_an_event_does_not_wait(stage: Stage) -> None:
 def test_a_repeated_end_while_the_driver_commits_it(stage: Stage) -> None:
     container = stage.add("running")
 
-    def told(_: Call) -> None:
+    def deliver(_: Call) -> None:
         (task,) = stage.ecs.tasks()
         assert stage.deliver(event(task)) == "settled"
 
-    stage.before("TransactWriteItems", told)
+    stage.before("TransactWriteItems", deliver)
     assert stage.ask(container, "stop").kind == "completed"
     assert len(stage.rows(container)) == 2
 

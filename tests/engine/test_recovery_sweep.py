@@ -23,7 +23,7 @@ def test_operations_are_continued_in_each_shard(stage: Stage) -> None:
     pending = {stage.pending(container).id for container in containers}
     assert stage.sweep() == {"completed": 9}
     assert {stage.status(container) for container in containers} == {"running"}
-    assert set(stage.told) == pending
+    assert set(stage.pending_ids) == pending
     assert stage.stuck == [0]
     queries = [call for call in stage.parameters("Query") if call.get("IndexName") == "pending-by-deadline"]
     assert [query["ExpressionAttributeValues"][":shard"] for query in queries] == [{"S": str(n)} for n in range(8)]
@@ -34,7 +34,7 @@ def test_nothing_is_overdue(stage: Stage) -> None:
     (container,) = claimed(stage, 1)
     assert stage.sweep() == {}
     assert stage.stuck == [0]
-    assert (stage.told, stage.pending(container).attempts) == ([], 0)
+    assert (stage.pending_ids, stage.pending(container).attempts) == ([], 0)
 
 
 @pytest.mark.parametrize(("milliseconds", "effect"), [(-1, {}), (0, {"completed": 1}), (1, {"completed": 1})])

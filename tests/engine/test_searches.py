@@ -175,9 +175,9 @@ def test_the_search_of_an_event_does_not_replace_the_token(stage: Stage, contain
     stage.change("ListTasks", lambda *_: {"taskArns": []})
     stray = stage.ecs.adopt_running(CLUSTER, "web-1", container)
     stray.created_at = stage.clock.now() - timedelta(hours=9)
-    told = {"source": "aws.ecs", "detail": stray.to_api()}
+    reported = {"source": "aws.ecs", "detail": stray.to_api()}
     for _ in range(2):
-        stage.deliver(told)
+        stage.deliver(reported)
         stage.advance(40)
     assert (stage.pending(container).absent, stage.pending(container).token) == ({}, token)
     assert stage.count("RunTask") == 0

@@ -75,7 +75,7 @@ def test_the_task_is_gone(stage: Stage, status: str) -> None:
     assert row["metadata"] == {"reason": "The task is no longer known to ECS"}
     after = stage.container(container)
     assert (after.absent_since, after.task_arn, after.operation) == (None, task.arn, None)
-    assert (stage.stuck, stage.told, stage.failures) == ([0], [], [])
+    assert (stage.stuck, stage.pending_ids, stage.failures) == ([0], [], [])
     assert stage.sweep() == {}
 
 

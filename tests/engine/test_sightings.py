@@ -27,11 +27,11 @@ def absent(stage: Stage, operation: str = "stop") -> tuple[str, SimulatedTask]:
     return container, task
 
 
-@pytest.mark.parametrize("told", ["PROVISIONING", "PENDING", "RUNNING", "DEACTIVATING", "STOPPING"])
-def test_an_event_of_a_task_that_has_not_stopped_is_a_sighting(stage: Stage, told: str) -> None:
+@pytest.mark.parametrize("reported", ["PROVISIONING", "PENDING", "RUNNING", "DEACTIVATING", "STOPPING"])
+def test_an_event_of_a_task_that_has_not_stopped_is_a_sighting(stage: Stage, reported: str) -> None:
     container, task = absent(stage)
     generation = stage.container(container).generation
-    assert stage.deliver(event(task, told)) == "stale"
+    assert stage.deliver(event(task, reported)) == "stale"
     assert stage.pending(container).absent == {}
     assert stage.container(container).generation == generation + 1
 
@@ -153,7 +153,7 @@ def test_an_event_is_retried_up_to_five_times(stage: Stage, command: bool, times
     else:
         stage.ecs.exit(stage.live(container)[0].arn, 3)
         stage.advance(1)
-    (told,) = stage.events
+    (reported,) = stage.events
     changes: list[int] = []
 
     def change(_: Call) -> None:
@@ -164,11 +164,11 @@ def test_an_event_is_retried_up_to_five_times(stage: Stage, command: bool, times
 
     stage.before("TransactWriteItems", change)
     if times < 5:
-        assert stage.deliver(told) == "settled"
+        assert stage.deliver(reported) == "settled"
         assert stage.status(container) == ("paused" if command else "failed")
     else:
         with pytest.raises(ExternalServiceError) as raised:
-            stage.deliver(told)
+            stage.deliver(reported)
         assert raised.value.reason == "The container is receiving too many requests"
         assert stage.status(container) == "running"
     assert len(changes) == times
@@ -182,7 +182,7 @@ def test_an_event_of_an_operation_that_has_ended_meanwhile(stage: Stage, by: str
     stage.claim(container, "pause")
     stage.attempt(container)
     stage.advance(1)
-    (told,) = stage.events
+    (reported,) = stage.events
 
     def end(_: Call) -> None:
         if by == "force-stop":
@@ -192,7 +192,7 @@ def test_an_event_of_an_operation_that_has_ended_meanwhile(stage: Stage, by: str
             stage.take_over(container)
 
     stage.before("TransactWriteItems", end)
-    assert stage.deliver(told) == "stale"
+    assert stage.deliver(reported) == "stale"
     assert len(stage.rows(container)) == 2
     assert stage.status(container) == ("stopped" if by == "force-stop" else "paused")
 

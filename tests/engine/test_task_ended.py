@@ -1,6 +1,4 @@
-"""Tests of tasks whose end ECS has reported: ECS forgets them an hour later, so a single lookup proves that they are
-gone.
-"""
+"""Tests of tasks whose end ECS has reported, so that a single later lookup proves that they are gone."""
 
 from datetime import timedelta
 
@@ -104,13 +102,13 @@ def test_a_start_whose_task_has_run_and_ended(stage: Stage) -> None:
     assert (after.status, after.task_ended) == ("failed", True)
 
 
-@pytest.mark.parametrize("told", [True, False])
-def test_an_end_reported_by_an_event_or_found_by_a_sweep(stage: Stage, told: bool) -> None:
+@pytest.mark.parametrize("reported", [True, False])
+def test_an_end_reported_by_an_event_or_found_by_a_sweep(stage: Stage, reported: bool) -> None:
     container = stage.add("running")
     (task,) = stage.live(container)
     stage.ecs.exit(task.arn, 3)
     stage.advance(1)
-    if told:
+    if reported:
         stage.deliver_all()
     else:
         stage.drift_sweep()

@@ -32,8 +32,8 @@ def test_a_task_that_ends_by_itself(stage: Stage, status: str, code: int, expect
     before = stage.container(container)
     stage.ecs.exit(task.arn, code)
     stage.advance(1)
-    (told,) = stage.events
-    assert stage.deliver(told) == "recorded"
+    (reported,) = stage.events
+    assert stage.deliver(reported) == "recorded"
     (row,) = stage.rows(container)[1:]
     assert task.stopped_at is not None
     assert {name: value for name, value in row.items() if name not in ("id", "created_at", "to_rank", "from_rank")} == {
@@ -54,15 +54,15 @@ def test_a_task_that_ends_by_itself(stage: Stage, status: str, code: int, expect
     after = stage.container(container)
     assert (after.status, after.task_arn, after.task_version) == (expected, task.arn, before.task_version + 1)
     assert (after.generation, after.requested_at) == (before.generation, None)
-    assert stage.told == []
+    assert stage.pending_ids == []
     assert {call.service for call in stage.calls} == {"dynamodb"}
     # Again, and late.
-    assert stage.deliver(told) == "stale"
+    assert stage.deliver(reported) == "stale"
     assert len(stage.rows(container)) == 2
 
 
 @pytest.mark.parametrize(
-    ("status", "told", "newer", "effect", "expected"),
+    ("status", "reported", "newer", "effect", "expected"),
     [
         ("running", "STOPPED", -1, "stale", "running"),
         ("running", "STOPPED", 0, "stale", "running"),
@@ -84,13 +84,13 @@ def test_a_task_that_ends_by_itself(stage: Stage, status: str, code: int, expect
     ],
 )
 def test_events_of_the_containers_task(
-    stage: Stage, status: str, told: str, newer: int, effect: str, expected: str
+    stage: Stage, status: str, reported: str, newer: int, effect: str, expected: str
 ) -> None:
     container = stage.add("stopped", status)
     task = stage.live(container)[0] if stage.live(container) else stage.give_task(container)
     task.containers[0].exit_code = 0
     version = stage.container(container).task_version
-    assert stage.deliver(event(task, told, version=version + newer)) == effect
+    assert stage.deliver(event(task, reported, version=version + newer)) == effect
     after = stage.container(container)
     assert after.status == expected
     assert after.task_version == (version + newer if effect == "recorded" else version)
@@ -182,12 +182,12 @@ def test_a_running_task_that_is_not_the_containers_is_stopped(stage: Stage) -> N
     assert len(stage.rows(container)) == 1
 
 
-@pytest.mark.parametrize("told", ["PROVISIONING", "PENDING", "RUNNING", "DEACTIVATING", "STOPPED"])
-def test_each_status_of_a_stray_task(stage: Stage, told: str) -> None:
+@pytest.mark.parametrize("reported", ["PROVISIONING", "PENDING", "RUNNING", "DEACTIVATING", "STOPPED"])
+def test_each_status_of_a_stray_task(stage: Stage, reported: str) -> None:
     container = stage.add("running")
     stray = stage.ecs.adopt_running(CLUSTER, "web-1", container)
-    assert stage.deliver(event(stray, told)) == ("stale" if told == "STOPPED" else "stray-stopped")
-    assert stage.count("StopTask") == (0 if told == "STOPPED" else 1)
+    assert stage.deliver(event(stray, reported)) == ("stale" if reported == "STOPPED" else "stray-stopped")
+    assert stage.count("StopTask") == (0 if reported == "STOPPED" else 1)
 
 
 def test_a_stray_task_that_stop_task_does_not_find(stage: Stage) -> None:
@@ -230,7 +230,7 @@ def test_an_adopted_task(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(
-    ("named", "told", "effect"),
+    ("named", "reported", "effect"),
     [
         ("default", "arn:aws:ecs:us-east-1:123456789012:cluster/default", "recorded"),
         ("arn:aws:ecs:us-east-1:123456789012:cluster/default", "default", "recorded"),
@@ -239,12 +239,12 @@ def test_an_adopted_task(stage: Stage) -> None:
         ("default", "", "foreign"),
     ],
 )
-def test_the_task_of_another_cluster(stage: Stage, named: str, told: str, effect: str) -> None:
+def test_the_task_of_another_cluster(stage: Stage, named: str, reported: str, effect: str) -> None:
     container = stage.add("running")
     (task,) = stage.live(container)
     stage.edit(container, runtime=stage.container(container).runtime.model_copy(update={"cluster": named}))
     stage.ecs.exit(task.arn, 0)
-    assert stage.deliver(event(task, clusterArn=told)) == effect
+    assert stage.deliver(event(task, clusterArn=reported)) == effect
 
 
 def test_an_unreadable_container(stage: Stage) -> None:
@@ -263,10 +263,10 @@ def test_the_container_has_changed_since_it_was_read(stage: Stage) -> None:
     container = stage.add("running")
     (task,) = stage.live(container)
     stage.ecs.exit(task.arn, 0)
-    told = event(task)
+    reported = event(task)
     changed: list[str] = []
     stage.before("TransactWriteItems", lambda _: changed.append(stage.refused(container, "stop")))
-    assert stage.deliver(told) == "stale"
+    assert stage.deliver(reported) == "stale"
     assert changed == ["Container is already stopped"]
     assert len(stage.rows(container)) == 2
 

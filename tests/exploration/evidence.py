@@ -1,10 +1,12 @@
 """Checks of answers and of the ends of operations, in addition to the simulation's checks.
 
-1. An operation that ended without a row has had no effect in ECS or on a host. 2. An operation that was answered 202
-has ended with a row or was superseded. 3. A caller whose operation was undone receives an error, not a conflict. 4. An
-operation commits `stopped` only after every task of the container was asked to stop. 5. A row says that a task has
-ended only if it has. 6. A late scheduled stop does not undo what a user requested since. 7. A conflict stored for an
-Idempotency-Key does not name the key's own operation as pending.
+1. An operation that ended without a row has had no effect in ECS or on a host.
+2. An operation that was answered 202 has ended with a row or was superseded.
+3. A caller whose operation was undone receives an error, not a conflict.
+4. An operation commits `stopped` only after every task of the container was asked to stop.
+5. A row says that a task has ended only if it has.
+6. A late scheduled stop does not undo what a user requested since.
+7. A conflict stored for an Idempotency-Key does not name the key's own operation as pending.
 """
 
 from collections.abc import Callable

@@ -16,13 +16,13 @@ class Line:
     """A line of the trace. `subject` is formatted only when the trace is printed."""
 
     at: datetime
-    who: str
-    what: str
+    actor: str
+    action: str
     subject: Any = None
 
     def __str__(self) -> str:
         moment = (self.at - START).total_seconds()
-        return f"{moment:10.3f}  {self.who:<14} {self.what} {_short(self.subject)}".rstrip()
+        return f"{moment:10.3f}  {self.actor:<14} {self.action} {_short(self.subject)}".rstrip()
 
 
 def _short(subject: Any) -> str:

@@ -177,9 +177,9 @@ class World(Cloud):
         actor = self.scheduler.current
         return actor is None or actor.killed_at is None or self.scheduler.now + _RESERVE < actor.killed_at
 
-    def note(self, who: str, what: str, subject: Any = None) -> None:
+    def note(self, actor: str, action: str, subject: Any = None) -> None:
         """Add a line to the trace."""
-        self.trace.append(Line(self.scheduler.now, who, what, subject))
+        self.trace.append(Line(self.scheduler.now, actor, action, subject))
 
     def remark(self, what: str) -> None:
         """Count something that is not a violation but noteworthy: `--find` prints the runs in which it occurs."""
