@@ -1,4 +1,4 @@
-"""DynamoDB's typed values: the same as boto3's own conversion, for all that is kept."""
+"""Tests that values are converted to and from DynamoDB's format exactly as boto3 converts them."""
 
 from decimal import Decimal
 from enum import StrEnum
@@ -34,7 +34,7 @@ VALUES: list[Any] = [
 
 
 @pytest.mark.parametrize("value", VALUES, ids=repr)
-def test_a_value_there_and_back(value: Any) -> None:
+def test_a_value_round_trip(value: Any) -> None:
     typed = serialize(value)
     assert typed == TypeSerializer().serialize(value)
     back = deserialize(typed)
@@ -43,7 +43,7 @@ def test_a_value_there_and_back(value: Any) -> None:
     assert back == TypeDeserializer().deserialize(typed)
 
 
-def test_an_item_there_and_back() -> None:
+def test_an_item_round_trip() -> None:
     item = {f"attribute {number}": value for number, value in enumerate(VALUES)}
     assert deserialize_item(serialize_item(item)) == item
     assert deserialize_item({}) == serialize_item({}) == {}
@@ -54,7 +54,7 @@ def test_an_item_there_and_back() -> None:
     [1.5, Decimal(1), b"bytes", {"a"}, object(), (1,), [1.5], {"a": b"b"}],
     ids=lambda value: type(value).__name__,
 )
-def test_what_is_not_kept_is_not_written(value: Any) -> None:
+def test_an_unsupported_value_is_not_written(value: Any) -> None:
     with pytest.raises(TypeError, match="is not kept"):
         serialize(value)
 
@@ -72,6 +72,6 @@ def test_what_is_not_kept_is_not_written(value: Any) -> None:
         ({"L": [{"N": "1e3"}]}, ValueError),
     ],
 )
-def test_what_is_not_kept_is_not_read(typed: Any, error: type[Exception]) -> None:
+def test_an_unsupported_value_is_not_read(typed: Any, error: type[Exception]) -> None:
     with pytest.raises(error):
         deserialize(typed)

@@ -1,4 +1,4 @@
-"""The start of each function: what its handler needs is made before its first request."""
+"""Tests of the cold start: each function creates everything that its handler needs before its first request."""
 
 import ast
 import json
@@ -23,12 +23,12 @@ CLIENTS = {
     "server_terminated": ["dynamodb"],
     "start": ["dynamodb", "ecs"],
 }
-"""Of each function; of the others, ALL."""
+"""The clients of each function. Functions that are not listed have ALL."""
 
 ALL = ["dynamodb", "ecs", "ssm"]
 
 STATUSES = {"start": "stopped", "resume": "paused"}
-"""In which a function finds the container; others, running."""
+"""The container's status for each function. For the others it is running."""
 
 MOMENT = {"S": "2025-01-15T10:30:00.000Z"}
 
@@ -49,6 +49,7 @@ def container(status: str) -> dict[str, Any]:
 
 
 def start(folder: str, result: Path, **variables: str) -> Any:
+    """Start a function in a new process, call it once, and return the report of `started_child.py`."""
     event = json.loads((template.ROOT / "events" / f"{folder}.json").read_text(encoding="utf-8"))
     if "authorizer" in event.get("requestContext", {}):
         event["requestContext"]["authorizer"]["expires_at"] = "9999999999"
@@ -71,33 +72,34 @@ def start(folder: str, result: Path, **variables: str) -> Any:
 
 
 @pytest.mark.parametrize("folder", sorted(FUNCTIONS))
-def test_what_a_handler_needs_is_there(folder: str, tmp_path: Path) -> None:
-    told = start(folder, tmp_path / "result")
-    if "statusCode" in told["answer"]:
-        assert told["answer"]["statusCode"] == (400 if folder == "unknown_operation" else 200), told["answer"]
-    assert told["clients"] == CLIENTS.get(folder, ALL)
-    assert told["late"] == []
-    # Garbage is looked for from now on, and not in what stays. Once may have been due before the library was imported.
-    assert told["collected"] <= 1
-    assert told["enabled"]
-    assert told["frozen"] > 10_000
-    # What belongs to other use cases is not imported.
-    assert "boto3" not in told["modules"]
-    assert ("jwt" in told["modules"]) == (folder == "authorizer")
-    operates = folder not in ("authorizer", "status_logs", "get_container", "unknown_operation")
-    assert ("longshore.engine.driver" in told["modules"]) == operates
+def test_everything_is_ready_before_the_first_request(folder: str, tmp_path: Path) -> None:
+    reported = start(folder, tmp_path / "result")
+    if "statusCode" in reported["answer"]:
+        assert reported["answer"]["statusCode"] == (400 if folder == "unknown_operation" else 200), reported["answer"]
+    assert reported["clients"] == CLIENTS.get(folder, ALL)
+    assert reported["late"] == []
+    # The cold start freezes its objects and re-enables the garbage collector. One collection may have been due before
+    # the library was imported.
+    assert reported["collected"] <= 1
+    assert reported["enabled"]
+    assert reported["frozen"] > 10_000
+    # Modules of other use cases are not imported.
+    assert "boto3" not in reported["modules"]
+    assert ("jwt" in reported["modules"]) == (folder == "authorizer")
+    runs_the_engine = folder not in ("authorizer", "status_logs", "get_container", "unknown_operation")
+    assert ("longshore.engine.driver" in reported["modules"]) == runs_the_engine
 
 
 def test_an_authorizer_with_a_key_set_needs_no_aws(tmp_path: Path) -> None:
-    told = start("authorizer", tmp_path / "result", TOKEN_ALGORITHM="RS256", TOKEN_SECRET_ARN="")
-    assert told["clients"] == told["late"] == []
-    assert told["answer"]["context"]["code"] == "INVALID_TOKEN"
-    assert not {"longshore.domain.models", "longshore.aws.store"} & set(told["modules"])
+    reported = start("authorizer", tmp_path / "result", TOKEN_ALGORITHM="RS256", TOKEN_SECRET_ARN="")
+    assert reported["clients"] == reported["late"] == []
+    assert reported["answer"]["context"]["code"] == "INVALID_TOKEN"
+    assert not {"longshore.domain.models", "longshore.aws.store"} & set(reported["modules"])
 
 
 @pytest.mark.parametrize("folder", sorted(FUNCTIONS))
-def test_a_function_says_when_it_begins_and_when_it_is_ready(folder: str) -> None:
-    """Before the library and all that it imports; and at its very end."""
+def test_a_function_measures_its_cold_start(folder: str) -> None:
+    """The module imports `coldstart` before the rest of the library, and calls `ready` in its last line."""
     module = ast.parse((FUNCTIONS[folder].code_path / "app.py").read_text(encoding="utf-8"))
     imports = [ast.unparse(node) for node in module.body if isinstance(node, ast.Import | ast.ImportFrom)]
     others = [line for line in imports if not line.startswith(("from collections.abc", "from datetime", "from typing"))]

@@ -1,4 +1,4 @@
-"""Two calls at the same time: their threads, their results and their errors."""
+"""Tests of two concurrent calls: their threads, results and errors."""
 
 import threading
 from collections.abc import Callable
@@ -17,7 +17,7 @@ def raising(error: BaseException) -> Callable[[], Any]:
     return call
 
 
-def test_both_run_at_the_same_time() -> None:
+def test_both_calls_run_at_the_same_time() -> None:
     barrier = threading.Barrier(2, timeout=PATIENCE)
 
     def meet() -> int:
@@ -48,7 +48,7 @@ def test_many_requests_at_the_same_time() -> None:
     assert sorted(results) == sorted((f"first {number}", f"second {number}") for number in range(handlers))
 
 
-def test_an_error_of_either_is_raised() -> None:
+def test_an_error_of_either_call_is_raised() -> None:
     with pytest.raises(KeyError, match="second"):
         together(lambda: 1, raising(KeyError("second")))
     with pytest.raises(KeyError, match="first"):
@@ -57,17 +57,17 @@ def test_an_error_of_either_is_raised() -> None:
         together(lambda: 1, raising(KeyboardInterrupt()))
 
 
-def test_after_an_error_of_the_first_the_second_is_not_running() -> None:
-    begun, going_on, ended = threading.Event(), threading.Event(), threading.Event()
+def test_an_error_of_the_first_call_waits_for_the_second() -> None:
+    started, released, ended = threading.Event(), threading.Event(), threading.Event()
 
     def second() -> None:
-        begun.set()
-        assert going_on.wait(PATIENCE)
+        started.set()
+        assert released.wait(PATIENCE)
         ended.set()
 
     def first() -> None:
-        assert begun.wait(PATIENCE)
-        threading.Timer(0.05, going_on.set).start()
+        assert started.wait(PATIENCE)
+        threading.Timer(0.05, released.set).start()
         raise KeyError("first")
 
     with pytest.raises(KeyError):

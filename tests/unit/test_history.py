@@ -1,4 +1,4 @@
-"""Where a row stands in each order and where a page lies, against sorting the whole history."""
+"""Tests of the ranks of rows and the intervals of pages, compared with sorting the whole history."""
 
 import json
 import random
@@ -41,7 +41,7 @@ def change(status: Status, at: datetime, **more: Any) -> Change:
 
 
 def history(seed: int, rows: int) -> tuple[Container, list[Entry], list[datetime]]:
-    """A container of so many changes, its rows, and when each was observed. Clocks jump, also back."""
+    """Return a container with this number of changes, its rows, and the time of each change. Clocks jump."""
     choose = random.Random(seed)
     container = empty(choose.choice(list(Status)))
     entries: list[Entry] = []
@@ -57,7 +57,7 @@ def history(seed: int, rows: int) -> tuple[Container, list[Entry], list[datetime
 
 
 def ascending(entries: list[Entry], sort_by: str) -> list[Entry]:
-    """Sorted by looking at all of them: null first, equal values by time."""
+    """Sort all entries: null first, equal values by time."""
 
     def key(entry: Entry) -> tuple[Any, datetime]:
         value = getattr(entry.log, sort_by)
@@ -67,7 +67,7 @@ def ascending(entries: list[Entry], sort_by: str) -> list[Entry]:
 
 
 def within(entries: list[Entry], where: Span) -> list[Entry]:
-    """What a Query of the span's interval reads, in its order."""
+    """Return the entries that a Query of the span reads, in the order of the Query."""
     found = [entry for entry in entries if where.low <= getattr(entry, where.attribute) <= where.high]
     return sorted(found, key=lambda entry: getattr(entry, where.attribute), reverse=not where.ascending)
 
@@ -110,7 +110,7 @@ def query(page: int, limit: int, sort_by: str, sort_order: str) -> StatusLogsQue
     ],
 )
 @pytest.mark.parametrize("sort_order", ["asc", "desc"])
-def test_the_index_of_an_order(sort_by: str, index: str, attribute: str, sort_order: str) -> None:
+def test_the_index_of_each_order(sort_by: str, index: str, attribute: str, sort_order: str) -> None:
     container, _, _ = history(1, 5)
     where = span(container, query(1, 2, sort_by, sort_order))
     assert where is not None
@@ -118,7 +118,7 @@ def test_the_index_of_an_order(sort_by: str, index: str, attribute: str, sort_or
 
 
 @pytest.mark.parametrize("sort_by", SORTS)
-def test_no_rows_are_no_page(sort_by: str) -> None:
+def test_an_empty_history_has_no_pages(sort_by: str) -> None:
     assert span(empty(), query(1, 10, sort_by, "asc")) is None
 
 
@@ -128,14 +128,14 @@ def test_a_page_that_straddles_statuses_is_one_interval() -> None:
     assert page == Span("by-to-status", "to_rank", "running#0000000003", "stopped#0000000003", ascending=True)
 
 
-def test_counters_that_do_not_add_up_are_not_passed_over() -> None:
+def test_inconsistent_counters_are_an_error() -> None:
     container = empty().model_copy(update={"log_count": 3, "to_counts": {"stopped": 2}})
     with pytest.raises(ValueError, match="have no row 2"):
         span(container, query(1, 3, "to_status", "asc"))
 
 
 @pytest.mark.parametrize(("seed", "rows"), HISTORIES)
-def test_what_holds_of_every_history(seed: int, rows: int) -> None:
+def test_invariants_of_every_history(seed: int, rows: int) -> None:
     container, entries, observed = history(seed, rows)
     to_seen: dict[str, int] = {}
     from_seen: dict[str, int] = {}
@@ -169,8 +169,8 @@ def test_what_holds_of_every_history(seed: int, rows: int) -> None:
     assert container.updated_at == container.last_created_at == before.log.created_at
 
 
-def test_the_histories_hold_what_they_are_to_test() -> None:
-    """Times that were moved, rows that were created at the same time, and every status."""
+def test_the_histories_cover_all_cases() -> None:
+    """They contain adjusted times, rows created at the same time, and every status."""
     _, entries, _ = history(8, 230)
     assert any(entry.log.metadata for entry in entries)
     assert any(not entry.log.metadata for entry in entries)
@@ -185,7 +185,7 @@ def test_a_change_observed_before_the_last_row_follows_it(back: timedelta) -> No
     after, entry = append(container, late, "b" * 24, START - back)
     assert entry.log.transition_time == after.status_since == START + MILLISECOND
     assert entry.log.metadata == {"command": "start", "observed_at": to_text(START - back)}
-    # Not before the change that it tells of, whatever the clock says.
+    # Not before the change that the row records, even if the clock is behind.
     assert entry.log.created_at == START + MILLISECOND
 
 
@@ -198,9 +198,9 @@ def test_created_at_does_not_go_back_with_the_clock() -> None:
     assert second.log.created_at == START + timedelta(hours=1)
 
 
-def test_a_row_says_what_the_change_says() -> None:
+def test_a_row_contains_the_change() -> None:
     container, _ = append(empty(), change(Status.STOPPED, START), "a" * 24, START)
-    told = change(
+    given = change(
         Status.RUNNING,
         START + timedelta(seconds=5),
         duration_ms=3500,
@@ -208,7 +208,7 @@ def test_a_row_says_what_the_change_says() -> None:
         task_arn="arn:task",
         task_version=4,
     )
-    after, entry = append(container, told, "b" * 24, START + timedelta(seconds=6))
+    after, entry = append(container, given, "b" * 24, START + timedelta(seconds=6))
     assert entry.log.model_dump(mode="json") == {
         "id": "b" * 24,
         "container_id": container.id,
@@ -218,19 +218,19 @@ def test_a_row_says_what_the_change_says() -> None:
         "created_at": "2025-01-15T10:30:06.000Z",
         "duration_ms": 3500,
         "triggered_by": "user",
-        # Only what is not known is left out.
+        # Only None is left out.
         "metadata": {"command": "start", "exit_code": 0, "reason": ""},
     }
     assert (after.task_arn, after.task_version) == ("arn:task", 4)
 
 
-def test_a_change_without_a_task_keeps_the_container_s() -> None:
+def test_a_change_without_a_task_keeps_the_task_of_the_container() -> None:
     container = empty().model_copy(update={"task_arn": "arn:mine", "task_version": 7})
     after, _ = append(container, change(Status.STOPPED, START), "a" * 24, START)
     assert (after.task_arn, after.task_version) == ("arn:mine", 7)
 
 
-def test_append_changes_nothing_of_the_container_before() -> None:
+def test_append_does_not_modify_its_argument() -> None:
     container, _, _ = history(3, 7)
     kept = container.model_dump()
     append(container, change(Status.RUNNING, START), "a" * 24, START)
@@ -245,12 +245,12 @@ def test_rank_key(status: str | None, rank: int, key: str) -> None:
     assert rank_key(status, rank) == key
 
 
-# --- rows as they are read --------------------------------------------------------------------------------------------
+# --- reading rows -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("seed", "rows"), HISTORIES)
-def test_a_row_is_read_as_its_model_would_show_it(seed: int, rows: int) -> None:
-    """Rows go from the table to the answer without a model: no key, no value and no order may differ."""
+def test_a_row_is_read_as_its_model_would_serialize_it(seed: int, rows: int) -> None:
+    """Rows are converted from item to response without a model. Keys, values and their order must be the same."""
     _, entries, _ = history(seed, rows)
     choose = random.Random(seed)
     for entry in entries:
@@ -261,7 +261,7 @@ def test_a_row_is_read_as_its_model_would_show_it(seed: int, rows: int) -> None:
 
 
 class Tables:
-    """A client whose tables hold one container, its rows, and a viewer of its project."""
+    """A DynamoDB client whose tables contain one container, its rows, and a viewer of its project."""
 
     def __init__(self, container: Container, entries: list[Entry]) -> None:
         self._item = container_item(container)
@@ -275,7 +275,7 @@ class Tables:
         return {"Items": [self._grant] if asked["TableName"] == "access" else self._rows}
 
 
-def test_a_page_is_what_its_model_says() -> None:
+def test_a_page_equals_its_model() -> None:
     container, entries, _ = history(3, 7)
     tables: Any = Tables(container, entries)
     pages = HistoryPages(tables, containers="containers", status_logs="logs")
@@ -298,7 +298,7 @@ def test_the_counters_of_a_container() -> None:
     assert read
     assert read[:3] == (container.id, container.project_id, 7)
     assert (read.to_counts, read.from_counts) == (container.to_counts, container.from_counts)
-    # One that was registered without any.
+    # A container that was registered without counters.
     tables._item = {"project_id": {"S": container.project_id}}
     fresh = pages.counters(container.id)
     assert fresh

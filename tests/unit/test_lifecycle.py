@@ -1,4 +1,4 @@
-"""The table of transitions: every status x operation x launch type, idle and with each operation pending."""
+"""Tests of every status, operation and launch type, idle and with each operation pending."""
 
 import pytest
 from longshore.domain import lifecycle
@@ -26,7 +26,7 @@ def conflict(message: str) -> Refused:
     return Refused(Refusal.CONFLICT, message)
 
 
-# The contract's table. Columns are operations; a step says that it may begin.
+# The contract's table. Columns are operations. A step means that the operation is allowed and begins with the step.
 OPERATIONS = ["start", "stop", "force-stop", "restart", "pause", "resume"]
 IDLE: dict[str, list[Step | str]] = {
     "stopped": [
@@ -62,7 +62,7 @@ IDLE: dict[str, list[Step | str]] = {
         "Container is not paused",
     ],
 }
-WORDS = {
+MESSAGES = {
     "start": ("Container is starting", "Container started successfully"),
     "stop": ("Container is stopping", "Container stopped successfully"),
     "force-stop": ("Container is force-stopping", "Container force-stopped successfully"),
@@ -83,10 +83,10 @@ ALLOWED = {
 }
 
 
-def test_the_table_is_whole() -> None:
+def test_the_table_is_complete() -> None:
     assert list(Operation) == OPERATIONS
     assert {*IDLE, "expired"} == set(Status)
-    assert set(WORDS) == set(Operation)
+    assert set(MESSAGES) == set(Operation)
 
 
 @pytest.mark.parametrize("launch_type", list(LaunchType))
@@ -105,8 +105,8 @@ def test_nothing_pending(status: str, column: int, launch_type: LaunchType) -> N
 @pytest.mark.parametrize("pending", OPERATIONS)
 @pytest.mark.parametrize("status", list(IDLE))
 def test_while_an_operation_is_pending(status: str, pending: str, operation: str, launch_type: LaunchType) -> None:
-    expected: Proceed | Refused = conflict(WORDS[pending][0])
-    # But for itself: callers who repeat it faster than it takes would keep it from ever ending.
+    expected: Proceed | Refused = conflict(MESSAGES[pending][0])
+    # Except for another force-stop: otherwise frequent repeats would prevent it from ever completing.
     if operation == "force-stop" and pending != "force-stop":
         expected = Proceed(Step.KILL, supersedes=True)
     if launch_type is LaunchType.FARGATE:
@@ -120,8 +120,8 @@ def test_while_an_operation_is_pending(status: str, pending: str, operation: str
 def test_nothing_is_allowed_on_an_expired_container(
     operation: str, pending: str | None, launch_type: LaunchType
 ) -> None:
-    under_way = Operation(pending) if pending else None
-    assert decide(Status.EXPIRED, Operation(operation), under_way, launch_type) == EXPIRED
+    pending_operation = Operation(pending) if pending else None
+    assert decide(Status.EXPIRED, Operation(operation), pending_operation, launch_type) == EXPIRED
 
 
 @pytest.mark.parametrize("launch_type", list(LaunchType))
@@ -172,26 +172,26 @@ def test_status_after_exit(exit_code: int | None, status: str) -> None:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_wording(operation: str) -> None:
-    assert (in_progress(Operation(operation)), done(Operation(operation))) == WORDS[operation]
+def test_messages_of_operations(operation: str) -> None:
+    assert (in_progress(Operation(operation)), done(Operation(operation))) == MESSAGES[operation]
 
 
-def test_the_docstring_tells_the_same() -> None:
+def test_the_docstring_matches() -> None:
     assert lifecycle.__doc__ is not None
     lines = [line for line in lifecycle.__doc__.splitlines() if line.startswith("    ")]
     header = lines[0]
     assert header.split() == ["status", *OPERATIONS]
     starts = [header.index(f" {operation}") + 1 for operation in OPERATIONS]
     ends = [*starts[1:], len(header) + 80]
-    told = {line.split()[0]: line for line in lines[1:]}
-    assert set(told) == set(Status)
-    assert told["expired"].split(maxsplit=1)[1] == "refused, whatever the operation"
+    described = {line.split()[0]: line for line in lines[1:]}
+    assert set(described) == set(Status)
+    assert described["expired"].split(maxsplit=1)[1] == "refused, whatever the operation"
     for status in IDLE:
         for operation, start, end in zip(OPERATIONS, starts, ends, strict=True):
-            cell = told[status][start:end].strip()
+            cell = described[status][start:end].strip()
             verdict = decide(Status(status), Operation(operation), None, LaunchType.EC2)
             if isinstance(verdict, Refused):
-                # "is paused" and "has failed" are whole; the others leave "is" out.
+                # "is paused" and "has failed" are complete. The other cells omit "is".
                 assert verdict.message in (f"Container {cell}", f"Container is {cell}")
             else:
                 changes = [GOAL[verdict.step]]

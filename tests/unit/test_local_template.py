@@ -1,4 +1,4 @@
-"""The template as the local stack reads it."""
+"""Tests of the local stack's template reader."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_intrinsics_and_conditions(tmp_path: Path) -> None:
         ("'{{resolve:ssm:x}}'", "dynamic reference"),
     ],
 )
-def test_what_cannot_be_resolved_is_named(tmp_path: Path, value: str, message: str) -> None:
+def test_an_unresolvable_value_is_named_in_the_error(tmp_path: Path, value: str, message: str) -> None:
     text = CONDITIONAL.replace('!Join ["-", !Ref Names]', value)
     with pytest.raises(template.TemplateError, match=f"Kept: .*{message}"):
         load(tmp_path, text)

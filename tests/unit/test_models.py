@@ -1,4 +1,4 @@
-"""What callers send: the query of status-logs and the Idempotency-Key, through the request that handlers get."""
+"""Tests of the parameters that callers send: the query of status-logs, and the Idempotency-Key."""
 
 from itertools import combinations
 from typing import Any
@@ -31,7 +31,7 @@ def faults(**given: list[str]) -> Any:
     return data
 
 
-# Not a whole number in its one usual spelling, whatever the parameter.
+# Anything but an integer in its canonical form, for either parameter.
 @pytest.mark.parametrize("name", ["page", "limit"])
 @pytest.mark.parametrize(
     "value",
@@ -111,7 +111,7 @@ def test_a_repeated_parameter(name: str) -> None:
     assert faults(**{name: [once, once]}) == [{"instancePath": f"/{name}", "message": "must be given once"}]
 
 
-def test_all_faults_are_told_at_once() -> None:
+def test_all_faults_are_reported_together() -> None:
     found = faults(page=["0"], limit=["101"], sort_by=["x"], sort_order=["asc", "desc"])
     assert sorted((fault["instancePath"], fault["message"]) for fault in found) == [
         ("/limit", "must be <= 100"),
@@ -138,11 +138,11 @@ def test_the_defaults(event: dict[str, Any]) -> None:
         ({"page": [str(LARGEST)], "limit": ["100"]}, (LARGEST, 100, "transition_time", "desc")),
         ({"sort_by": ["created_at"], "sort_order": ["asc"]}, (1, 10, "created_at", "asc")),
         ({"sort_by": ["from_status"]}, (1, 10, "from_status", "desc")),
-        # Others are ignored, also when repeated, and so are other spellings.
+        # Unknown parameters are ignored, even if repeated, and so are other spellings.
         ({"cursor": ["x", "y"], "LIMIT": ["500"], "limit[]": ["5"]}, (1, 10, "transition_time", "desc")),
     ],
 )
-def test_good_queries(given: dict[str, list[str]], expected: tuple[int, int, str, str]) -> None:
+def test_valid_queries(given: dict[str, list[str]], expected: tuple[int, int, str, str]) -> None:
     found = query(**given)
     assert (found.page, found.limit, found.sort_by, found.sort_order) == expected
 
@@ -153,7 +153,7 @@ def keyed(*values: str, name: str = "Idempotency-Key") -> Request:
 
 @pytest.mark.parametrize("key", ["k", "x" * 128, "!", "~", "a#b,c;d", '"quoted"', "507f1f77-bcf8"])
 @pytest.mark.parametrize("name", ["Idempotency-Key", "idempotency-key", "IDEMPOTENCY-KEY"])
-def test_good_keys(key: str, name: str) -> None:
+def test_valid_keys(key: str, name: str) -> None:
     assert keyed(key, name=name).idempotency_key == key
     assert keyed(key, name=name).to_perform(Operation.START).idempotency_key == key
 
@@ -166,7 +166,7 @@ def test_no_key(event: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "key", ["", "x" * 129, " ", "a b", " a", "a ", "a\n", "\na", "a\tb", "a\x00", "a\x7f", "é", "键", "\xa0"]
 )
-def test_bad_keys(key: str) -> None:
+def test_invalid_keys(key: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
         keyed(key).to_perform(Operation.START)
     message = "must be 1 to 128 visible ASCII characters"
@@ -199,7 +199,7 @@ def identity(actor: str | None, key: str | None) -> str | None:
     ).idempotency_id
 
 
-def test_keys_of_different_callers_never_meet() -> None:
+def test_keys_of_different_callers_never_collide() -> None:
     pairs = [
         ("a#b", "c"),
         ("a", "b#c"),
@@ -216,7 +216,7 @@ def test_keys_of_different_callers_never_meet() -> None:
     assert identity(None, "a") != identity("null", "a")
 
 
-def test_a_key_is_the_same_for_every_request_of_its_caller() -> None:
+def test_a_key_identifies_the_same_record_for_every_request_of_its_caller() -> None:
     assert identity("a", "b") == identity("a", "b")
     other = OperationRequest(
         container_id="f" * 24, operation=Operation.STOP, actor="a", request_id="request-2", idempotency_key="b"

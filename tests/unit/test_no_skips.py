@@ -1,4 +1,4 @@
-"""What skips fails in CI, and only there."""
+"""Tests that a skipped test fails in CI, and only there."""
 
 import os
 import subprocess
@@ -42,7 +42,7 @@ SKIPS = ("the whole module", "by a fixture", "in the test", "by a mark")
 
 
 @pytest.mark.parametrize("ci", ["", "true"])
-def test_what_skips_fails_in_ci_alone(tmp_path: Path, ci: str) -> None:
+def test_a_skipped_test_fails_only_in_ci(tmp_path: Path, ci: str) -> None:
     for name, text in FILES.items():
         (tmp_path / f"{name}.py").write_text(text)
     ran = subprocess.run(
@@ -53,6 +53,6 @@ def test_what_skips_fails_in_ci_alone(tmp_path: Path, ci: str) -> None:
     )
     counts = "1 failed, 1 xfailed, 3 errors" if ci else "4 skipped, 1 xfailed"
     assert counts in ran.stdout, ran.stdout
-    told = "In CI no test may be skipped" if ci else "SKIPPED"
+    reported = "In CI no test may be skipped" if ci else "SKIPPED"
     for reason in SKIPS:
-        assert any(told in line and reason in line for line in ran.stdout.splitlines()), ran.stdout
+        assert any(reported in line and reason in line for line in ran.stdout.splitlines()), ran.stdout

@@ -1,4 +1,4 @@
-"""The console's files, as the local stack serves them."""
+"""Tests of the console's files as the local stack serves them."""
 
 import re
 
@@ -6,7 +6,7 @@ from local.pages import pages
 
 
 def test_the_console_is_complete() -> None:
-    """Whatever its files name is served too, as what it is; and nothing of it comes from elsewhere."""
+    """Every file that the console refers to is served with its content type, and none comes from another origin."""
     served = {path: page() for path, page in pages().items() if path.startswith("/console")}
     assert served["/console"].status == 307
     assert served["/console"].header("Location") == "/console/"
@@ -21,7 +21,7 @@ def test_the_console_is_complete() -> None:
     assert served["/console/console.css"].header("Content-Type").startswith("text/css")
 
 
-def test_only_the_consoles_own_scripts_run() -> None:
+def test_only_scripts_of_the_console_run() -> None:
     index = pages()["/console/"]().body.decode()
     (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]+)"', index)
     directives = dict(directive.strip().split(" ", 1) for directive in policy.split(";"))

@@ -1,4 +1,4 @@
-"""What the authorizer is asked, and what it answers the gateway."""
+"""Tests of the authorizer's input, and of the policies that it returns to the gateway."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ def policy(effect: str) -> dict[str, Any]:
     return {"Version": "2012-10-17", "Statement": [statement]}
 
 
-def test_allow_is_for_the_whole_stage_and_says_who_and_until_when() -> None:
+def test_allow_covers_the_stage_and_contains_user_and_expiry() -> None:
     assert allow(METHOD, "ada", 1_736_937_000) == {
         "principalId": "ada",
         "policyDocument": policy("Allow"),
@@ -31,7 +31,7 @@ def test_allow_is_for_the_whole_stage_and_says_who_and_until_when() -> None:
         (TokenExpiredError(), "TOKEN_EXPIRED", "Authentication token has expired"),
     ],
 )
-def test_deny_says_which_refusal_it_is_and_nothing_of_the_caller(
+def test_deny_contains_the_error_and_nothing_about_the_caller(
     error: AuthenticationError, code: str, message: str
 ) -> None:
     assert deny(METHOD, error) == {
@@ -49,7 +49,7 @@ def test_deny_says_which_refusal_it_is_and_nothing_of_the_caller(
         "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/live/GET/api//v1/*",
     ],
 )
-def test_the_stage_of_any_path(arn: str) -> None:
+def test_a_policy_covers_the_stage_for_any_path(arn: str) -> None:
     for answer in (allow(arn, "ada", 1), deny(arn, InvalidTokenError())):
         assert answer["policyDocument"]["Statement"][0]["Resource"] == STAGE
 
@@ -65,14 +65,14 @@ def test_the_stage_of_any_path(arn: str) -> None:
         (None, None),
         ({"X-Authorization": ["Bearer x"]}, None),
         ({"Authorization": []}, None),
-        # Which of two counts?
+        # Two headers are ambiguous.
         ({"Authorization": ["Bearer x", "Bearer y"]}, None),
         ({"Authorization": ["Bearer x", "Bearer x"]}, None),
         ({"Authorization": ["Bearer x"], "authorization": ["Bearer y"]}, None),
         ({"Authorization": ["", "Bearer x"]}, None),
     ],
 )
-def test_the_one_authorization_header(headers: dict[str, list[str]] | None, expected: str | None) -> None:
+def test_the_authorization_header(headers: dict[str, list[str]] | None, expected: str | None) -> None:
     single = {name: values[-1] for name, values in (headers or {}).items() if values}
     assert authorization_of({"multiValueHeaders": headers, "headers": single}) == expected
 

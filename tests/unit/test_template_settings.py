@@ -1,4 +1,4 @@
-"""The functions are told by `template.yaml` exactly what they read."""
+"""Tests that `template.yaml` sets exactly the environment variables that the functions read."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,7 @@ from local import template
 
 AUTHORIZER = "AuthorizerFunction"
 RECOVER = "RecoverFunction"
-# What is read from the process's environment itself: by the edge, by the sweep of a cluster, and by Powertools.
+# Variables that are not read through Settings: by the edge, by the drift sweep, and by Powertools.
 ORIGIN = "ALLOWED_ORIGIN"
 CLUSTER = "CLUSTER_NAME"
 POWERTOOLS = {"POWERTOOLS_SERVICE_NAME", "POWERTOOLS_METRICS_NAMESPACE", "POWERTOOLS_LOG_LEVEL"}
@@ -19,7 +19,7 @@ FUNCTIONS = template.load().functions
 
 
 class Recording(Mapping[str, str]):
-    """An environment that keeps which of its variables were read."""
+    """An environment that records which of its variables were read."""
 
     def __init__(self, values: Mapping[str, str]) -> None:
         self._values = values
@@ -37,22 +37,22 @@ class Recording(Mapping[str, str]):
 
 
 @pytest.mark.parametrize("function", sorted(FUNCTIONS))
-def test_a_function_is_told_what_it_reads_and_nothing_else(function: str) -> None:
+def test_a_function_has_exactly_the_variables_that_it_reads(function: str) -> None:
     environment = Recording(FUNCTIONS[function].environment)
     Settings.of(environment)
     if function == AUTHORIZER:
         TokenSettings.of(environment)
-    of_its_own = {CLUSTER} if function == RECOVER else set()
-    assert environment.read | POWERTOOLS | {ORIGIN} | of_its_own == FUNCTIONS[function].environment.keys()
+    own = {CLUSTER} if function == RECOVER else set()
+    assert environment.read | POWERTOOLS | {ORIGIN} | own == FUNCTIONS[function].environment.keys()
 
 
-def test_nothing_else_is_read() -> None:
+def test_no_other_variables_are_read() -> None:
     sources = [*template.ROOT.glob("layers/common/longshore/*/*.py"), *template.ROOT.glob("functions/*/*.py")]
     text = "".join(path.read_text(encoding="utf-8") for path in sources)
     assert set(re.findall(r"(?:environ|getenv)\W*(?:get\W*)?[\"'](\w+)", text)) == {ORIGIN, CLUSTER}
 
 
-def test_the_settings_are_the_template_s() -> None:
+def test_the_settings_come_from_the_template() -> None:
     stack = template.load(parameters={"WaitSeconds": "12", "AllowedOrigin": "https://console.example.com"})
     environment = stack.functions["StartFunction"].environment
     assert Settings.of(environment) == Settings(
@@ -67,7 +67,7 @@ def test_the_settings_are_the_template_s() -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])
-def test_tokens_by_a_key_set_have_no_secret(algorithm: str) -> None:
+def test_a_key_set_needs_no_secret(algorithm: str) -> None:
     url = "https://issuer.example.com/jwks.json"
     given = {
         "TokenAlgorithm": algorithm,
@@ -88,7 +88,7 @@ def test_tokens_by_a_key_set_have_no_secret(algorithm: str) -> None:
 
 
 @pytest.mark.parametrize("given", ["", "arn:aws:secretsmanager:us-east-1:123456789012:secret:mine-AbCdEf"])
-def test_tokens_by_a_secret(given: str) -> None:
+def test_token_settings_with_a_secret(given: str) -> None:
     stack = template.load(parameters={"TokenSecretArn": given})
     settings = TokenSettings.of(stack.functions[AUTHORIZER].environment)
     assert (settings.algorithm, settings.jwks_url, settings.leeway_seconds) == ("HS256", "", 0)
