@@ -38,11 +38,11 @@ def loads(path: Path) -> None:
 
 
 def cfn_lint(path: Path) -> None:
-    checks.test_cloudformation_has_nothing_to_find_fault_with(template.load(path))
+    checks.test_cfn_lint_reports_nothing_unexpected(template.load(path))
 
 
 def gateway_responses(path: Path) -> None:
-    checks.test_every_gateway_response_is_one_that_aws_has(template.load(path))
+    checks.test_every_gateway_response_type_exists(template.load(path))
 
 
 def sam_validate(path: Path) -> None:

@@ -1,11 +1,11 @@
-"""A small model of IAM: what a function's role allows, what a recorded call needs, and whether the two agree.
+"""A model of IAM: the permissions that a function's role grants, and the permissions that a recorded call requires.
 
-It covers the identity policies of this template and no more. Whatever it does not know (an element of a statement, an
-operator of a condition, a managed policy, an AWS operation) is an UnsupportedError, never a guess.
+It covers only the identity policies of this template. Anything that it does not support (an element of a statement, an
+operator of a condition, a managed policy, an AWS operation) raises UnsupportedError.
 
-What a call needs is from https://docs.aws.amazon.com/service-authorization/latest/reference/, with three things that
-are easily missed: a transaction is authorised by its items; a Query of an index by the index's ARN alone; and RunTask
-passes every role of the task definition.
+The required permissions are those of https://docs.aws.amazon.com/service-authorization/latest/reference/. Three of its
+rules are easily overlooked: a transaction is authorised by its items, a Query of an index only by the ARN of the index,
+and RunTask passes every role of the task definition.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from typing import Any
 from local.emulator import Call
 from local.template import ACCOUNT_ID, PARTITION, REGION, Function, Stack
 
-# SAM adds these by itself: logs for every function, traces where tracing is on. They are AWS's own and not looked into.
+# Managed policies that SAM adds: logs for every function, and traces if tracing is active. Their content is ignored.
 AWS_MANAGED = {
     f"arn:{PARTITION}:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole",
     f"arn:{PARTITION}:iam::aws:policy/AWSXrayWriteOnlyAccess",
 }
 
-# Actions whose calls here name no resource, so that a policy has to say `*`. ListTasks over a whole cluster is
-# authorised for `*`, whatever its ARN in the reference: https://github.com/cdklabs/construct-hub/pull/1207
+# Actions whose calls name no resource, so that their policy has to allow `*`. ListTasks of a whole cluster is
+# authorised for `*`, although the reference gives an ARN: https://github.com/cdklabs/construct-hub/pull/1207
 WITHOUT_RESOURCE = {"ecs:ListTasks", "ssm:GetCommandInvocation"}
 
 _TRANSACTION_ITEMS = {
@@ -38,16 +38,16 @@ _OF_ONE_ITEM = {"GetItem", "PutItem", "UpdateItem", "DeleteItem"}
 _OF_MANY_ITEMS = {"Query", "Scan"}
 
 Roles = Callable[[str], Iterable[str]]
-"""Gives the ARNs of the roles that a task definition names (its reference as RunTask was sent it)."""
+"""Returns the ARNs of the roles of a task definition, given the reference that RunTask received."""
 
 
 class UnsupportedError(Exception):
-    """The model does not know this, so it cannot say whether it is allowed."""
+    """The model does not support this element, so it cannot decide whether a call is allowed."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """One question that AWS asks IAM. `context` are condition keys with their values."""
+    """A request for authorization that AWS sends to IAM. `context` contains condition keys and their values."""
 
     action: str
     resource: str
@@ -59,7 +59,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Grant:
-    """One action on one resource, as a statement allows it. `conditions` are (operator, key, values)."""
+    """A permission: one action on one resource. `conditions` are tuples of operator, key and values."""
 
     policy: str
     action: str
@@ -71,7 +71,7 @@ class Grant:
         return (
             _matches(self.action.lower(), request.action.lower())
             and _arn_matches(self.resource, request.resource)
-            # A key that the request lacks does not match, and all of them have to.
+            # All conditions have to match. A key that the request lacks does not match.
             and all(
                 key in context and any(_OPERATORS[operator](value, context[key]) for value in values)
                 for operator, key, values in self.conditions
@@ -83,25 +83,25 @@ class Grant:
 
 
 def missing(grants: Iterable[Grant], used: Iterable[Request]) -> list[Request]:
-    """The requests that none of the grants allows."""
+    """Return the requests that no grant allows."""
     return [request for request in used if not any(grant.allows(request) for grant in grants)]
 
 
 def unused(grants: Iterable[Grant], used: Iterable[Request]) -> list[Grant]:
-    """The grants that none of the requests needs."""
+    """Return the grants that no request needs."""
     return [grant for grant in grants if not any(grant.allows(request) for request in used)]
 
 
-# --- What is allowed --------------------------------------------------------------------------------------------------
+# --- Granted permissions ----------------------------------------------------------------------------------------------
 
 
 def grants(stack: Stack, function: Function) -> list[Grant]:
-    """What the policies of a function's role allow: those in it, those it names, and those attached from elsewhere."""
+    """Return the grants of all policies of a function's role: inline, referenced by the role, and attached to it."""
     return [grant for name, document in _policies(stack, function) for grant in statements(name, document)]
 
 
 def statements(policy: str, document: Mapping[str, Any]) -> Iterator[Grant]:
-    """The grants of a policy document."""
+    """Yield the grants of a policy document."""
     if unknown := document.keys() - {"Version", "Statement"}:
         raise UnsupportedError(f"{policy}: {', '.join(sorted(unknown))}")
     for statement in _list(document["Statement"]):
@@ -116,7 +116,7 @@ def statements(policy: str, document: Mapping[str, Any]) -> Iterator[Grant]:
 
 
 def role_of(stack: Stack, function: Function) -> tuple[str, Mapping[str, Any]]:
-    """The name and the properties of a function's role."""
+    """Return the name and the properties of a function's role."""
     arn = stack.resources[function.logical_id]["Properties"]["Role"]
     for logical_id, properties in stack.of_type("AWS::IAM::Role").items():
         name = stack.physical_name(logical_id)
@@ -155,13 +155,13 @@ def _conditions(policy: str, condition: Mapping[str, Any]) -> Iterator[tuple[str
 
 
 def _matches(pattern: str, text: str) -> bool:
-    """Whether the text matches a pattern with `*` and `?`."""
+    """Return whether the text matches a pattern with `*` and `?`."""
     regex = "".join({"*": ".*", "?": "."}.get(character, re.escape(character)) for character in pattern)
     return re.fullmatch(regex, text, re.DOTALL) is not None
 
 
 def _arn_matches(pattern: str, arn: str) -> bool:
-    """Each of an ARN's parts is matched by itself: no wildcard of one reaches into the next."""
+    """Match each part of an ARN separately, because a wildcard does not extend beyond its part."""
     if pattern == "*":
         return True
     parts, others = pattern.split(":", 5), arn.split(":", 5)
@@ -181,11 +181,11 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-# --- What is needed ---------------------------------------------------------------------------------------------------
+# --- Required permissions ---------------------------------------------------------------------------------------------
 
 
 def requests(call: Call, roles: Roles) -> Iterator[Request]:
-    """What IAM is asked when a function makes the call."""
+    """Yield the requests that AWS sends to IAM when a function makes the call."""
     match call.service:
         case "dynamodb":
             yield from _of_dynamodb(call)
@@ -202,7 +202,7 @@ def requests(call: Call, roles: Roles) -> Iterator[Request]:
 
 
 def requests_of_lambda(stack: Stack, function: Function) -> Iterator[Request]:
-    """What Lambda itself does as the function's role: it sends what failed for good to its destination."""
+    """Yield the requests that Lambda makes with the function's role: it sends failed events to the destination."""
     for config in stack.of_type("AWS::Lambda::EventInvokeConfig").values():
         if config["FunctionName"] != function.name:
             continue
@@ -240,7 +240,7 @@ def _of_ecs(call: Call, roles: Roles) -> Iterator[Request]:
 
     match call.operation:
         case "RunTask":
-            # Without a revision the family's ARN has none either.
+            # A reference without a revision results in an ARN without one.
             yield Request(action, _arn("ecs", "task-definition", parameters["taskDefinition"]), context)
             for role in roles(parameters["taskDefinition"]):
                 yield Request("iam:PassRole", role, (("iam:PassedToService", "ecs-tasks.amazonaws.com"),))
@@ -261,7 +261,7 @@ def _of_ecs(call: Call, roles: Roles) -> Iterator[Request]:
 def _of_ssm(call: Call) -> Iterator[Request]:
     match call.operation:
         case "SendCommand" if "Targets" not in call.parameters:
-            # All of them: the document, and each instance.
+            # The document and each instance have to be allowed.
             yield Request("ssm:SendCommand", _arn("ssm", "document", call.parameters["DocumentName"]))
             for instance in call.parameters["InstanceIds"]:
                 kind = ("ssm", "managed-instance") if instance.startswith("mi-") else ("ec2", "instance")
@@ -273,7 +273,7 @@ def _of_ssm(call: Call) -> Iterator[Request]:
 
 
 def _arn(service: str, kind: str, reference: str, separator: str = "/") -> str:
-    """The ARN of what is given by its ARN or its name."""
+    """Return the ARN of a resource that is given by its ARN or its name."""
     if reference.startswith("arn:"):
         return reference
     return f"arn:{PARTITION}:{service}:{REGION}:{ACCOUNT_ID}:{kind}{separator}{reference}"

@@ -1,4 +1,4 @@
-"""What the alarms and the dashboard show is what the functions count."""
+"""Tests that the alarms and the dashboard use the metrics that the functions publish."""
 
 import json
 import re
@@ -18,7 +18,7 @@ def stack() -> template.Stack:
     return template.load()
 
 
-def test_alarms_and_dashboard_name_metrics_that_are_counted(stack: template.Stack) -> None:
+def test_alarms_and_dashboard_use_published_metrics(stack: template.Stack) -> None:
     alarms = stack.of_type("AWS::CloudWatch::Alarm").values()
     own = {alarm["MetricName"] for alarm in alarms if alarm.get("Namespace") == "Longshore"}
     (dashboard,) = stack.of_type("AWS::CloudWatch::Dashboard").values()
@@ -26,18 +26,18 @@ def test_alarms_and_dashboard_name_metrics_that_are_counted(stack: template.Stac
     json.loads(body)
     shown = set(re.findall(r'MetricName=\\"(\w+)\\"', body)) | set(re.findall(r'"Longshore", "(\w+)"', body))
     assert own | shown <= set(Metric)
-    assert shown == set(Metric), "the dashboard leaves something out"
+    assert shown == set(Metric), "the dashboard lacks a metric"
 
 
 @pytest.mark.parametrize("metric", Metric)
-def test_every_metric_is_counted_somewhere(metric: Metric) -> None:
+def test_every_metric_is_published(metric: Metric) -> None:
     sources = [*ROOT.glob("layers/common/longshore/*/*.py"), *ROOT.glob("functions/*/app.py")]
     users = [path for path in sources if f"Metric.{metric.name}" in path.read_text() and path.name != "metrics.py"]
     assert users
 
 
 @pytest.mark.parametrize("dimensions", [{}, {"effect": "recorded"}])
-def test_the_dimensions_that_alarms_and_dashboard_use(
+def test_the_dimensions_match_alarms_and_dashboard(
     stack: template.Stack,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -58,7 +58,7 @@ def test_the_dimensions_that_alarms_and_dashboard_use(
     assert searched in dashboard["DashboardBody"]
 
 
-def test_every_alarm_has_its_page() -> None:
+def test_every_alarm_has_a_documented_response() -> None:
     pages = re.findall(r"^## (.+)$", (ROOT / "docs" / "operate.md").read_text(), re.MULTILINE)
     alarms: dict[str, Any] = template.load().of_type("AWS::CloudWatch::Alarm")
     named = [re.findall(r'"([^"]+)"', alarm["AlarmDescription"])[-1] for alarm in alarms.values()]

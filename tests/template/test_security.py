@@ -1,8 +1,8 @@
-"""What keeps the deployed stack safe: encryption, transport, logs, limits, and no secret where it does not belong.
+"""Tests of the security of the deployed stack: encryption, transport, logs, limits and secrets.
 
-checkov finds what is commonly forgotten. It needs a virtual environment of its own (`make checkov`): without it the one
-test that runs it skips. An exception is told in the template, in the Metadata of its resource, and has to be one that
-checkov would else find: what is fixed has to go from there too.
+checkov needs a virtual environment of its own (`make checkov`); without it its test is skipped. Accepted findings are
+listed in the template, in the Metadata of their resource. A listed finding that checkov no longer reports fails the
+test.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from local import template
 
 CHECKOV = template.ROOT / ".venv" / "checkov" / "bin" / "checkov"
 
-# EventBridge invokes these, or what a client invokes in its place.
+# Functions that EventBridge or a client invokes asynchronously.
 ASYNCHRONOUS = {
     "TaskStateChangeFunction",
     "CommandFinishedFunction",
@@ -41,8 +41,8 @@ def stack() -> template.Stack:
 # --- checkov ----------------------------------------------------------------------------------------------------------
 
 
-def exceptions(source: Mapping[str, Any]) -> dict[tuple[str, str], str]:
-    """The comment of every exception in the template, by resource and check."""
+def accepted_findings(source: Mapping[str, Any]) -> dict[tuple[str, str], str]:
+    """Return the comment of every accepted finding in the template, by resource and check."""
     return {
         (logical_id, skipped["id"]): skipped.get("comment", "")
         for logical_id, resource in source["Resources"].items()
@@ -51,14 +51,14 @@ def exceptions(source: Mapping[str, Any]) -> dict[tuple[str, str], str]:
 
 
 def findings(translated: Mapping[str, Any], folder: Path) -> Iterator[tuple[str, str]]:
-    """What checkov finds fault with, exceptions or not: the logical id and the check."""
+    """Yield the logical id and the check of every finding of checkov, accepted or not."""
     bare = copy.deepcopy(dict(translated))
     for resource in bare["Resources"].values():
         resource.pop("Metadata", None)
     path = folder / "template.json"
     path.write_text(json.dumps(bare), encoding="utf-8")
     options = ["--framework", "cloudformation", "--compact", "--quiet", "--skip-download", "--output", "json"]
-    # It fails by its exit code when it finds something, and keeps files at home.
+    # The exit code is 1 if there are findings. checkov writes files to HOME.
     ran = subprocess.run(
         [CHECKOV, "--file", path, *options],
         env={"PATH": os.defpath, "HOME": str(folder), "LOG_LEVEL": "ERROR"},
@@ -74,23 +74,23 @@ def findings(translated: Mapping[str, Any], folder: Path) -> Iterator[tuple[str,
         yield check["resource"].rpartition(".")[2], check["check_id"]
 
 
-@pytest.mark.skipif(not CHECKOV.exists(), reason="checkov is not there: make checkov")
-def test_checkov_finds_only_what_is_explained(stack: template.Stack, tmp_path: Path) -> None:
-    explained = exceptions(source())
+@pytest.mark.skipif(not CHECKOV.exists(), reason="checkov is not installed: make checkov")
+def test_checkov_reports_only_accepted_findings(stack: template.Stack, tmp_path: Path) -> None:
+    accepted = accepted_findings(source())
     unexplained = []
     needed = set()
     for resource, check in findings(stack.translated, tmp_path):
-        # What SAM makes of a resource has its name in front, and not all of it has its Metadata.
-        reasons = {(owner, known) for owner, known in explained if known == check and resource.startswith(owner)}
+        # Resources that SAM generates start with the name of their source, and some of them lack its Metadata.
+        reasons = {(owner, known) for owner, known in accepted if known == check and resource.startswith(owner)}
         needed |= reasons
         if not reasons:
             unexplained.append(f"{resource}: {check}")
     assert unexplained == []
-    assert explained.keys() - needed == set(), "exceptions that nothing needs"
+    assert accepted.keys() - needed == set(), "accepted findings that checkov does not report"
 
 
-def test_every_exception_says_why() -> None:
-    assert all(len(comment) > 20 for comment in exceptions(source()).values())
+def test_every_accepted_finding_has_a_reason() -> None:
+    assert all(len(comment) > 20 for comment in accepted_findings(source()).values())
 
 
 def source() -> Mapping[str, Any]:
@@ -101,8 +101,8 @@ def source() -> Mapping[str, Any]:
 # --- Secrets ----------------------------------------------------------------------------------------------------------
 
 
-def test_no_value_of_a_secret_is_in_the_template(stack: template.Stack) -> None:
-    """Functions are told where a secret is, never what it is, and nobody passes one as a parameter."""
+def test_the_template_contains_no_secret(stack: template.Stack) -> None:
+    """Functions receive the ARN of a secret, never its value, and no parameter contains one."""
     text = json.dumps(stack.translated)
     assert "resolve:secretsmanager" not in text
     assert "resolve:ssm-secure" not in text
@@ -111,7 +111,7 @@ def test_no_value_of_a_secret_is_in_the_template(stack: template.Stack) -> None:
         assert "SecretString" not in secret
 
 
-def test_nothing_of_a_request_that_is_secret_is_logged(stack: template.Stack) -> None:
+def test_the_access_log_contains_no_secrets(stack: template.Stack) -> None:
     (stage,) = stack.of_type("AWS::ApiGateway::Stage").values()
     logged = stage["AccessLogSetting"]["Format"]
     assert "authorizer.principalId" in logged
@@ -120,7 +120,7 @@ def test_nothing_of_a_request_that_is_secret_is_logged(stack: template.Stack) ->
     assert not any(settings.get("DataTraceEnabled") for settings in stage["MethodSettings"])
 
 
-# --- At rest and on the way -------------------------------------------------------------------------------------------
+# --- Encryption at rest and in transit --------------------------------------------------------------------------------
 
 
 def test_tables_are_encrypted_and_can_be_restored(stack: template.Stack) -> None:
@@ -129,7 +129,7 @@ def test_tables_are_encrypted_and_can_be_restored(stack: template.Stack) -> None
         assert table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True, name
 
 
-def test_what_cannot_be_made_again_is_kept(stack: template.Stack) -> None:
+def test_tables_with_permanent_data_are_retained(stack: template.Stack) -> None:
     kept = {
         logical_id
         for logical_id, resource in stack.translated["Resources"].items()
@@ -147,19 +147,19 @@ def test_the_queue_is_encrypted_and_takes_only_tls(stack: template.Stack) -> Non
     allowed, refused = policy["PolicyDocument"]["Statement"]
     assert (refused["Effect"], refused["Principal"], refused["Action"]) == ("Deny", "*", "sqs:*")
     assert refused["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
-    # Nobody else's rules may fill it.
+    # Only rules of this account may send messages.
     assert (allowed["Effect"], allowed["Action"]) == ("Allow", "sqs:SendMessage")
     assert allowed["Principal"] == {"Service": "events.amazonaws.com"}
     sources = allowed["Condition"]["ArnLike"]["aws:SourceArn"]
     assert sources.startswith(f"arn:aws:events:{template.REGION}:{template.ACCOUNT_ID}:rule/")
 
 
-def test_keys_of_tokens_come_by_tls() -> None:
+def test_the_key_set_requires_tls() -> None:
     with pytest.raises(template.TemplateError, match="JwksUrl"):
         template.load(parameters={"TokenAlgorithm": "ES256", "JwksUrl": "http://issuer.example.com/jwks.json"})
 
 
-# --- Who may call -----------------------------------------------------------------------------------------------------
+# --- Callers ----------------------------------------------------------------------------------------------------------
 
 
 def test_every_route_but_preflight_has_the_authorizer(stack: template.Stack) -> None:
@@ -170,7 +170,7 @@ def test_every_route_but_preflight_has_the_authorizer(stack: template.Stack) -> 
             assert security == ([] if method == "options" else ["TokenAuthorizer"]), f"{method} {path}"
 
 
-def test_functions_are_invoked_by_this_stack_only(stack: template.Stack) -> None:
+def test_only_this_stack_may_invoke_functions(stack: template.Stack) -> None:
     for name, permission in stack.of_type("AWS::Lambda::Permission").items():
         assert permission["Action"] == "lambda:InvokeFunction", name
         assert permission["Principal"] in ("apigateway.amazonaws.com", "events.amazonaws.com"), name
@@ -179,7 +179,7 @@ def test_functions_are_invoked_by_this_stack_only(stack: template.Stack) -> None
         assert source[5].startswith(("local/", "rule/longshore-")), name
 
 
-# --- Limits and what becomes of failures ------------------------------------------------------------------------------
+# --- Limits and failures ----------------------------------------------------------------------------------------------
 
 
 def test_every_method_is_throttled(stack: template.Stack) -> None:
@@ -190,8 +190,11 @@ def test_every_method_is_throttled(stack: template.Stack) -> None:
     assert settings["ThrottlingBurstLimit"] == stack.parameters["ThrottleBurst"]
 
 
-def test_concurrency_is_reserved_when_it_is_asked_for(stack: template.Stack) -> None:
-    """Not else: https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html, 100 stay unreserved."""
+def test_concurrency_is_reserved_on_request(stack: template.Stack) -> None:
+    """It is not reserved by default, because an account has to keep 100 unreserved executions.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
+    """
     assert reserved(stack) == {}
     assert reserved(template.load(parameters={"BackgroundConcurrency": "10"})) == dict.fromkeys(SWEEPS, "10")
 
@@ -202,7 +205,7 @@ def reserved(stack: template.Stack) -> dict[str, Any]:
     return {name: properties[key] for name, properties in functions.items() if key in properties}
 
 
-def test_what_fails_for_good_is_kept(stack: template.Stack) -> None:
+def test_failed_events_go_to_the_dead_letter_queue(stack: template.Stack) -> None:
     names = {function.name: logical_id for logical_id, function in stack.functions.items()}
     queue = f"arn:aws:sqs:{template.REGION}:{template.ACCOUNT_ID}:longshore-DeadLetters"
     configured = set()
@@ -215,22 +218,22 @@ def test_what_fails_for_good_is_kept(stack: template.Stack) -> None:
     assert stack.of_type("AWS::SQS::Queue")["DeadLetters"]["MessageRetentionPeriod"] == 14 * 24 * 3600
 
 
-# --- What is seen of it -----------------------------------------------------------------------------------------------
+# --- Logs and traces --------------------------------------------------------------------------------------------------
 
 
-def test_every_log_ends(stack: template.Stack) -> None:
+def test_every_log_has_a_retention(stack: template.Stack) -> None:
     groups = stack.of_type("AWS::Logs::LogGroup")
     assert {group["RetentionInDays"] for group in groups.values()} == {stack.parameters["LogRetentionDays"]}
     named = {stack.physical_name(name) for name in groups}
     for name, function in stack.of_type("AWS::Lambda::Function").items():
-        # Without one of the stack's it would have one of Lambda's, which keeps everything for ever.
+        # A log group that Lambda creates would keep its logs forever.
         assert function["LoggingConfig"]["LogGroup"] in named, name
     (stage,) = stack.of_type("AWS::ApiGateway::Stage").values()
     assert any(name in stage["AccessLogSetting"]["DestinationArn"] for name in named)
 
 
 @pytest.mark.parametrize("tracing", ["Disabled", "Active"])
-def test_traces_cost_nothing_unless_they_are_asked_for(tracing: str) -> None:
+def test_tracing_is_off_by_default(tracing: str) -> None:
     active = tracing == "Active"
     loaded = template.load(parameters={"Tracing": tracing})
     (stage,) = loaded.of_type("AWS::ApiGateway::Stage").values()

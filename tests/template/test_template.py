@@ -1,4 +1,4 @@
-"""What `template.yaml` must be, whatever the functions do: deployable, tight, and true to the API's contract."""
+"""Tests that `template.yaml` can be deployed, grants no wildcards, and conforms to the API's contract."""
 
 from __future__ import annotations
 
@@ -40,12 +40,11 @@ GATEWAY_RESPONSE_TYPES = {
     "WAF_FILTERED",
 }
 
-# What cfn-lint finds and may find: (rule, a part of its message).
+# Accepted findings of cfn-lint: rule and a part of its message.
 EXPECTED_FINDINGS = [
-    # The translation puts a parameter's value where the SAM template refers to it. Deployed, the same is done with
-    # the values of that deployment.
+    # The translation replaces references with the parameter's value, here and in a deployment.
     ("W2001", "Parameter AuthorizerCacheSeconds not used"),
-    # Its default is empty, and then the condition around it takes the other branch.
+    # The default is empty. The condition then selects the other branch.
     ("W1030", "{'Ref': 'TokenSecretArn'}"),
 ]
 
@@ -63,7 +62,7 @@ def gateway_responses(resolved: template.Stack) -> Mapping[str, Mapping[str, Any
     return responses
 
 
-def test_cloudformation_has_nothing_to_find_fault_with(resolved: template.Stack) -> None:
+def test_cfn_lint_reports_nothing_unexpected(resolved: template.Stack) -> None:
     matches = lint(json.dumps(resolved.translated), config=ManualArgs(regions=[template.REGION]))
     unexpected = [
         f"{match.rule.id} {match.message}"
@@ -83,17 +82,17 @@ def test_cloudformation_has_nothing_to_find_fault_with(resolved: template.Stack)
         {"Architecture": "arm64", "MemorySize": "1024"},
     ],
 )
-def test_it_resolves_with_other_parameters(parameters: dict[str, str]) -> None:
+def test_the_template_resolves_with_other_parameters(parameters: dict[str, str]) -> None:
     resolved = template.load(parameters=parameters)
     uses_own_secret = not parameters.keys() & {"TokenAlgorithm", "TokenSecretArn"}
     assert ("TokenSecret" in resolved.resources) is uses_own_secret
 
 
 @pytest.mark.parametrize(("architecture", "layer"), [("x86_64", "CommonLayer"), ("arm64", "CommonLayerArm64")])
-def test_functions_and_their_layer_are_of_one_architecture(architecture: str, layer: str) -> None:
+def test_functions_and_layer_have_the_same_architecture(architecture: str, layer: str) -> None:
     resolved = template.load(parameters={"Architecture": architecture, "MemorySize": "1024"})
     ((name, properties),) = resolved.of_type("AWS::Lambda::LayerVersion").items()
-    # SAM adds a digest: a layer that changes is another one.
+    # SAM appends a digest, because a changed layer is a new layer version.
     assert re.fullmatch(f"{layer}[0-9a-f]{{10}}", name)
     assert properties["CompatibleArchitectures"] == [architecture]
     for function, own in resolved.of_type("AWS::Lambda::Function").items():
@@ -102,14 +101,14 @@ def test_functions_and_their_layer_are_of_one_architecture(architecture: str, la
         assert own["Layers"] == [arn_of("AWS::Lambda::LayerVersion", resolved.physical_name(name))]
 
 
-def test_every_gateway_response_is_one_that_aws_has(resolved: template.Stack) -> None:
+def test_every_gateway_response_type_exists(resolved: template.Stack) -> None:
     responses = gateway_responses(resolved)
     assert responses.keys() <= GATEWAY_RESPONSE_TYPES
-    # Nothing falls back to what is not of the contract's form.
+    # With these defaults, every response has the format of the contract.
     assert {"DEFAULT_4XX", "DEFAULT_5XX"} <= responses.keys()
 
 
-def test_every_gateway_response_has_the_envelope_of_an_error(resolved: template.Stack) -> None:
+def test_every_gateway_response_is_an_error_of_the_contract(resolved: template.Stack) -> None:
     for name, response in gateway_responses(resolved).items():
         assert list(response["responseTemplates"]) == ["application/json"], name
         filled = re.sub(r"\$context\.[\w.]+", "x", response["responseTemplates"]["application/json"])
@@ -131,7 +130,7 @@ def test_every_function_has_its_code(resolved: template.Stack) -> None:
     assert missing == []
 
 
-def test_no_function_may_do_everything(resolved: template.Stack) -> None:
+def test_no_permission_contains_a_wildcard_action(resolved: template.Stack) -> None:
     for where, statement in statements(resolved):
         if statement["Effect"] == "Allow":
             actions = statement["Action"]
@@ -141,7 +140,7 @@ def test_no_function_may_do_everything(resolved: template.Stack) -> None:
 
 
 def statements(resolved: template.Stack) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every statement of every policy that a function's role can have."""
+    """Yield every statement of every policy in the template."""
     for logical_id, resource in resolved.resources.items():
         properties = resource["Properties"]
         documents = [policy["PolicyDocument"] for policy in properties.get("Policies", [])]
