@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from host_script import ScriptHost
 
+pytest.register_assert_rewrite("integration.recording_stack")
+
 
 @pytest.fixture(params=["sh", "bash"])
 def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ScriptHost]:

@@ -98,7 +98,7 @@ def search_for_tasks(scene: Scene) -> None:
 
 
 def force_stop_supersedes_a_start(scene: Scene) -> None:
-    """The start's client token identifies its task, unless ECS rejects it."""
+    """RunTask with the start's client token finds its task, unless ECS refuses the call."""
     container = scene.add(STOPPED)
     scene.leave_pending(container, "start", lost=True)
     scene.post(container, "force-stop")
