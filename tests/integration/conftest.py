@@ -1,20 +1,44 @@
-"""Fixtures of the tests that run the script of the SSM document."""
+"""Fixtures that several integration tests use."""
 
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from host_script import ScriptHost
 
-pytest.register_assert_rewrite("integration.recording_stack")
+from local.stack import LocalStack
+
+pytest.register_assert_rewrite("integration.recording_stack", "integration.rejections")
+
+from integration.rejections import EXPIRED, RUNNING, STOPPED, State  # noqa: E402
 
 
 @pytest.fixture(params=["sh", "bash"])
 def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ScriptHost]:
-    """A machine that runs the script, with each of the shells that hosts have as `sh`."""
+    """A host that runs the script of the SSM document, with each shell that hosts use as `sh`."""
     if shutil.which("dash" if request.param == "sh" else "bash") is None:
         pytest.skip(f"no {request.param}")
     script_host = ScriptHost(tmp_path, request.param)
     yield script_host
     script_host.close()
+
+
+@pytest.fixture(scope="module")
+def seen() -> list[tuple[Any, Any]]:
+    """The items and calls after the previous test, which are those before the next."""
+    return []
+
+
+@pytest.fixture
+def unchanged(stack: LocalStack, seen: list[tuple[Any, Any]]) -> Iterator[None]:
+    """Check that the test changes no table and calls neither ECS nor SSM with an effect."""
+    state = State(stack, STOPPED, RUNNING, EXPIRED)
+    items, effects = seen[-1] if seen and seen[-1][1] == state.effects() else (state.items(), state.effects())
+    # Check that there are items to compare.
+    assert len(items["ContainersTable"]) >= 7
+    assert all(items[name] for name in (STOPPED, RUNNING, EXPIRED, "AccessTable"))
+    yield
+    seen[:] = [(state.items(), state.effects())]
+    assert seen == [(items, effects)]

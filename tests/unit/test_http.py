@@ -65,7 +65,7 @@ def test_a_token_that_expired_while_the_gateway_cached_its_result(ago: int) -> N
     "identity",
     ["", "5" * 23, "5" * 25, ID.upper(), f"{ID} ", f"{ID}\n", f" {ID}", "g" * 24, "５" * 24, "0x" + "5" * 22, None],  # noqa: RUF001
 )
-def test_a_bad_id(identity: str | None) -> None:
+def test_an_invalid_id(identity: str | None) -> None:
     body = body_of(call(never, event(pathParameters={"id": identity})))
     assert (body["statusCode"], body["code"], body["message"]) == (400, "INVALID_ID_FORMAT", "Invalid ID format")
 
