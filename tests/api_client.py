@@ -1,4 +1,4 @@
-"""A client of the API for tests: one call a method, as one of the seed's users."""
+"""A client of the API for tests, which acts as one of the seed's users."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ class Api:
         self._http.close()
 
     def call(self, method: str, path: str, user: str | None = "operator", **options: Any) -> httpx.Response:
-        """One request, `path` below /api/v1. `user` None sends no token."""
+        """Send a request to `path` below /api/v1. Without a user it has no token."""
         headers = dict(options.pop("headers", {}))
         if user is not None:
             headers.setdefault("Authorization", f"Bearer {self.token(user)}")
@@ -38,7 +38,7 @@ class Api:
         return self.call("GET", f"/containers/{container}/status-logs", user, params=query)
 
     def rows(self, container: str) -> list[dict[str, Any]]:
-        """The whole history, oldest first."""
+        """Return the complete history, oldest first."""
         rows: list[dict[str, Any]] = []
         page = 1
         while True:

@@ -1,4 +1,4 @@
-"""What the tests of the local EventBridge share: a small template, and stand-ins for the runtime and the clock."""
+"""Helpers of the tests of the local EventBridge: a small template, and fakes of the runtime and the clock."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def stack_of(folder: Path, text: str = TEMPLATE) -> template.Stack:
 
 
 def transformed(template: str, **paths: str) -> str:
-    """A rule's targets: the listener, which receives what the transformer makes of the event."""
+    """Return the targets of a rule: the listener, which receives the transformed event."""
     transformer = json.dumps({"InputPathsMap": paths, "InputTemplate": template})
     return f"Targets: [{{Id: a, Arn: !GetAtt Listener.Arn, InputTransformer: {transformer}}}]"
 
 
 class Recorder:
-    """Stands for `Runtime.invoke`: records the invocations, and fails as often as it is told to."""
+    """A fake of `Runtime.invoke` that records the invocations, and raises the given failures first."""
 
     def __init__(self, *failures: Exception) -> None:
         self.calls: list[tuple[str, Any, str | None]] = []
@@ -68,7 +68,7 @@ class Recorder:
 
 
 class Clock:
-    """A clock that a test sets."""
+    """A clock that tests set."""
 
     def __init__(self) -> None:
         self.now = START

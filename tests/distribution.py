@@ -1,14 +1,14 @@
-"""Which tests stay together, in one process and in order, when several processes run them.
+"""The distribution of tests to several processes: which tests run in the same process, in order.
 
-The tests of a module that run on the same database share a stack. Those with SAM CLI share what it has built. Each
-simulated run is on its own.
+The tests of a module that run on the same database share a stack. The tests with SAM CLI share its build. Simulated
+runs are independent.
 """
 
 from xdist.scheduler import LoadScopeScheduling
 
 
-class Distribution(LoadScopeScheduling):  # type: ignore[misc]  # no part of xdist's typed interface
-    """Keeps the order of the tests, in which what is quickest, tests/unit, comes last."""
+class Distribution(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Groups tests by module and database, and keeps their order. The quickest tests, tests/unit, run last."""
 
     def _split_scope(self, nodeid: str) -> str:
         path, _, test = nodeid.partition("::")

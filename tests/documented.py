@@ -1,4 +1,4 @@
-"""An OpenAPI document as the tests need it: what an answer may be, and what is wrong with one."""
+"""Validation of responses against an OpenAPI document."""
 
 import copy
 from collections.abc import Mapping
@@ -17,13 +17,13 @@ _BASE = "urn:document"
 
 
 def load() -> dict[str, Any]:
-    """openapi.yaml."""
+    """Return the content of openapi.yaml."""
     document: dict[str, Any] = yaml.safe_load((ROOT / "openapi.yaml").read_text(encoding="utf-8"))
     return document
 
 
 def closed(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The document with no property allowed but those that it names: it leaves room for more, our answers do not."""
+    """Return the document without additional properties, which it allows but responses of the API do not have."""
 
     def close(node: Any) -> None:
         if isinstance(node, dict):
@@ -43,14 +43,14 @@ def closed(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Documented:
-    """What the document says of answers."""
+    """The responses of an OpenAPI document."""
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         self._document = document
         self._registry: Registry[Any] = Registry().with_resource(_BASE, DRAFT202012.create_resource(document))
 
     def resolve(self, node: Any) -> Any:
-        """The node, or what it refers to."""
+        """Return the node, or the target of its reference."""
         while "$ref" in node:
             found: Any = self._document
             for part in node["$ref"].removeprefix("#/").split("/"):
@@ -59,7 +59,15 @@ class Documented:
         return node
 
     def answer(self, operation: str, status: int) -> Any:
-        """What an operation, by its id, answers with this status. KeyError."""
+        """Return the response of an operation with this status.
+
+        Args:
+            operation: The operationId.
+            status: The HTTP status.
+
+        Raises:
+            KeyError: The operation has no response with this status.
+        """
         (found,) = [
             own
             for item in self._document["paths"].values()
@@ -69,18 +77,18 @@ class Documented:
         return self.resolve(found["responses"][str(status)])
 
     def examples(self, answer: Any) -> dict[str, Any]:
-        """The bodies that the answer has as examples."""
-        told = self.resolve(answer)["content"]["application/json"]["examples"]
-        return {name: self.resolve(example)["value"] for name, example in told.items()}
+        """Return the bodies of the response's examples, by name."""
+        examples = self.resolve(answer)["content"]["application/json"]["examples"]
+        return {name: self.resolve(example)["value"] for name, example in examples.items()}
 
     def codes(self, answer: Any) -> set[str]:
-        """The error codes that the answer may have."""
+        """Return the possible error codes of the response."""
         schema = self.resolve(answer)["content"]["application/json"]["schema"]
         kinds = [self.resolve(kind) for kind in schema.get("oneOf", [schema])]
         return {kind["properties"]["code"]["const"] for kind in kinds if "code" in kind["properties"]}
 
     def check(self, operation: str, response: httpx.Response) -> Any:
-        """Assert that the operation, by its id, may give this answer; its body."""
+        """Check that the operation, given by its operationId, documents this response. Returns the body."""
         answer = self.answer(operation, response.status_code)
         body = response.json()
         assert self.faults(answer, body) == [], response.text
@@ -89,12 +97,12 @@ class Documented:
         return body
 
     def faults(self, answer: Any, body: Any) -> list[str]:
-        """What is wrong with a body, by the answer's schema."""
+        """Return the violations of the response's schema in a body."""
         schema = self.resolve(answer)["content"]["application/json"]["schema"]
         return self._faults(schema, body)
 
     def faults_of_headers(self, answer: Any, headers: Mapping[str, str]) -> list[str]:
-        """What is wrong with the headers that the answer has to have. `headers` knows no case."""
+        """Return the violations of the response's headers. `headers` must be case-insensitive."""
         found = []
         for name, own in self.resolve(answer)["headers"].items():
             header = self.resolve(own)
@@ -112,7 +120,7 @@ class Documented:
 
 
 def _absolute(node: Any) -> Any:
-    """The schema with references into the document instead of into itself."""
+    """Return the schema with absolute references to the document."""
     if isinstance(node, dict):
         return {
             key: f"{_BASE}{value}" if key == "$ref" and str(value).startswith("#") else _absolute(value)

@@ -1,4 +1,4 @@
-"""The script of the SSM document, run on this machine with a Docker and a clock that only pretend."""
+"""A host that runs the script of the SSM document with a fake Docker and a fake clock."""
 
 import fcntl
 import os
@@ -23,9 +23,9 @@ OTHER = "507f1f77bcf86cd799439012"
 NOW = 1_800_000_000
 FAR_FUTURE = "9" * 11  # for a command that never expires
 
-# Does and refuses what Docker does, with Docker's messages. A container is a file that holds its state.
-# A fifo `blocks/ACTION-ID` makes Docker hang before it acts until the test lets it go on. A file `refuses/ACTION-ID`
-# makes it refuse, and a file `loses/ACTION-ID` makes it act but report an error.
+# A fake of the docker command with Docker's results and messages. A container is a file that contains its state. With a
+# fifo `blocks/ACTION-ID` the command hangs until the test releases it. With a file `refuses/ACTION-ID` it fails. With a
+# file `loses/ACTION-ID` it takes effect but reports an error.
 DOCKER = """#!/bin/sh
 cd "$(dirname "$0")/.." || exit 9
 echo "$*" >>calls
@@ -53,7 +53,7 @@ DATE = """#!/bin/sh
 [ "$*" = +%s ] || exit 9
 cat "$(dirname "$0")/../now"
 """
-# Tells that a command has come as far as the lock.
+# Records that a command has reached the lock.
 FLOCK = """#!/bin/sh
 echo "$1" >>"$(dirname "$0")/../lockers"
 exec {flock} "$@"
@@ -64,20 +64,20 @@ Answer = subprocess.CompletedProcess[str]
 
 @cache
 def host_document() -> dict[str, Any]:
-    """The document, as CreateDocument gets it."""
+    """Return the content of the document as passed to CreateDocument."""
     stack = template.load(template.ROOT / "template.yaml", {})
     (document,) = stack.of_type("AWS::SSM::Document").values()
     return dict(document["Content"])
 
 
 def parameters(action: str, *ids: str, **others: str) -> dict[str, list[str]]:
-    """The document's parameters. `others`: container, number and expires, where they matter."""
+    """Return the parameters of the document. `others` may replace container, number and expires."""
     given = {"container": CONTAINER, "number": "1", "expires": str(NOW + 60), **others}
     return {"action": [action], "runtimeIds": list(ids), **{name: [value] for name, value in given.items()}}
 
 
 class ScriptHost:
-    """A machine with Docker containers in files, on which the script runs in a shell: `sh` or `bash`."""
+    """A host whose Docker containers are files, and that runs the script in a shell: `sh` or `bash`."""
 
     def __init__(self, folder: Path, shell: str) -> None:
         self._folder = folder / "host"
@@ -103,11 +103,11 @@ class ScriptHost:
             (self._folder / "containers" / {"a": A, "b": B, "c": C}[name]).write_text(f"{state}\n")
 
     def refuses(self, action: str, container: str) -> None:
-        """Docker refuses to do this."""
+        """Let Docker reject the action."""
         (self._folder / "refuses" / f"{action}-{container}").touch()
 
     def loses(self, action: str, container: str) -> None:
-        """Docker does this, but its answer is lost."""
+        """Let the action of Docker take effect, but report an error."""
         (self._folder / "loses" / f"{action}-{container}").touch()
 
     def is_down(self) -> None:
@@ -115,19 +115,19 @@ class ScriptHost:
 
     @property
     def states(self) -> list[str]:
-        """The states of the containers that exist, in the order of A, B and C."""
+        """Return the states of the existing containers, in the order A, B, C."""
         files = [self._folder / "containers" / container for container in (A, B, C)]
         return [file.read_text().strip() for file in files if file.exists()]
 
     @property
     def calls(self) -> list[str]:
-        """The arguments of each call of Docker."""
+        """Return the arguments of each Docker call."""
         log = self._folder / "calls"
         return log.read_text().splitlines() if log.exists() else []
 
     @contextmanager
     def hanging(self, action: str, container: str) -> Iterator["HangingDocker"]:
-        """Docker hangs when it is asked this, until the test lets it go on or the block ends."""
+        """Let the action of Docker hang until the test releases it or the block ends."""
         fifo = self._folder / "blocks" / f"{action}-{container}"
         os.mkfifo(fifo)
         hanging = HangingDocker(fifo)
@@ -139,7 +139,7 @@ class ScriptHost:
     # ── the clock ──
 
     def set_time(self, now: int | None) -> None:
-        """What the clock says, in seconds since 1970. None: it cannot be read."""
+        """Set the clock to seconds since 1970. With None it cannot be read."""
         clock = self._folder / "now"
         if now is None:
             clock.unlink()
@@ -150,30 +150,30 @@ class ScriptHost:
     # ── the script ──
 
     def text(self, given: dict[str, list[str]]) -> str:
-        """The script with these parameters, which nothing has checked."""
+        """Return the script with these parameters, without validating them."""
         return self.moved(render(host_document(), given).text)
 
     def moved(self, text: str) -> str:
-        """The script with its state in this host's folder."""
+        """Return the script with its state folder on this host."""
         assert text.count(STATE_FOLDER) == 1
         return Script(text, 0).with_state_in(self.state).text
 
     def execute(self, text: str) -> Answer:
-        """Run a script and wait for it."""
+        """Run a script to its end."""
         return subprocess.run(self._command(text), capture_output=True, text=True, check=False, env=self.environment)
 
     def run(self, action: str, *ids: str, **others: str) -> Answer:
-        """Run the script with a higher number than before, unless it is given."""
+        """Run the script to its end. By default with the next higher number."""
         return self.execute(self.text(self._parameters(action, *ids, **others)))
 
     def start(self, action: str, *ids: str, **others: str) -> "RunningScript":
-        """Start the script as SSM Agent does, in a process group of its own."""
+        """Start the script in its own process group, as SSM Agent does."""
         script = RunningScript(self._command(self.text(self._parameters(action, *ids, **others))), self.environment)
         self._running.append(script)
         return script
 
     def close(self) -> None:
-        """End the scripts that a test has not waited for."""
+        """Kill the scripts that are still running."""
         for script in self._running:
             script.close()
 
@@ -186,7 +186,7 @@ class ScriptHost:
     # ── the lock and the state ──
 
     def stored(self, container: str = CONTAINER) -> str:
-        """What the script has stored for a Longshore container."""
+        """Return what the script has stored for a Longshore container."""
         return (self.state / container).read_text()
 
     def store(self, text: str) -> None:
@@ -194,7 +194,7 @@ class ScriptHost:
         (self.state / CONTAINER).write_text(text)
 
     def wait_for_lockers(self, number: int) -> None:
-        """Wait until so many commands have tried to get a lock."""
+        """Wait until this number of commands has tried to take a lock."""
         log = self._folder / "lockers"
         eventually(lambda: len(log.read_text().splitlines()) if log.exists() else 0, number.__eq__)
 
@@ -205,7 +205,7 @@ class ScriptHost:
 
 
 class HangingDocker:
-    """A call of Docker that hangs."""
+    """A Docker call that hangs."""
 
     def __init__(self, fifo: Path) -> None:
         self._fifo = fifo
@@ -219,10 +219,10 @@ class HangingDocker:
         try:
             return os.open(self._fifo, os.O_WRONLY | os.O_NONBLOCK)
         except OSError:
-            return None  # nothing reads yet
+            return None  # no reader yet
 
     def release(self) -> None:
-        """Let Docker go on."""
+        """Let the call continue."""
         self._fifo.unlink(missing_ok=True)
         if self._writer is not None:
             os.close(self._writer)
@@ -244,16 +244,16 @@ class RunningScript:
         )
 
     def ended(self) -> Answer:
-        """Wait for the script, and for everything that holds its output."""
+        """Wait until the script and all processes that hold its output have ended."""
         output, error = self._process.communicate(timeout=60)
         return Answer(self._process.args, self._process.returncode, output, error)
 
     def close(self) -> None:
-        """End the script if it is still running."""
+        """Kill the script if it is still running."""
         if self._process.returncode is None:
             self.kill()
 
     def kill(self) -> Answer:
-        """Kill the script's process group, as SSM Agent does when it takes too long."""
+        """Kill the script's process group, as SSM Agent does after the timeout."""
         os.killpg(self._process.pid, signal.SIGKILL)
         return self.ended()

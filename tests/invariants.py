@@ -1,4 +1,4 @@
-"""What must always hold of a container, whatever has happened to it."""
+"""The invariants of a container."""
 
 from typing import Any
 
@@ -10,17 +10,19 @@ from local.stack import LocalStack
 
 
 def check(stack: LocalStack, container_id: str) -> dict[str, Any]:
-    """Assert that the container's rows form a chain, and that its item says what they say. Returns the item.
+    """Check the invariants of the container, and return its item.
 
-    1. At most one live task. 2. Each from_status is the row before's to_status, seq is dense, times strictly increase,
-    and the last to_status is the container's status. 3. The counters and ranks equal what counting gives.
+    1. It has at most one live task.
+    2. Each row's from_status is the previous row's to_status, seq has no gaps, times strictly increase, and the last
+       to_status is the container's status.
+    3. The counters and ranks equal those of counting the rows.
 
-    An event may commit between two reads. They are repeated until the item is the same before and after them.
+    An event may commit between two reads, so they are repeated until the item is the same before and after them.
     """
     container = _item(stack, container_id)
     while True:
         rows = all_rows(stack, container_id)
-        # A task that was adopted has been started by somebody else.
+        # An adopted task has another startedBy.
         own = [task for task in stack.emulator.ecs.live() if task.arn == container.get("task_arn")]
         live = {task.arn for task in [*own, *stack.emulator.ecs.live(started_by=container_id)]}
         before, container = container, _item(stack, container_id)
@@ -46,7 +48,7 @@ def _item(stack: LocalStack, container_id: str) -> dict[str, Any]:
 
 
 def all_rows(stack: LocalStack, container_id: str) -> list[dict[str, Any]]:
-    """The container's rows with their hidden attributes, oldest first, as the table holds them."""
+    """Return the container's rows as stored, with internal attributes, oldest first."""
     pages = (
         stack.client("dynamodb")
         .get_paginator("query")

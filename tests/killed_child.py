@@ -1,6 +1,6 @@
-"""The program that test_killed_processes.py kills. It forks one process for each line on stdin, the seed of its work.
+"""The program that test_killed_processes.py kills. For each line on stdin, a seed, it forks a process.
 
-Forked, because a process that has to import everything first is not often killed at work.
+A forked process performs operations immediately. A new process would often be killed during its imports.
 """
 
 import os
@@ -23,8 +23,8 @@ THREADS = 4
 
 
 def fork_for_each_line() -> None:
-    """Each process prints its pid when it begins; when it is gone, `gone` is printed."""
-    # What the library prints must not get between the lines that the test reads.
+    """Fork a process for each line. It prints its pid when it starts, and `gone` is printed after its end."""
+    # Output of the library must not mix with the lines that the test reads.
     to_test = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     for line in sys.stdin:
@@ -37,8 +37,8 @@ def fork_for_each_line() -> None:
 
 
 def work(seed: int, to_test: TextIO) -> None:
-    """Perform operations, and now and then a sweep, from several threads for ever."""
-    # Made only now: clients have sockets, which are not to be shared.
+    """Perform operations, and occasionally a sweep, from several threads forever."""
+    # Create clients after the fork, because processes must not share their sockets.
     api_functions.operations()
     print(os.getpid(), file=to_test, flush=True)
     workers = [threading.Thread(target=operate, args=(seed * THREADS + number,)) for number in range(THREADS)]
@@ -66,7 +66,7 @@ def operate(seed: int) -> None:
         except LongshoreError:
             continue
         except BaseException:
-            # What must not happen ends the process before it is killed, which the test notices.
+            # An unexpected error ends the process before it is killed, which fails the test.
             traceback.print_exc()
             os._exit(1)
 

@@ -1,6 +1,6 @@
-"""In CI nothing is skipped: what is missing there is a fault of the machine, and the test fails.
+"""pytest hooks that fail skipped tests in CI, where every requirement of a test must be met.
 
-pytest finds the hooks in the conftest that imports them.
+The conftest imports the hooks, so that pytest finds them.
 """
 
 import os
@@ -24,7 +24,7 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 
 def _no_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
-    # An expected failure is reported as a skip too.
+    # pytest reports an expected failure as skipped, too.
     if os.environ.get("CI") and report.skipped and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
         why = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr

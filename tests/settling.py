@@ -1,4 +1,4 @@
-"""What tests do to operations that are pending: wait for their end, or set stored times back as if time had passed."""
+"""Helpers for pending operations: wait for a state, or set stored times back as if time had passed."""
 
 import time
 from collections.abc import Callable
@@ -11,21 +11,21 @@ from local.stack import LocalStack
 
 T = TypeVar("T")
 
-PATIENCE = 30.0  # seconds: far more than anything takes
+PATIENCE = 30.0  # seconds, far longer than any operation takes
 LONG_AGO = "2020-01-01T00:00:00.000Z"
 
 
 def eventually(look: Callable[[], T], until: Callable[[T], object] = bool, patience: float = PATIENCE) -> T:
-    """Look again and again, until what is seen is as it should be. Returns that."""
+    """Call `look` repeatedly until its result satisfies `until`, and return the result."""
     end = time.monotonic() + patience
     while not until(seen := look()):
-        assert time.monotonic() < end, f"it did not happen; last seen: {seen}"
+        assert time.monotonic() < end, f"timed out; last result: {seen}"
         time.sleep(0.03)
     return seen
 
 
 def pending(stack: LocalStack) -> list[dict[str, Any]]:
-    """The items (in DynamoDB's form) of all containers with a pending operation."""
+    """Return the items, in DynamoDB's format, of all containers with a pending operation."""
     pages = (
         stack.client("dynamodb")
         .get_paginator("scan")
@@ -40,11 +40,11 @@ def make_overdue(stack: LocalStack, container_id: str, attempts: int | None = No
     Args:
         stack: The stack whose tables are changed.
         container_id: The container.
-        attempts: How many attempts its step has had. Then the step began long ago, too: a step is given up only after
-            a number of attempts and a time.
+        attempts: The number of attempts of its step. If given, the start of the step is set back as well, because a
+            step fails only after a number of attempts and a time.
 
     Returns:
-        False when nothing is pending.
+        False if no operation is pending.
     """
     changes, values = "SET #operation.deadline = :past, pending_deadline = :past", {":past": {"S": LONG_AGO}}
     if attempts is not None:
@@ -54,12 +54,12 @@ def make_overdue(stack: LocalStack, container_id: str, attempts: int | None = No
 
 
 def set_looks_back(stack: LocalStack, container_id: str) -> bool:
-    """Set the looks that did not find a task of the container back by two minutes, and its RunTask by years.
+    """Set the unsuccessful looks for a task of the container back by two minutes, and its RunTask by years.
 
-    The next look that does not find the task either proves that it is gone, also when ECS has never shown it.
+    If the next look does not find the task either, it counts as gone, even if ECS has never shown it.
 
     Returns:
-        False when every look has found its task.
+        False if there was no unsuccessful look.
     """
     table, key = stack.table_name("ContainersTable"), {"id": {"S": container_id}}
     item = stack.client("dynamodb").get_item(TableName=table, Key=key, ConsistentRead=True)["Item"]
@@ -86,7 +86,7 @@ def set_looks_back(stack: LocalStack, container_id: str) -> bool:
 
 
 def _change_operation(stack: LocalStack, container_id: str, changes: str, values: dict[str, Any]) -> bool:
-    """Change the pending operation. False when there is none."""
+    """Change the pending operation. Returns False if there is none."""
     dynamodb = stack.client("dynamodb")
     try:
         dynamodb.update_item(
@@ -103,7 +103,7 @@ def _change_operation(stack: LocalStack, container_id: str, changes: str, values
 
 
 def recover_all(stack: LocalStack, patience: float = PATIENCE) -> int:
-    """Let time pass and sweep, until nothing is pending. Returns the number of sweeps."""
+    """Let time pass and run sweeps until no operation is pending. Returns the number of sweeps."""
     sweeps = 0
     end = time.monotonic() + patience
     while waiting := pending(stack):

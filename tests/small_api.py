@@ -1,4 +1,4 @@
-"""A small API of its own, with an authorizer and throttling, for tests of the local gateway and what is around it."""
+"""A small API with an authorizer and throttling, for tests of the local gateway and server."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def verdict(*statements: Any, **context: Any) -> dict[str, Any]:
 
 
 class Functions:
-    """Stands for the runtime: answers are set by a test, and calls are kept."""
+    """A fake of the runtime that records calls and returns the responses that a test has set."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, Any]] = []
@@ -97,7 +97,7 @@ class Functions:
 
 
 class Clock:
-    """A clock that a test sets."""
+    """A clock that tests set."""
 
     now = 1000.0
 
@@ -106,7 +106,7 @@ class Clock:
 
 
 def make_gateway(folder: Path, functions: Invoke, clock: Clock, responses: str = "", **parameters: str) -> Gateway:
-    """The gateway of the small API; `responses` take the place of its comment."""
+    """Create the gateway of the small API. `responses` replace the comment in the template."""
     path = folder / "template.yaml"
     path.write_text(TEMPLATE.replace("      # RESPONSES", responses))
     stack = template.load(path, parameters)

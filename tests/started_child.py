@@ -1,8 +1,9 @@
-"""The program that test_coldstart.py runs: it starts one function as Lambda would, and calls it once.
+"""The program that test_coldstart.py runs: it starts one function as Lambda does, and calls it once.
 
-    python started_child.py APP EVENT CONTAINER RESULT     files, but for EVENT and CONTAINER, which are JSON
+    python started_child.py APP EVENT CONTAINER RESULT
 
-RESULT tells what the start has made, and what the handler had to make all the same. AWS answers as if all went well.
+APP and RESULT are files, EVENT and CONTAINER are JSON. RESULT lists what the start has created, and what the handler
+had to create later. All AWS calls succeed.
 """
 
 import gc
@@ -70,10 +71,10 @@ class Context:
 
 
 def main(app: str, event: str, container: str, result: str) -> None:
-    setattr(botocore.session.Session, "create_client", recorded)  # noqa: B010  (mypy minds the assignment)
+    setattr(botocore.session.Session, "create_client", recorded)  # noqa: B010  (mypy rejects the assignment)
     collected = len(collections)
     handler = runpy.run_path(app)["handler"]
-    told: dict[str, Any] = {
+    report: dict[str, Any] = {
         "collected": len(collections) - collected,
         "enabled": gc.isenabled(),
         "frozen": gc.get_freeze_count(),
@@ -95,17 +96,17 @@ def main(app: str, event: str, container: str, result: str) -> None:
         return answer(operation, parameters, item)
 
     setattr(botocore.client.BaseClient, "_make_api_call", call)  # noqa: B010
-    told["answer"] = handler(json.loads(event), Context())
+    report["answer"] = handler(json.loads(event), Context())
     late = {kind for kind in models() if kind.__pydantic_complete__} - complete
-    told["late"] = sorted(
+    report["late"] = sorted(
         [
             *(kind.__name__ for kind in late),
-            *clients[len(told["clients"]) :],
+            *clients[len(report["clients"]) :],
             *(name for name in set(sys.modules) - modules if name.startswith(("longshore", "boto", "pydantic"))),
         ]
     )
-    told["modules"] = sorted(sys.modules)
-    Path(result).write_text(json.dumps(told), encoding="utf-8")
+    report["modules"] = sorted(sys.modules)
+    Path(result).write_text(json.dumps(report), encoding="utf-8")
 
 
 if __name__ == "__main__":

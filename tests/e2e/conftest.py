@@ -1,6 +1,6 @@
-"""What the end-to-end tests share: the folder that `sam build` made, and a stack whose functions run from it.
+"""Fixtures of the end-to-end tests: the output of `sam build`, and a stack whose functions run from it.
 
-They need SAM CLI and Docker, which `make e2e` sets up: without them they are skipped.
+The tests need Docker, and SAM CLI, which `make e2e` installs. Without them they are skipped.
 """
 
 import os
@@ -20,13 +20,13 @@ pytest.register_assert_rewrite("integration.test_sample_events")
 
 @pytest.fixture(scope="session")
 def docker() -> None:
-    """Skips where no Lambda container can be run."""
+    """Skip the test if no Lambda container can run."""
     _need(sam.lacks_containers())
 
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with the template and the code as `sam build` leaves them."""
+    """The folder with the template and the code that `sam build` creates."""
     _need(sam.lacks_sam())
     folder = tmp_path_factory.mktemp("sam") / "build"
     ran = sam.build(folder)
@@ -36,7 +36,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def lambdas(docker: None, built: Path) -> Iterator[sam.LambdaStack]:
-    """The seeded local stack, its functions in Lambda containers. On DynamoDB Local where it can be had."""
+    """The seeded local stack with its functions in Lambda containers, on DynamoDB Local if available."""
     database = "local" if os.environ.get("CI") or (shutil.which("java") and shutil.which("npm")) else "moto"
     stack = sam.LambdaStack(built, dynamodb=database, emulator_options=QUICK)
     try:

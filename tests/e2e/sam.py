@@ -1,4 +1,4 @@
-"""SAM CLI for the tests: it builds the template, and runs its functions in Lambda containers on an emulated AWS."""
+"""SAM CLI for the tests: it builds the template, and runs the functions in Lambda containers with an emulated AWS."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from local.stack import LocalStack
 SAM = template.ROOT / ".venv" / "sam" / "bin" / "sam"
 IMAGE = "public.ecr.aws/lambda/python:3.13-x86_64"
 
-# Where the AWS SDK finds the emulated AWS. On AWS itself nothing sets them, so the template does not declare them.
+# The endpoints of the emulated AWS for the AWS SDK. They are not set on AWS, so the template does not declare them.
 _ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB")
 
-# Seconds after which something is taken to hang.
+# Timeout of SAM CLI in seconds.
 _PATIENCE = 300
 
 
 def lacks_sam() -> str | None:
-    """Why SAM CLI cannot be used here, if it cannot."""
+    """Return why SAM CLI is not available, or None."""
     if not SAM.is_file():
-        return f"SAM CLI is not in {SAM.relative_to(template.ROOT)}: `make e2e` puts it there, and needs Python 3.13"
+        return f"SAM CLI is not in {SAM.relative_to(template.ROOT)}: `make e2e` installs it, and needs Python 3.13"
     return None
 
 
 def lacks_containers() -> str | None:
-    """Why no Lambda container can be run here, if none can."""
+    """Return why Lambda containers are not available, or None."""
     if shutil.which("docker") is None:
         return "Docker is missing: Lambda containers run on it"
     if subprocess.run(["docker", "version"], capture_output=True).returncode:
@@ -52,7 +52,7 @@ def lacks_containers() -> str | None:
 def sam(
     *arguments: str | Path, cwd: Path = template.ROOT, stdin: str | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command of SAM CLI to its end."""
+    """Run a command of SAM CLI, and return the completed process."""
     command = [str(SAM), *map(str, arguments)]
     return subprocess.run(
         command, cwd=cwd, env=_environment(), input=stdin, capture_output=True, text=True, timeout=_PATIENCE
@@ -60,14 +60,14 @@ def sam(
 
 
 def build(folder: Path) -> subprocess.CompletedProcess[str]:
-    """`sam build` into a folder."""
+    """Run `sam build` with this output folder."""
     return sam("build", "--no-cached", "--build-dir", folder)
 
 
 class LambdaStack(LocalStack):
-    """A local stack whose functions run as Lambda runs them: from `sam build`'s folder, in a container each.
+    """A local stack whose functions run in one Lambda container each, with the output of `sam build`.
 
-    Neither ECS nor a schedule invokes anything. A context manager, as its base is.
+    Neither events nor schedules invoke functions.
     """
 
     def __init__(self, built: Path, **options: Any) -> None:
@@ -76,7 +76,12 @@ class LambdaStack(LocalStack):
         self.built = built
 
     def invoke(self, function: str, event: Any) -> Any:
-        """`sam local invoke`. FunctionError."""
+        """Run `sam local invoke`, and return the result.
+
+        Raises:
+            FunctionError: The function raised an error.
+            RuntimeError: SAM CLI failed.
+        """
         command = ["local", "invoke", function, "--event", "-", *self.options()]
         ran = sam(*command, cwd=self.built, stdin=json.dumps(event))
         if ran.returncode or not ran.stdout.strip():
@@ -88,10 +93,10 @@ class LambdaStack(LocalStack):
 
     @contextmanager
     def serve(self, log: Path) -> Iterator[str]:
-        """`sam local start-api` until the end of the block; its URL. A function keeps its container once it has one.
+        """Run `sam local start-api` until the end of the block. Yields its URL. Each function keeps its container.
 
-        Not EAGER: that makes all of them at once, in threads, of which the first few make a registry of containers
-        each. Only one of these is kept, and the containers in the others are never ended.
+        EAGER warm containers would be created in concurrent threads, the first of which each create a registry of
+        containers. SAM CLI keeps only one registry, and never stops the containers in the others.
         """
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -117,7 +122,7 @@ class LambdaStack(LocalStack):
                 process.wait()
 
     def options(self) -> list[str]:
-        """What every `sam local` command needs: the functions' environment, and no registry."""
+        """Return the options of every `sam local` command: the functions' environment, and no image pull."""
         return [
             *("--template", str(self._emulated_template())),
             *("--env-vars", str(self._env_vars())),
@@ -126,17 +131,17 @@ class LambdaStack(LocalStack):
         ]
 
     def _emulated_template(self) -> Path:
-        """The built template with the endpoints as variables: `--env-vars` sets only what the template declares."""
+        """Write the built template with the endpoints as variables: `--env-vars` sets only declared variables."""
         document = yaml_parse((self.built / "template.yaml").read_text(encoding="utf-8"))
         document["Globals"]["Function"]["Environment"]["Variables"] |= dict.fromkeys(_ENDPOINTS, "")
-        # In the same folder, because the paths in it are relative.
+        # The paths in the template are relative to its folder.
         path = self.built / "emulated.json"
         path.write_text(json.dumps(document), encoding="utf-8")
         return path
 
     def _env_vars(self) -> Path:
         assert self.template is not None
-        # What this process reaches as itself, a container reaches as its host.
+        # The loopback address of this process is the host's address in a container.
         endpoints = {name: os.environ[name].replace("127.0.0.1", _host_address()) for name in _ENDPOINTS}
         variables: Mapping[str, Mapping[str, str]] = {
             name: {**function.environment, **endpoints} for name, function in self.template.functions.items()
@@ -147,7 +152,7 @@ class LambdaStack(LocalStack):
 
 
 def remove_containers(built: Path) -> list[str]:
-    """Remove the containers that have code of this folder in them, also those that have ended; their ids."""
+    """Remove the containers, running or not, that mount code of this folder. Returns their ids."""
     found: list[str] = []
     for function in built.iterdir():
         found += _docker("ps", "--all", "--quiet", "--filter", f"volume={function}").split()
@@ -158,9 +163,9 @@ def remove_containers(built: Path) -> list[str]:
 
 @functools.cache
 def _host_address() -> str:
-    """This machine's address for containers."""
+    """Return the host's address as containers reach it."""
     if sys.platform != "linux" or "Docker Desktop" in _docker("info", "--format", "{{.OperatingSystem}}"):
-        # The engine is in a virtual machine, and its bridge does not lead here.
+        # Docker runs in a virtual machine, whose bridge does not lead to this host.
         return "host.docker.internal"
     return _docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}").strip()
 
@@ -170,7 +175,7 @@ def _docker(*arguments: str) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """This process's environment without anything of AWS's own, and SAM CLI's Python in front: it builds the layer."""
+    """Return the environment without AWS variables, and with the Python of SAM CLI, which builds the layer, first."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PYTHON"))}
     return ours | {
         "PATH": f"{SAM.parent}{os.pathsep}{os.environ['PATH']}",

@@ -1,6 +1,6 @@
-"""The local stack with real Docker containers: what the API says is what Docker says.
+"""Tests of the local stack with real Docker containers: the API reports the states that Docker reports.
 
-Without a Docker engine these tests skip.
+Without a Docker engine the tests are skipped.
 """
 
 import os
@@ -24,7 +24,7 @@ from local.emulator.docker import check as check_docker
 from local.seed import Seeder
 from local.stack import LocalStack
 
-# Each writes a line ten times a second.
+# Writes ten lines a second.
 COUNT = "n=0; while :; do n=$((n+1)); echo $n; sleep 0.1 & wait $!; done"
 DEFINITIONS: dict[str, dict[str, Any]] = {
     "polite": {"command": ["sh", "-c", f"trap 'exit 0' TERM; {COUNT}"]},
@@ -78,7 +78,7 @@ def stack() -> Iterator[LocalStack]:
 
 @pytest.fixture
 def runtime_ids(stack: LocalStack, fresh_id: str) -> Callable[[], list[str]]:
-    """The Docker ids of the container's task that lives."""
+    """A function that returns the Docker ids of the container's live task."""
 
     def find() -> list[str]:
         (task,) = stack.emulator.ecs.live(started_by=fresh_id)
@@ -91,19 +91,19 @@ def runtime_ids(stack: LocalStack, fresh_id: str) -> Callable[[], list[str]]:
 
 @pytest.fixture
 def run(api: Api, seeder: Seeder, fresh_id: str, runtime_ids: Callable[[], list[str]]) -> Callable[[str], str]:
-    """Start the container with a task definition; its Docker id."""
+    """A function that starts the container with a task definition, and returns its Docker id."""
 
     def start(family: str) -> str:
         seeder.add(fresh_id, ["stopped"], task_definition=family)
-        assert done(api, fresh_id, "start") == "running"
+        assert perform(api, fresh_id, "start") == "running"
         (runtime_id,) = runtime_ids()
         return runtime_id
 
     return start
 
 
-def done(api: Api, container_id: str, operation: str) -> str:
-    """Do it; the status that follows."""
+def perform(api: Api, container_id: str, operation: str) -> str:
+    """Perform the operation, and return the resulting status."""
     response = api.post(container_id, operation)
     assert response.status_code == 200, response.text
     return str(response.json()["data"]["status"])
@@ -113,7 +113,7 @@ def last_row(stack: LocalStack, container_id: str) -> dict[str, Any]:
     return all_rows(stack, container_id)[-1]
 
 
-def test_start_runs_what_the_task_definition_says(stack: LocalStack, run: Callable[[str], str], fresh_id: str) -> None:
+def test_start_runs_the_task_definition(stack: LocalStack, run: Callable[[str], str], fresh_id: str) -> None:
     runtime_id = run("told")
     listed = docker("ps", "--no-trunc", "--filter", f"id={runtime_id}", "--format", "{{.Image}} {{.State}} {{.Names}}")
     (task,) = stack.emulator.ecs.live(started_by=fresh_id)
@@ -122,20 +122,22 @@ def test_start_runs_what_the_task_definition_says(stack: LocalStack, run: Callab
     check(stack, fresh_id)
 
 
-def test_paused_means_frozen(stack: LocalStack, api: Api, run: Callable[[str], str], fresh_id: str) -> None:
+def test_a_paused_process_is_frozen(stack: LocalStack, api: Api, run: Callable[[str], str], fresh_id: str) -> None:
     runtime_id = run("polite")
     assert grows(runtime_id)
-    assert done(api, fresh_id, "pause") == "paused"
+    assert perform(api, fresh_id, "pause") == "paused"
     assert docker_state(runtime_id) == "paused"
     assert not grows(runtime_id)
-    assert done(api, fresh_id, "resume") == "running"
+    assert perform(api, fresh_id, "resume") == "running"
     assert docker_state(runtime_id) == "running"
     assert grows(runtime_id)
     check(stack, fresh_id)
 
 
-def test_nobody_has_to_wait_for_the_host(stack: LocalStack, api: Api, run: Callable[[str], str], fresh_id: str) -> None:
-    """The event of the command that the host has run completes the operation."""
+def test_an_operation_completes_without_waiting_for_the_host(
+    stack: LocalStack, api: Api, run: Callable[[str], str], fresh_id: str
+) -> None:
+    """The event of the command on the host completes the operation."""
     from longshore.wiring import api_functions
 
     runtime_id = run("polite")
@@ -147,21 +149,23 @@ def test_nobody_has_to_wait_for_the_host(stack: LocalStack, api: Api, run: Calla
             check(stack, fresh_id)
 
 
-def test_stop_lets_a_process_end_itself(stack: LocalStack, api: Api, run: Callable[[str], str], fresh_id: str) -> None:
+def test_stop_lets_a_process_handle_sigterm(
+    stack: LocalStack, api: Api, run: Callable[[str], str], fresh_id: str
+) -> None:
     runtime_id = run("polite")
-    assert done(api, fresh_id, "stop") == "stopped"
+    assert perform(api, fresh_id, "stop") == "stopped"
     assert docker_state(runtime_id) == "exited"
     metadata = last_row(stack, fresh_id)["metadata"]
     assert (metadata["exit_code"], metadata["stop_code"]) == (0, "UserInitiated")
     check(stack, fresh_id)
 
 
-def test_stop_waits_for_a_process_that_ignores_it_and_kills_it(
+def test_stop_kills_a_process_that_ignores_sigterm(
     stack: LocalStack, api: Api, run: Callable[[str], str], fresh_id: str
 ) -> None:
     runtime_id = run("deaf")
     began = time.monotonic()
-    assert done(api, fresh_id, "stop") == "stopped"
+    assert perform(api, fresh_id, "stop") == "stopped"
     assert time.monotonic() - began >= 2
     assert docker_state(runtime_id) == "exited"
     metadata = last_row(stack, fresh_id)["metadata"]
@@ -172,28 +176,30 @@ def test_stop_waits_for_a_process_that_ignores_it_and_kills_it(
 def test_force_stop_does_not_wait(stack: LocalStack, api: Api, run: Callable[[str], str], fresh_id: str) -> None:
     runtime_id = run("deaf-for-long")
     began = time.monotonic()
-    assert done(api, fresh_id, "force-stop") == "stopped"
+    assert perform(api, fresh_id, "force-stop") == "stopped"
     assert time.monotonic() - began < 3
     assert docker_state(runtime_id) == "exited"
     assert last_row(stack, fresh_id)["metadata"]["exit_code"] == 137
     check(stack, fresh_id)
 
 
-def test_force_stop_of_a_paused_one(stack: LocalStack, api: Api, run: Callable[[str], str], fresh_id: str) -> None:
+def test_force_stop_of_a_paused_container(
+    stack: LocalStack, api: Api, run: Callable[[str], str], fresh_id: str
+) -> None:
     runtime_id = run("deaf-for-long")
-    assert done(api, fresh_id, "pause") == "paused"
+    assert perform(api, fresh_id, "pause") == "paused"
     began = time.monotonic()
-    assert done(api, fresh_id, "force-stop") == "stopped"
+    assert perform(api, fresh_id, "force-stop") == "stopped"
     assert time.monotonic() - began < 3
     assert docker_state(runtime_id) == "exited"
     check(stack, fresh_id)
 
 
-def test_restart_runs_another(
+def test_restart_runs_a_new_container(
     stack: LocalStack, api: Api, run: Callable[[str], str], fresh_id: str, runtime_ids: Callable[[], list[str]]
 ) -> None:
     old = run("polite")
-    assert done(api, fresh_id, "restart") == "running"
+    assert perform(api, fresh_id, "restart") == "running"
     (new,) = runtime_ids()
     assert new != old
     assert (docker_state(old), docker_state(new)) == ("exited", "running")
@@ -201,26 +207,24 @@ def test_restart_runs_another(
 
 
 @pytest.mark.parametrize("paused", [False, True])
-def test_stop_thaws_a_paused_one(
+def test_stop_unpauses_a_paused_container(
     stack: LocalStack, api: Api, run: Callable[[str], str], fresh_id: str, paused: bool
 ) -> None:
-    """Also one that somebody else has thawed already."""
+    """This includes a container that another process has unpaused."""
     runtime_id = run("polite")
-    assert done(api, fresh_id, "pause") == "paused"
+    assert perform(api, fresh_id, "pause") == "paused"
     if not paused:
         docker("unpause", runtime_id)
-    assert done(api, fresh_id, "stop") == "stopped"
+    assert perform(api, fresh_id, "stop") == "stopped"
     assert docker_state(runtime_id) == "exited"
     assert last_row(stack, fresh_id)["metadata"]["exit_code"] == 0
     check(stack, fresh_id)
 
 
-def test_ecs_itself_stops_a_paused_one_as_docker_does(
-    stack: LocalStack, api: Api, run: Callable[[str], str], fresh_id: str
-) -> None:
-    """Docker thaws it, and so it gets its SIGTERM."""
+def test_ecs_stops_a_paused_container(stack: LocalStack, api: Api, run: Callable[[str], str], fresh_id: str) -> None:
+    """Docker unpauses it, so the process receives SIGTERM."""
     runtime_id = run("polite")
-    assert done(api, fresh_id, "pause") == "paused"
+    assert perform(api, fresh_id, "pause") == "paused"
     (task,) = stack.emulator.ecs.live(started_by=fresh_id)
     stack.client("ecs").stop_task(cluster=task.cluster.name, task=task.arn)
     eventually(lambda: api.get(fresh_id).json()["data"]["status"] != "paused")
@@ -230,9 +234,7 @@ def test_ecs_itself_stops_a_paused_one_as_docker_does(
     check(stack, fresh_id)
 
 
-def test_a_kill_from_outside_is_a_failure(
-    stack: LocalStack, api: Api, run: Callable[[str], str], fresh_id: str
-) -> None:
+def test_an_external_kill_is_a_failure(stack: LocalStack, api: Api, run: Callable[[str], str], fresh_id: str) -> None:
     runtime_id = run("polite")
     docker("kill", runtime_id)
     eventually(lambda: api.get(fresh_id).json()["data"]["status"] == "failed")
@@ -242,7 +244,7 @@ def test_a_kill_from_outside_is_a_failure(
     check(stack, fresh_id)
 
 
-def test_a_process_that_ends_by_itself(stack: LocalStack, api: Api, run: Callable[[str], str], fresh_id: str) -> None:
+def test_a_process_that_exits(stack: LocalStack, api: Api, run: Callable[[str], str], fresh_id: str) -> None:
     docker("exec", run("breakable"), "sh", "-c", ": >/broken")
     eventually(lambda: api.get(fresh_id).json()["data"]["status"] == "failed")
     metadata = last_row(stack, fresh_id)["metadata"]
@@ -250,7 +252,7 @@ def test_a_process_that_ends_by_itself(stack: LocalStack, api: Api, run: Callabl
     check(stack, fresh_id)
 
 
-def test_a_process_that_ends_before_anyone_looks(stack: LocalStack, api: Api, seeder: Seeder, fresh_id: str) -> None:
+def test_a_process_that_exits_immediately(stack: LocalStack, api: Api, seeder: Seeder, fresh_id: str) -> None:
     seeder.add(fresh_id, ["stopped"], task_definition="short")
     assert api.post(fresh_id, "start").status_code == 200
     eventually(lambda: len(all_rows(stack, fresh_id)) == 3)
@@ -261,7 +263,9 @@ def test_a_process_that_ends_before_anyone_looks(stack: LocalStack, api: Api, se
 @pytest.mark.parametrize(
     ("family", "error"), [("no-image", "CannotPullContainerError"), ("no-command", "CannotStartContainerError")]
 )
-def test_what_cannot_start(stack: LocalStack, api: Api, seeder: Seeder, fresh_id: str, family: str, error: str) -> None:
+def test_a_task_that_cannot_start(
+    stack: LocalStack, api: Api, seeder: Seeder, fresh_id: str, family: str, error: str
+) -> None:
     seeder.add(fresh_id, ["stopped"], task_definition=family)
     response = api.post(fresh_id, "start")
     assert (response.status_code, response.json()["code"]) == (500, "EXTERNAL_SERVICE_ERROR")
@@ -271,7 +275,7 @@ def test_what_cannot_start(stack: LocalStack, api: Api, seeder: Seeder, fresh_id
     assert docker("ps", "--all", "--quiet", "--filter", f"name={task.id[:12]}") == ""
 
 
-def test_a_task_of_two_is_paused_and_killed_as_a_whole(
+def test_all_containers_of_a_task_are_paused_and_killed(
     stack: LocalStack, api: Api, seeder: Seeder, fresh_id: str, runtime_ids: Callable[[], list[str]]
 ) -> None:
     command = DEFINITIONS["deaf-for-long"]["command"]
@@ -283,14 +287,14 @@ def test_a_task_of_two_is_paused_and_killed_as_a_whole(
         ],
     )
     seeder.add(fresh_id, ["stopped"], task_definition="pair")
-    assert done(api, fresh_id, "start") == "running"
+    assert perform(api, fresh_id, "start") == "running"
     ids = runtime_ids()
     assert len(set(ids)) == 2
-    assert done(api, fresh_id, "pause") == "paused"
+    assert perform(api, fresh_id, "pause") == "paused"
     assert [docker_state(runtime_id) for runtime_id in ids] == ["paused", "paused"]
-    assert done(api, fresh_id, "resume") == "running"
+    assert perform(api, fresh_id, "resume") == "running"
     assert [docker_state(runtime_id) for runtime_id in ids] == ["running", "running"]
-    assert done(api, fresh_id, "force-stop") == "stopped"
+    assert perform(api, fresh_id, "force-stop") == "stopped"
     assert [docker_state(runtime_id) for runtime_id in ids] == ["exited", "exited"]
     check(stack, fresh_id)
 
@@ -303,30 +307,30 @@ def test_a_task_that_has_lost_a_container_is_paused_and_resumed(
     side = {**app, "name": "side", "essential": False}
     stack.client("ecs").register_task_definition(family="app-and-side", containerDefinitions=[app, side])
     seeder.add(fresh_id, ["stopped"], task_definition="app-and-side")
-    assert done(api, fresh_id, "start") == "running"
+    assert perform(api, fresh_id, "start") == "running"
     app_id, side_id = runtime_ids()
     docker("kill", side_id)
     for operation, status in (("pause", "paused"), ("resume", "running")):
-        assert done(api, fresh_id, operation) == status
+        assert perform(api, fresh_id, operation) == status
         assert [docker_state(runtime_id) for runtime_id in (app_id, side_id)] == [status, "exited"]
     check(stack, fresh_id)
 
 
 def test_fargate_runs_and_stops(stack: LocalStack, api: Api, seeder: Seeder, fresh_id: str) -> None:
-    """Its ids are not Docker's, and so nothing can be done to it on a host."""
+    """The runtime ids of Fargate are not Docker's, so commands on a host cannot change the container."""
     seeder.add(fresh_id, ["stopped"], launch_type="FARGATE")
-    assert done(api, fresh_id, "start") == "running"
+    assert perform(api, fresh_id, "start") == "running"
     (task,) = stack.emulator.ecs.live(started_by=fresh_id)
     runs = ["ps", "--quiet", "--filter", f"name={task.id[:12]}"]
     assert docker(*runs)
-    assert done(api, fresh_id, "force-stop") == "stopped"
+    assert perform(api, fresh_id, "force-stop") == "stopped"
     assert not docker(*runs)
     assert last_row(stack, fresh_id)["metadata"]["exit_code"] == 0
     check(stack, fresh_id)
 
 
-def test_the_seed_runs_too(stack: LocalStack) -> None:
-    """Containers that had a past when the stack started."""
+def test_the_containers_of_the_seed_run(stack: LocalStack) -> None:
+    """The containers of the seed that are running or paused when the stack starts."""
     states = {}
     for number in (12, 13):
         (task,) = stack.emulator.ecs.live(started_by=f"507f1f77bcf86cd7994390{number}")
@@ -334,7 +338,7 @@ def test_the_seed_runs_too(stack: LocalStack) -> None:
     assert states == {12: "running", 13: "paused"}
 
 
-def test_leftovers_of_a_stack_that_crashed_are_removed(stack: LocalStack) -> None:
+def test_containers_of_a_crashed_stack_are_removed(stack: LocalStack) -> None:
     with subprocess.Popen(["true"]) as ended:
         pass
     node = DockerEngine().stack.rpartition("/")[0]
@@ -347,8 +351,8 @@ def test_leftovers_of_a_stack_that_crashed_are_removed(stack: LocalStack) -> Non
     try:
         engine.open(TaskSimulation(StaticCatalog(), stack.emulator.ecs._now, engine=engine))
         found = docker("ps", "--quiet", "--no-trunc", "--filter", f"label={STACK}")
-        assert made[0] not in found, "its process is gone"
-        assert made[1] in found, "its process lives"
+        assert made[0] not in found, "its process has ended"
+        assert made[1] in found, "its process is running"
     finally:
         engine.close()
         subprocess.run(["docker", "rm", "--force", *made], check=True, capture_output=True)

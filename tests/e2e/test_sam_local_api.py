@@ -1,7 +1,7 @@
-"""A container's story over `sam local start-api`: HTTP, the authorizer and the functions in Lambda containers.
+"""Tests over `sam local start-api`: HTTP, the authorizer, and the functions in Lambda containers.
 
-SAM CLI serves the routes and asks the authorizer, but it knows neither the template's gateway responses nor throttling
-nor schedules: what the gateway itself answers is checked on the local stack. Here a refusal has only SAM CLI's status.
+SAM CLI serves the routes and invokes the authorizer, but supports neither gateway responses nor throttling nor
+schedules. The responses of the gateway are tested on the local stack. Here a rejection has only the status of SAM CLI.
 """
 
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ def completed(operation: str, done: str, status: str) -> dict[str, Any]:
     }
 
 
-def test_a_story(lambdas: LambdaStack, api: Api) -> None:
+def test_the_life_of_a_container(lambdas: LambdaStack, api: Api) -> None:
     Seeder(lambdas).add(ID, ["stopped"])
 
     started = api.post(ID, "start")
@@ -107,14 +107,14 @@ def test_a_story(lambdas: LambdaStack, api: Api) -> None:
     check(lambdas, ID)
 
 
-def test_another_operation_is_refused_with_those_that_exist(api: Api) -> None:
+def test_an_unknown_operation_lists_the_operations(api: Api) -> None:
     refused = api.post(ID, "reboot")
     assert refused.status_code == 400
     assert refused.json()["code"] == "VALIDATION_ERROR"
     assert "force-stop" in refused.json()["data"][0]["message"]
 
 
-def test_a_stranger_finds_nothing(api: Api) -> None:
+def test_a_stranger_gets_not_found(api: Api) -> None:
     refused = api.get(ID, user="stranger")
     assert refused.status_code == 404
     assert refused.json() == {
@@ -135,7 +135,7 @@ def test_a_stranger_finds_nothing(api: Api) -> None:
     ],
     ids=["none", "malformed", "expired", "not bearer"],
 )
-def test_without_a_good_token_nothing_is_done(
+def test_without_a_valid_token_the_request_has_no_effect(
     lambdas: LambdaStack, api: Api, authorization: str | None, status: int
 ) -> None:
     identity = "e3" * 12

@@ -1,7 +1,7 @@
-"""`sam local invoke` of every function with its event in `events/`: the real answer, from a Lambda container.
+"""Tests of every function in a Lambda container: `sam local invoke` with its event in `events/`.
 
-The code is what `sam build` would have deployed: a layer and a folder for each function. What an event has to bring
-about is checked as for the functions in this process.
+The code is the output of `sam build`: a layer, and a folder for each function. The checks are those of
+`tests/integration/test_sample_events.py`.
 """
 
 import pytest
@@ -13,7 +13,7 @@ from local.seed import Seeder, container_id
 
 @pytest.mark.parametrize("folder", sorted(FOLDERS))
 def test_event(lambdas: LambdaStack, folder: str) -> None:
-    # What the events before have changed is put back.
+    # Undo the changes of earlier events.
     for number, statuses in DEMO.items():
         Seeder(lambdas).add(container_id(number), statuses, launch_type="FARGATE" if number == 16 else "EC2")
     CHECKS[folder](lambdas, sample(folder))

@@ -1,7 +1,7 @@
-"""The template is one that SAM takes, and our checks of it catch what would only fail when it is deployed.
+"""Tests that SAM CLI accepts the template, and that validation detects errors that would fail only in a deployment.
 
-`sam validate` overlooks much, so the checks in `tests/template` are tried as well: each mutation of the template has to
-be caught by one of them or by `sam validate`, and it is said by which.
+`sam validate` overlooks many errors, so the checks in `tests/template` are included. For each change of the template
+the test states which check has to detect it.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def _sam() -> None:
         pytest.skip(missing)
 
 
-def test_sam_validates_it(tmp_path: Path) -> None:
-    # Beside the template, samconfig.toml would add --lint to every run.
+def test_sam_validates_the_template(tmp_path: Path) -> None:
+    # Copy the template, because samconfig.toml in its folder would add --lint to every run.
     copy = shutil.copy(SOURCE, tmp_path / "template.yaml")
     for options in ([], ["--lint"]):
         ran = sam.sam("validate", *options, "--template", copy, cwd=tmp_path)
@@ -50,7 +50,7 @@ def sam_validate(path: Path) -> None:
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
-MUTATIONS: dict[str, tuple[str, str, Callable[[Path], None], str]] = {
+CHANGES: dict[str, tuple[str, str, Callable[[Path], None], str]] = {
     "a Ref in Globals to nothing": (
         "CONTAINERS_TABLE: !Ref ContainersTable",
         "CONTAINERS_TABLE: !Ref ContainerTable",
@@ -87,13 +87,13 @@ MUTATIONS: dict[str, tuple[str, str, Callable[[Path], None], str]] = {
 }
 
 
-@pytest.mark.parametrize("mutation", MUTATIONS)
-def test_a_mutation_is_caught(tmp_path: Path, mutation: str) -> None:
-    before, after, caught_by, told = MUTATIONS[mutation]
+@pytest.mark.parametrize("change", CHANGES)
+def test_an_invalid_change_is_detected(tmp_path: Path, change: str) -> None:
+    before, after, check, message = CHANGES[change]
     source = SOURCE.read_text(encoding="utf-8")
     assert source.count(before) == 1
     path = tmp_path / "template.yaml"
     path.write_text(source.replace(before, after), encoding="utf-8")
     with pytest.raises((AssertionError, template.TemplateError)) as caught:
-        caught_by(path)
-    assert told in str(caught.value)
+        check(path)
+    assert message in str(caught.value)

@@ -1,4 +1,4 @@
-"""Many callers at once, over HTTP. On DynamoDB Local, whose transactions and conditions hold under threads."""
+"""Tests of many concurrent callers over HTTP, on moto and on DynamoDB Local."""
 
 import random
 from collections import Counter
@@ -21,7 +21,7 @@ OPERATIONS = ["start", "stop", "force-stop", "restart", "pause", "resume"]
 
 
 def at_once(calls: list[Any]) -> list[httpx.Response]:
-    """Make all the calls at the same time."""
+    """Make all calls at the same time, and return the responses."""
     with ThreadPoolExecutor(len(calls)) as executor:
         return [future.result() for future in [executor.submit(call) for call in calls]]
 
@@ -40,10 +40,10 @@ def test_one_of_many_starts_wins(stack: LocalStack, api: Api, seeder: Seeder, fr
     assert check(stack, fresh_id)["log_count"] == 2
 
 
-def test_mixed_operations_leave_a_true_history(
+def test_mixed_operations_leave_a_consistent_history(
     request: pytest.FixtureRequest, stack: LocalStack, api: Api, seeder: Seeder, fresh_id: str
 ) -> None:
-    """Whatever wins, each round leaves a chain, right counters, and at most one live task."""
+    """Each round results in a chain of rows, correct counters, and at most one live task."""
     seeder.add(fresh_id, ["stopped"])
     choose = random.Random(32)
     answered: Counter[int] = Counter()
@@ -57,12 +57,12 @@ def test_mixed_operations_leave_a_true_history(
         answered.update(response.status_code for response in responses)
         check(stack, fresh_id)
         rows = all_rows(stack, fresh_id)[before:]
-        told = Counter(row["metadata"]["request_id"] for row in rows)
+        row_counts = Counter(row["metadata"]["request_id"] for row in rows)
         for response in responses:
             assert response.status_code in (200, 400), response.text
-            own = told[response.headers["X-Request-Id"]]
+            own = row_counts[response.headers["X-Request-Id"]]
             if response.status_code == 200:
-                # An operation that answered 200 has its row: two, for a restart of what was running.
+                # An operation with response 200 has one row. A restart of a running container has two.
                 assert own in ((1, 2) if response.json()["data"]["operation"] == "restart" else (1,))
             else:
                 assert response.json()["code"] == "OPERATION_STATE_CONFLICT"
@@ -81,8 +81,8 @@ def test_the_same_key_starts_one_task(stack: LocalStack, api: Api, seeder: Seede
     assert check(stack, fresh_id)["log_count"] == 2
 
 
-def test_the_same_key_conflicts_the_same(stack: LocalStack, api: Api, seeder: Seeder, fresh_id: str) -> None:
-    """A refusal is an answer too: kept, and given again when it would no longer be one."""
+def test_the_same_key_returns_the_same_conflict(stack: LocalStack, api: Api, seeder: Seeder, fresh_id: str) -> None:
+    """A conflict is stored with the key, and returned even after it no longer exists."""
     seeder.add(fresh_id, ["stopped", "running"])
     key = {"Idempotency-Key": f"key-{fresh_id}"}
     first = at_once([lambda: api.post(fresh_id, "start", headers=key)] * 8)
@@ -95,8 +95,8 @@ def test_the_same_key_conflicts_the_same(stack: LocalStack, api: Api, seeder: Se
     assert check(stack, fresh_id)["status"] == "stopped"
 
 
-def test_force_stop_takes_the_place_of_a_start(stack: LocalStack, api: Api, seeder: Seeder, fresh_id: str) -> None:
-    """The start's caller gets a conflict, and its task does not live."""
+def test_a_force_stop_supersedes_a_concurrent_start(stack: LocalStack, api: Api, seeder: Seeder, fresh_id: str) -> None:
+    """The start returns a conflict, and its task is stopped."""
     seeder.task_definition("slow-start", labels={"simulate.start": "never"})
     seeder.add(fresh_id, ["stopped"], task_definition="slow-start")
     with ThreadPoolExecutor(1) as executor:

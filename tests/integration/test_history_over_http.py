@@ -1,4 +1,4 @@
-"""Every page of every order of a thousand rows, against sorting them all; and what a page costs the database."""
+"""Tests of every page in every order of a thousand rows, and of the queries that a page needs."""
 
 import random
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ COLUMNS = (
 
 @pytest.fixture(scope="module")
 def rows(stack: LocalStack) -> list[dict[str, Any]]:
-    """The long container's rows as the API shows them, oldest first."""
+    """The rows of the container with a long history as the API returns them, oldest first."""
     return shown(stack, LONG)
 
 
@@ -47,7 +47,7 @@ def shown(stack: LocalStack, identity: str) -> list[dict[str, Any]]:
 
 
 def in_order(rows: list[dict[str, Any]], sort_by: str, sort_order: str) -> list[dict[str, Any]]:
-    """Sorted by looking at all of them: null first, equal values by time, and desc the reverse of asc."""
+    """Sort all rows: null first, equal values by time. Descending order is the reverse of ascending order."""
     return sorted(rows, key=lambda row: (row[sort_by] or "", row["transition_time"]), reverse=sort_order == "desc")
 
 
@@ -56,7 +56,7 @@ def pages_of(limit: int, total: int = ROWS) -> int:
 
 
 def read(page: int, limit: int, sort_by: str, sort_order: str, identity: str = LONG) -> Any:
-    """A page's data by the same objects that the function uses, without HTTP."""
+    """Return the data of a page from the function's reader, without HTTP."""
     from longshore.domain.pages import StatusLogsQuery
     from longshore.wiring import api_functions
 
@@ -71,14 +71,14 @@ def pagination(page: int, limit: int, total: int = ROWS) -> dict[str, int]:
 
 @contextmanager
 def recorded_queries(stack: LocalStack) -> Iterator[list[tuple[dict[str, Any], dict[str, Any]]]]:
-    """The functions' queries of the history: each its parameters and its answer."""
+    """Record the functions' queries of the history, with parameters and response."""
     from longshore.wiring import api_functions
 
     calls: list[tuple[dict[str, Any], dict[str, Any]]] = []
     asked: list[dict[str, Any]] = []
 
     def before(params: dict[str, Any], **_: Any) -> None:
-        # Consumed capacity is not asked for in operation.
+        # In operation the functions do not request the consumed capacity.
         params["ReturnConsumedCapacity"] = "INDEXES"
         if params["TableName"] == stack.table_name("StatusLogsTable"):
             asked.append(params)
@@ -97,7 +97,7 @@ def recorded_queries(stack: LocalStack) -> Iterator[list[tuple[dict[str, Any], d
         events.unregister("after-call.dynamodb.Query", after)
 
 
-def test_the_history_is_what_these_tests_need(rows: list[dict[str, Any]]) -> None:
+def test_the_history_meets_the_requirements_of_these_tests(rows: list[dict[str, Any]]) -> None:
     assert len(rows) == ROWS
     assert rows[0]["from_status"] is None
     assert {row["to_status"] for row in rows} == {"stopped", "running", "paused", "failed"}
@@ -122,7 +122,7 @@ def test_all_pages_over_http(api: Api, rows: list[dict[str, Any]], sort_by: str,
 @pytest.mark.parametrize("limit", LIMITS)
 @pytest.mark.parametrize(("sort_by", "sort_order"), ORDERS)
 def test_all_pages(stack: LocalStack, rows: list[dict[str, Any]], sort_by: str, sort_order: str, limit: int) -> None:
-    """Joined, the pages are the sorted rows: none twice, none missing. On moto, which is slow, a few of the pages."""
+    """The joined pages equal the sorted rows. On moto, which is slow, the test reads only a few pages."""
     whole = in_order(rows, sort_by, sort_order)
     last = pages_of(limit)
     some = sorted({1, 2, last, random.Random(f"{sort_by} {sort_order} {limit}").randint(3, last)})
@@ -135,8 +135,9 @@ def test_all_pages(stack: LocalStack, rows: list[dict[str, Any]], sort_by: str, 
 
 
 def joined(limit: int, sort_by: str, sort_order: str) -> list[dict[str, Any]]:
-    """All pages of the container as it was read first."""
-    from longshore.domain.pages import StatusLogsQuery, span
+    """Return the rows of all pages, for a single read of the container."""
+    from longshore.domain.pages import span
+    from longshore.domain.pages import StatusLogsQuery
     from longshore.wiring import api_functions
 
     container = api_functions.store().container(LONG)
@@ -155,7 +156,7 @@ def joined(limit: int, sort_by: str, sort_order: str) -> list[dict[str, Any]]:
 def test_all_pages_of_a_short_history(
     stack: LocalStack, seeder: Seeder, sort_by: str, sort_order: str, limit: int
 ) -> None:
-    """Every page on every database."""
+    """The test reads every page on every database."""
     identity, count = "5" * 24, 24
     if not all_rows(stack, identity):
         seeder.add(identity, long_history(count))
@@ -178,11 +179,11 @@ def test_a_page_past_the_end(api: Api, sort_by: str, sort_order: str) -> None:
 
 
 @pytest.mark.parametrize(("page", "limit", "found"), [(1, 7, 7), (143, 7, 6), (10, 100, 100), (334, 3, 1)])
-def test_the_last_page_is_as_long_as_what_is_left(api: Api, page: int, limit: int, found: int) -> None:
+def test_the_last_page_contains_the_remaining_rows(api: Api, page: int, limit: int, found: int) -> None:
     assert len(api.logs(LONG, page=page, limit=limit).json()["data"]["logs"]) == found
 
 
-def test_the_defaults_are_the_newest_ten(api: Api, rows: list[dict[str, Any]]) -> None:
+def test_the_default_page_contains_the_ten_newest_rows(api: Api, rows: list[dict[str, Any]]) -> None:
     data = api.logs(LONG).json()["data"]
     assert data["logs"] == rows[:-11:-1]
     assert data["pagination"] == pagination(1, 10)
@@ -204,21 +205,22 @@ def test_a_page_is_one_query_of_exactly_its_rows(
 
 
 @pytest.mark.parametrize(("sort_by", "sort_order"), ORDERS)
-def test_a_page_past_the_end_is_no_query(stack: LocalStack, sort_by: str, sort_order: str) -> None:
+def test_a_page_past_the_end_needs_no_query(stack: LocalStack, sort_by: str, sort_order: str) -> None:
     with recorded_queries(stack) as queries:
         read(11, 100, sort_by, sort_order)
         assert queries == []
-        # What would be recorded, is.
+        # Check that queries are recorded.
         read(10, 100, sort_by, sort_order)
     assert len(queries) == 1
 
 
 @pytest.mark.parametrize(("sort_by", "sort_order"), ORDERS)
-def test_rows_that_are_added_since_the_container_was_read_are_not_of_the_page(
+def test_rows_added_after_the_read_of_the_container_are_not_in_the_page(
     stack: LocalStack, seeder: Seeder, fresh_id: str, sort_by: str, sort_order: str
 ) -> None:
-    """`total` and the rows are of one moment, though they come from two reads."""
-    from longshore.domain.pages import StatusLogsQuery, span
+    """`total` and the rows are consistent, although they come from two reads."""
+    from longshore.domain.pages import span
+    from longshore.domain.pages import StatusLogsQuery
     from longshore.wiring import api_functions
 
     statuses = long_history(40)
@@ -236,7 +238,7 @@ def test_rows_that_are_added_since_the_container_was_read_are_not_of_the_page(
     assert joined == [row["id"] for row in before]
 
 
-def test_a_row_is_readable_at_once(stack: LocalStack, api: Api, seeder: Seeder, fresh_id: str) -> None:
+def test_a_row_is_readable_immediately(stack: LocalStack, api: Api, seeder: Seeder, fresh_id: str) -> None:
     seeder.add(fresh_id, ["stopped"])
     for operation, total in [("start", 2), ("pause", 3), ("resume", 4), ("stop", 5)]:
         answer = api.post(fresh_id, operation)

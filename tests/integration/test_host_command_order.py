@@ -1,4 +1,4 @@
-"""Commands that the script of the SSM document gets late, twice, at the same time or in the wrong order."""
+"""Tests of the script of the SSM document with commands that are late, repeated, concurrent or out of order."""
 
 import os
 import shutil
@@ -9,15 +9,15 @@ from host_script import CONTAINER, NOW, OTHER, A, B, C, ScriptHost
 
 EXPIRES = str(NOW + 60)
 LATE = NOW + 61
-BEFORE = {"pause": "running", "unpause": "paused", "kill": "running"}
-DOES = {"pause": "paused", "unpause": "running", "kill": "exited"}
+INITIAL_STATE = {"pause": "running", "unpause": "paused", "kill": "running"}
+RESULTING_STATE = {"pause": "paused", "unpause": "running", "kill": "exited"}
 
 # ── Numbers ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("action", DOES)
-def test_a_lower_number_after_a_higher_one_changes_nothing(host: ScriptHost, action: str) -> None:
-    host.has(a=BEFORE[action], b="running")
+@pytest.mark.parametrize("action", RESULTING_STATE)
+def test_a_lower_number_after_a_higher_number_has_no_effect(host: ScriptHost, action: str) -> None:
+    host.has(a=INITIAL_STATE[action], b="running")
     assert host.run("pause", B, number="10").returncode == 0
     answer = host.run(action, A, number="9")
     assert (answer.returncode, answer.stderr) == (1, "refused: not newer than the last command\n")
@@ -34,7 +34,7 @@ def test_the_highest_number(host: ScriptHost) -> None:
     assert host.states == ["paused"]
 
 
-def test_numbers_count_for_each_longshore_container(host: ScriptHost) -> None:
+def test_numbers_are_separate_for_each_longshore_container(host: ScriptHost) -> None:
     host.has(a="running", b="running")
     assert host.run("pause", A, number="10").returncode == 0
     assert host.run("pause", B, number="1", container=OTHER).returncode == 0
@@ -69,7 +69,7 @@ def test_a_failure_that_is_delivered_twice_fails_twice(host: ScriptHost) -> None
     assert host.calls == calls
 
 
-def test_a_first_run_that_was_interrupted_may_have_changed_something(host: ScriptHost) -> None:
+def test_a_first_run_that_was_interrupted_may_have_had_an_effect(host: ScriptHost) -> None:
     host.has(a="running")
     host.store("1 -\n")
     assert host.run("pause", A, number="1").returncode == 2
@@ -78,14 +78,14 @@ def test_a_first_run_that_was_interrupted_may_have_changed_something(host: Scrip
 
 
 @pytest.mark.parametrize("text", ["", "\n", "a b\n", "- -\n", "1;2 0\n", "$(id) 0\n", "9" * 30 + " 0\n"])
-def test_a_file_that_cannot_be_understood(host: ScriptHost, text: str) -> None:
+def test_a_malformed_state_file(host: ScriptHost, text: str) -> None:
     host.has(a="running")
     host.store(text)
     assert host.run("pause", A, number="1").returncode == 1
     assert (host.calls, host.stored()) == ([], text)
 
 
-def test_nothing_but_the_number_and_the_lock_is_kept(host: ScriptHost) -> None:
+def test_only_the_number_and_the_lock_are_stored(host: ScriptHost) -> None:
     host.has(a="running")
     assert host.run("pause", A).returncode == 0
     assert sorted(file.name for file in host.state.iterdir()) == [CONTAINER, f"{CONTAINER}.lock"]
@@ -96,9 +96,9 @@ def test_nothing_but_the_number_and_the_lock_is_kept(host: ScriptHost) -> None:
 # ── Expiry ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("action", DOES)
+@pytest.mark.parametrize("action", RESULTING_STATE)
 def test_an_expired_command_does_not_start(host: ScriptHost, action: str) -> None:
-    host.has(a=BEFORE[action])
+    host.has(a=INITIAL_STATE[action])
     host.set_time(LATE)
     answer = host.run(action, A, number="5", expires=EXPIRES)
     assert (answer.returncode, answer.stderr) == (1, "refused: expired\n")
@@ -109,20 +109,20 @@ def test_an_expired_command_does_not_start(host: ScriptHost, action: str) -> Non
 
 
 @pytest.mark.parametrize("expires", [EXPIRES, f"0{EXPIRES}", "999999999999"])
-def test_the_second_of_the_expiry_is_in_time(host: ScriptHost, expires: str) -> None:
+def test_a_command_is_valid_until_the_end_of_its_expiry_second(host: ScriptHost, expires: str) -> None:
     host.has(a="running")
     host.set_time(int(EXPIRES))
     assert host.run("pause", A, expires=expires).returncode == 0
 
 
 @pytest.mark.parametrize("expires", ["0", "08", "000000000000"])
-def test_times_of_long_ago(host: ScriptHost, expires: str) -> None:
+def test_expiry_times_long_ago(host: ScriptHost, expires: str) -> None:
     host.has(a="running")
     assert host.run("pause", A, expires=expires).returncode == 1
     assert host.states == ["running"]
 
 
-def test_without_a_clock_nothing_is_changed(host: ScriptHost) -> None:
+def test_without_a_clock_the_command_is_rejected(host: ScriptHost) -> None:
     host.has(a="running")
     host.set_time(None)
     answer = host.run("pause", A)
@@ -133,8 +133,8 @@ def test_without_a_clock_nothing_is_changed(host: ScriptHost) -> None:
 
 @pytest.mark.parametrize("action", ["pause", "unpause"])
 def test_a_command_that_finishes_late_reverts_what_it_changed(host: ScriptHost, action: str) -> None:
-    before, undo = BEFORE[action], "unpause" if action == "pause" else "pause"
-    host.has(a=before, b=before, c=DOES[action])
+    before, undo = INITIAL_STATE[action], "unpause" if action == "pause" else "pause"
+    host.has(a=before, b=before, c=RESULTING_STATE[action])
     with host.hanging(action, B) as docker:
         script = host.start(action, A, B, C, number="3", expires=EXPIRES)
         docker.reached()
@@ -144,13 +144,13 @@ def test_a_command_that_finishes_late_reverts_what_it_changed(host: ScriptHost, 
         answer = script.ended()
     assert answer.returncode == 1
     assert answer.stderr.endswith("reverting: expired\n")
-    assert host.states == [before, before, DOES[action]], "the third was so before"
+    assert host.states == [before, before, RESULTING_STATE[action]], "the third was in this state before"
     assert [call for call in host.calls if call.startswith(undo)] == [f"{undo} {A}", f"{undo} {B}"]
     assert host.stored() == "3 1\n"
 
 
 def test_the_clock_fails_while_a_command_acts(host: ScriptHost) -> None:
-    """Then the command may be late."""
+    """Without a clock the command may be late, so it is reverted."""
     host.has(a="running")
     with host.hanging("pause", A) as docker:
         script = host.start("pause", A)
@@ -161,7 +161,7 @@ def test_the_clock_fails_while_a_command_acts(host: ScriptHost) -> None:
     assert host.states == ["running"]
 
 
-def test_a_late_command_that_has_changed_nothing(host: ScriptHost) -> None:
+def test_a_late_command_that_changed_nothing(host: ScriptHost) -> None:
     host.has(a="paused")
     with host.hanging("pause", A) as docker:
         script = host.start("pause", A, expires=EXPIRES)
@@ -185,7 +185,7 @@ def test_a_late_command_that_cannot_be_reverted(host: ScriptHost) -> None:
     assert host.stored() == "1 2\n"
 
 
-def test_a_late_command_whose_effect_is_not_known(host: ScriptHost) -> None:
+def test_a_late_command_with_an_unknown_effect(host: ScriptHost) -> None:
     host.has(a="running")
     host.loses("pause", A)
     with host.hanging("pause", A) as docker:
@@ -209,7 +209,7 @@ def test_a_container_that_has_exited_needs_no_revert(host: ScriptHost) -> None:
     assert host.states == ["exited", "running"]
 
 
-def test_a_late_kill_is_done(host: ScriptHost) -> None:
+def test_a_late_kill_is_not_reverted(host: ScriptHost) -> None:
     host.has(a="running")
     with host.hanging("kill", A) as docker:
         script = host.start("kill", A, expires=EXPIRES)
@@ -225,7 +225,7 @@ def test_a_late_kill_is_done(host: ScriptHost) -> None:
 
 @pytest.mark.parametrize("late", [False, True])
 def test_a_killed_script_still_acts_and_reverts(host: ScriptHost, late: bool) -> None:
-    """The agent does not have to wait for what goes on: nothing of it holds the agent's pipes."""
+    """The agent does not wait for the remaining process, which holds none of the agent's pipes."""
     host.has(a="running", b="running")
     with host.hanging("pause", B) as docker:
         script = host.start("pause", A, B, number="1", expires=EXPIRES)
@@ -245,7 +245,7 @@ def test_a_killed_script_still_acts_and_reverts(host: ScriptHost, late: bool) ->
     assert sorted(file.name for file in host.state.iterdir()) == [CONTAINER, f"{CONTAINER}.lock"]
 
 
-def test_a_script_that_is_killed_while_it_waits_for_the_lock(host: ScriptHost) -> None:
+def test_a_script_that_is_killed_while_waiting_for_the_lock(host: ScriptHost) -> None:
     host.has(a="running")
     with host.hanging("pause", A) as docker:
         first = host.start("pause", A, number="1")
@@ -255,16 +255,16 @@ def test_a_script_that_is_killed_while_it_waits_for_the_lock(host: ScriptHost) -
         assert second.kill().returncode == -9
         docker.release()
         assert first.ended().returncode == 0
-    # It has its turn all the same. A delivery after it says how it went.
+    # The command still runs when it gets the lock. A second delivery returns its result.
     assert host.run("unpause", A, number="2").returncode == 0
     assert host.states == ["running"]
     assert host.calls == [f"pause {A}", f"unpause {A}"]
 
 
-# ── At the same time ─────────────────────────────────────────────────────────────────────────────────────
+# ── Concurrent commands ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_two_commands_act_one_after_the_other(host: ScriptHost) -> None:
+def test_two_commands_are_serialized(host: ScriptHost) -> None:
     host.has(a="running", b="running")
     with host.hanging("pause", B) as docker:
         first = host.start("pause", A, B, number="1")
@@ -278,7 +278,7 @@ def test_two_commands_act_one_after_the_other(host: ScriptHost) -> None:
     assert host.stored() == "2 0\n"
 
 
-def test_a_late_command_is_reverted_before_the_next_one_acts(host: ScriptHost) -> None:
+def test_a_late_command_is_reverted_before_the_next_command(host: ScriptHost) -> None:
     host.has(a="running")
     with host.hanging("pause", A) as docker:
         first = host.start("pause", A, number="1", expires=EXPIRES)
@@ -292,7 +292,7 @@ def test_a_late_command_is_reverted_before_the_next_one_acts(host: ScriptHost) -
     assert host.calls == [f"pause {A}", f"unpause {A}", f"pause {A}"]
 
 
-def test_a_lower_number_that_has_waited_for_the_lock(host: ScriptHost) -> None:
+def test_a_lower_number_that_waited_for_the_lock(host: ScriptHost) -> None:
     host.has(a="running")
     with host.hanging("pause", A) as docker:
         first = host.start("pause", A, number="2")
@@ -331,7 +331,7 @@ def test_a_lock_that_cannot_be_taken_in_time(host: ScriptHost, number: str, expi
     assert host.stored() == "2 0\n", "its number does not count"
 
 
-def test_a_repeat_that_cannot_wait_for_the_first_run(host: ScriptHost) -> None:
+def test_a_second_delivery_that_cannot_wait_for_the_first(host: ScriptHost) -> None:
     """The first run may still change something."""
     host.has(a="running")
     with host.hanging("pause", A) as docker:
@@ -354,7 +354,7 @@ def test_other_longshore_containers_do_not_wait(host: ScriptHost) -> None:
     assert host.states == ["paused", "paused"]
 
 
-# ── A host that lacks something ──────────────────────────────────────────────────────────────────────────
+# ── Hosts without a tool or a folder ──────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("missing", ["docker", "flock", "setsid"])
@@ -373,7 +373,7 @@ def test_a_host_without_a_tool(host: ScriptHost, tmp_path: Path, missing: str) -
     assert host.states == ["paused"]
 
 
-def test_a_host_that_cannot_keep_state(host: ScriptHost) -> None:
+def test_a_host_that_cannot_store_state(host: ScriptHost) -> None:
     host.has(a="running")
     host.state.write_text("not a folder")
     answer = host.run("pause", A)

@@ -1,4 +1,4 @@
-"""Run Command on simulated tasks: commands that come late, twice or never, and a Docker that hangs."""
+"""Tests of the simulated Run Command: commands delivered late, twice or never, and Docker calls that hang."""
 
 import random
 from datetime import UTC, datetime, timedelta
@@ -50,7 +50,7 @@ class World:
         host: str = HOST,
         delivery_timeout: int = 30,
     ) -> str:
-        """Send a command that expires so many seconds after START. Returns its id."""
+        """Send a command that expires this many seconds after START. Returns its id."""
         self.plan = plan
         parameters = {
             "action": [action],
@@ -64,19 +64,19 @@ class World:
         return str(answer["Command"]["CommandId"])
 
     def at(self, seconds: float) -> "World":
-        """Let time go on until so many seconds after START."""
+        """Advance the time to this many seconds after START."""
         self.now = START + timedelta(seconds=seconds)
         self.commands.advance(self.now)
         self.tasks.advance(self.now)
         return self
 
     def result(self, command_id: str, host: str = HOST) -> tuple[str, int]:
-        """StatusDetails and ResponseCode."""
+        """Return StatusDetails and ResponseCode of a command."""
         answer = self.commands.handle("GetCommandInvocation", {"CommandId": command_id, "InstanceId": host})
         return answer["StatusDetails"], answer["ResponseCode"]
 
     def statuses(self, command_id: str) -> list[str]:
-        """The statuses that events have reported."""
+        """Return the statuses of a command that events have reported."""
         details: list[dict[str, Any]] = [event["detail"] for event in self.commands.drain_events()]
         return [detail["status"] for detail in details if detail["command-id"] == command_id]
 
@@ -134,7 +134,7 @@ def test_the_second_delivery_waits_for_the_first(world: World) -> None:
 # ── Numbers ──
 
 
-def test_a_lower_number_after_a_higher_one_changes_nothing(world: World) -> None:
+def test_a_lower_number_after_a_higher_number_has_no_effect(world: World) -> None:
     late = world.send("pause", 1, CommandPlan(deliver_after=10, take=1))
     early = world.send("unpause", 2)
     world.at(20)
@@ -142,7 +142,7 @@ def test_a_lower_number_after_a_higher_one_changes_nothing(world: World) -> None
     assert world.paused == [False, False]
 
 
-def test_numbers_count_for_each_container_and_host(world: World) -> None:
+def test_numbers_are_separate_for_each_container_and_host(world: World) -> None:
     world.send("kill", 9, host=OTHER_HOST)
     world.send("unpause", 9, container=OTHER)
     world.at(1)
@@ -150,7 +150,7 @@ def test_numbers_count_for_each_container_and_host(world: World) -> None:
     assert world.at(2).result(command) == ("Success", 0)
 
 
-def test_commands_act_one_after_the_other(world: World) -> None:
+def test_commands_are_serialized(world: World) -> None:
     first = world.send("pause", 1, CommandPlan(deliver_after=1, take=10))
     second = world.send("unpause", 2, CommandPlan(deliver_after=2, take=3))
     assert world.at(11).paused == [True, True]
@@ -162,7 +162,7 @@ def test_commands_act_one_after_the_other(world: World) -> None:
 
 @pytest.mark.parametrize(("number", "result"), [(1, ("Failed", 1)), (2, ("Failed", 2)), (3, ("Failed", 1))])
 def test_a_lock_that_cannot_be_taken_in_time(world: World, number: int, result: tuple[str, int]) -> None:
-    """Number 2 is the same command, whose first run may still change something."""
+    """Number 2 is a second delivery of the same command, whose first run may still have an effect."""
     first = world.send("pause", 2, CommandPlan(deliver_after=1, take=15))
     command = world.send("unpause", number, CommandPlan(deliver_after=2, take=1), expires=10)
     assert world.at(9.9).result(command) == ("InProgress", -1)
@@ -171,8 +171,8 @@ def test_a_lock_that_cannot_be_taken_in_time(world: World, number: int, result: 
     assert world.paused == [True, True]
 
 
-def test_commands_that_have_expired_while_they_waited(world: World) -> None:
-    """The end of the first one lets each of the others have the lock in turn."""
+def test_commands_that_expire_while_waiting_for_the_lock(world: World) -> None:
+    """When the first command ends, the others take the lock one after the other."""
     first = world.send("pause", 1, CommandPlan(deliver_after=1, take=15), expires=60)
     others = [world.send("unpause", number, CommandPlan(2, 1), expires=15) for number in (2, 3)]
     last = world.send("unpause", 4, CommandPlan(deliver_after=2, take=1))
@@ -197,7 +197,7 @@ def test_an_expired_command_does_not_start(world: World) -> None:
     assert world.paused == [False, False]
 
 
-def test_the_second_of_the_expiry_is_in_time(world: World) -> None:
+def test_a_command_is_valid_until_the_end_of_its_expiry_second(world: World) -> None:
     command = world.send("pause", 1, CommandPlan(deliver_after=60.5, take=0.4))
     assert world.at(70).result(command) == ("Success", 0)
     assert world.paused == [True, True]
@@ -214,7 +214,7 @@ def test_a_command_that_finishes_late_reverts_what_it_changed(world: World, acti
     assert world.result(command) == ("Failed", 1)
 
 
-def test_a_late_command_that_has_changed_nothing(world: World) -> None:
+def test_a_late_command_that_changed_nothing(world: World) -> None:
     for container in world.task.containers:
         container.paused = True
     command = world.send("pause", 1, CommandPlan(deliver_after=55, take=6))
@@ -222,13 +222,13 @@ def test_a_late_command_that_has_changed_nothing(world: World) -> None:
     assert world.paused == [True, True]
 
 
-def test_a_late_kill_is_done(world: World) -> None:
+def test_a_late_kill_is_not_reverted(world: World) -> None:
     command = world.send("kill", 1, CommandPlan(deliver_after=55, take=6))
     assert world.at(61).result(command) == ("Success", 0)
     assert not world.task.live
 
 
-def test_a_late_command_is_reverted_before_the_next_one_acts(world: World) -> None:
+def test_a_late_command_is_reverted_before_the_next_command(world: World) -> None:
     world.send("pause", 1, CommandPlan(deliver_after=1, take=15), expires=10)
     second = world.send("pause", 2, CommandPlan(deliver_after=2, take=1))
     assert world.at(16.1).paused == [False, False]
@@ -236,16 +236,16 @@ def test_a_late_command_is_reverted_before_the_next_one_acts(world: World) -> No
     assert world.result(second) == ("Success", 0)
 
 
-# ── A Docker that hangs ──
+# ── Docker calls that hang ──
 
 
-def test_a_script_that_takes_exactly_its_time(world: World) -> None:
+def test_a_script_that_takes_exactly_the_timeout(world: World) -> None:
     command = world.send("pause", 1, CommandPlan(deliver_after=1, take=TIMEOUT))
     assert world.at(1 + TIMEOUT).result(command) == ("Success", 0)
 
 
 @pytest.mark.parametrize("late", [False, True])
-def test_the_effect_comes_after_systems_manager_has_reported_a_timeout(world: World, late: bool) -> None:
+def test_the_effect_happens_after_the_reported_timeout(world: World, late: bool) -> None:
     command = world.send("pause", 1, CommandPlan(deliver_after=1, take=40), expires=30 if late else 60)
     assert world.at(20.9).result(command) == ("InProgress", -1)
     assert world.at(21).result(command) == ("ExecutionTimedOut", -1)
@@ -270,13 +270,13 @@ def test_a_container_that_has_exited_is_skipped(world: World, action: str) -> No
 
 
 @pytest.mark.parametrize(("action", "result"), [("pause", 1), ("unpause", 1), ("kill", 0)])
-def test_a_task_that_has_ended(world: World, action: str, result: int) -> None:
+def test_a_stopped_task(world: World, action: str, result: int) -> None:
     world.tasks.host_command(HOST, "kill", [str(each.runtime_id) for each in world.task.containers])
     command = world.send(action, 1)
     assert world.at(1).result(command) == ("Failed" if result else "Success", result)
 
 
-def test_a_forced_failure_leaves_no_number(world: World) -> None:
+def test_a_forced_failure_stores_no_number(world: World) -> None:
     world.commands.fail_next()
     command = world.send("pause", 5)
     assert world.at(1).result(command) == ("Failed", 1)

@@ -1,4 +1,4 @@
-"""Idempotency-Key: the first answer again, and no second effect."""
+"""Tests that requests with the same Idempotency-Key have one effect and the same response."""
 
 from datetime import timedelta
 from typing import Any
@@ -19,7 +19,7 @@ def key(fresh_id: str) -> dict[str, str]:
     return {"Idempotency-Key": f"key-{fresh_id}"}
 
 
-def test_a_repeat_gets_the_first_answer(
+def test_a_retry_returns_the_first_response(
     stack: LocalStack, api: Api, seeder: Seeder, fresh_id: str, key: dict[str, str]
 ) -> None:
     seeder.add(fresh_id, ["stopped"])
@@ -48,7 +48,7 @@ def test_the_key_of_another_operation(
     assert check(stack, fresh_id)["status"] == "paused"
 
 
-def test_keys_of_two_callers_do_not_meet(
+def test_keys_of_two_callers_are_independent(
     stack: LocalStack, api: Api, seeder: Seeder, fresh_id: str, key: dict[str, str]
 ) -> None:
     seeder.add(fresh_id, ["stopped"])
@@ -57,7 +57,7 @@ def test_keys_of_two_callers_do_not_meet(
     assert check(stack, fresh_id)["status"] == "stopped"
 
 
-def test_a_ban_takes_effect_on_repeats(
+def test_a_ban_applies_to_retries(
     stack: LocalStack, api: Api, seeder: Seeder, fresh_id: str, key: dict[str, str]
 ) -> None:
     seeder.add(fresh_id, ["stopped"])
@@ -68,10 +68,10 @@ def test_a_ban_takes_effect_on_repeats(
     assert api.post(fresh_id, "start", user, headers=key).json()["code"] == "ACCOUNT_BANNED"
 
 
-def test_an_error_is_not_kept(
+def test_an_error_is_not_stored(
     stack: LocalStack, api: Api, seeder: Seeder, emulator: Emulator, fresh_id: str, key: dict[str, str]
 ) -> None:
-    """Refused by ECS: nothing has happened, and the repeat tries again."""
+    """ECS has rejected the call without an effect, so a retry tries again."""
     seeder.add(fresh_id, ["stopped"])
     emulator.faults.add("ecs", "RunTask", error="AccessDeniedException", status=400)
     assert api.post(fresh_id, "start", headers=key).json()["code"] == "EXTERNAL_SERVICE_ERROR"
@@ -80,10 +80,10 @@ def test_an_error_is_not_kept(
     assert check(stack, fresh_id)["log_count"] == 2
 
 
-def test_a_repeat_drives_on_what_was_left_pending(
+def test_a_retry_continues_the_pending_operation(
     stack: LocalStack, api: Api, seeder: Seeder, emulator: Emulator, fresh_id: str, key: dict[str, str]
 ) -> None:
-    """The task was run and the reply was lost, again and again: pending. The repeat finds the task and completes it."""
+    """RunTask took effect but all replies were lost. The retry finds the task and completes the operation."""
     seeder.add(fresh_id, ["stopped"])
     emulator.faults.add("ecs", "RunTask", error="ServerException", after_effect=True, times=None)
     first = api.post(fresh_id, "start", headers=key)
@@ -95,10 +95,10 @@ def test_a_repeat_drives_on_what_was_left_pending(
     assert check(stack, fresh_id)["log_count"] == 2
 
 
-def test_a_refusal_after_a_repeat_was_answered_does_not_undo_what_was_begun(
+def test_a_rejection_after_an_accepted_retry_does_not_undo_the_operation(
     stack: LocalStack, api: Api, seeder: Seeder, emulator: Emulator, fresh_id: str, key: dict[str, str]
 ) -> None:
-    """The task was run. Then a repeat is answered 202 just before the first request is, which therefore acts again."""
+    """After RunTask, a retry receives a 202 just before the first request commits, which then calls RunTask again."""
     from longshore.wiring import api_functions
 
     seeder.add(fresh_id, ["stopped"])
@@ -114,7 +114,7 @@ def test_a_refusal_after_a_repeat_was_answered_does_not_undo_what_was_begun(
     events = api_functions.dynamodb().meta.events
     events.register("before-call.dynamodb.TransactWriteItems", before_write)
     try:
-        # The task comes up only when the test lets it: its event would complete the operation before the refusal.
+        # The test delays the start of the task, whose event would complete the operation before the rejection.
         with (
             patch.object(api_functions.operations(), "_wait", timedelta()),
             patch.object(emulator.ecs, "_run_delay", timedelta(hours=1)),

@@ -1,4 +1,4 @@
-"""The local Lambda: asynchronous invocations, their repeats and dead letters, and the API's Invoke."""
+"""Tests of the local Lambda: asynchronous invocations, retries, dead letters, and the Invoke API."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def failure() -> FunctionError:
 
 
 def invoked(recorder: Recorder, **options: Any) -> Invocations:
-    """What became of one event, once nothing is under way."""
+    """Send one event, and return the invocations once they are idle."""
     invocations = Invocations(recorder, delays=(0.02, 0.04), **options)
     invocations.start()
     invocations.send("Listener", {"n": 1})
@@ -51,14 +51,14 @@ def invoked(recorder: Recorder, **options: Any) -> Invocations:
     return invocations
 
 
-def test_an_error_is_tried_again_twice_as_the_same_request() -> None:
+def test_an_error_is_retried_twice_with_the_same_request_id() -> None:
     recorder = Recorder(failure(), FunctionTimeoutError("Listener"))
     assert invoked(recorder).dead_letters == []
     assert [call[:2] for call in recorder.calls] == [("Listener", {"n": 1})] * 3
     assert len({request_id for _, _, request_id in recorder.calls}) == 1
 
 
-def test_what_fails_three_times_is_a_dead_letter(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_event_that_fails_three_times_becomes_a_dead_letter(caplog: pytest.LogCaptureFixture) -> None:
     recorder = Recorder(failure(), failure(), failure())
     (letter,) = invoked(recorder).dead_letters
     assert (letter.function, letter.event, letter.attempts) == ("Listener", {"n": 1}, 3)
@@ -69,13 +69,13 @@ def test_what_fails_three_times_is_a_dead_letter(caplog: pytest.LogCaptureFixtur
     ]
 
 
-def test_a_function_says_how_often_it_is_tried_again() -> None:
+def test_retries_are_configured_per_function() -> None:
     recorder = Recorder(failure(), failure())
     assert len(invoked(recorder, retries={"Listener": 0}).dead_letters) == 1
     assert len(recorder.calls) == 1
 
 
-def test_the_template_says_how_often_a_function_is_tried_again(tmp_path: Path) -> None:
+def test_retries_are_read_from_the_template(tmp_path: Path) -> None:
     recorder = Recorder(*[failure() for _ in range(4)])
     bus = EventBridge(stack_of(tmp_path), recorder)
     bus.start()
@@ -85,7 +85,7 @@ def test_the_template_says_how_often_a_function_is_tried_again(tmp_path: Path) -
     assert [letter.attempts for letter in bus.dead_letters] == [2]
 
 
-def test_many_are_delivered_at_a_time_and_each_once(recorder: Recorder) -> None:
+def test_concurrent_events_are_delivered_once_each(recorder: Recorder) -> None:
     invocations = Invocations(recorder)
     invocations.start()
     for number in range(500):
@@ -95,7 +95,7 @@ def test_many_are_delivered_at_a_time_and_each_once(recorder: Recorder) -> None:
     assert sorted(event for _, event, _ in recorder.calls) == list(range(500))
 
 
-def test_after_the_stop_no_thread_is_left_and_nothing_is_delivered(bus: EventBridge, recorder: Recorder) -> None:
+def test_stop_ends_all_threads_and_deliveries(bus: EventBridge, recorder: Recorder) -> None:
     bus.start_schedules()
     assert bus.fire("ClockworkOften") == 1
     bus.stop()
@@ -140,16 +140,14 @@ def test_a_function_is_invoked_by_its_name_or_arn(functions: Any, name: str) -> 
     }
 
 
-def test_an_asynchronous_invocation_answers_before_it_is_done(
-    bus: EventBridge, functions: Any, recorder: Recorder
-) -> None:
+def test_an_asynchronous_invocation_returns_immediately(bus: EventBridge, functions: Any, recorder: Recorder) -> None:
     answer = functions.invoke(FunctionName=ARN, InvocationType="Event", Payload=b'{"n": 2}')
     assert (answer["StatusCode"], answer["Payload"].read()) == (202, b"")
     assert bus.invocations.wait_idle(PATIENCE)
     assert [call[:2] for call in recorder.calls] == [("Listener", {"n": 2})]
 
 
-def test_a_function_that_raises_says_so(tmp_path: Path) -> None:
+def test_an_invocation_returns_the_error_of_the_function(tmp_path: Path) -> None:
     bus = EventBridge(stack_of(tmp_path), Recorder(failure()))
     answer = bus.answer_invoke("longshore-Listener", b"{}", False)
     assert answer == InvokeAnswer('{"errorMessage": "no", "errorType": "ValueError"}', failed=True)
@@ -167,7 +165,7 @@ def test_a_function_that_raises_says_so(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_an_invocation_may_be_refused(functions: Any, parameters: dict[str, Any], code: str) -> None:
+def test_an_invalid_invocation_is_rejected(functions: Any, parameters: dict[str, Any], code: str) -> None:
     with pytest.raises(ClientError) as refused:
         functions.invoke(**parameters)
     assert refused.value.response["Error"]["Code"] == code

@@ -1,7 +1,7 @@
-"""Processes that are killed in the midst of operations, on DynamoDB Local: what they leave behind settles.
+"""Tests that the operations of killed processes settle, on DynamoDB Local.
 
-A process performs operations on a few containers, from several threads, and is killed at a random moment; then the next
-one goes on with the same containers. LONGSHORE_SCALE=full kills 100, otherwise it is 20.
+A process performs operations on a few containers from several threads, and is killed at a random time. Then the next
+process continues with the same containers. The test kills 20 processes, or 100 with LONGSHORE_SCALE=full.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ def stack() -> Iterator[LocalStack]:
 
 
 class Child:
-    """Begins processes that work until they are killed."""
+    """Starts processes that perform operations until they are killed."""
 
     def __init__(self, library: Path) -> None:
-        # The stack's environment is this process's: the child finds the tables and the emulated AWS by it.
+        # The stack has set the environment of this process, so the child inherits tables and endpoints.
         self._process = subprocess.Popen(
             [sys.executable, killed_child.__file__],
             stdin=subprocess.PIPE,
@@ -56,15 +56,15 @@ class Child:
             env={**os.environ, "PYTHONPATH": str(library)},
         )
 
-    def begin(self, seed: int) -> int:
-        """Begin one and return its pid, when it is at work."""
+    def start(self, seed: int) -> int:
+        """Start a process. Returns its pid when it performs operations."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{seed}\n")
         self._process.stdin.flush()
         return int(self._line())
 
     def kill(self, pid: int) -> None:
-        """Kill it, and return when it is gone."""
+        """Kill the process, and wait until it has ended."""
         os.kill(pid, signal.SIGKILL)
         assert self._line() == "gone"
 
@@ -80,7 +80,7 @@ class Child:
         return self._process.stdout.readline().strip()
 
 
-def test_what_killed_processes_leave_behind_settles(stack: LocalStack) -> None:
+def test_operations_of_killed_processes_settle(stack: LocalStack) -> None:
     assert stack.template is not None
     for identity in CONTAINERS:
         Seeder(stack).add(identity, ["stopped"])
@@ -89,21 +89,21 @@ def test_what_killed_processes_leave_behind_settles(stack: LocalStack) -> None:
     child = Child(stack.template.layers[0])
     try:
         for number in range(KILLS):
-            # At times no event tells of what it does: then only the sweeps see to that.
+            # Sometimes no events are delivered, and only the sweeps settle operations.
             with stack.eventbridge.losing_events() if chance.random() < 0.3 else nullcontext():
-                pid = child.begin(SEED + number)
+                pid = child.start(SEED + number)
                 time.sleep(chance.uniform(0.02, 0.8))
                 child.kill(pid)
             for item in pending(stack):
                 left[_pending(stack, item["id"]["S"])] += 1
-                # Some are recovered by the sweeps of the next process, and some are in its way.
+                # The next process sweeps some of them, and conflicts with the others.
                 if chance.random() < 0.5:
                     make_overdue(stack, item["id"]["S"])
     finally:
         child.close()
 
     sweeps = recover_all(stack, patience=300)
-    # A request of a killed process may take effect after its operation was superseded, and no event tell of it.
+    # A request of a killed process may take effect after its operation was superseded, without an event.
     stack.invoke("RecoverFunction", {"sweep": "drift"})
     assert stack.eventbridge.invocations.wait_idle(PATIENCE)
     sweeps += recover_all(stack, patience=300)
@@ -125,7 +125,7 @@ def _nothing(found: list[str]) -> bool:
 
 
 def _pending(stack: LocalStack, identity: str) -> str:
-    """The pending operation and its step, or nothing."""
+    """Return the pending operation and its step, or an empty string."""
     item = stack.client("dynamodb").get_item(
         TableName=stack.table_name("ContainersTable"), Key={"id": {"S": identity}}, ConsistentRead=True
     )["Item"]

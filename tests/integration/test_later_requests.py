@@ -1,4 +1,4 @@
-"""Scheduled stops and later requests: a repeated, late or continued run never stops what a user has started since."""
+"""Tests that a repeated, late or continued scheduled stop never stops a container that a user has started since."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 from api_client import Api
+from integration.scheduled_stop import FUNCTION, ShortOfTime, effects
 from invariants import all_rows, check
 from settling import PATIENCE, eventually
 
 from local.emulator import Emulator
-from local.runtime import FunctionError, LambdaContext
+from local.runtime import FunctionError
 from local.seed import Seeder
 from local.stack import LocalStack
 
-FUNCTION = "ScheduledStopFunction"
 ELSEWHERE = "e15e" + "0" * 20
 HOUR = timedelta(hours=1)
 
@@ -31,13 +31,8 @@ def text(moment: datetime) -> str:
 
 
 def event(at: datetime, **selection: Any) -> dict[str, Any]:
-    """The event of a rule's input transformer."""
+    """Return the event that a rule's input transformer creates."""
     return {"time": text(at), "input": selection}
-
-
-def effects(**counts: int) -> dict[str, int]:
-    """The answer of the function: the counts that are not given are 0."""
-    return {"stopped": 0, "skipped": 0, "failed": 0, "continued": 0, "late": 0} | counts
 
 
 def item(stack: LocalStack, identity: str) -> dict[str, Any]:
@@ -52,13 +47,14 @@ def status(stack: LocalStack, identity: str) -> str:
     return str(item(stack, identity)["status"]["S"])
 
 
-def stops(stack: LocalStack, identity: str) -> None:
+def wait_until_stopped(stack: LocalStack, identity: str) -> None:
+    """Wait until the container is stopped and has no pending operation."""
     eventually(lambda: status(stack, identity) == "stopped")
     eventually(lambda: "operation" not in item(stack, identity))
 
 
 def leave_pending(stack: LocalStack, identity: str, operation: str, requested_at: datetime) -> None:
-    """Give the container a pending operation that another process carries out."""
+    """Give the container a pending operation of another worker."""
     moment = {"S": text(requested_at)}
     later = {"S": "2999-01-01T00:00:00.000Z"}
     pending = {
@@ -80,8 +76,8 @@ def leave_pending(stack: LocalStack, identity: str, operation: str, requested_at
     )
 
 
-def start_completes(stack: LocalStack, seeder: Seeder, identity: str, requested_at: datetime) -> None:
-    """The pending start has reached its end: the container runs."""
+def complete_start(stack: LocalStack, seeder: Seeder, identity: str, requested_at: datetime) -> None:
+    """Complete the pending start: the container is running."""
     project = item(stack, identity)["project_id"]["S"]
     seeder.add(identity, ["stopped", "running"], project=project)
     stack.client("dynamodb").update_item(
@@ -94,13 +90,13 @@ def start_completes(stack: LocalStack, seeder: Seeder, identity: str, requested_
 
 @contextmanager
 def before_the_claim(identity: str, meanwhile: Callable[[], object]) -> Iterator[None]:
-    """Do something once a run has read the container, just before its first claim of it."""
+    """Call `meanwhile` between a run's read of the container and its first claim."""
     from longshore.wiring import api_functions
 
     done: list[bool] = []
 
     def interrupt(params: dict[str, Any], **_: Any) -> None:
-        # Other functions, which handle events at the same time, write through the same client.
+        # Functions that handle events at the same time use the same client.
         operation = params["ExpressionAttributeValues"].get(":operation", {}).get("M", {})
         by_schedule = operation.get("triggered_by") == {"S": "schedule"}
         if by_schedule and params["Key"] == {"id": {"S": identity}} and not done:
@@ -116,36 +112,24 @@ def before_the_claim(identity: str, meanwhile: Callable[[], object]) -> Iterator
     assert done, "the run did not claim the container"
 
 
-class ShortOfTime(LambdaContext):
-    """A context with time for a few containers."""
-
-    def __init__(self, stack: LocalStack, containers: int) -> None:
-        assert stack.template is not None
-        super().__init__(stack.template.functions[FUNCTION])
-        self._answers = iter([60_000] * containers)
-
-    def get_remaining_time_in_millis(self) -> int:
-        return next(self._answers, 0)
-
-
-def test_a_repeated_event_does_not_stop_what_a_user_has_started_since(
+def test_a_repeated_event_does_not_stop_a_container_started_since(
     stack: LocalStack, api: Api, seeder: Seeder, fresh_id: str
 ) -> None:
     seeder.add(fresh_id, ["stopped", "running"])
     first = event(now(), container_ids=[fresh_id], rule="nightly")
     assert stack.invoke(FUNCTION, first) == effects(stopped=1)
-    stops(stack, fresh_id)
+    wait_until_stopped(stack, fresh_id)
     assert stack.invoke(FUNCTION, first) == effects(skipped=1)
     assert api.post(fresh_id, "start").status_code == 200
     assert stack.invoke(FUNCTION, first) == effects(skipped=1)
     assert check(stack, fresh_id)["status"] == "running"
-    # The next night it is stopped.
+    # The run of the next night stops it.
     assert stack.invoke(FUNCTION, event(now() + timedelta(seconds=1), container_ids=[fresh_id])) == effects(stopped=1)
-    stops(stack, fresh_id)
+    wait_until_stopped(stack, fresh_id)
     check(stack, fresh_id)
 
 
-def test_every_later_request_counts(stack: LocalStack, api: Api, seeder: Seeder, fresh_id: str) -> None:
+def test_every_later_request_prevents_the_stop(stack: LocalStack, api: Api, seeder: Seeder, fresh_id: str) -> None:
     seeder.add(fresh_id, ["stopped", "running"])
     at = now()
     for operation, after in (("restart", "running"), ("pause", "paused"), ("resume", "running")):
@@ -162,7 +146,7 @@ def test_the_rule_of_the_stack_passes_its_scheduled_time(
     seeder.add(fresh_id, ["stopped", "running"], project=project)
     at = now() - timedelta(minutes=1)
     assert run_rule(at) == 1
-    stops(stack, fresh_id)
+    wait_until_stopped(stack, fresh_id)
     assert api.post(fresh_id, "start").status_code == 200
     assert run_rule(at) == 1
     assert stack.eventbridge.invocations.wait_idle(PATIENCE)
@@ -171,7 +155,7 @@ def test_the_rule_of_the_stack_passes_its_scheduled_time(
 
 @pytest.fixture
 def run_rule(stack: LocalStack, fresh_id: str) -> Iterator[Callable[[datetime], int]]:
-    """Fire a rule whose target is like that of the template's, for the project of the test."""
+    """Fire a rule with the target of the template's rule, for the project of the test."""
     events = stack.client("events")
     assert stack.template is not None
     properties = stack.template.of_type("AWS::Events::Rule")["ScheduledStopFunctionNightly"]
@@ -200,11 +184,11 @@ def test_a_run_that_is_more_than_an_hour_late_does_nothing(
     assert check(stack, fresh_id)["status"] == "running"
     in_time = event(now() - HOUR + timedelta(minutes=1), container_ids=[fresh_id])
     assert stack.invoke(FUNCTION, in_time) == effects(stopped=1)
-    stops(stack, fresh_id)
+    wait_until_stopped(stack, fresh_id)
 
 
 @pytest.mark.parametrize("selects", ["containers", "project", "all"])
-def test_a_start_that_is_pending_since_before_is_tried_again_and_stopped(
+def test_a_container_with_an_earlier_pending_start_is_retried_and_stopped(
     stack: LocalStack, seeder: Seeder, fresh_id: str, selects: str
 ) -> None:
     project = f"be{fresh_id[2:]}"
@@ -221,14 +205,14 @@ def test_a_start_that_is_pending_since_before_is_tried_again_and_stopped(
         stack.invoke(FUNCTION, scheduled)
     assert raised.value.error_type == "PartialFailureError"
     assert fresh_id in raised.value.message
-    start_completes(stack, seeder, fresh_id, requested_at)
+    complete_start(stack, seeder, fresh_id, requested_at)
     assert stack.invoke(FUNCTION, scheduled)["stopped"] >= 1
-    stops(stack, fresh_id)
+    wait_until_stopped(stack, fresh_id)
     assert all_rows(stack, fresh_id)[-1]["triggered_by"] == "schedule"
 
 
 @pytest.mark.parametrize("operation", ["start", "restart", "pause"])
-def test_an_operation_that_was_requested_after_is_left_alone(
+def test_an_operation_requested_later_is_skipped(
     stack: LocalStack, seeder: Seeder, fresh_id: str, operation: str
 ) -> None:
     seeder.add(fresh_id, ["stopped"] if operation == "start" else ["stopped", "running"])
@@ -236,23 +220,21 @@ def test_an_operation_that_was_requested_after_is_left_alone(
     leave_pending(stack, fresh_id, operation, at + timedelta(milliseconds=1))
     assert stack.invoke(FUNCTION, event(at, container_ids=[fresh_id])) == effects(skipped=1)
     leave_pending(stack, fresh_id, operation, at)
-    # The same moment is not before either.
+    # A request at the scheduled time itself is not before it.
     assert stack.invoke(FUNCTION, event(at, container_ids=[fresh_id])) == effects(skipped=1)
 
 
 @pytest.mark.parametrize("operation", ["stop", "force-stop"])
-def test_a_stop_that_is_pending_is_not_repeated(
-    stack: LocalStack, seeder: Seeder, fresh_id: str, operation: str
-) -> None:
+def test_a_pending_stop_is_not_repeated(stack: LocalStack, seeder: Seeder, fresh_id: str, operation: str) -> None:
     seeder.add(fresh_id, ["stopped", "running"])
     leave_pending(stack, fresh_id, operation, now() - timedelta(seconds=2))
     assert stack.invoke(FUNCTION, event(now(), container_ids=[fresh_id])) == effects(skipped=1)
 
 
-def test_an_operation_that_is_pending_since_before_the_update_counts_from_its_start(
+def test_an_operation_of_an_older_version_counts_from_its_start(
     stack: LocalStack, seeder: Seeder, fresh_id: str
 ) -> None:
-    """Containers that an older version has claimed do not say when their operation was requested."""
+    """A claim of an older version does not store when the operation was requested."""
     seeder.add(fresh_id, ["stopped"])
     at = now()
     leave_pending(stack, fresh_id, "start", at)
@@ -267,7 +249,7 @@ def test_an_operation_that_is_pending_since_before_the_update_counts_from_its_st
 
 
 @pytest.mark.parametrize("meanwhile", ["stop and start", "restart", "pause"])
-def test_a_request_that_is_claimed_between_the_read_and_the_claim_of_a_run_is_left_alone(
+def test_a_request_claimed_between_read_and_claim_of_a_run_is_skipped(
     stack: LocalStack, api: Api, seeder: Seeder, fresh_id: str, meanwhile: str
 ) -> None:
     seeder.add(fresh_id, ["stopped", "running"])
@@ -282,7 +264,7 @@ def test_a_request_that_is_claimed_between_the_read_and_the_claim_of_a_run_is_le
     assert check(stack, fresh_id)["status"] == ("paused" if meanwhile == "pause" else "running")
 
 
-def test_a_start_that_is_pending_when_a_run_claims_is_left_alone(
+def test_an_operation_pending_at_the_claim_of_a_run_is_skipped(
     stack: LocalStack, seeder: Seeder, fresh_id: str
 ) -> None:
     seeder.add(fresh_id, ["stopped", "running"])
@@ -291,10 +273,10 @@ def test_a_start_that_is_pending_when_a_run_claims_is_left_alone(
         assert stack.invoke(FUNCTION, scheduled) == effects(skipped=1)
 
 
-def test_a_stop_that_had_no_effect_is_repeated_by_the_same_event(
+def test_a_stop_without_effect_is_repeated_by_the_same_event(
     stack: LocalStack, emulator: Emulator, seeder: Seeder, fresh_id: str
 ) -> None:
-    """Its claim is undone together with the time that it stored."""
+    """Releasing the claim removes the time that it stored."""
     seeder.add(fresh_id, ["stopped", "running"])
     scheduled = event(now(), container_ids=[fresh_id])
     emulator.faults.add("ecs", "StopTask", "AccessDeniedException", status=400)
@@ -302,11 +284,11 @@ def test_a_stop_that_had_no_effect_is_repeated_by_the_same_event(
         stack.invoke(FUNCTION, scheduled)
     assert "requested_at" not in item(stack, fresh_id)
     assert stack.invoke(FUNCTION, scheduled) == effects(stopped=1)
-    stops(stack, fresh_id)
+    wait_until_stopped(stack, fresh_id)
     assert item(stack, fresh_id)["requested_at"]["S"] == scheduled["time"]
 
 
-def test_a_continuation_keeps_the_time_the_project_and_the_rule(
+def test_a_continuation_keeps_time_project_and_rule(
     stack: LocalStack, emulator: Emulator, seeder: Seeder, fresh_id: str
 ) -> None:
     assert stack._runtime is not None
@@ -317,11 +299,11 @@ def test_a_continuation_keeps_the_time_the_project_and_the_rule(
     scheduled = event(now() - timedelta(minutes=5), project_id=project, rule="nightly")
     emulator.faults.add("lambda", "Invoke", "TooManyRequestsException", status=429, times=None)
     emulator.calls.clear()
-    # The next invocation is refused here, so that the test decides when it happens.
+    # The invocation of the continuation fails, so that the test can make it later.
     with pytest.raises(Exception, match="external service"):
         stack._runtime._handlers[FUNCTION](scheduled, ShortOfTime(stack, 1))
     payload = emulator.calls.list("lambda", "Invoke")[0].parameters["Payload"]
-    # Containers of other projects with a pending operation may be handed on too: they are skipped.
+    # The payload may contain containers of other projects with a pending operation, which are skipped.
     left = [identity for identity in payload.pop("container_ids") if identity in ids]
     assert len(left) == 3
     assert payload == {"project_id": project, "rule": "nightly", "time": scheduled["time"]}
@@ -334,15 +316,15 @@ def test_a_continuation_keeps_the_time_the_project_and_the_rule(
     assert client.post(restarted, "restart").status_code == 200
     client.close()
     assert stack.invoke(FUNCTION, payload | {"container_ids": left}) == effects(stopped=1, skipped=2)
-    stops(stack, plain)
+    wait_until_stopped(stack, plain)
     assert [status(stack, identity) for identity in (moved, restarted)] == ["running", "running"]
     assert all_rows(stack, plain)[-1]["metadata"]["rule"] == "nightly"
 
 
-def test_a_container_that_has_left_the_project_is_left_alone(stack: LocalStack, seeder: Seeder, fresh_id: str) -> None:
+def test_a_container_that_has_left_the_project_is_skipped(stack: LocalStack, seeder: Seeder, fresh_id: str) -> None:
     project = f"a0{fresh_id[2:]}"
     seeder.add(fresh_id, ["stopped", "running"], project=ELSEWHERE)
-    # The index, which is eventually consistent, still has it in the project.
+    # The index is eventually consistent and still lists the container in the old project.
     stack.client("dynamodb").update_item(
         TableName=stack.table_name("ContainersTable"),
         Key={"id": {"S": fresh_id}},
@@ -355,10 +337,10 @@ def test_a_container_that_has_left_the_project_is_left_alone(stack: LocalStack, 
     assert status(stack, fresh_id) == "running"
 
 
-def test_a_container_that_cannot_be_read_does_not_stop_the_others(
+def test_an_unreadable_container_does_not_prevent_other_stops(
     stack: LocalStack, seeder: Seeder, fresh_id: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is logged and skipped: to try it again would not make it readable."""
+    """It is logged and skipped, because a retry would not make it readable."""
     unreadable, running = (f"{digit}{fresh_id[1:]}" for digit in "12")
     for identity in (unreadable, running):
         seeder.add(identity, ["stopped", "running"])
@@ -372,25 +354,25 @@ def test_a_container_that_cannot_be_read_does_not_stop_the_others(
     assert stack.invoke(FUNCTION, scheduled) == effects(stopped=1, skipped=1)
     logged = [vars(record)["item"] for record in caplog.records if record.message == "Item not handled"]
     assert logged == [unreadable]
-    stops(stack, running)
+    wait_until_stopped(stack, running)
     seeder.add(unreadable, ["stopped"])
 
 
 @pytest.mark.parametrize("form", ["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S+00:00", "%Y-%m-%dT%H:%M:%S.%fZ"])
-def test_the_times_of_rules_and_of_eventbridge_scheduler_are_understood(
+def test_time_formats_of_rules_and_of_eventbridge_scheduler(
     stack: LocalStack, seeder: Seeder, fresh_id: str, form: str
 ) -> None:
     seeder.add(fresh_id, ["stopped", "running"])
     scheduled = {"time": now().strftime(form), "input": {"container_ids": [fresh_id]}}
     assert stack.invoke(FUNCTION, scheduled) == effects(stopped=1)
-    stops(stack, fresh_id)
+    wait_until_stopped(stack, fresh_id)
 
 
-def test_an_event_without_a_time_is_scheduled_at_the_start_of_the_function(
+def test_an_event_without_a_time_uses_the_start_of_the_function(
     stack: LocalStack, api: Api, seeder: Seeder, fresh_id: str
 ) -> None:
-    """Rules that older versions made send no time, nor do people who invoke the function."""
+    """Rules of older versions and manual invocations send no time."""
     seeder.add(fresh_id, ["stopped"])
     assert api.post(fresh_id, "start").status_code == 200
     assert stack.invoke(FUNCTION, {"container_ids": [fresh_id]}) == effects(stopped=1)
-    stops(stack, fresh_id)
+    wait_until_stopped(stack, fresh_id)

@@ -1,4 +1,4 @@
-"""Every status x operation of the contract over HTTP: the exact body, the rows, and the counters."""
+"""Tests of every status and operation of the contract over HTTP: the exact body, the rows, and the counters."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ ALLOWED = {
     "paused": ["stop", "force-stop", "restart", "resume"],
     "failed": ["force-stop", "restart"],
 }
-# The contract's table: the statuses that follow, or what the conflict says.
+# The contract's table: the statuses that follow, or the message of the conflict.
 TABLE: dict[str, dict[str, list[str] | str]] = {
     "stopped": {
         "start": ["running"],
@@ -70,7 +70,7 @@ CELLS = [(status, operation, result) for status, row in TABLE.items() for operat
 
 
 @pytest.mark.parametrize(("status", "operation", "result"), CELLS)
-def test_cell(
+def test_a_cell_of_the_table(
     stack: LocalStack,
     api: Api,
     seeder: Seeder,
@@ -145,10 +145,10 @@ def test_fargate_cannot_be_paused(stack: LocalStack, api: Api, seeder: Seeder, f
     assert check(stack, fresh_id)["log_count"] == 2
 
 
-def test_a_life(stack: LocalStack, api: Api, seeder: Seeder, fresh_id: str) -> None:
-    """One container from its first start to its last stop: the history tells it all, in order."""
+def test_the_life_of_a_container(stack: LocalStack, api: Api, seeder: Seeder, fresh_id: str) -> None:
+    """The history contains every change of a container from its first start to its last stop, in order."""
     seeder.add(fresh_id, ["stopped"])
-    told: list[Any] = [(None, "stopped", None)]
+    expected: list[Any] = [(None, "stopped", None)]
     for operation, changes in [
         ("start", [("stopped", "running")]),
         ("pause", [("running", "paused")]),
@@ -160,14 +160,14 @@ def test_a_life(stack: LocalStack, api: Api, seeder: Seeder, fresh_id: str) -> N
         ("force-stop", [("running", "stopped")]),
     ]:
         assert api.post(fresh_id, operation).status_code == 200, operation
-        told += [(*change, operation) for change in changes]
+        expected += [(*change, operation) for change in changes]
     rows = api.rows(fresh_id)
-    assert [(row["from_status"], row["to_status"], (row["metadata"] or {}).get("command")) for row in rows] == told
+    assert [(row["from_status"], row["to_status"], (row["metadata"] or {}).get("command")) for row in rows] == expected
     assert len({row["metadata"]["task_id"] for row in rows if row["to_status"] == "running"}) == 3
     check(stack, fresh_id)
 
 
-def test_paused_means_frozen_and_resumed_means_thawed(
+def test_pause_and_resume_change_the_containers_of_the_task(
     stack: LocalStack, api: Api, seeder: Seeder, fresh_id: str
 ) -> None:
     seeder.add(fresh_id, HISTORIES["running"])

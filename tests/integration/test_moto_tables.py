@@ -1,4 +1,4 @@
-"""moto's DynamoDB tables as the emulator mends them: quicker, and what they answer is the same."""
+"""Tests that the emulator's faster DynamoDB tables return the same results as moto's own tables."""
 
 import random
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ COMPARISONS = {"=": 1, "<": 1, "<=": 1, ">": 1, ">=": 1, "BETWEEN": 2}
 
 @pytest.fixture(scope="module")
 def dynamodb() -> Iterator[Any]:
-    """A client, a table of 60 rows in three partitions with two indexes, and an empty one."""
+    """A client, a table with 60 rows in three partitions and two indexes, and an empty table."""
     with Emulator() as emulator:
         client: Any = boto3.client("dynamodb", endpoint_url=emulator.url)
         definitions = [
@@ -43,7 +43,7 @@ def dynamodb() -> Iterator[Any]:
         chance = random.Random(1)
         for _ in range(60):
             row = {"id": text(chance.choice("abc")), "at": text(chance.randrange(1000))}
-            # Not every row is in the indexes.
+            # Some rows are not in the indexes.
             row |= {"rank": number(chance.randrange(20))} if chance.random() < 0.8 else {}
             row |= {"kind": text(chance.choice("xy"))} if chance.random() < 0.8 else {}
             client.put_item(TableName="rows", Item=row)
@@ -71,7 +71,7 @@ def table(name: str) -> Table:
 
 
 @pytest.mark.parametrize("index", INDEXES)
-def test_a_query_finds_what_motos_own_finds(dynamodb: Any, index: str | None) -> None:
+def test_a_query_returns_the_items_of_motos_own_query(dynamodb: Any, index: str | None) -> None:
     chance = random.Random(index)
     key, sort = INDEXES[index]
     found = set()
@@ -86,14 +86,14 @@ def test_a_query_finds_what_motos_own_finds(dynamodb: Any, index: str | None) ->
         }
         limit, forward = chance.choice([None, 1, 3, 100]), chance.random() < 0.5
         arguments = (value, comparison, values, limit, None, forward, None, index)
-        mended, scanned, _ = table("rows").query(*arguments, **conditions)
-        assert (mended, scanned) == moto_tables._query(table("rows"), *arguments, **conditions)[:2]
-        found.add(len(mended))
+        patched, scanned, _ = table("rows").query(*arguments, **conditions)
+        assert (patched, scanned) == moto_tables._query(table("rows"), *arguments, **conditions)[:2]
+        found.add(len(patched))
     assert len(found) > 5
 
 
 @pytest.mark.parametrize("index", INDEXES)
-def test_pages_of_a_query_are_the_whole(dynamodb: Any, index: str | None) -> None:
+def test_pages_of_a_query_are_complete(dynamodb: Any, index: str | None) -> None:
     key, sort = INDEXES[index]
     options: dict[str, Any] = {
         "TableName": "rows",
@@ -112,7 +112,7 @@ def test_pages_of_a_query_are_the_whole(dynamodb: Any, index: str | None) -> Non
     assert [item for page in pages for item in page] == whole
 
 
-def test_every_type_comes_back_as_it_was_put(dynamodb: Any) -> None:
+def test_every_type_round_trips(dynamodb: Any) -> None:
     scalars: dict[str, Any] = {
         "string": {"S": "å"},
         "number": {"N": "-1.50"},
@@ -127,7 +127,7 @@ def test_every_type_comes_back_as_it_was_put(dynamodb: Any) -> None:
     assert dynamodb.get_item(TableName="items", Key={"id": text("types")})["Item"] == item
 
 
-def test_a_transaction_that_fails_leaves_every_row_as_it_was(dynamodb: Any) -> None:
+def test_a_failed_transaction_changes_nothing(dynamodb: Any) -> None:
     for name in ("changed", "gone"):
         dynamodb.put_item(TableName="items", Item={"id": text(name), "map": {"M": {"count": number(1)}}})
     before = dynamodb.scan(TableName="items")["Items"] + dynamodb.scan(TableName="rows")["Items"]
@@ -172,6 +172,6 @@ def test_an_update_creates_and_changes_a_row(dynamodb: Any) -> None:
             assert dynamodb.get_item(TableName=name, Key=key)["Item"] == key | {"times": {"N": times}}
 
 
-def test_rows_that_were_read_are_not_kept(dynamodb: Any) -> None:
+def test_rows_that_were_read_are_not_retained(dynamodb: Any) -> None:
     dynamodb.scan(TableName="rows")
     assert Item.instances_tracked == []

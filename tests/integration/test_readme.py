@@ -1,4 +1,4 @@
-"""The README's worked example, run against the local stack: what it prints is what one gets."""
+"""Tests that the local stack returns the responses that the README's worked example prints."""
 
 import json
 import re
@@ -11,19 +11,19 @@ from api_client import Api
 
 README = Path(__file__).parents[2] / "README.md"
 
-# What differs from one run to the next; its shape has to be the README's.
+# Fields whose values differ between runs. Only their format is compared.
 VOLATILE = {"id", "transition_time", "created_at", "duration_ms", "request_id", "operation_id", "task_id"}
 
 
 def examples() -> list[tuple[str, Any]]:
-    """The commands of the README's console blocks that call the API, each with the JSON that is printed below it."""
+    """Return the README's commands that call the API, each with the JSON that is printed below it."""
     blocks = re.findall(r"```console\n(.*?)```", README.read_text(), re.DOTALL)
     parts = [block.split("\n", 1) for block in blocks if block.startswith("$ curl")]
     return [(command.removeprefix("$ "), json.loads(printed)) for command, printed in parts]
 
 
 def call(api: Api, command: str) -> Any:
-    """Make the call that a curl command of the README makes."""
+    """Make the API call of a curl command in the README."""
     words = shlex.split(command)
     method = words[words.index("-X") + 1] if "-X" in words else "GET"
     (target,) = [word for word in words if word.startswith("$BASE/")]
@@ -31,7 +31,7 @@ def call(api: Api, command: str) -> Any:
 
 
 def shape(value: Any, key: str = "") -> Any:
-    """The value with what is volatile replaced by the pattern of it."""
+    """Return the value with volatile fields replaced by their format."""
     if isinstance(value, dict):
         return {name: shape(member, name) for name, member in value.items()}
     if isinstance(value, list):
@@ -42,9 +42,9 @@ def shape(value: Any, key: str = "") -> Any:
 
 
 def test_the_worked_example(api: Api) -> None:
-    told = examples()
-    assert len(told) == 5
-    for command, printed in told:
+    commands = examples()
+    assert len(commands) == 5
+    for command, printed in commands:
         answer = call(api, command)
         if "status-logs" not in command:
             assert answer == printed, command
@@ -53,5 +53,5 @@ def test_the_worked_example(api: Api) -> None:
 
 
 @pytest.mark.parametrize("target", ["up", "token", "test", "check", "lint"])
-def test_the_targets_that_the_texts_name_exist(target: str) -> None:
+def test_the_documented_make_targets_exist(target: str) -> None:
     assert re.search(rf"^{target}:.*## ", (README.parent / "Makefile").read_text(), re.MULTILINE)

@@ -1,4 +1,4 @@
-"""How many of a request's calls to DynamoDB depend on each other: what decides how long a request takes."""
+"""Tests of the number of dependent DynamoDB calls of each request, which determines its latency."""
 
 import threading
 import time
@@ -14,15 +14,15 @@ from invariants import check
 from local.seed import Seeder, container_id
 from local.stack import LocalStack
 
-# How long each call is made to take at least. Calls that do not wait for each other overlap.
-LEAST = 0.1
+# Minimum duration of each call in seconds, so that independent calls overlap.
+MIN_SECONDS = 0.1
 HISTORIES = {
     "stopped": ["stopped"],
     "running": ["stopped", "running"],
     "paused": ["stopped", "running", "paused"],
     "failed": ["stopped", "running", "failed"],
 }
-# Operation, status that it finds, and the longest chain of calls: the reads, the claim, and a commit for each row.
+# Operation, the container's status, and the longest chain of calls: the reads, the claim, and a commit for each row.
 OPERATIONS = [
     ("start", "stopped", 3),
     ("stop", "running", 3),
@@ -41,7 +41,7 @@ OPERATIONS = [
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[LocalStack]:
-    """Without events and sweeps: their calls are not the request's."""
+    """A stack without events and sweeps, whose calls would be recorded, too."""
     quick = {"run_delay": 0.05, "stop_delay": 0.05, "command_delay": 0.03}
     with LocalStack(port=0, parameters={"WaitSeconds": "8"}, emulator_options=quick, events=False) as local:
         yield local
@@ -51,7 +51,7 @@ def stack() -> Iterator[LocalStack]:
 class Call:
     operation: str
     thread: int
-    began: float
+    started: float
     ended: float = 0
 
 
@@ -62,37 +62,37 @@ class Recorder:
 
     @property
     def depth(self) -> int:
-        """The longest chain of calls of which each began after the one before had ended."""
+        """Return the length of the longest chain of calls in which each starts after the previous one has ended."""
         depth, ended = 0, 0.0
         for call in sorted(self.calls, key=lambda call: call.ended):
-            if call.began >= ended:
+            if call.started >= ended:
                 depth, ended = depth + 1, call.ended
         return depth
 
     @property
     def operations(self) -> list[str]:
-        return [call.operation for call in sorted(self.calls, key=lambda call: call.began)]
+        return [call.operation for call in sorted(self.calls, key=lambda call: call.started)]
 
 
 @contextmanager
 def recorded(stack: LocalStack) -> Iterator[Recorder]:
-    """The functions' calls to DynamoDB. All of them: the emulator must have seen as many."""
+    """Record the DynamoDB calls of the functions, and check that the emulator has received the same number."""
     from longshore.wiring import api_functions
 
     recorder = Recorder()
-    under_way = threading.local()
+    current = threading.local()
 
     def before(model: Any, **_: Any) -> None:
-        under_way.call = Call(model.name, threading.get_ident(), time.monotonic())
+        current.call = Call(model.name, threading.get_ident(), time.monotonic())
 
     def sent(**_: Any) -> None:
-        # By now whoever is to make another call meanwhile has been told.
-        time.sleep(LEAST)
+        # By now concurrent calls have been scheduled.
+        time.sleep(MIN_SECONDS)
 
     def after(**_: Any) -> None:
-        under_way.call.ended = time.monotonic()
+        current.call.ended = time.monotonic()
         with recorder.lock:
-            recorder.calls.append(under_way.call)
+            recorder.calls.append(current.call)
 
     events = api_functions.dynamodb().meta.events
     hooks: dict[str, Callable[..., None]] = {
@@ -130,7 +130,7 @@ def test_an_operation(
         response = api.post(fresh_id, operation, headers=headers)
     assert response.status_code == 200
     assert recorder.depth <= depth, recorder.operations
-    # What was read at the same time was no less: container, grants, and the key.
+    # The parallel reads are complete: container, grants, and the key.
     assert recorder.operations.count("GetItem") == (2 if keyed else 1)
     assert recorder.operations.count("Query") == 1
     check(stack, fresh_id)
@@ -160,11 +160,11 @@ def test_a_conflict(
     headers = {"Idempotency-Key": f"trips-{fresh_id}"} if keyed else {}
     with recorded(stack) as recorder:
         assert api.post(fresh_id, operation, headers=headers).json()["code"] == code
-    # With a key its answer is kept.
+    # With a key the response is stored, which is one more call.
     assert recorder.depth <= depth + keyed, recorder.operations
 
 
-def test_a_repeat_with_the_same_key(stack: LocalStack, api: Api, seeder: Seeder, fresh_id: str) -> None:
+def test_a_retry_with_the_same_key(stack: LocalStack, api: Api, seeder: Seeder, fresh_id: str) -> None:
     seeder.add(fresh_id, ["stopped"])
     headers = {"Idempotency-Key": f"trips-{fresh_id}"}
     first = api.post(fresh_id, "start", headers=headers)
@@ -175,7 +175,7 @@ def test_a_repeat_with_the_same_key(stack: LocalStack, api: Api, seeder: Seeder,
 
 
 @pytest.mark.parametrize("user", ["banned", "viewer", "stranger"])
-def test_a_refusal(stack: LocalStack, api: Api, user: str) -> None:
+def test_a_rejected_request(stack: LocalStack, api: Api, user: str) -> None:
     with recorded(stack) as recorder:
         assert api.post(container_id(11), "start", user).status_code in (403, 404)
     assert recorder.depth == 1, recorder.operations
@@ -197,8 +197,8 @@ def test_a_page_of_history(stack: LocalStack, api: Api, sort_by: str, page: int)
     assert sorted(recorder.operations) == ["GetItem", "Query", "Query"]
 
 
-def test_what_is_recorded_is_what_was_called(stack: LocalStack) -> None:
-    """One after the other is two, and at the same time is one."""
+def test_the_recorder_measures_depth(stack: LocalStack) -> None:
+    """Two consecutive calls have depth two, and two concurrent calls have depth one."""
     from longshore.engine.concurrency import together
     from longshore.wiring import api_functions
 

@@ -1,4 +1,4 @@
-"""The local EventBridge's rules: patterns, schedule expressions and input transformers."""
+"""Tests of the rules of the local EventBridge: patterns, schedule expressions and input transformers."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_pattern(pattern: dict[str, Any], matches: bool) -> None:
 
 
 @pytest.mark.parametrize("pattern", [{"source": "aws.ecs"}, {"detail": {"state": [{"like": "x"}]}}])
-def test_a_pattern_that_would_match_by_mistake_is_refused(pattern: dict[str, Any]) -> None:
+def test_an_invalid_pattern_is_rejected(pattern: dict[str, Any]) -> None:
     with pytest.raises(TemplateError):
         matcher(pattern)
 
@@ -108,7 +108,7 @@ def test_schedule(expression: str, after: str, next_one: str | None) -> None:
         "at(2025-01-01T00:00:00)",
     ],
 )
-def test_what_is_no_schedule_is_refused(expression: str) -> None:
+def test_an_invalid_schedule_is_rejected(expression: str) -> None:
     with pytest.raises(ValueError, match="is no schedule"):
         schedule(expression, START)
 

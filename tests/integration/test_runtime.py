@@ -1,4 +1,4 @@
-"""The local runtime: handlers, called as Lambda would."""
+"""Tests of the local runtime, which calls handlers as Lambda does."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_handler_runs_as_in_lambda(tmp_path: Path, run: Callable[..., Runtime]
     second = runtime.invoke("One", {})
     assert second["calls"] == 2
     assert second["id"] != first["id"]
-    # Two functions share no module, though both are called app.
+    # Two functions do not share a module, although both modules are named app.
     assert runtime.invoke("Two", {})["calls"] == 1
 
 
@@ -82,7 +82,7 @@ def test_a_handler_that_fails(tmp_path: Path, run: Callable[..., Runtime], caplo
         runtime.invoke("Bad", "set")
 
 
-def test_a_handler_that_runs_over_its_time(tmp_path: Path, run: Callable[..., Runtime]) -> None:
+def test_a_handler_that_times_out(tmp_path: Path, run: Callable[..., Runtime]) -> None:
     code = """
         import threading
         go_on = threading.Event()
@@ -106,14 +106,14 @@ def test_functions_must_agree_on_the_environment(tmp_path: Path) -> None:
         Runtime({"One": one, "Two": two})
 
 
-def test_a_start_is_cold_and_a_stop_leaves_no_trace(tmp_path: Path) -> None:
+def test_start_is_cold_and_stop_cleans_up(tmp_path: Path) -> None:
     layer = tmp_path / "layer"
     layer.mkdir()
-    (layer / "shelf_of_the_test.py").write_text("import os\nCOLOUR = os.environ['COLOUR']\n")
+    (layer / "module_of_the_test.py").write_text("import os\nCOLOUR = os.environ['COLOUR']\n")
     code = """
         def handler(event, context):
-            import shelf_of_the_test
-            return shelf_of_the_test.COLOUR
+            import module_of_the_test
+            return module_of_the_test.COLOUR
     """
     before = (dict(os.environ), list(sys.path), set(sys.modules))
     for colour in ("red", "green"):
@@ -126,10 +126,10 @@ def test_a_start_is_cold_and_a_stop_leaves_no_trace(tmp_path: Path) -> None:
         finally:
             runtime.stop()
     assert (dict(os.environ), list(sys.path)) == before[:2]
-    assert "shelf_of_the_test" not in sys.modules
+    assert "module_of_the_test" not in sys.modules
 
 
-def test_a_function_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
+def test_an_error_of_loading_names_the_function(tmp_path: Path) -> None:
     before = dict(os.environ)
     for name, code in (("Broken", "import nothing_of_that_name"), ("Empty", "x = 1")):
         runtime = Runtime({name: function(tmp_path, name, code, MARK="1")})

@@ -1,4 +1,4 @@
-"""`events/`: every function has a sample event, by the name of its folder, and answers it as it should."""
+"""Tests of the sample events in `events/`: each function has one, and handles it correctly."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from local.stack import LocalStack
 LATER = "2999-01-01T00:00:00.000Z"
 NUMBER = "1"  # of the command
 EVENTS = template.ROOT / "events"
-# The containers of the seed that samples change.
+# The containers of the seed that the samples change.
 DEMO = {
     11: ["stopped", "running", "stopped"],
     12: ["stopped", "running"],
@@ -35,14 +35,14 @@ def sample(folder: str) -> Any:
     return json.loads(Path(EVENTS / f"{folder}.json").read_text(encoding="utf-8"))
 
 
-def test_every_function_has_a_sample_and_every_sample_a_function() -> None:
+def test_functions_and_samples_correspond() -> None:
     assert sorted(file.stem for file in EVENTS.iterdir()) == sorted(FOLDERS)
     assert FOLDERS.keys() == CHECKS.keys()
 
 
 @pytest.mark.parametrize("folder", sorted(FOLDERS))
 def test_sample(stack: LocalStack, folder: str) -> None:
-    # What the samples before have changed is put back.
+    # Undo the changes of earlier samples.
     for number, statuses in DEMO.items():
         Seeder(stack).add(container_id(number), statuses, launch_type="FARGATE" if number == 16 else "EC2")
     CHECKS[folder](stack, sample(folder))
@@ -53,7 +53,7 @@ def answer(stack: LocalStack, folder: str, event: Any) -> Any:
 
 
 def body_of(stack: LocalStack, folder: str, event: Any, status: int = 200) -> Any:
-    """The body of the API's answer, once it is sure that it is the event's."""
+    """Invoke the function, check status and request id, and return the body of the response."""
     response = answer(stack, folder, event)
     assert response["statusCode"] == status, response["body"]
     assert response["headers"]["X-Request-Id"] == event["requestContext"]["requestId"]
@@ -92,7 +92,7 @@ def get_container(stack: LocalStack, event: Any) -> None:
 
 
 def operation(folder: str, number: int, done: str, statuses: list[str]) -> Callable[[LocalStack, Any], None]:
-    """The check of an operation that completes: what it answers, and the rows that it adds."""
+    """Return a check of a completed operation: its response, and the rows that it adds."""
 
     def checked(stack: LocalStack, event: Any) -> None:
         before = all_rows(stack, container_id(number))
@@ -118,7 +118,7 @@ def unknown_operation(stack: LocalStack, event: Any) -> None:
 
 
 def task_state_change(stack: LocalStack, event: Any) -> None:
-    """The sample is about a task of its own, which the container is given first."""
+    """The test first assigns the task of the sample to the container."""
     stack.client("dynamodb").update_item(
         TableName=stack.table_name("ContainersTable"),
         Key={"id": {"S": container_id(12)}},
@@ -134,7 +134,7 @@ def task_state_change(stack: LocalStack, event: Any) -> None:
 
 
 def command_finished(stack: LocalStack, event: Any) -> None:
-    """The sample is about a command that nobody has sent. Then one is sent for a pause that is pending."""
+    """The command of the sample does not exist. The second event is that of a command for a pending pause."""
     assert answer(stack, "command_finished", event) == {"effect": "foreign"}
     container, operation = container_id(12), "5e" * 12
     pending = {"id": operation, "operation": "pause", "step": "pause", "triggered_by": "user", "actor": "operator"}
@@ -164,7 +164,7 @@ def command_finished(stack: LocalStack, event: Any) -> None:
         Comment=f"Longshore operation {operation}, container {container}, command {NUMBER}",
     )["Command"]
     eventually(lambda: all(each.ended for each in stack.emulator.ssm.invocations()))
-    # Where events are delivered, the command's own may have come first.
+    # If events are delivered, the event of the command may be processed first.
     effect = answer(stack, "command_finished", {**event, "detail": {**detail, "command-id": sent["CommandId"]}})
     assert effect in ({"effect": "settled"}, {"effect": "stale"})
     row = all_rows(stack, container)[-1]
@@ -173,19 +173,19 @@ def command_finished(stack: LocalStack, event: Any) -> None:
 
 
 def server_terminated(stack: LocalStack, event: Any) -> None:
-    bound = "5a" * 12
-    Seeder(stack).add(bound, ["stopped"], server=INSTANCE)
+    identity = "5a" * 12
+    Seeder(stack).add(identity, ["stopped"], server=INSTANCE)
     assert answer(stack, "server_terminated", event) == {"expired": 1}
-    assert check(stack, bound)["status"] == "expired"
+    assert check(stack, identity)["status"] == "expired"
     assert answer(stack, "server_terminated", event) == {"expired": 0}
 
 
 def scheduled_stop(stack: LocalStack, event: Any) -> None:
-    """Three of the demo's containers are running or paused. The sample's own time is long past."""
-    nothing = {"stopped": 0, "skipped": 0, "failed": 0, "continued": 0, "late": 0}
-    assert answer(stack, "scheduled_stop", event) == nothing | {"late": 1}
+    """Three of the containers are running or paused. The time in the sample is long past."""
+    counts = {"stopped": 0, "skipped": 0, "failed": 0, "continued": 0, "late": 0}
+    assert answer(stack, "scheduled_stop", event) == counts | {"late": 1}
     now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-    assert answer(stack, "scheduled_stop", event | {"time": now}) == nothing | {"stopped": 3}
+    assert answer(stack, "scheduled_stop", event | {"time": now}) == counts | {"stopped": 3}
 
 
 def recover(stack: LocalStack, event: Any) -> None:

@@ -1,4 +1,4 @@
-"""`make up`'s process: it says where it serves, and ends cleanly however it is told to."""
+"""Tests of the process of `make up`: it prints its URL, and ends cleanly on signals."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from local.template import ROOT
 
 
 @pytest.mark.parametrize("times", [1, 200])
-def test_it_serves_until_it_is_told_to_end(tmp_path: Path, times: int) -> None:
-    """Ctrl-C reaches a whole group of processes, of which some pass it on: the same signal may come again at once."""
+def test_it_serves_until_a_signal_ends_it(tmp_path: Path, times: int) -> None:
+    """Ctrl-C reaches the whole process group, and some processes forward it, so the signal may arrive repeatedly."""
     environment = {**os.environ, "PORT": "0", "LONGSHORE_STACK_FILE": str(tmp_path / "stack.json")}
     command = [sys.executable, "-m", "local", "serve"]
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
@@ -35,8 +35,8 @@ def test_it_serves_until_it_is_told_to_end(tmp_path: Path, times: int) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_signal_that_another_thread_gets_ends_it_too() -> None:
-    """The system gives a signal to any thread that takes it, and does not wake the main one for it."""
+def test_a_signal_to_another_thread_ends_it() -> None:
+    """The system may deliver a signal to any thread, and does not wake the main thread."""
     program = (
         "import signal, threading\n"
         "from local.__main__ import told_to_end\n"

@@ -1,4 +1,4 @@
-"""The local HTTP server, in front of the gateway."""
+"""Tests of the local HTTP server in front of the gateway."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def raw(server: Server, request: bytes) -> bytes:
     return received
 
 
-def test_a_request_reaches_the_function_as_it_was_on_the_wire(server: Server) -> None:
+def test_a_request_reaches_the_function_unchanged(server: Server) -> None:
     answer = raw(
         server,
         b"POST /things/a%2Fb/run?x=1&x=%20 HTTP/1.1\r\nHost: h\r\nAuthorization: t\r\n"
@@ -62,7 +62,7 @@ def test_a_request_reaches_the_function_as_it_was_on_the_wire(server: Server) ->
     assert event["multiValueQueryStringParameters"] == {"x": ["1", " "]}
     assert event["multiValueHeaders"]["X-Two"] == ["1", "2"]
     assert event["body"] == "hi"
-    # http.server alone would merge the slashes.
+    # Without special handling, http.server merges the slashes.
     assert b" 403 " in raw(server, b"GET //open HTTP/1.1\r\nHost: h\r\n\r\n")
     assert b" 200 " in raw(server, b"GET http://elsewhere/open HTTP/1.1\r\nHost: h\r\n\r\n")
 
@@ -78,7 +78,7 @@ def test_a_request_reaches_the_function_as_it_was_on_the_wire(server: Server) ->
         b"POST /open HTTP/1.1\r\nContent-Length: 99999999999",
     ],
 )
-def test_what_is_not_http_is_refused_in_the_gateways_form(server: Server, request_line: bytes) -> None:
+def test_invalid_http_is_rejected_in_the_format_of_the_gateway(server: Server, request_line: bytes) -> None:
     head, _, body = raw(server, request_line + b"\r\n\r\n").partition(b"\r\n\r\n")
     assert re.match(rb"HTTP/1.1 4\d\d ", head)
     assert json.loads(body).keys() == {"message"}
@@ -98,17 +98,17 @@ def test_neither_token_nor_query_is_logged(server: Server, caplog: pytest.LogCap
     caplog.set_level("DEBUG")
     with httpx.Client(base_url=server.url, trust_env=False) as client:
         client.get("/things/1?token=hidden", headers=dict([AUTH]))
-    ours = [record.getMessage() for record in caplog.records if record.name.startswith("local")]
-    assert [line for line in ours if line.startswith("GET /things/1 200 ") and "user=u1" in line]
-    assert not [line for line in ours if "secret-token" in line or "hidden" in line]
+    local_lines = [record.getMessage() for record in caplog.records if record.name.startswith("local")]
+    assert [line for line in local_lines if line.startswith("GET /things/1 200 ") and "user=u1" in line]
+    assert not [line for line in local_lines if "secret-token" in line or "hidden" in line]
 
 
-def test_64_clients_are_served_at_once(tmp_path: Path) -> None:
+def test_64_concurrent_clients(tmp_path: Path) -> None:
     everyone = threading.Barrier(64)
 
     class Meeting(Functions):
         def __call__(self, function: str, event: Any, wait: float | None = None) -> Any:  # noqa: ARG002
-            # Nobody leaves before all are in: fewer at a time would break the barrier.
+            # Each call waits for all others. With fewer than 64 concurrent calls the barrier breaks.
             everyone.wait(timeout=30)
             return {"statusCode": 200, "body": "{}"}
 

@@ -1,4 +1,4 @@
-"""The local stack as a whole: what it makes of a template, and what it leaves behind."""
+"""Tests of the complete local stack: what it creates from a template, and that it cleans up."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from local.provision import ProvisionError, provision
 from local.stack import LocalStack
 
 
-def test_the_key_is_made_once_and_is_the_owners_alone(tmp_path: Path) -> None:
+def test_the_key_is_created_once_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
     path = tmp_path / "new" / "key"
     with ThreadPoolExecutor(8) as pool:
         keys = set(pool.map(lambda _: tokens.key(path), range(8)))
@@ -26,7 +26,7 @@ def test_the_key_is_made_once_and_is_the_owners_alone(tmp_path: Path) -> None:
     assert [file.name for file in path.parent.iterdir()] == ["key"]
 
 
-WHOLE = """
+RESOURCES = """
   Table:
     Type: AWS::DynamoDB::Table
     Properties:
@@ -52,7 +52,7 @@ WHOLE = """
     Properties: {DocumentType: Command, Content: {schemaVersion: "2.2", mainSteps: []}}
 """
 
-WHOLE_HANDLER = """
+HANDLER = """
 import os
 import boto3
 
@@ -63,23 +63,23 @@ def handler(event, context):
 
 
 @pytest.fixture
-def whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def complete_template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(tokens, "KEY_FILE", tmp_path / "key")
-    # What must not be seen while the stack runs, and must be there again afterwards.
+    # The stack removes these variables while it runs, and restores them afterwards.
     monkeypatch.setenv("AWS_PROFILE", "production")
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", "http://192.0.2.1")
     path = tmp_path / "template.yaml"
-    path.write_text(TEMPLATE + WHOLE)
+    path.write_text(TEMPLATE + RESOURCES)
     for name in ("echo", "auth"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "app.py").write_text(WHOLE_HANDLER)
+        (tmp_path / name / "app.py").write_text(HANDLER)
     return path
 
 
-def test_a_stack_starts_serves_and_leaves_no_trace(whole: Path) -> None:
+def test_a_stack_starts_serves_and_cleans_up(complete_template: Path) -> None:
     before = dict(os.environ)
     for _ in range(2):
-        with LocalStack(port=0, seed=False, template_path=whole) as stack:
+        with LocalStack(port=0, seed=False, template_path=complete_template) as stack:
             answer = httpx.get(f"{stack.url}/open", trust_env=False)
             assert answer.text == "longshore-Table longshorelocal"
             assert stack.invoke("EchoFunction", {})["statusCode"] == 200
@@ -88,8 +88,8 @@ def test_a_stack_starts_serves_and_leaves_no_trace(whole: Path) -> None:
         assert dict(os.environ) == before
 
 
-def test_what_the_template_declares_is_made_and_kept(whole: Path) -> None:
-    with LocalStack(port=0, seed=False, template_path=whole) as stack:
+def test_resources_are_created_from_the_template_and_kept(complete_template: Path) -> None:
+    with LocalStack(port=0, seed=False, template_path=complete_template) as stack:
         dynamodb = stack.client("dynamodb")
         table = dynamodb.describe_table(TableName="longshore-Table")["Table"]
         assert [index["IndexName"] for index in table["LocalSecondaryIndexes"]] == ["local"]
@@ -106,8 +106,8 @@ def test_what_the_template_declares_is_made_and_kept(whole: Path) -> None:
 
         clients = {name: stack.client(name) for name in ("dynamodb", "secretsmanager", "ssm", "ecs", "events")}
         dynamodb.put_item(TableName="longshore-Table", Item={"id": {"S": "a"}, "at": {"N": "1"}})
-        provision(template.load(whole), token_key="another", **clients)
+        provision(template.load(complete_template), token_key="another", **clients)
         assert dynamodb.scan(TableName="longshore-Table")["Count"] == 1
-        whole.write_text(whole.read_text().replace("IndexName: global", "IndexName: renamed"))
+        complete_template.write_text(complete_template.read_text().replace("IndexName: global", "IndexName: renamed"))
         with pytest.raises(ProvisionError, match="longshore-Table"):
-            provision(template.load(whole), token_key="another", **clients)
+            provision(template.load(complete_template), token_key="another", **clients)

@@ -1,4 +1,4 @@
-"""Tasks whose containers an engine runs: the states are the simulation's, what happens is the engine's."""
+"""Tests of simulated tasks whose containers run in an engine, such as Docker."""
 
 import random
 from collections.abc import Callable
@@ -14,32 +14,32 @@ IDS = {"app": "a" * 64, "side": "b" * 64}
 
 
 class Engine:
-    """Notes what it is asked for, and does nothing."""
+    """An engine that records its calls and does nothing."""
 
     FAMILIES = ("web", "web-fargate")
 
     def __init__(self) -> None:
-        self.asked: list[tuple[str, ...]] = []
+        self.recorded: list[tuple[str, ...]] = []
         self.fails = False
 
     def start(self, task: SimulatedTask) -> None:
-        self._note(task, "start")
+        self._record(task, "start")
 
     def launch(self, task: SimulatedTask, paused: bool) -> dict[str, str]:
         if self.fails:
             raise NotStartedError("app", "CannotStartContainerError: no")
-        self._note(task, "launch", "paused" if paused else "running")
+        self._record(task, "launch", "paused" if paused else "running")
         return IDS
 
     def stop(self, task: SimulatedTask, container: SimulatedContainer) -> None:
-        self._note(task, "stop", container.name)
+        self._record(task, "stop", container.name)
 
     def remove(self, task: SimulatedTask) -> None:
-        self._note(task, "remove")
+        self._record(task, "remove")
 
-    def _note(self, task: SimulatedTask, *what: str) -> None:
+    def _record(self, task: SimulatedTask, *what: str) -> None:
         assert task.definition.family in self.FAMILIES
-        self.asked.append(what)
+        self.recorded.append(what)
 
 
 class World:
@@ -55,7 +55,7 @@ class World:
         self.tasks = TaskSimulation(catalog, lambda: self.time, rng=random.Random(1), engine=self.engine)
         self.instance = self.tasks.add_instance("main")
 
-    def passes(self, seconds: float = 3600 * 0.9) -> None:
+    def advance(self, seconds: float = 3600 * 0.9) -> None:
         self.time += timedelta(seconds=seconds)
         self.tasks.advance(self.time)
 
@@ -86,32 +86,32 @@ def codes(task: SimulatedTask) -> list[Any]:
     return [container.exit_code for container in task.containers]
 
 
-def test_a_task_runs_when_the_engine_says_so(world: World) -> None:
+def test_a_task_is_running_when_the_engine_reports_it(world: World) -> None:
     task = world.run()
-    world.passes()
-    assert (task.last_status, world.engine.asked) == ("PENDING", [("start",)])
+    world.advance()
+    assert (task.last_status, world.engine.recorded) == ("PENDING", [("start",)])
     assert world.tasks.started(task.arn, IDS)
-    world.passes()
-    assert task.last_status == "RUNNING", "the labels of a simulated process mean nothing"
+    world.advance()
+    assert task.last_status == "RUNNING", "the labels of a simulated process have no effect"
     assert [container.runtime_id for container in task.containers] == list(IDS.values())
     assert world.events() == ["PENDING", "RUNNING"]
 
 
-def test_fargate_is_asked_for_when_it_is_provisioned(world: World) -> None:
+def test_fargate_containers_start_after_provisioning(world: World) -> None:
     task = world.run("FARGATE")
-    assert world.engine.asked == []
-    world.passes()
-    assert world.engine.asked == [("start",)]
+    assert world.engine.recorded == []
+    world.advance()
+    assert world.engine.recorded == [("start",)]
     world.tasks.started(task.arn, IDS)
     assert all(str(container.runtime_id).startswith(task.id) for container in task.containers)
 
 
-def test_a_stop_ends_when_the_last_container_has(world: World) -> None:
+def test_a_task_is_stopped_after_its_last_container(world: World) -> None:
     task = world.running()
     world.stop(task)
-    world.passes()
+    world.advance()
     assert task.last_status == "STOPPING"
-    assert world.engine.asked == [("start",), ("stop", "app"), ("stop", "side")]
+    assert world.engine.recorded == [("start",), ("stop", "app"), ("stop", "side")]
     world.tasks.exited(task.arn, "app", 0)
     assert task.last_status == "STOPPING"
     world.tasks.exited(task.arn, "side", 137, "OutOfMemoryError: Container killed due to memory usage")
@@ -123,12 +123,12 @@ def test_a_stop_ends_when_the_last_container_has(world: World) -> None:
 def test_the_end_of_an_essential_container_stops_the_others(world: World) -> None:
     task = world.running()
     world.tasks.exited(task.arn, "app", 3)
-    assert world.engine.asked == [("start",), ("stop", "side")]
+    assert world.engine.recorded == [("start",), ("stop", "side")]
     world.tasks.exited(task.arn, "side", 0)
     assert (task.last_status, task.stop_code, codes(task)) == ("STOPPED", "EssentialContainerExited", [3, 0])
 
 
-def test_an_end_that_is_told_before_the_start(world: World) -> None:
+def test_an_exit_reported_before_the_start(world: World) -> None:
     task = world.run()
     world.tasks.exited(task.arn, "app", 3)
     world.tasks.exited(task.arn, "side", 0)
@@ -138,7 +138,7 @@ def test_an_end_that_is_told_before_the_start(world: World) -> None:
     assert world.events() == ["PENDING", "RUNNING", "RUNNING", "STOPPED"]
 
 
-def test_what_cannot_start_stops_with_a_reason(world: World) -> None:
+def test_a_task_that_fails_to_start_stops_with_a_reason(world: World) -> None:
     task = world.run()
     world.tasks.not_started(task.arn, "side", "CannotPullContainerError: no")
     assert (task.last_status, task.stop_code, task.stopped_reason) == (
@@ -154,45 +154,45 @@ def test_what_cannot_start_stops_with_a_reason(world: World) -> None:
 def test_a_stop_while_it_starts_waits_for_the_engine(world: World, starts: bool) -> None:
     task = world.run()
     world.stop(task)
-    world.passes()
+    world.advance()
     assert task.last_status == "PENDING", "a container may run already"
     if starts:
-        assert not world.tasks.started(task.arn, IDS), "it is not wanted any more"
+        assert not world.tasks.started(task.arn, IDS), "the task is no longer wanted"
     else:
         world.tasks.not_started(task.arn, "app", "CannotPullContainerError: no")
     assert (task.last_status, task.stop_code, task.started_at) == ("STOPPED", "UserInitiated", None)
     assert codes(task) == [None, None]
 
 
-def ends(world: World, task: SimulatedTask) -> None:
+def exit_and_expire(world: World, task: SimulatedTask) -> None:
     world.tasks.exited(task.arn, "app", 0)
     world.tasks.exited(task.arn, "side", 0)
-    world.passes(3601)
+    world.advance(3601)
 
 
 @pytest.mark.parametrize(
-    "goes",
+    "removal",
     [
         lambda world, _task: world.tasks.terminate_instance(world.instance),
         lambda world, task: world.tasks.forget(task.arn),
-        ends,
+        exit_and_expire,
     ],
     ids=["its host is terminated", "ECS forgets it alive", "ECS forgets it an hour after its end"],
 )
-def test_containers_are_removed_with_their_task(world: World, goes: Callable[[World, SimulatedTask], None]) -> None:
+def test_containers_are_removed_with_their_task(world: World, removal: Callable[[World, SimulatedTask], None]) -> None:
     task = world.running()
-    goes(world, task)
-    assert world.engine.asked.count(("remove",)) == 1
-    # What is told late changes nothing.
+    removal(world, task)
+    assert world.engine.recorded.count(("remove",)) == 1
+    # Late notifications have no effect.
     world.tasks.exited(task.arn, "app", 1)
     world.tasks.not_started(task.arn, "app", "no")
     world.tasks.frozen(task.arn, "app", True)
     assert not world.tasks.started(task.arn, IDS)
 
 
-def test_a_task_that_was_there_before(world: World) -> None:
+def test_a_task_that_ran_before_the_stack(world: World) -> None:
     task = world.tasks.adopt_running("main", "web", paused=True)
-    assert (task.last_status, world.events(), world.engine.asked) == ("RUNNING", [], [("launch", "paused")])
+    assert (task.last_status, world.events(), world.engine.recorded) == ("RUNNING", [], [("launch", "paused")])
     assert [(container.runtime_id, container.paused) for container in task.containers] == [
         (identity, True) for identity in IDS.values()
     ]
@@ -200,7 +200,7 @@ def test_a_task_that_was_there_before(world: World) -> None:
     assert [container.paused for container in task.containers] == [False, True]
 
 
-def test_a_task_that_cannot_have_been_there_before(world: World) -> None:
+def test_a_task_that_ran_before_the_stack_fails_to_start(world: World) -> None:
     world.engine.fails = True
     with pytest.raises(NotStartedError, match="CannotStartContainerError"):
         world.tasks.adopt_running("main", "web")

@@ -1,4 +1,4 @@
-"""429 over HTTP: its exact body, and when to come back."""
+"""Tests of the response to too many requests over HTTP."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ BURST = 2
 
 @pytest.fixture(scope="module")
 def throttled() -> Iterator[Api]:
-    """A stack that lets two requests through at once, and then one a second."""
+    """A stack that allows a burst of two requests, and then one request a second."""
     parameters = {"WaitSeconds": "8", "ThrottleRate": "1", "ThrottleBurst": str(BURST)}
     with LocalStack(port=0, parameters=parameters) as stack:
         client = Api(stack.url)
@@ -26,7 +26,7 @@ def test_too_many_requests(throttled: Api) -> None:
     responses = [throttled.get(container_id(12), "operator") for _ in range(20)]
     assert [response.status_code for response in responses[:BURST]] == [200] * BURST
     refused = [response for response in responses if response.status_code != 200]
-    # Twenty requests take no 18 seconds.
+    # Twenty requests take less than 18 seconds.
     assert refused
     for response in refused:
         assert response.status_code == 429
@@ -41,6 +41,6 @@ def test_too_many_requests(throttled: Api) -> None:
         assert response.headers["X-Request-Id"]
         assert response.headers["Content-Type"] == "application/json"
         assert response.headers["Access-Control-Allow-Origin"] == "*"
-        # So that a script in a browser can read it.
+        # Scripts in a browser can read the header.
         assert "Retry-After" in response.headers["Access-Control-Expose-Headers"]
     assert len({response.headers["X-Request-Id"] for response in responses}) == len(responses)

@@ -1,4 +1,4 @@
-"""Sweeps and items that they cannot handle: each is skipped, logged and counted, and the others are handled."""
+"""Tests that sweeps skip, log and count items that they cannot read, and handle the others."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from local.runtime import FunctionError
 from local.seed import Seeder
 from local.stack import LocalStack
 
-# The last change is more than two minutes old, so that the drift sweep looks at the container.
+# The last change is more than two minutes old: the drift sweep skips more recent changes.
 LONG_RUNNING = ["stopped", "running"] * 15
-DAMAGES = {
+DAMAGED_ATTRIBUTES = {
     "a counter that is no number": ("log_count", {"S": "many"}),
     "a status that does not exist": ("#status", {"S": "melted"}),
     "no runtime": ("runtime", {"NULL": True}),
@@ -29,7 +29,7 @@ DAMAGES = {
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[LocalStack]:
-    """Without events and schedules: every sweep is one that a test asks for."""
+    """A stack without events and schedules. Only tests run sweeps."""
     with LocalStack(port=0, parameters=PARAMETERS, emulator_options=QUICK, events=False) as local:
         yield local
 
@@ -41,14 +41,14 @@ def printed_metrics(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def damage(stack: LocalStack) -> Iterator[Callable[..., None]]:
-    """Damages the item of a container, which is replaced after the test."""
+    """Damages the item of a container. The container is replaced after the test."""
     damaged: list[str] = []
 
-    def change_for_now(identity: str, attribute: str, value: dict[str, Any]) -> None:
+    def damage_item(identity: str, attribute: str, value: dict[str, Any]) -> None:
         damaged.append(identity)
         change(stack, identity, attribute, value)
 
-    yield change_for_now
+    yield damage_item
     for identity in damaged:
         Seeder(stack).add(identity, ["stopped"])
 
@@ -72,11 +72,11 @@ def change(stack: LocalStack, identity: str, attribute: str, value: dict[str, An
 
 
 def unreadable(printed: str) -> list[tuple[str, list[float]]]:
-    """The published values of UnreadableItems, each with its function."""
+    """Return the published values of UnreadableItems with their function."""
     lines = [json.loads(line) for line in printed.splitlines() if '"UnreadableItems"' in line]
     for line in lines:
         (described,) = line["_aws"]["CloudWatchMetrics"]
-        # Those of the alarm.
+        # The dimensions of the alarm.
         assert [sorted(names) for names in described["Dimensions"]] == [["function", "service"]]
     return [(line["function"], line["UnreadableItems"]) for line in lines]
 
@@ -86,8 +86,8 @@ def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 @pytest.mark.usefixtures("printed_metrics")
-@pytest.mark.parametrize(("attribute", "value"), DAMAGES.values(), ids=DAMAGES)
-def test_a_damaged_item_while_the_other_operations_settle(
+@pytest.mark.parametrize(("attribute", "value"), DAMAGED_ATTRIBUTES.values(), ids=DAMAGED_ATTRIBUTES)
+def test_the_operations_sweep_skips_a_damaged_item(
     stack: LocalStack,
     api: Api,
     fresh_id: str,
@@ -100,7 +100,7 @@ def test_a_damaged_item_while_the_other_operations_settle(
     from longshore.wiring import api_functions
 
     seeder = Seeder(stack)
-    # The same last digits: all are in one part of the index of pending operations.
+    # Ids with the same last digits are in the same shard of the index of pending operations.
     ids = [f"{number}{fresh_id[1:]}" for number in range(1, 6)]
     damaged, *others = ids[2], *ids[:2], *ids[3:]
     with patch.object(api_functions.operations(), "_wait", timedelta()):
@@ -124,7 +124,7 @@ def test_a_damaged_item_while_the_other_operations_settle(
 
 
 @pytest.mark.usefixtures("printed_metrics")
-def test_the_drift_sweep_compares_the_others(
+def test_the_drift_sweep_skips_a_damaged_item(
     stack: LocalStack,
     fresh_id: str,
     damage: Callable[..., None],
@@ -133,8 +133,8 @@ def test_the_drift_sweep_compares_the_others(
 ) -> None:
     """One item is damaged, and another names a cluster that does not exist."""
     seeder = Seeder(stack)
-    damaged, elsewhere, gone, well = (f"{number}{fresh_id[1:]}" for number in range(1, 5))
-    for identity in (damaged, elsewhere, gone, well):
+    damaged, elsewhere, gone, healthy = (f"{number}{fresh_id[1:]}" for number in range(1, 5))
+    for identity in (damaged, elsewhere, gone, healthy):
         seeder.add(identity, LONG_RUNNING)
     runtime = item(stack, elsewhere)["runtime"]["M"] | {"cluster": {"S": "no-such-cluster"}}
     damage(elsewhere, "runtime", {"M": runtime})
@@ -149,13 +149,13 @@ def test_the_drift_sweep_compares_the_others(
     found = stack.invoke("RecoverFunction", {"sweep": "drift"})
     assert found["repaired"] == 1
 
-    # The damaged item is read once as a container, and once because its task runs.
+    # The sweep reads the damaged item twice: as a container, and for its running task.
     assert {value for _, (value,) in unreadable(capsys.readouterr().out)} == {1.0}
     assert found["unreadable"] == 2
     assert set(logged(caplog)) >= {damaged, "no-such-cluster"}
     assert all_rows(stack, gone)[-1]["triggered_by"] == "recovery"
     assert check(stack, gone)["status"] == "failed"
-    assert check(stack, well)["status"] == "running"
+    assert check(stack, healthy)["status"] == "running"
     assert item(stack, elsewhere)["status"] == {"S": "running"}
 
 
@@ -176,7 +176,7 @@ def test_a_sweep_that_cannot_list_something_fails(
     call: tuple[str, str],
     unlisted: str,
 ) -> None:
-    """Otherwise nothing would tell that no sweep takes place. What it could list, it has handled."""
+    """The sweep handles everything that it could list, and then fails, so that the alarm is raised."""
     seeder = Seeder(stack)
     seeder.add(fresh_id, LONG_RUNNING)
     stack.emulator.ecs.forget(stack.emulator.ecs.live(started_by=fresh_id)[0].arn)
@@ -191,7 +191,7 @@ def test_a_sweep_that_cannot_list_something_fails(
     assert raised.value.message.startswith(unlisted)
     metrics = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"_aws"' in line]
     assert [line["EventFailures"] for line in metrics if "EventFailures" in line] == [[1.0]]
-    # The alarm on stuck operations takes a missing value for no sweep at all.
+    # The alarm on stuck operations treats a missing value as a missing sweep.
     assert not [line for line in metrics if "StuckOperations" in line]
     assert ("absent_since" in item(stack, fresh_id)) is (call == ("ecs", "ListTasks"))
     seeder.add(fresh_id, ["stopped"])
