@@ -1,4 +1,4 @@
-"""What the scenarios of test_least_privilege.py use: the stack, and a recorder of the requests of each function."""
+"""The stack of the scenarios of test_least_privilege.py, and a recorder of the IAM requests of each function."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class Recorder:
 
 @dataclass
 class Scene:
-    """The stack, and the actions of which scenarios consist."""
+    """The stack, and the steps that scenarios use."""
 
     stack: LocalStack
     api: Api
