@@ -1,4 +1,4 @@
-"""The gateway's token authorizer: who calls, or which of the contract's three refusals it is."""
+"""Lambda authorizer of the API: verifies the bearer token and identifies the caller."""
 
 from typing import Any
 
@@ -10,14 +10,14 @@ from longshore.wiring import authorizer
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Answer a REQUEST authorizer's event with a policy for the whole stage, which the gateway may keep."""
+    """Return a policy for the whole stage, so that API Gateway can cache it for the token."""
     request_id = event.get("requestContext", {}).get("requestId")
     try:
         caller = authorizer.verifier().verify(authorization_of(event))
     except AuthenticationError as error:
-        logger.info("refused", code=error.code, correlation_id=request_id)
+        logger.info("token rejected", code=error.code, correlation_id=request_id)
         return deny(event["methodArn"], error)
-    logger.info("admitted", user_id=caller.user_id, correlation_id=request_id)
+    logger.info("token accepted", user_id=caller.user_id, correlation_id=request_id)
     return allow(event["methodArn"], caller.user_id, caller.expires_at)
 
 

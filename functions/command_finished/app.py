@@ -1,4 +1,4 @@
-"""EventBridge "EC2 Command Invocation Status-change Notification": complete what waited for a host."""
+"""EventBridge event "EC2 Command Invocation Status-change Notification": complete operations that wait for a host."""
 
 from collections.abc import Mapping
 from typing import Any

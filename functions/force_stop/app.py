@@ -1,4 +1,4 @@
-"""POST /api/v1/containers/{id}/force-stop: kill its processes, also in place of a pending operation."""
+"""POST /api/v1/containers/{id}/force-stop: kill the task's processes and supersede any pending operation."""
 
 import longshore.wiring.coldstart
 from longshore.domain.lifecycle import Operation

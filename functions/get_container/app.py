@@ -1,4 +1,4 @@
-"""GET /api/v1/containers/{id}: what a caller needs to know after a conflict or a 202."""
+"""GET /api/v1/containers/{id}: return the container's status, allowed operations and pending operation."""
 
 import longshore.wiring.coldstart
 from longshore.domain.models import Container, ContainerView, PendingOperation

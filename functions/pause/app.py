@@ -1,4 +1,4 @@
-"""POST /api/v1/containers/{id}/pause: freeze its processes, which keep their memory and sockets."""
+"""POST /api/v1/containers/{id}/pause: freeze the task's processes, which keep their memory and sockets."""
 
 import longshore.wiring.coldstart
 from longshore.domain.lifecycle import Operation

@@ -14,9 +14,12 @@ if TYPE_CHECKING:
 
 @event_handler(Metric.RECOVERY, counts_of=lambda result: result)
 def handler(event: dict[str, Any], context: Any) -> Mapping[str, Any]:
-    """`{"sweep": "drift"}` reconciles; any other event resumes overdue operations.
+    """Run one sweep and return its counts.
 
-    Raises PartialFailureError: something could not be listed, so that nothing is known of it. The rest was handled.
+    `{"sweep": "drift"}` reconciles containers with ECS; any other event resumes overdue operations.
+
+    Raises:
+        PartialFailureError: Some items or tasks could not be listed. All others have been processed.
     """
     sweep: Recovery | Drift
     if event.get("sweep") == "drift":

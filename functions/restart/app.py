@@ -1,4 +1,4 @@
-"""POST /api/v1/containers/{id}/restart: stop its task if it has one, then run a new one."""
+"""POST /api/v1/containers/{id}/restart: stop the container's task, if it has one, and run a new task."""
 
 import longshore.wiring.coldstart
 from longshore.domain.lifecycle import Operation

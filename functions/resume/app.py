@@ -1,4 +1,4 @@
-"""POST /api/v1/containers/{id}/resume: thaw its processes, which go on where they were."""
+"""POST /api/v1/containers/{id}/resume: unfreeze the task's processes, which continue where they stopped."""
 
 import longshore.wiring.coldstart
 from longshore.domain.lifecycle import Operation

@@ -1,4 +1,4 @@
-"""An EventBridge schedule: stop the containers that are running, and hand on those that time does not suffice for."""
+"""EventBridge schedule: stop running containers, and continue in another invocation when the time runs out."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,17 +14,20 @@ from longshore.wiring import api_functions, event_functions
 
 @event_handler(Metric.SCHEDULED_STOPS, counts_of=lambda result: result)
 def handler(event: dict[str, Any], context: Any) -> Mapping[str, Any]:
-    """Run a scheduled stop.
+    """Run a scheduled stop and return its counts.
 
-    The next invocation tries the containers that failed together with those that are left; the last one raises for
-    those that failed. Lambda then repeats the event, which skips what has been stopped. If an invocation with
-    containers left raised, each repeat would hand them on once more.
+    If the time runs out, the next invocation receives the remaining containers together with the failed ones. Only the
+    last invocation raises for failed containers. Lambda then retries the event, which skips stopped containers. If an
+    invocation with remaining containers raised, each retry would start another continuation.
+
+    Raises:
+        PartialFailureError: Some containers could not be stopped.
     """
     now = SystemClock().now()
     wanted = StopInput.of(event, now)
     result = event_functions.scheduled_stops().run(wanted, context.aws_request_id, enough_time(context), now=now)
     if result.late:
-        logger.warning("the scheduled stop is more than an hour late and does nothing", scheduled_at=event.get("time"))
+        logger.warning("scheduled stop skipped: more than an hour late", scheduled_at=event.get("time"))
     if result.left:
         event_functions.continuation(context.invoked_function_arn).hand_on([*result.left, *result.failed], wanted)
     elif result.failed:

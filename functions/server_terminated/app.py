@@ -1,4 +1,4 @@
-"""EventBridge "EC2 Instance State-change Notification", terminated: expire the containers bound to the server."""
+"""EventBridge event "EC2 Instance State-change Notification" (terminated): expire the server's containers."""
 
 from collections.abc import Mapping
 from datetime import datetime

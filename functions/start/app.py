@@ -1,4 +1,4 @@
-"""POST /api/v1/containers/{id}/start: run its task, and answer when it is running."""
+"""POST /api/v1/containers/{id}/start: run the container's task and wait until it is running."""
 
 import longshore.wiring.coldstart
 from longshore.domain.lifecycle import Operation

@@ -1,4 +1,4 @@
-"""GET /api/v1/containers/{id}/status-logs: a page of the container's history, in any of eight orders."""
+"""GET /api/v1/containers/{id}/status-logs: return a page of the container's history in one of eight sort orders."""
 
 import longshore.wiring.coldstart
 from longshore.edge.http import Answer, Request, endpoint

@@ -1,4 +1,4 @@
-"""POST /api/v1/containers/{id}/stop: SIGTERM, and after its grace SIGKILL; answer when the task has stopped."""
+"""POST /api/v1/containers/{id}/stop: stop the task (SIGTERM, then SIGKILL) and wait until it has stopped."""
 
 import longshore.wiring.coldstart
 from longshore.domain.lifecycle import Operation

@@ -1,4 +1,4 @@
-"""EventBridge "ECS Task State Change": complete what is pending, record a task that stopped by itself."""
+"""EventBridge event "ECS Task State Change": complete pending operations and record task exits."""
 
 from collections.abc import Mapping
 from typing import Any

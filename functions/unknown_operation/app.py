@@ -1,4 +1,4 @@
-"""POST /api/v1/containers/{id}/{operation}, for an operation that does not exist: say which do."""
+"""POST /api/v1/containers/{id}/{operation} for an unknown operation: return an error that lists the operations."""
 
 import longshore.wiring.coldstart
 from longshore.edge.http import Answer, Request, endpoint, unknown_operation

@@ -303,7 +303,8 @@ def test_no_log_holds_a_token_or_a_secret(
     # The captured text contains the logs of functions, gateway and authorizer, the metrics and the traceback.
     for answer in answers:
         assert answer.headers["X-Request-Id"] in text
-    for expected in ('"answered"', '"admitted"', '"refused"', '"_aws"', "Traceback", "logged-user", "user=anonymous"):
+    logged = ('"request answered"', '"token accepted"', '"token rejected"', '"_aws"', "Traceback", "logged-user")
+    for expected in (*logged, "user=anonymous"):
         assert expected in text
     secrets = {part for token in good + bad for part in token.split(".")[1:] if part}
     secrets |= {

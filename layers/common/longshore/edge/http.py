@@ -143,7 +143,7 @@ def endpoint(handler: Callable[[Request], Answer]) -> Callable[[dict[str, Any], 
         common = {"correlation_id": request_id, "function": context.function_name}
         code, status, body = _answer(handler, event, request_id, common)
         fields = {"status": int(status), "code": code, "container_id": _path(event).get("id"), "user_id": _user(event)}
-        logger.info("Request answered", extra={**common, **fields})
+        logger.info("request answered", extra={**common, **fields})
         publish(context.function_name, _metrics(code, status, time.perf_counter() - began))
         return _response(status, body, request_id)
 
@@ -180,10 +180,10 @@ def _answer(
         return "OK", answer.status, _text(body)
     except LongshoreError as error:
         if STATUS_CODES[error.code] >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            logger.exception("Request failed", extra={**common, "code": error.code})
+            logger.exception("request failed", extra={**common, "code": error.code})
         return _error_answer(error)
     except Exception:
-        logger.exception("Request failed", extra={**common, "code": ErrorCode.INTERNAL_SERVER_ERROR})
+        logger.exception("request failed", extra={**common, "code": ErrorCode.INTERNAL_SERVER_ERROR})
         return _error_answer(InternalError())
 
 

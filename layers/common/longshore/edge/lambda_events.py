@@ -53,10 +53,10 @@ def event_handler(metric: Metric, counts_of: Counts) -> Callable[[Handler], Hand
             logger.thread_safe_append_keys(correlation_id=correlation, function=function)
             try:
                 result = handler(event, context)
-                logger.info("Event handled", result=result)
+                logger.info("event handled", result=result)
                 _publish(function, metric, counts_of(result))
             except Exception as error:
-                logger.exception("Event failed")
+                logger.exception("event failed")
                 publish(function, {Metric.EVENT_FAILURES: 1})
                 if isinstance(error, PartialFailureError):
                     _publish(function, metric, error.counts)
@@ -73,7 +73,7 @@ def event_handler(metric: Metric, counts_of: Counts) -> Callable[[Handler], Hand
 def log_pending(pending: "PendingOperation", container_id: str | None = None) -> None:
     """Log that a pending operation is continued. Its `request_id` connects the log lines of a request."""
     logger.info(
-        "Continuing pending operation",
+        "continuing pending operation",
         request_id=pending.request_id,
         operation_id=pending.id,
         operation=pending.operation.value,
@@ -85,7 +85,7 @@ def log_pending(pending: "PendingOperation", container_id: str | None = None) ->
 
 def log_failure(name: str, error: LongshoreError) -> None:
     """Log a container or a cluster that a function could not process. Others are not affected."""
-    logger.error("Item failed", item=name, code=error.code, reason=getattr(error, "reason", error.message))
+    logger.error("item failed", item=name, code=error.code, reason=getattr(error, "reason", error.message))
 
 
 def enough_time(context: Any) -> Callable[[], bool]:
