@@ -1,1 +1,1 @@
-"""Administration of a stack: `python -m admin`, with the operator's own AWS credentials."""
+"""Administration commands for a stack (`python -m admin`). They use the operator's own AWS credentials."""

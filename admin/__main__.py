@@ -1,10 +1,10 @@
-"""`python -m admin` from the repository's root."""
+"""Entry point of `python -m admin`, run from the root of the repository."""
 
 import sys
 from pathlib import Path
 
 if __name__ == "__main__":
-    # Where `sam build` takes the library from.
+    # The longshore library, as `sam build` packages it.
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "layers" / "common"))
     from admin.cli import main
 

@@ -1,7 +1,7 @@
-"""Takes running tasks of a cluster over: each becomes a container that is running.
+"""Adoption of running ECS tasks: registers each task as a running container.
 
-A task's container has an id that follows from the task's ARN, so that adopting it twice, or at the same time from two
-places, makes one container. What the task is run with is read from ECS, and for its security groups from EC2.
+The container's id is derived from the task's ARN, so that repeated or concurrent adoptions of a task create one
+container. The container's runtime is read from ECS, and its security groups from EC2.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from types_boto3_ec2 import EC2Client
     from types_boto3_ecs import ECSClient
 
-_PAGE = 100  # what ListTasks gives and DescribeTasks takes
+_PAGE = 100  # the maximum of ListTasks and DescribeTasks
 _WORKERS = 8
 _SERVICE = "service:"
 _LAUNCH_TYPES = {each.value for each in LaunchType}
@@ -42,7 +42,7 @@ _LAUNCH_TYPES = {each.value for each in LaunchType}
 
 @dataclass(frozen=True)
 class Filter:
-    """Which tasks: those that fit everything that is given."""
+    """Selection of tasks. A task must match every field that is not None."""
 
     family: str | None = None
     service: str | None = None
@@ -52,11 +52,18 @@ class Filter:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A running task, and the container that it would become; or why it would not."""
+    """A running task that may be adopted.
+
+    Attributes:
+        task_definition: The family and revision of its task definition.
+        wanted: The container to register, or None if the task is skipped.
+        skipped: The reason why the task is skipped.
+        notes: What a later start of the container will do differently.
+    """
 
     task: Task
     family: str
-    task_definition: str  # family and revision
+    task_definition: str
     launch_type: str
     group: str
     container_id: str
@@ -67,16 +74,16 @@ class Candidate:
 
 @dataclass
 class Counts:
-    """What became of the tasks, and the reasons of those that failed, by task id."""
+    """Numbers of adopted and skipped tasks, and the reasons of failures by task id."""
 
     adopted: int = 0
     skipped: int = 0
-    skipped_at_once: int = 0  # those of the skipped that were not tried
+    skipped_at_once: int = 0  # skipped tasks for which no write was attempted
     failed: dict[str, str] = field(default_factory=dict)
 
 
 class Adoption:
-    """The running tasks of one cluster, for one project."""
+    """Adopts the running tasks of one cluster into one project."""
 
     def __init__(
         self,
@@ -93,13 +100,14 @@ class Adoption:
         self._ec2 = ec2
         self._registry = registry
         self._store = store
-        # Asked once for each task definition.
+        # Called once per task definition.
         self._role_not_passed = cache(role_not_passed)
         self._cluster = cluster
         self._project_id = project_id
 
     @classmethod
     def of(cls, target: Target, cluster: str, project_id: str) -> Adoption:
+        """Create the adoption for a stack's cluster."""
         return cls(
             target.ecs(),
             target.ec2(),
@@ -111,27 +119,36 @@ class Adoption:
         )
 
     def count(self) -> int:
-        """How many tasks the cluster runs."""
+        """Return the number of running tasks in the cluster."""
         return sum(len(arns) for arns in self._pages())
 
     def candidates(self, wanted: Filter) -> Iterator[list[Candidate]]:
-        """The tasks that fit, up to a hundred at a time. AdminError when there is no such cluster."""
+        """Yield the matching tasks in batches of up to 100.
+
+        Raises:
+            AdminError: The cluster does not exist.
+        """
         for arns in self._pages():
             described = self._ecs.describe_tasks(cluster=self._cluster, tasks=arns)["tasks"]
-            fitting = [each for each in described if _fits(each, wanted)]
-            networks = self._networks(fitting)
-            owned = self._registry.known([name for each in fitting for name in _possible_ids(each)])
-            yield [self._candidate(each, wanted, owned, networks) for each in fitting]
+            matching = [each for each in described if _matches(each, wanted)]
+            networks = self._networks(matching)
+            owned = self._registry.known([name for each in matching for name in _possible_ids(each)])
+            yield [self._candidate(each, wanted, owned, networks) for each in matching]
 
-    def adopt(self, candidates: Sequence[Candidate], told: Callable[[], object]) -> Counts:
-        """Register those that are not skipped; `told` is called after each. One failure does not end the batch."""
+    def adopt(self, candidates: Sequence[Candidate], on_progress: Callable[[], object]) -> Counts:
+        """Register the candidates that are not skipped. A failure does not stop the batch.
+
+        Args:
+            candidates: The tasks of one batch.
+            on_progress: Called after each registration.
+        """
         not_wanted = sum(candidate.wanted is None for candidate in candidates)
         counts = Counts(skipped=not_wanted, skipped_at_once=not_wanted)
         registered: dict[str, Container] = {}
         with ThreadPoolExecutor(_WORKERS) as executor:
             wanted = [candidate for candidate in candidates if candidate.wanted is not None]
             for candidate, result in zip(wanted, executor.map(self._register, wanted), strict=True):
-                told()
+                on_progress()
                 match result:
                     case Container():
                         registered[candidate.task.arn] = result
@@ -152,7 +169,7 @@ class Adoption:
                 if page["taskArns"]:
                     yield page["taskArns"]
         except self._ecs.exceptions.ClusterNotFoundException:
-            raise AdminError(f"There is no cluster {self._cluster}.") from None
+            raise AdminError(f"The cluster {self._cluster} does not exist.") from None
 
     def _candidate(
         self, described: Any, wanted: Filter, owned: set[str], networks: Mapping[str, Mapping[str, Any]]
@@ -188,11 +205,11 @@ class Adoption:
         return Candidate(**base, wanted=registration, notes=tuple(_notes(described, role)))
 
     def _networks(self, described: Sequence[Any]) -> dict[str, dict[str, Any]]:
-        """The security groups of the tasks' network interfaces, and whether they have a public address."""
+        """Return the security groups, and whether there is a public address, by network interface id."""
         ids = [network["interface"] for each in described if (network := _network(each)) is not None]
         if not ids:
             return {}
-        # By a filter: an interface that has gone since would be an error otherwise.
+        # With a filter, an interface that no longer exists is left out and is not an error.
         pages = self._ec2.get_paginator("describe_network_interfaces").paginate(
             Filters=[{"Name": "network-interface-id", "Values": ids}]
         )
@@ -206,7 +223,7 @@ class Adoption:
         }
 
     def _register(self, candidate: Candidate) -> Container | str | None:
-        """The new container; None when somebody else has adopted the task meanwhile; or why it could not be done."""
+        """Return the new container, None if another process has adopted the task, or the reason of the failure."""
         assert candidate.wanted is not None
         task = candidate.task
         container, entry = first_row(
@@ -224,7 +241,7 @@ class Adoption:
         return container if present is None else None
 
     def _record_ends(self, registered: Mapping[str, Container]) -> None:
-        """Record the end of those that have stopped while they were being adopted: their event has come too soon."""
+        """Record the exit of tasks that stopped during adoption, because their event came before their container."""
         if not registered:
             return
         try:
@@ -234,7 +251,7 @@ class Adoption:
                 if task is None or task.is_stopped:
                     self._record_end(container, task)
         except ExternalServiceError:
-            return  # The drift sweep records it later.
+            return  # The drift sweep records the exits.
 
     def _record_end(self, container: Container, task: Task | None) -> None:
         now = SystemClock().now()
@@ -244,6 +261,7 @@ class Adoption:
 
 
 def store_of(target: Target) -> Store:
+    """Create the library's store for a stack's tables."""
     return Store(
         target.dynamodb(),
         containers=target.containers,
@@ -253,7 +271,7 @@ def store_of(target: Target) -> Store:
     )
 
 
-def _fits(described: Any, wanted: Filter) -> bool:
+def _matches(described: Any, wanted: Filter) -> bool:
     family = described["taskDefinitionArn"].rpartition("/")[2].partition(":")[0]
     return (
         wanted.family in (None, family)
@@ -263,40 +281,40 @@ def _fits(described: Any, wanted: Filter) -> bool:
 
 
 def _possible_ids(described: Any) -> list[str]:
-    """The ids of the containers that the task may be of: the one that has started it, the one that has adopted it."""
+    """Return the ids of the containers that may have started or adopted the task."""
     started_by = str(described.get("startedBy", ""))
     return [*([started_by] if is_id(started_by) else []), adopted_as(described["taskArn"])]
 
 
 def _why_not(described: Any, wanted: Filter, owned: set[str]) -> str | None:
     if owned.intersection(_possible_ids(described)):
-        return "is Longshore's already"
+        return "already belongs to a container of Longshore"
     if described["lastStatus"] != "RUNNING":
         return f"is {described['lastStatus']}, not RUNNING"
     group = described.get("group", "")
     if group.startswith(_SERVICE) and not wanted.include_services:
-        return f"is the service {group.removeprefix(_SERVICE)}'s, which would replace it when it stops"
+        return f"belongs to the service {group.removeprefix(_SERVICE)}, which replaces stopped tasks"
     if described.get("launchType", "EC2") not in _LAUNCH_TYPES:
-        return f"has launch type {described['launchType']}, which is not supported"
+        return f"has the unsupported launch type {described['launchType']}"
     return None
 
 
 def _notes(described: Any, role: str | None) -> Iterator[str]:
     if role is not None:
-        yield f"no later start: the stack may not pass the role {role} (parameter TaskRoleArns)"
+        yield f"cannot be started again: the stack may not pass the role {role} (parameter TaskRoleArns)"
     if described.get("group", "").startswith(_SERVICE):
-        yield "its service will replace it when it stops"
+        yield "its service replaces it when it stops"
     overrides = described.get("overrides", {})
     if any(
         overrides.get(name) for name in ("cpu", "memory", "taskRoleArn", "executionRoleArn", "ephemeralStorage")
     ) or any(set(each) - {"name"} for each in overrides.get("containerOverrides", [])):
-        yield "it has overrides, which a later start will not repeat"
+        yield "a later start does not repeat its overrides"
     if described.get("capacityProviderName") not in (None, "FARGATE"):
-        yield f"capacity provider {described['capacityProviderName']}: a later start uses the launch type"
+        yield f"a later start uses the launch type, not the capacity provider {described['capacityProviderName']}"
 
 
 def _network(described: Any) -> dict[str, str] | None:
-    """The subnet and the interface of a task in network mode awsvpc."""
+    """Return the subnet and the network interface of a task in network mode awsvpc, or None for other modes."""
     for attachment in described.get("attachments", []):
         if attachment.get("type") in ("ElasticNetworkInterface", "eni"):
             details = {each["name"]: each["value"] for each in attachment.get("details", [])}

@@ -1,6 +1,6 @@
-"""What must hold of a container's item and its rows. Pure: items as plain values go in, faults come out.
+"""Checks of a container's item and rows against the invariants. Pure: takes items as plain values, returns faults.
 
-What must hold is described in docs/administer.md, "Check". Rows are taken one by one, since there may be a million.
+docs/administer.md, "Check", describes the invariants. Rows are checked one by one, because a history may have millions.
 """
 
 from __future__ import annotations
@@ -25,36 +25,36 @@ from pydantic import ValidationError
 Item = Mapping[str, Any]
 
 GRACE = timedelta(minutes=2)
-"""How long events and sweeps may take: until then nothing that is under way is a fault."""
+"""Time that events and sweeps may take. Until it has passed, unfinished work is not a fault."""
 
 INDEX_KEYS = ("live_project_id", "pending_shard", "pending_deadline")
 
-_TOLD = 5  # faults of one code in one container; of the others only how many there are
+_SHOWN = 5  # faults shown per code and container; further faults are only counted
 
 
 class Code(StrEnum):
-    """Kinds of faults, by the invariant that is broken."""
+    """Codes of faults, each with the number of the invariant that it violates."""
 
-    TASK_MISSING = "TASK_MISSING"  # 1: it is running or paused, and its task is not
-    TASK_UNEXPECTED = "TASK_UNEXPECTED"  # 1: a task lives that the container does not have
-    CHAIN_BROKEN = "CHAIN_BROKEN"  # 2: a row does not follow from the one before
-    STATUS_DIFFERS = "STATUS_DIFFERS"  # 2: the item's status is not the last row's
-    COUNTER_WRONG = "COUNTER_WRONG"  # 3: the item's counters are not what counting gives
-    RANK_WRONG = "RANK_WRONG"  # 3: a row's place in an order is not what counting gives
-    ROW_MALFORMED = "ROW_MALFORMED"  # 4: a row that the API could not answer with
-    ITEM_MALFORMED = "ITEM_MALFORMED"  # 4: an item that no function can read
-    INDEX_WRONG = "INDEX_WRONG"  # 4: the keys of a sparse index are not what status and operation imply
-    OVERDUE = "OVERDUE"  # 5: an operation that no sweep continues
-    HISTORY_FULL = "HISTORY_FULL"  # the history takes no more rows
+    TASK_MISSING = "TASK_MISSING"  # 1: the container is running or paused, but its task is not running
+    TASK_UNEXPECTED = "TASK_UNEXPECTED"  # 1: a task is running that the container should not have
+    CHAIN_BROKEN = "CHAIN_BROKEN"  # 2: a row does not follow from the previous row
+    STATUS_DIFFERS = "STATUS_DIFFERS"  # 2: the item's status is not that of the last row
+    COUNTER_WRONG = "COUNTER_WRONG"  # 3: a counter of the item does not equal the count of the rows
+    RANK_WRONG = "RANK_WRONG"  # 3: a rank of a row does not equal the count of the rows before it
+    ROW_MALFORMED = "ROW_MALFORMED"  # 4: the API cannot return the row
+    ITEM_MALFORMED = "ITEM_MALFORMED"  # 4: the functions cannot read the item
+    INDEX_WRONG = "INDEX_WRONG"  # 4: the keys of a sparse index do not match the status and the operation
+    OVERDUE = "OVERDUE"  # 5: no sweep continues the operation
+    HISTORY_FULL = "HISTORY_FULL"  # the history accepts no more rows
 
 
 STATE = frozenset({Code.TASK_MISSING, Code.TASK_UNEXPECTED, Code.OVERDUE})
-"""What is compared with something outside the item, and so counts only while the item stays as it is."""
+"""Faults that compare the item with ECS or the clock. They are certain only if the item does not change meanwhile."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong, in words for the operator."""
+    """A violated invariant, with a message for the operator."""
 
     code: Code
     message: str
@@ -62,7 +62,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Place:
-    """A row's key, and the ranks that it should have."""
+    """The key of a row and its correct ranks."""
 
     transition_time: str
     to_rank: str
@@ -71,7 +71,7 @@ class Place:
 
 @dataclass
 class History:
-    """What reading all the rows gave: the faults, and what the item and the rows should say."""
+    """The result of checking all rows: the faults, and the correct counters and ranks."""
 
     faults: list[Fault] = field(default_factory=list)
     count: int = 0
@@ -82,11 +82,11 @@ class History:
 
     @property
     def is_chain(self) -> bool:
-        """Whether the rows themselves are in order, so that counting them means something."""
+        """Whether the rows form a valid chain, so that counters can be computed from them."""
         return not any(fault.code in (Code.CHAIN_BROKEN, Code.ROW_MALFORMED) for fault in self.faults)
 
     def summary(self, item: Item) -> dict[str, Any]:
-        """The attributes of the item that follow from the rows."""
+        """Return the attributes of the item that are computed from the rows."""
         assert self.last is not None
         attributes = {
             "log_count": self.count,
@@ -95,30 +95,44 @@ class History:
             "last_transition_time": self.last["transition_time"],
             "last_created_at": self.last["created_at"],
         }
-        # At DynamoDB's limit a change of status has no row.
+        # When the history has reached DynamoDB's limit, the last status change has no row.
         return attributes if item.get("history_full") else attributes | {"status_since": self.last["transition_time"]}
 
 
 def history(item: Item, rows: Iterable[Item]) -> History:
-    """Check the rows, in order of `transition_time`, each with the one before and all with the item."""
+    """Check each row against the previous row, and all rows against the item.
+
+    Args:
+        item: The container's item.
+        rows: The container's rows in order of `transition_time`.
+    """
     found = History()
     for row in rows:
-        _take(found, row)
+        _check_row(found, row)
     if found.last is None:
-        found.faults.append(Fault(Code.CHAIN_BROKEN, "there is no row"))
+        found.faults.append(Fault(Code.CHAIN_BROKEN, "the history has no rows"))
     else:
         found.faults += _compare(item, found)
     return found
 
 
-def _take(found: History, row: Item) -> None:
+def moment(item: Item, name: str) -> datetime | None:
+    """Return a time of an item or row, or None if it is missing, malformed or without a time zone."""
+    try:
+        found = datetime.fromisoformat(str(item.get(name)))
+    except ValueError:
+        return None
+    return found if found.tzinfo else None
+
+
+def _check_row(found: History, row: Item) -> None:
     before, number = found.last, found.count + 1
     at = row.get("transition_time")
     for message in _breaks(before, row, number):
-        found.faults.append(Fault(Code.CHAIN_BROKEN, f"the row of {at} {message}"))
+        found.faults.append(Fault(Code.CHAIN_BROKEN, f"the row at {at} {message}"))
     malformed = _malformed(row)
     if malformed:
-        found.faults.append(Fault(Code.ROW_MALFORMED, f"the row of {at} {malformed}"))
+        found.faults.append(Fault(Code.ROW_MALFORMED, f"the row at {at} {malformed}"))
     to_status, from_status = str(row.get("to_status", "")), row.get("from_status")
     found.count = number
     found.to_counts[to_status] += 1
@@ -130,8 +144,8 @@ def _take(found: History, row: Item) -> None:
     )
     if (row.get("to_rank"), row.get("from_rank")) != (place.to_rank, place.from_rank):
         found.misplaced.append(place)
-        said = f"{row.get('to_rank')} and {row.get('from_rank')}, not {place.to_rank} and {place.from_rank}"
-        found.faults.append(Fault(Code.RANK_WRONG, f"the row of {at} has the ranks {said}"))
+        ranks = f"{row.get('to_rank')} and {row.get('from_rank')}, not {place.to_rank} and {place.from_rank}"
+        found.faults.append(Fault(Code.RANK_WRONG, f"the row at {at} has the ranks {ranks}"))
     found.last = row
 
 
@@ -140,9 +154,10 @@ def _breaks(before: Item | None, row: Item, number: int) -> Iterable[str]:
         yield f"has seq {row.get('seq')}, not {number}"
     expected = None if before is None else before.get("to_status")
     if row.get("from_status") != expected:
-        yield f"comes from {row.get('from_status')}, not {expected}"
-    if before is not None and str(row.get("created_at")) < str(before.get("created_at")):
-        yield "was created before the row before it"
+        yield f"has from_status {row.get('from_status')}, not {expected}"
+    created, previous = moment(row, "created_at"), moment(before or {}, "created_at")
+    if created is not None and previous is not None and created < previous:
+        yield "has a created_at before that of the previous row"
 
 
 def _malformed(row: Item) -> str | None:
@@ -152,7 +167,7 @@ def _malformed(row: Item) -> str | None:
         return f"is malformed: {_first_fault(error)}"
     for name in ("transition_time", "created_at"):
         if to_text(getattr(log, name)) != row[name]:
-            return f"has the {name} {row[name]}, which is not written as times are"
+            return f"has the {name} {row[name]}, which is not in the API's time format"
     return None
 
 
@@ -160,7 +175,8 @@ def _compare(item: Item, found: History) -> Iterable[Fault]:
     assert found.last is not None
     if item.get("status") != found.last.get("to_status") and not item.get("history_full"):
         yield Fault(
-            Code.STATUS_DIFFERS, f"the status is {item.get('status')}, the last row's {found.last.get('to_status')}"
+            Code.STATUS_DIFFERS,
+            f"status is {item.get('status')}, but to_status of the last row is {found.last.get('to_status')}",
         )
     if not found.is_chain:
         return
@@ -170,7 +186,7 @@ def _compare(item: Item, found: History) -> Iterable[Fault]:
 
 
 def container_of(item: Item) -> Container | Fault:
-    """The item as the functions read it."""
+    """Parse the item as the functions do. Return a fault if it is malformed."""
     try:
         return Container.model_validate(item)
     except ValidationError as error:
@@ -178,12 +194,13 @@ def container_of(item: Item) -> Container | Fault:
 
 
 def index_keys(container: Container) -> dict[str, str]:
-    """The keys of the sparse indexes that the container should have."""
+    """Return the keys of the sparse indexes that the container should have."""
     whole = container_item(container)
     return {name: whole[name]["S"] for name in INDEX_KEYS if name in whole}
 
 
 def index_faults(item: Item, container: Container) -> list[Fault]:
+    """Return a fault for each key of a sparse index that does not match the status and the operation."""
     wanted = index_keys(container)
     return [
         Fault(Code.INDEX_WRONG, f"{name} is {item.get(name)}, not {wanted.get(name)}")
@@ -193,10 +210,10 @@ def index_faults(item: Item, container: Container) -> list[Fault]:
 
 
 def pending_faults(container: Container, now: datetime, grace: timedelta = GRACE) -> list[Fault]:
-    """The faults of the pending operation.
+    """Return the faults of the pending operation.
 
-    More attempts than the last one are a fault only when the step has lasted long: until then, attempts that were made
-    too early to give the step up, or that found its task on its way, are in order.
+    Exceeding the maximum number of attempts is a fault only if the step has also exceeded its maximum duration. Before
+    that, further attempts are expected, for example while its task is starting.
     """
     pending = container.operation
     if pending is None:
@@ -204,26 +221,33 @@ def pending_faults(container: Container, now: datetime, grace: timedelta = GRACE
     if pending.deadline + grace < now:
         return [Fault(Code.OVERDUE, f"{pending.operation.value} is past its deadline of {to_text(pending.deadline)}")]
     if pending.attempts > LAST_ATTEMPT and pending.begun_at + ON_ITS_WAY + grace < now:
-        step = f"{pending.operation.value} has had {pending.attempts} attempts at its step {pending.step.value}"
+        step = f"{pending.operation.value} has had {pending.attempts} attempts of its step {pending.step.value}"
         return [Fault(Code.OVERDUE, f"{step} since {to_text(pending.begun_at)}")]
     return []
 
 
 def limit_faults(container: Container) -> list[Fault]:
-    """What a container can no longer do because its history has reached DynamoDB's limit."""
+    """Return a fault if the history has reached DynamoDB's limit."""
     if not container.history_full:
         return []
-    full = "its history has reached DynamoDB's limit of 10 GB: only stop and force-stop work"
+    full = "the history has reached DynamoDB's limit of 10 GB: only stop and force-stop are possible"
     return [Fault(Code.HISTORY_FULL, full)]
 
 
 def task_faults(
     container: Container, own: Task | None, started: Iterable[Task], now: datetime, grace: timedelta = GRACE
 ) -> list[Fault]:
-    """Compare with ECS: `own` is the container's task as ECS knows it, `started` those that live in its name.
+    """Compare a container with its tasks in ECS.
 
-    While an operation is pending, or something has changed just now, nothing is said. That ECS does not show a task is
-    a fault only if a second look, half a minute later, does not find it either.
+    A container with a pending operation or a recent change has no faults. A task that ECS does not show is a fault only
+    if a second look half a minute later does not find it either; the caller makes that look.
+
+    Args:
+        container: The container to check.
+        own: The container's task as ECS shows it, or None if ECS does not show it.
+        started: The tasks that were started by the container.
+        now: The current time (UTC).
+        grace: Time that events and sweeps may take.
     """
     recent = now - grace
     if container.operation is not None or max(container.status_since, container.updated_at) > recent:
@@ -233,29 +257,30 @@ def task_faults(
     faults = []
     if container.status in LIVE:
         if not alive and (own is None or own.stopped_at is None or own.stopped_at < recent):
-            known = "ECS does not show its task" if own is None else f"its task {own.id} has stopped"
-            faults.append(Fault(Code.TASK_MISSING, f"it is {container.status.value}, and {known}"))
+            seen = "ECS does not show its task" if own is None else f"its task {own.id} has stopped"
+            faults.append(Fault(Code.TASK_MISSING, f"the container is {container.status.value}, but {seen}"))
         live -= {container.task_arn or ""}
     elif container.status is Status.FAILED:
-        # Given up: whether its own task lives was not known.
+        # The operation failed without knowing whether the container's own task is running.
         live -= {container.task_arn or ""}
+    state = f"the container is {container.status.value}"
     faults += [
-        Fault(Code.TASK_UNEXPECTED, f"it is {container.status.value}, and the task {_last(arn)} runs in its name")
+        Fault(Code.TASK_UNEXPECTED, f"{state}, and the unexpected task {_last(arn)} is running for it")
         for arn in sorted(live)
     ]
     return faults
 
 
 def shortened(faults: Iterable[Fault]) -> list[Fault]:
-    """The first few of each code, and how many more there are."""
+    """Return the first faults of each code, followed by the number of further faults."""
     by_code: dict[Code, list[Fault]] = {}
     for fault in faults:
         by_code.setdefault(fault.code, []).append(fault)
     shown = []
     for code, found in by_code.items():
-        shown += found[:_TOLD]
-        if len(found) > _TOLD:
-            shown.append(Fault(code, f"and {len(found) - _TOLD} more of these"))
+        shown += found[:_SHOWN]
+        if len(found) > _SHOWN:
+            shown.append(Fault(code, f"and {len(found) - _SHOWN} more"))
     return shown
 
 

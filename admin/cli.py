@@ -1,4 +1,4 @@
-"""The commands. Each finds the stack, does one thing, and says what it did; results go to stdout, remarks to stderr."""
+"""The `python -m admin` commands. Results go to stdout, messages to stderr."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ _WORKERS = 8
 
 app = typer.Typer(
     name="python -m admin",
-    help="Administer a Longshore stack, with your own AWS credentials.",
+    help="Administer a Longshore stack with your own AWS credentials.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-schedule = typer.Typer(help="Scheduled stops: EventBridge rules of the stack.", no_args_is_help=True)
+schedule = typer.Typer(help="Manage the stack's scheduled stops (EventBridge rules).", no_args_is_help=True)
 app.add_typer(schedule, name="schedule")
 
 
 @dataclass
-class Chosen:
-    """Which stack the options name. It is looked up once a command needs it."""
+class StackOptions:
+    """The options that select the stack."""
 
     stack: str
     local: bool
@@ -51,11 +51,16 @@ class Chosen:
     region: str | None
 
     def target(self) -> Target:
+        """Find the stack. Raise AdminError if it does not exist."""
         return target.local() if self.local else target.deployed(self.stack, self.profile, self.region)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run a command; its exit code: 0 done, 1 refused or faults found, 2 wrong usage, 3 AWS failed."""
+    """Run a command.
+
+    Returns:
+        The exit code: 0 success, 1 refused or faults found, 2 usage error, 3 AWS failed.
+    """
     try:
         app(args=list(arguments))
     except SystemExit as ended:
@@ -78,42 +83,46 @@ def _failed(error: AdminError) -> int:
 @app.callback()
 def choose(
     context: typer.Context,
-    stack: Annotated[str, Option(help="The deployed stack's name.")] = "longshore",
-    local: Annotated[bool, Option("--local", help="The local stack that `make up` serves, instead.")] = False,
-    profile: Annotated[str | None, Option(help="The AWS profile to sign with.")] = None,
-    region: Annotated[str | None, Option(help="The stack's AWS region.")] = None,
+    stack: Annotated[str, Option(help="Name of the deployed stack.")] = "longshore",
+    local: Annotated[bool, Option("--local", help="Use the local stack that `make up` serves.")] = False,
+    profile: Annotated[str | None, Option(help="AWS profile that provides the credentials.")] = None,
+    region: Annotated[str | None, Option(help="AWS region of the stack.")] = None,
 ) -> None:
     if local and (profile or region):
-        raise typer.BadParameter("--local takes no --profile and no --region")
-    context.obj = Chosen(stack, local, profile, region)
+        raise typer.BadParameter("--local cannot be combined with --profile or --region")
+    context.obj = StackOptions(stack, local, profile, region)
 
 
 Context = typer.Context
-Project = Annotated[str, Option(help="The project's id, 24 characters of 0-9a-f.")]
+Project = Annotated[str, Option(help="Project id: 24 characters of 0-9a-f.")]
+User = Annotated[str, Argument(help="User: the sub claim of the user's tokens.")]
+Cluster = Annotated[str | None, Option(help="Name or ARN of the stack's cluster. Other clusters are refused.")]
 
 
 @app.command()
 def register(
     context: Context,
     project: Project,
-    name: Annotated[str, Option(help="A name for people.")],
-    task_definition: Annotated[str, Option(help="Family, family:revision or ARN. A family is its newest revision.")],
-    launch_type: Annotated[LaunchType, Option(case_sensitive=False, help="Where its tasks run.")] = LaunchType.EC2,
-    cluster: Annotated[str | None, Option(help="The cluster; the stack's, which is the only one it controls.")] = None,
+    name: Annotated[str, Option(help="Display name of the container.")],
+    task_definition: Annotated[str, Option(help="Family, family:revision or ARN. A family means its latest revision.")],
+    launch_type: Annotated[LaunchType, Option(case_sensitive=False, help="Launch type of the tasks.")] = LaunchType.EC2,
+    cluster: Cluster = None,
     subnet: Annotated[
-        list[str] | None, Option(help="A subnet of its tasks, for network mode awsvpc. Repeatable.")
+        list[str] | None, Option(help="Subnet of the tasks, for network mode awsvpc. Repeatable.")
     ] = None,
-    security_group: Annotated[list[str] | None, Option(help="A security group of its tasks. Repeatable.")] = None,
+    security_group: Annotated[list[str] | None, Option(help="Security group of the tasks. Repeatable.")] = None,
     assign_public_ip: Annotated[
-        bool, Option("--assign-public-ip", help="On Fargate, give its tasks a public address.")
+        bool, Option("--assign-public-ip", help="Assign a public IP address to the tasks (Fargate only).")
     ] = False,
     placement_constraint: Annotated[
-        list[str] | None, Option(help="An expression of ECS's cluster query language. Repeatable.")
+        list[str] | None, Option(help="Expression of the ECS cluster query language. Repeatable.")
     ] = None,
-    server: Annotated[str | None, Option(help="Bind it to one instance: i-… (or mi-… with EXTERNAL).")] = None,
-    id: Annotated[str | None, Option("--id", help="Its id. One is made, unless you repeat a command.")] = None,  # noqa: A002
+    server: Annotated[
+        str | None, Option(help="Bind the container to an instance: i-… (or mi-… with EXTERNAL).")
+    ] = None,
+    id: Annotated[str | None, Option("--id", help="Container id. Generated by default.")] = None,  # noqa: A002
 ) -> None:
-    """Register a container, as stopped. Prints its id."""
+    """Register a stopped container and print its id."""
     found = context.obj.target()
     runtime = Runtime(
         cluster=found.checked_cluster(cluster),
@@ -126,7 +135,7 @@ def register(
     )
     wanted = Registration(id or new_container_id(), project, name, runtime, server).checked(found)
     new = Registry.of(found).register(wanted)
-    remark(f"Registered {name}: it is stopped, and can be started." if new else f"{name} is registered already.")
+    remark(f"Registered {name}: it is stopped, and can be started." if new else f"{name} is already registered.")
     print(wanted.id)
 
 
@@ -134,16 +143,16 @@ def register(
 def adopt(
     context: Context,
     project: Project,
-    cluster: Annotated[str | None, Option(help="The cluster; the stack's, which is the only one it controls.")] = None,
-    family: Annotated[str | None, Option(help="Only tasks of this task definition family.")] = None,
-    service: Annotated[str | None, Option(help="Only tasks of this ECS service.")] = None,
-    started_by: Annotated[str | None, Option(help="Only tasks with this startedBy.")] = None,
+    cluster: Cluster = None,
+    family: Annotated[str | None, Option(help="Adopt only tasks of this task definition family.")] = None,
+    service: Annotated[str | None, Option(help="Adopt only tasks of this ECS service.")] = None,
+    started_by: Annotated[str | None, Option(help="Adopt only tasks with this startedBy value.")] = None,
     include_services: Annotated[
-        bool, Option("--include-services", help="Also tasks of services, which replace a task that is stopped.")
+        bool, Option("--include-services", help="Include tasks of services. A service replaces its stopped tasks.")
     ] = False,
-    yes: Annotated[bool, Option("--yes", help="Do it. Without, only show what would be done.")] = False,
+    yes: Annotated[bool, Option("--yes", help="Adopt the tasks. Without it, only show the planned changes.")] = False,
 ) -> None:
-    """Register the running tasks of the cluster, each as a container that is running."""
+    """Register running tasks of the cluster as running containers."""
     found = context.obj.target()
     adoption = Adoption.of(found, found.checked_cluster(cluster), check_id(project, "the project"))
     wanted = Filter(family, service, started_by, include_services)
@@ -153,7 +162,8 @@ def adopt(
         candidates = [each for page in adoption.candidates(wanted) for each in page]
         table(["ACTION", "TASK", "CONTAINER", "TASK DEFINITION", "LAUNCH TYPE", "REMARK"], [*map(_row, candidates)])
         would = sum(candidate.wanted is not None for candidate in candidates)
-        remark(f"{would} would be adopted, {len(candidates) - would} skipped. Nothing was changed: add --yes to do it.")
+        counts = f"{would} would be adopted, {len(candidates) - would} skipped"
+        remark(f"{counts}. Nothing was changed: add --yes to adopt the tasks.")
 
 
 def _row(candidate: Candidate) -> list[str]:
@@ -188,11 +198,11 @@ def _adopt(adoption: Adoption, wanted: Filter) -> None:
 @app.command()
 def grant(
     context: Context,
-    user: Annotated[str, Argument(help="The user: the sub of its tokens.")],
-    project: Annotated[str, Argument(help="The project's id.")],
-    role: Annotated[Role, Argument(help="viewer reads; operator and owner operate too.")],
+    user: User,
+    project: Annotated[str, Argument(help="Project id.")],
+    role: Annotated[Role, Argument(help="viewer: read. operator, owner: read and operate.")],
 ) -> None:
-    """Give a user a role in a project, in place of the one that it has."""
+    """Set a user's role in a project."""
     before = AccessList.of(context.obj.target()).grant(user, project, role)
     remark(f"{user} is {role.value} of {project}" + (f", and was {before}." if before not in (None, role) else "."))
 
@@ -200,57 +210,57 @@ def grant(
 @app.command()
 def revoke(
     context: Context,
-    user: Annotated[str, Argument(help="The user: the sub of its tokens.")],
-    project: Annotated[str, Argument(help="The project's id.")],
+    user: User,
+    project: Annotated[str, Argument(help="Project id.")],
 ) -> None:
-    """Take a user's role in a project away."""
+    """Remove a user's role in a project."""
     had = AccessList.of(context.obj.target()).revoke(user, project)
-    remark(f"{user} has no role in {project} {'any more' if had else '(and had none)'}.")
+    remark(f"{user} has no role in {project} {'any more' if had else '(and had none before)'}.")
 
 
 @app.command()
-def ban(context: Context, user: Annotated[str, Argument(help="The user: the sub of its tokens.")]) -> None:
-    """Refuse whatever a user asks for, from the next request on."""
+def ban(context: Context, user: User) -> None:
+    """Reject all requests of a user from now on."""
     AccessList.of(context.obj.target()).ban(user)
     remark(f"{user} is banned.")
 
 
 @app.command()
-def unban(context: Context, user: Annotated[str, Argument(help="The user: the sub of its tokens.")]) -> None:
-    """Lift a ban. The user's roles are as they were."""
+def unban(context: Context, user: User) -> None:
+    """Lift a user's ban. The user's roles do not change."""
     was = AccessList.of(context.obj.target()).unban(user)
-    remark(f"{user} is not banned {'any more' if was else '(and was not)'}.")
+    remark(f"{user} is not banned {'any more' if was else '(and was not banned before)'}.")
 
 
-Name = Annotated[str, Argument(help="The schedule's name. The history names it as `rule`.")]
-Json = Annotated[bool, Option("--json", help="As JSON.")]
+Name = Annotated[str, Argument(help="Name of the schedule. History rows show it as `rule`.")]
+Json = Annotated[bool, Option("--json", help="Print JSON.")]
 
 
 @schedule.command("list")
 def schedule_list(context: Context, json: Json = False) -> None:
-    """List the stack's scheduled stops, and when each comes next (UTC)."""
+    """List the stack's scheduled stops with their next run time (UTC)."""
     found = Schedules.of(context.obj.target()).all()
     if json:
         as_json([each.as_json() for each in found])
     else:
         table(["NAME", "WHEN", "STOPS", "STATE", "NEXT"], [_listed(each) for each in found])
-    old = sum(each.ours and each.what is not None and not each.passes_time for each in found)
+    old = sum(each.ours and each.input is not None and not each.passes_time for each in found)
     if old:
         remark(f"{old} schedules do not pass their scheduled time: run `schedule migrate`.")
 
 
 def _listed(each: Listed) -> list[str]:
-    match each.what:
+    match each.input:
         case None:
-            what = "nothing: add it again"
+            stops = "no target: add it again"
         case {"project_id": str(project)}:
-            what = f"project {project}"
+            stops = f"project {project}"
         case {"container_ids": list(ids)}:
-            what = " ".join(map(str, ids))
+            stops = " ".join(map(str, ids))
         case _:
-            what = "all"
+            stops = "all"
     following = each.next_at.strftime("%Y-%m-%d %H:%M") if each.next_at else "-"
-    return [each.name, each.expression, what, "enabled" if each.enabled else "disabled", following]
+    return [each.name, each.expression, stops, "enabled" if each.enabled else "disabled", following]
 
 
 @schedule.command("add")
@@ -258,37 +268,37 @@ def schedule_add(
     context: Context,
     name: Name,
     cron: Annotated[str | None, Option(help="'minutes hours day month weekday year', in UTC.")] = None,
-    rate: Annotated[str | None, Option(help="'12 hours'.")] = None,
-    all: Annotated[bool, Option("--all", help="Stop all that runs.")] = False,  # noqa: A002
-    project: Annotated[str | None, Option(help="Stop what runs in this project.")] = None,
+    rate: Annotated[str | None, Option(help="Interval, for example '12 hours'.")] = None,
+    all: Annotated[bool, Option("--all", help="Stop all running containers.")] = False,  # noqa: A002
+    project: Annotated[str | None, Option(help="Stop the running containers of this project.")] = None,
     container: Annotated[list[str] | None, Option(help="Stop this container. Repeatable.")] = None,
-    disabled: Annotated[bool, Option("--disabled", help="Make it, but do not let it come.")] = False,
-    replace: Annotated[bool, Option("--replace", help="Change the schedule that has this name.")] = False,
+    disabled: Annotated[bool, Option("--disabled", help="Create the schedule disabled.")] = False,
+    replace: Annotated[bool, Option("--replace", help="Replace an existing schedule with this name.")] = False,
 ) -> None:
     """Add a scheduled stop. Safe to repeat."""
     expression = expression_of(cron, rate)
     stops = stop_input(project, container or [], everything=all)
-    made = Schedules.of(context.obj.target()).add(name, expression, stops, enabled=not disabled, replace=replace)
-    state = "disabled" if disabled else f"next at {made.next_at:%Y-%m-%d %H:%M} UTC" if made.next_at else "enabled"
+    added = Schedules.of(context.obj.target()).add(name, expression, stops, enabled=not disabled, replace=replace)
+    state = "disabled" if disabled else f"next at {added.next_at:%Y-%m-%d %H:%M} UTC" if added.next_at else "enabled"
     remark(f"Schedule {name}: {expression}, {state}.")
 
 
 @schedule.command("migrate")
 def schedule_migrate(context: Context) -> None:
-    """Make the schedules that an older version added pass their scheduled time. Safe to repeat."""
+    """Update schedules of older versions so that they pass their scheduled time. Safe to repeat."""
     changed, refused = Schedules.of(context.obj.target()).migrate()
     for name in changed:
         remark(f"Migrated the schedule {name}.")
     for name, reason in refused.items():
         remark(f"error: the schedule {name} was not migrated: {reason}.")
-    remark(f"{len(changed)} migrated, {len(refused)} not.")
+    remark(f"{len(changed)} migrated, {len(refused)} failed.")
     if refused:
         raise typer.Exit(REFUSED)
 
 
 @schedule.command("remove")
 def schedule_remove(context: Context, name: Name) -> None:
-    """Remove a scheduled stop that was added."""
+    """Remove a scheduled stop that `schedule add` created."""
     Schedules.of(context.obj.target()).remove(name)
     remark(f"Removed the schedule {name}.")
 
@@ -297,29 +307,29 @@ def schedule_remove(context: Context, name: Name) -> None:
 def doctor(
     context: Context,
     ids: Annotated[
-        list[str] | None, Argument(help="The containers' ids.", metavar="[ID]...", show_default=False)
+        list[str] | None, Argument(help="Ids of the containers to check.", metavar="[ID]...", show_default=False)
     ] = None,
-    all: Annotated[bool, Option("--all", help="Every container.")] = False,  # noqa: A002
-    repair: Annotated[bool, Option("--repair", help="Mend what can be mended safely.")] = False,
+    all: Annotated[bool, Option("--all", help="Check all containers.")] = False,  # noqa: A002
+    repair: Annotated[bool, Option("--repair", help="Repair faults that can be repaired safely.")] = False,
     json: Json = False,
 ) -> None:
-    """Check that containers, their history, their operations and their tasks agree. Prints a line for each fault."""
+    """Check containers against their history, their operations and their tasks. Prints a line for each fault."""
     if bool(ids) == all:
-        raise typer.BadParameter("give either ids or --all")
+        raise typer.BadParameter("specify either ids or --all")
     found = context.obj.target()
-    looked = Doctor.of(found)
-    wanted = list(looked.ids()) if all else check_ids(ids or [], "the id")
-    tasks = looked.tasks(found.cluster) if all else None
-    seen = _examined(wanted, lambda each: looked.examine(each, tasks))
+    examiner = Doctor.of(found)
+    wanted = list(examiner.ids()) if all else check_ids(ids or [], "the id")
+    tasks = examiner.tasks(found.cluster) if all else None
+    seen = _examined(wanted, lambda each: examiner.examine(each, tasks))
     faulty = {identity: look for identity, look in seen.items() if look is not None and look.faults}
     after: dict[str, Look | None] = {}
     if repair and faulty:
-        after = _repaired(Repair.of(found), looked, faulty)
+        after = _repaired(Repair.of(found), examiner, faulty)
     busy = [identity for identity, look in {**seen, **after}.items() if look is None]
     lines = [line for identity, look in faulty.items() for line in _lines(identity, look, after)]
     _report(lines, json=json)
     for identity in busy:
-        remark(f"{identity} changed at every look: check it again.")
+        remark(f"{identity} kept changing during the check: check it again.")
     remark(_summary(len(wanted), len(faulty), lines, repaired=bool(after)))
     if any(not line["repaired"] for line in lines):
         raise typer.Exit(REFUSED)
@@ -331,38 +341,38 @@ def _examined(ids: Sequence[str], examine: Callable[[str], Look | None]) -> dict
     seen: dict[str, Look | None] = {}
     with progress("Checking", len(ids)) as step, ThreadPoolExecutor(_WORKERS) as executor:
         for identity, look in zip(ids, executor.map(examine, ids), strict=True):
-            # Of those that are well nothing is kept.
+            # Healthy containers are not kept, to save memory.
             if look is None or look.faults:
                 seen[identity] = look
             step()
     return seen
 
 
-def _repaired(repair: Repair, looked: Doctor, faulty: dict[str, Look]) -> dict[str, Look | None]:
+def _repaired(repair: Repair, examiner: Doctor, faulty: dict[str, Look]) -> dict[str, Look | None]:
     for identity, look in faulty.items():
-        repair.mend(identity, look)
+        repair.repair(identity, look)
     codes = {fault.code for look in faulty.values() for fault in look.faults}
     for kind in dict.fromkeys(kind for code, kind in SWEEPS.items() if code in codes):
-        remark(f"Waiting for a sweep of {'pending operations' if kind == 'operations' else 'tasks'}.")
+        remark(f"Running the {'drift' if kind == 'drift' else 'recovery'} sweep.")
         repair.sweep(kind)
-        if kind == "drift" and looked.awaits_second_look(faulty):
-            remark("ECS does not show a task: waiting for a second sweep half a minute later.")
-            looked.wait_between_looks()
+        if kind == "drift" and examiner.awaits_second_look(faulty):
+            remark("ECS does not show a task: running the drift sweep again in half a minute.")
+            examiner.wait_between_looks()
             repair.sweep(kind)
-    return _examined_again(list(faulty), looked)
+    return _examined_again(list(faulty), examiner)
 
 
-def _examined_again(ids: Sequence[str], looked: Doctor) -> dict[str, Look | None]:
-    still = _examined(ids, looked.examine)
-    return {identity: still.get(identity, Look.well()) for identity in ids}
+def _examined_again(ids: Sequence[str], examiner: Doctor) -> dict[str, Look | None]:
+    still = _examined(ids, examiner.examine)
+    return {identity: still.get(identity, Look.healthy()) for identity in ids}
 
 
 def _lines(identity: str, look: Look, after: dict[str, Look | None]) -> Iterable[dict[str, str | bool]]:
     again = after.get(identity)
-    mended = identity in after and again is not None
-    left = {fault.code for fault in again.faults} if again is not None else set[Code]()
+    is_checked = identity in after and again is not None
+    remaining = {fault.code for fault in again.faults} if again is not None else set[Code]()
     for fault in shortened(look.faults):
-        repaired = mended and fault.code not in left
+        repaired = is_checked and fault.code not in remaining
         yield {"id": identity, "code": fault.code.value, "message": fault.message, "repaired": repaired}
 
 
@@ -375,6 +385,6 @@ def _report(lines: Sequence[dict[str, str | bool]], *, json: bool) -> None:
 
 
 def _summary(checked: int, faulty: int, lines: Sequence[dict[str, str | bool]], *, repaired: bool) -> str:
-    left = {line["id"] for line in lines if not line["repaired"]}
-    said = f"{checked} checked, {faulty} with faults"
-    return f"{said}, {faulty - len(left)} repaired." if repaired else f"{said}."
+    remaining = {line["id"] for line in lines if not line["repaired"]}
+    counts = f"{checked} checked, {faulty} with faults"
+    return f"{counts}, {faulty - len(remaining)} repaired." if repaired else f"{counts}."

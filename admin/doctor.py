@@ -1,9 +1,9 @@
-"""Looks for what must never be, while callers, events and sweeps go on.
+"""Finds violated invariants while callers, events and sweeps continue to work.
 
-What is seen once may be something on its way: a container is looked at again before a fault is told. A fault in its
-history was there at one moment, since an item and its rows change together or not at all; so it counts when it is there
-again. A fault in what ECS or the clock says counts only while the item stays as it is. ECS may not show a task that
-exists: then the next look comes half a minute later, as it does for operations and sweeps.
+A fault that is seen once may be work in progress, so a container is looked at again before a fault is reported. An item
+and its rows change in one transaction, so a fault in the history is certain when a second look finds it again. A fault
+that compares the item with ECS or the clock is certain only if the item has not changed between the looks. ECS may not
+show a task that exists. In this case the second look follows half a minute later, as for operations and sweeps.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from admin.checks import (
     history,
     index_faults,
     limit_faults,
+    moment,
     pending_faults,
     task_faults,
 )
@@ -41,33 +42,42 @@ if TYPE_CHECKING:
 
 _LOOKS = 6
 _PAUSE = 0.5  # seconds between two looks
-_BETWEEN_LOOKS = BETWEEN_LOOKS.total_seconds() + 1  # for a task that ECS does not show; clocks differ
+_BETWEEN_LOOKS = BETWEEN_LOOKS.total_seconds() + 1  # for a task that ECS does not show; 1 s for clock differences
 
 
 @dataclass(frozen=True)
 class Look:
-    """What was seen of a container at one time. `item` is None when there is none."""
+    """The state of a container at one time.
+
+    Attributes:
+        item: The container's item, or None if the container does not exist.
+        task_absent: Whether ECS did not show the container's task.
+    """
 
     item: Item | None
     history: History
     faults: list[Fault] = field(default_factory=list)
-    task_absent: bool = False  # ECS has not shown its task
+    task_absent: bool = False
 
     @classmethod
-    def well(cls) -> Look:
+    def healthy(cls) -> Look:
+        """Return a look without faults."""
         return cls(None, History())
 
 
 @dataclass
 class Tasks:
-    """The tasks of a cluster that were running at one time."""
+    """The running tasks of a cluster at one time, by ARN and by startedBy."""
 
     by_arn: dict[str, Task] = field(default_factory=dict)
     by_starter: dict[str, list[Task]] = field(default_factory=dict)
 
 
 class Doctor:
-    """Reads containers, rows and tasks, and changes nothing. Raises AWS's errors; ECS's as ExternalServiceError."""
+    """Checks containers, their rows and their tasks, and changes nothing.
+
+    Methods raise botocore's errors if DynamoDB fails, and ExternalServiceError if ECS fails.
+    """
 
     def __init__(
         self, dynamodb: DynamoDBClient, ecs: Ecs, *, containers: str, status_logs: str, grace: timedelta = GRACE
@@ -81,10 +91,11 @@ class Doctor:
 
     @classmethod
     def of(cls, target: Target) -> Doctor:
+        """Create the doctor for a stack."""
         return cls(target.dynamodb(), Ecs(target.ecs()), containers=target.containers, status_logs=target.status_logs)
 
     def ids(self) -> Iterator[str]:
-        """The ids of all containers, read page by page."""
+        """Yield the ids of all containers."""
         pages = self._dynamodb.get_paginator("scan").paginate(
             TableName=self._containers, ProjectionExpression="id", ConsistentRead=True
         )
@@ -93,7 +104,7 @@ class Doctor:
                 yield item["id"]["S"]
 
     def tasks(self, cluster: str) -> Tasks:
-        """All that the cluster runs: so that many containers cost a few requests to ECS, and not two each."""
+        """Return all running tasks of the cluster, so that checking many containers takes only a few ECS requests."""
         found = Tasks()
         for tasks in self._ecs.all_running(cluster):
             for task in tasks:
@@ -102,9 +113,15 @@ class Doctor:
         return found
 
     def examine(self, container_id: str, tasks: Tasks | None = None) -> Look | None:
-        """The container with the faults that are certain; None when it changed at every look.
+        """Look at a container until its faults are certain.
 
-        `tasks` is what its cluster ran a while ago: it may clear a container, and never convicts one.
+        Args:
+            container_id: The id of the container.
+            tasks: The running tasks of its cluster at an earlier time. They are only used to show that a container has
+                no faults. Any fault is checked again with current data.
+
+        Returns:
+            The container with its certain faults, or None if it changed between all looks.
         """
         first = self.look(container_id, tasks)
         if first.faults and tasks is not None:
@@ -126,17 +143,18 @@ class Doctor:
         return None
 
     def wait_between_looks(self) -> None:
-        """Wait until a second look proves that a task which the first did not find is gone."""
+        """Wait until a second look can prove that a missing task is gone."""
         time.sleep(_BETWEEN_LOOKS)
 
     def awaits_second_look(self, container_ids: Iterable[str]) -> bool:
-        """Whether the drift sweep has looked once for the task of one of the containers, and did not find it."""
+        """Return whether the drift sweep has not found the task of a container and needs a second look."""
         return any("absent_since" in (self._item(each) or {}) for each in container_ids)
 
     def look(self, container_id: str, tasks: Tasks | None = None) -> Look:
+        """Look at a container once. The faults are not certain; see `examine`."""
         item = self._item(container_id)
         if item is None:
-            return Look(None, History(), [Fault(Code.ITEM_MALFORMED, "there is no such container")])
+            return Look(None, History(), [Fault(Code.ITEM_MALFORMED, "the container does not exist")])
         found = history(item, self._rows_of(container_id, item))
         container = container_of(item)
         if isinstance(container, Fault):
@@ -153,7 +171,7 @@ class Doctor:
         return Look(item, found, faults, task_absent=own is None)
 
     def _tasks_of(self, container: Container, known: Tasks | None) -> tuple[Task | None, list[Task]]:
-        """The container's own task, and those that live in its name."""
+        """Return the container's own task and the running tasks that it started."""
         own = container.task_arn or ""
         if known is not None:
             return known.by_arn.get(own), known.by_starter.get(container.id, [])
@@ -170,9 +188,12 @@ class Doctor:
         return plain(answer["Item"]) if "Item" in answer else None
 
     def _rows_of(self, container_id: str, item: Item) -> Iterator[Item]:
-        """The rows, but for those that were added since the item was read."""
+        """Yield the rows without those that were added since the item was read."""
+        last = moment(item, "last_transition_time")
         for row in self._rows(container_id):
-            if row["transition_time"] > item.get("last_transition_time", "") and self._item(container_id) != item:
+            at = moment(row, "transition_time")
+            is_newer = last is None or at is None or at > last
+            if is_newer and self._item(container_id) != item:
                 return
             yield row
 
@@ -189,7 +210,7 @@ class Doctor:
 
 
 def _settled(item: Item | None) -> Item | None:
-    """An item without what sweeps note while they look for its task."""
+    """Return the item without the attributes that sweeps write while they look for its task."""
     if item is None or "operation" in item:
         return item
     noted = ("absent_since", "pending_shard", "pending_deadline")

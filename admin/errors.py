@@ -1,4 +1,4 @@
-"""What goes wrong, in one line for the operator, with the exit code that a script can tell it by."""
+"""Errors of the administration commands: a one-line message for the operator and an exit code for scripts."""
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -23,42 +23,42 @@ _THROTTLED = frozenset(
 
 
 class AdminError(Exception):
-    """Nothing was changed, and the operator can mend why. The message is one line."""
+    """The command was refused and nothing was changed. The one-line message says how to correct it."""
 
     exit_code = REFUSED
 
 
 class UnavailableError(AdminError):
-    """AWS, or the way to it, failed. What was asked may be repeated."""
+    """AWS or the connection to it failed. The command can be repeated."""
 
     exit_code = UNAVAILABLE
 
 
 def explained(error: ClientError | BotoCoreError) -> AdminError:
-    """The error of an AWS call in plain words."""
+    """Return the error of an AWS call as an AdminError with a message for the operator."""
     if isinstance(error, ClientError):
-        return UnavailableError(_told(error))
+        return UnavailableError(_message(error))
     if isinstance(error, ProfileNotFound):
         return AdminError(f"{error}.".removesuffix(".."))
     if isinstance(error, NoRegionError):
-        return AdminError("No region: give --region, or set AWS_REGION.")
+        return AdminError("No AWS region: specify --region, or set AWS_REGION.")
     if isinstance(error, NoCredentialsError):
-        return AdminError("No AWS credentials: sign in, or give --profile.")
+        return AdminError("No AWS credentials: sign in, or specify --profile.")
     if isinstance(error, SSOTokenLoadError | TokenRetrievalError | UnauthorizedSSOTokenError):
         return AdminError("Your AWS session has expired: sign in again with `aws sso login`.")
-    return UnavailableError(f"AWS did not answer: {' '.join(str(error).split())}")
+    return UnavailableError(f"AWS did not respond: {' '.join(str(error).split())}")
 
 
-def _told(error: ClientError) -> str:
+def _message(error: ClientError) -> str:
     code = error.response["Error"].get("Code", "")
     message = " ".join(error.response["Error"].get("Message", "").split())
     action = error.operation_name
     if code in _EXPIRED:
         return "Your AWS credentials have expired: sign in again."
     if code in _UNKNOWN_CALLER:
-        return "AWS does not know your credentials: sign in again, or give --profile."
+        return "Your AWS credentials are not valid: sign in again, or specify --profile."
     if code in _DENIED:
-        return f"Your AWS credentials do not permit {action}: {message}"
+        return f"Your AWS credentials do not allow {action}: {message}"
     if code in _THROTTLED:
-        return f"AWS is receiving too many requests ({action}): try again in a moment."
-    return f"AWS refused {action}: {code}: {message}"
+        return f"AWS throttled {action}: try again in a few seconds."
+    return f"{action} failed: {code}: {message}"

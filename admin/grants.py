@@ -1,4 +1,4 @@
-"""Roles and bans: what `longshore.aws.access` reads. Each is one write that is safe to repeat."""
+"""Roles and bans in the access table, which `longshore.aws.access` reads. Each change is one repeatable write."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ _LONGEST = 256
 
 
 class AccessList:
-    """The access table, for writing. Every method raises AdminError for values that cannot be, and AWS's errors."""
+    """Writes roles and bans to the access table.
+
+    Every method raises AdminError for an invalid user or project, and botocore's errors if DynamoDB fails.
+    """
 
     def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
         self._dynamodb = dynamodb
@@ -29,7 +32,7 @@ class AccessList:
         return cls(target.dynamodb(), target.access)
 
     def grant(self, user: str, project: str, role: Role) -> str | None:
-        """Give a user a role in a project, in place of the one that it had, which is returned."""
+        """Set a user's role in a project and return the previous role, or None if there was none."""
         before = self._dynamodb.put_item(
             TableName=self._table,
             Item={**_key(user, project_scope(check_id(project, "the project"))), "role": {"S": role.value}},
@@ -38,15 +41,15 @@ class AccessList:
         return before["role"]["S"] if "role" in before else None
 
     def revoke(self, user: str, project: str) -> bool:
-        """Take a user's role in a project away. Whether there was one."""
+        """Remove a user's role in a project. Return whether the user had a role."""
         return self._delete(user, project_scope(check_id(project, "the project")))
 
     def ban(self, user: str) -> None:
-        """Refuse whatever a user asks for, from the next request on. Its roles stay as they are."""
+        """Ban a user: all requests are rejected from now on. The user's roles do not change."""
         self._dynamodb.put_item(TableName=self._table, Item={**_key(user, ACCOUNT), "banned": {"BOOL": True}})
 
     def unban(self, user: str) -> bool:
-        """Whether the user was banned."""
+        """Lift a user's ban. Return whether the user was banned."""
         return self._delete(user, ACCOUNT)
 
     def _delete(self, user: str, scope: str) -> bool:
@@ -56,5 +59,5 @@ class AccessList:
 
 def _key(user: str, scope: str) -> dict[str, dict[str, str]]:
     if not user.strip() or len(user) > _LONGEST or not user.isprintable() or user != user.strip():
-        raise AdminError(f"The user must be the token's sub: 1 to {_LONGEST} printable characters.")
+        raise AdminError(f"The user must be the sub claim of a token: 1 to {_LONGEST} printable characters.")
     return {"user_id": {"S": user}, "scope": {"S": scope}}

@@ -1,4 +1,4 @@
-"""DynamoDB's items as plain values."""
+"""Conversion of DynamoDB items to plain Python values."""
 
 from decimal import Decimal
 from typing import Any
@@ -16,5 +16,5 @@ _deserialize = _Deserializer().deserialize
 
 
 def plain(item: Any) -> dict[str, Any]:
-    """The item without its types; whole numbers are integers."""
+    """Return the item's values without DynamoDB types. Whole numbers become integers."""
     return {name: _deserialize(value) for name, value in item.items()}

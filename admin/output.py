@@ -1,4 +1,4 @@
-"""What is printed: tables with colours on a terminal, aligned columns in a pipe; progress and remarks on stderr."""
+"""Output of the commands: tables and JSON on stdout, messages and progress on stderr. Colours on terminals only."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _COLOURS = {"adopt": "green", "skip": "yellow", "enabled": "green", "disabled": 
 
 
 class Step(Protocol):
-    """Tells of progress: so many more are done."""
+    """Advances a progress bar by a number of items."""
 
     def __call__(self, done: int = 1) -> None: ...
 
 
 def remark(text: str) -> None:
-    """A line for people, beside the result."""
+    """Print a message for the operator to stderr."""
     print(text, file=sys.stderr, flush=True)
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Nothing at all when there are no rows."""
+    """Print a table to stdout, or nothing if there are no rows."""
     if not rows:
         return
     console = Console(file=sys.stdout)
@@ -44,12 +44,13 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def as_json(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print the rows to stdout as a JSON array."""
     print(json.dumps(list(rows), indent=2))
 
 
 @contextmanager
 def progress(what: str, total: int | None = None) -> Iterator[Step]:
-    """A bar on a terminal, nothing elsewhere. Without a total it only counts."""
+    """Show a progress bar on stderr if it is a terminal. Without a total, the bar shows a count only."""
     console = Console(file=sys.stderr)
     columns = (SpinnerColumn(), TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:

@@ -1,4 +1,4 @@
-"""Puts containers into the tables: the item and the first row of its history, both or neither."""
+"""Registration of containers: writes the item and the first history row in one transaction."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 _SERVERS = {LaunchType.EC2: r"i-[0-9a-f]{8,17}", LaunchType.EXTERNAL: r"mi-[0-9a-f]{8,17}"}
 _LONGEST_NAME = 255
 _CONFLICT_TRIES = 5
-_BATCH = 100  # what BatchGetItem takes
+_BATCH = 100  # the maximum of BatchGetItem
 
 
 @dataclass(frozen=True)
 class Registration:
-    """A container as the operator describes it."""
+    """A container as specified by the operator."""
 
     id: str
     project_id: str
@@ -42,7 +42,13 @@ class Registration:
     server_instance_id: str | None = None
 
     def checked(self, target: Target) -> Registration:
-        """Itself. AdminError for what the stack could never have ECS run."""
+        """Return itself if ECS can run it for the stack.
+
+        Raises:
+            AdminError: A value is invalid, or ECS would reject every start of the container.
+            botocore.exceptions.ClientError: ECS failed or denied access.
+            botocore.exceptions.BotoCoreError: ECS did not respond.
+        """
         check_id(self.id, "the id")
         check_id(self.project_id, "the project")
         if not self.name.strip() or len(self.name) > _LONGEST_NAME or not self.name.isprintable():
@@ -56,45 +62,48 @@ class Registration:
         role = _role_not_passed(target, definition)
         if role is not None:
             raise AdminError(
-                f"The task definition {self.runtime.task_definition} names the role {role}, which the stack"
-                f" {target.name} may not pass: add it to the stack's parameter TaskRoleArns, and deploy."
+                f"The task definition {self.runtime.task_definition} has the role {role}, which the stack"
+                f" {target.name} may not pass: add it to the stack's parameter TaskRoleArns and deploy."
             )
         return self
 
     def _check_server(self, server: str) -> None:
         if self.runtime.launch_type not in _SERVERS:
-            raise AdminError("A Fargate task runs on no server: leave --server out.")
+            raise AdminError("A Fargate task cannot be bound to a server: omit --server.")
         check_pattern([server], _SERVERS[self.runtime.launch_type], "The server")
 
     def _check_launch(self, definition: Any) -> None:
         runtime, name = self.runtime, self.runtime.task_definition
         if definition["status"] != "ACTIVE":
-            raise AdminError(f"The task definition {name} is {definition['status'].lower()}: name an active revision.")
+            status = definition["status"].lower()
+            raise AdminError(f"The task definition {name} is {status}: specify an active revision.")
         compatible = definition.get("requiresCompatibilities") or definition.get("compatibilities") or []
         if compatible and runtime.launch_type not in compatible:
             raise AdminError(
-                f"The task definition {name} runs on {', '.join(compatible)} only, not on {runtime.launch_type.value}."
+                f"The task definition {name} supports {', '.join(compatible)}, not {runtime.launch_type.value}."
             )
         awsvpc = definition.get("networkMode") == "awsvpc"
         network = bool(runtime.subnets or runtime.security_groups or runtime.assign_public_ip)
         if awsvpc and not runtime.subnets:
-            raise AdminError(f"The task definition {name} has network mode awsvpc: give at least one --subnet.")
+            raise AdminError(f"The task definition {name} has network mode awsvpc: specify at least one --subnet.")
         if network and not awsvpc:
             raise AdminError(
                 f"The task definition {name} does not have network mode awsvpc:"
-                " leave --subnet, --security-group and --assign-public-ip out."
+                " omit --subnet, --security-group and --assign-public-ip."
             )
         fargate = runtime.launch_type is LaunchType.FARGATE
         if runtime.assign_public_ip and not fargate:
-            raise AdminError("Only a Fargate task can be given a public address: leave --assign-public-ip out.")
+            raise AdminError("Only a Fargate task can be assigned a public IP address: omit --assign-public-ip.")
         if runtime.placement_constraints and fargate:
-            raise AdminError("A Fargate task cannot be placed: leave --placement-constraint out.")
+            raise AdminError("A Fargate task cannot have placement constraints: omit --placement-constraint.")
 
 
 def role_not_passed(target: Target, task_definition: str) -> str | None:
-    """A role of the task definition that the stack may not pass, so that ECS would refuse to run it.
+    """Return a role of the task definition that the stack may not pass, so that RunTask would fail.
 
-    None when there is none, or nothing is known: of roles that nobody asks for, or of a definition that was deleted.
+    Returns:
+        The ARN of the role, or None if there is no such role, the stack does not restrict roles, or the task definition
+        no longer exists.
     """
     if target.roles is None:
         return None
@@ -115,12 +124,12 @@ def _task_definition(ecs: ECSClient, name: str) -> Any:
         return ecs.describe_task_definition(taskDefinition=name)["taskDefinition"]
     except ClientError as error:
         if error.response["Error"]["Code"] == "ClientException":
-            raise AdminError(f"There is no task definition {name}.") from None
+            raise AdminError(f"The task definition {name} does not exist.") from None
         raise
 
 
 class Registry:
-    """The containers' table and that of their history, for new containers."""
+    """Writes new containers to the containers table and the history table."""
 
     def __init__(self, dynamodb: DynamoDBClient, *, containers: str, status_logs: str) -> None:
         self._dynamodb = dynamodb
@@ -129,19 +138,25 @@ class Registry:
 
     @classmethod
     def of(cls, target: Target) -> Registry:
+        """Create the registry for a stack."""
         return cls(target.dynamodb(), containers=target.containers, status_logs=target.status_logs)
 
     def register(self, wanted: Registration) -> bool:
-        """Register a container as stopped. False when this very one is registered already, as after a lost reply.
+        """Register a container as stopped.
 
-        AdminError when its id is another container's.
+        Returns:
+            False if the same container is already registered, for example after a lost response.
+
+        Raises:
+            AdminError: The id belongs to another container.
+            UnavailableError: DynamoDB failed. The container may or may not be registered.
         """
         container, entry = first_row(wanted, Status.STOPPED, {"reason": "Registered"})
         try:
             present = self.create(container, entry)
         except (ClientError, BotoCoreError) as error:
             raise UnavailableError(
-                f"{explained(error)} It is not known whether the container is registered:"
+                f"{explained(error)} The container may or may not be registered:"
                 f" repeat the command with --id {wanted.id}."
             ) from None
         if present is None:
@@ -149,10 +164,15 @@ class Registry:
         same = Registration(present.id, present.project_id, present.name, present.runtime, present.server_instance_id)
         if same == wanted:
             return False
-        raise AdminError(f"The id {wanted.id} is that of another container, {present.name}.")
+        raise AdminError(f"The id {wanted.id} belongs to another container, {present.name}.")
 
     def create(self, container: Container, entry: Entry) -> Container | None:
-        """Write a container and its first row, unless there is a container of its id, which is then returned."""
+        """Write a container and its first row. If a container with its id exists, return that and write nothing.
+
+        Raises:
+            botocore.exceptions.ClientError: DynamoDB failed or denied access.
+            botocore.exceptions.BotoCoreError: DynamoDB did not respond.
+        """
         new = "attribute_not_exists(id)"
         first = "attribute_not_exists(container_id)"
         items: list[TransactWriteItemTypeDef] = [
@@ -182,7 +202,7 @@ class Registry:
         raise AssertionError("unreachable")
 
     def known(self, container_ids: Sequence[str]) -> set[str]:
-        """Those of the ids that containers have."""
+        """Return the ids that belong to existing containers."""
         found: set[str] = set()
         ids = list(dict.fromkeys(container_ids))
         for start in range(0, len(ids), _BATCH):
@@ -201,7 +221,14 @@ class Registry:
 
 
 def first_row(wanted: Registration, status: Status, metadata: dict[str, Any], **change: Any) -> tuple[Container, Entry]:
-    """A container that has had no other status, and the row that says so. `change` has further fields of a Change."""
+    """Return a new container and its first row.
+
+    Args:
+        wanted: The container to create.
+        status: Its first status.
+        metadata: The metadata of the row.
+        change: Further fields of the row's Change.
+    """
     now = SystemClock().now()
     container = Container(
         id=wanted.id,

@@ -1,12 +1,12 @@
-"""Mends what follows from something else, and hands on to the sweeps what is theirs to mend.
+"""Repairs of derived values, and sweeps on demand.
 
-    ranks of rows, counters, index keys   computed from the rows and the item, and written under a condition that
-                                          nothing has happened since
-    overdue operations, tasks             the recovery function's sweeps, which run by the clock anyway
-    all else                              is left as it is: what happened cannot be computed
+    ranks of rows, counters, index keys   computed from the rows and the item, and written on the condition that nothing
+                                          has changed since
+    overdue operations, tasks             repaired by the recovery function's sweeps, which also run on a schedule
+    other faults                          not repaired, because what happened cannot be computed
 
-Nothing here starts or stops a task. The drift sweep stops tasks that no container has, as it does every quarter of an
-hour; a task that a stopped container says is its own is for the operator to judge.
+This module does not start or stop tasks. The drift sweep stops tasks that belong to no container, as it does every 15
+minutes. If a stopped container's own task is running, the operator decides what to do.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SWEEPS = {
 
 
 class Repair:
-    """Writes to the tables, and calls the recovery function. Raises AWS's errors."""
+    """Writes to the tables and invokes the recovery function. Methods raise botocore's errors if AWS fails."""
 
     def __init__(
         self, dynamodb: DynamoDBClient, functions: LambdaClient, *, containers: str, status_logs: str, recover: str
@@ -48,6 +48,7 @@ class Repair:
 
     @classmethod
     def of(cls, target: Target) -> Repair:
+        """Create the repair for a stack."""
         return cls(
             target.dynamodb(),
             target.functions(),
@@ -56,30 +57,37 @@ class Repair:
             recover=target.output("RecoverFunctionArn"),
         )
 
-    def mend(self, container_id: str, seen: Look) -> None:
-        """Write what follows from the rows and the item, as far as nothing has happened to them since."""
+    def repair(self, container_id: str, seen: Look) -> None:
+        """Rewrite wrong ranks, counters and index keys unless the container has changed since the look."""
         item, codes = seen.item, {fault.code for fault in seen.faults}
         if item is None:
             return
         if seen.history.is_chain and Code.RANK_WRONG in codes:
-            self._mend_ranks(container_id, seen.history)
+            self._repair_ranks(container_id, seen.history)
         certain = seen.history.is_chain and not codes & {Code.STATUS_DIFFERS, Code.ITEM_MALFORMED}
         if certain and Code.COUNTER_WRONG in codes and "operation" not in item:
-            self._mend_counters(container_id, item, seen.history)
+            self._repair_counters(container_id, item, seen.history)
         if Code.INDEX_WRONG in codes:
             container = container_of(item)
             if isinstance(container, Container):
-                self._mend_index(container)
+                self._repair_index(container)
 
     def sweep(self, kind: str) -> None:
-        """Have the recovery function sweep now, and wait for it. UnavailableError when it fails."""
+        """Run a sweep of the recovery function and wait for its end.
+
+        Args:
+            kind: "operations" or "drift".
+
+        Raises:
+            UnavailableError: The function failed.
+        """
         answer = self._functions.invoke(
             FunctionName=self._recover, InvocationType="RequestResponse", Payload=json.dumps({"sweep": kind})
         )
         if "FunctionError" in answer:
-            raise UnavailableError("The recovery function failed: its log says why. Nothing more was repaired.")
+            raise UnavailableError("The recovery function failed: see its log. No further repairs were made.")
 
-    def _mend_ranks(self, container_id: str, history: History) -> None:
+    def _repair_ranks(self, container_id: str, history: History) -> None:
         for place in history.misplaced:
             self._write(
                 self._status_logs,
@@ -89,8 +97,8 @@ class Repair:
                 {},
             )
 
-    def _mend_counters(self, container_id: str, item: Item, history: History) -> None:
-        # The next generation: whoever has read the wrong counters may not write what follows from them.
+    def _repair_counters(self, container_id: str, item: Item, history: History) -> None:
+        # With a new generation, writers that have read the wrong counters fail their condition.
         after = history.summary(item) | {"generation": int(item.get("generation", 0)) + 1}
         self._write(
             self._containers,
@@ -101,7 +109,7 @@ class Repair:
             also={"#operation": "operation"},
         )
 
-    def _mend_index(self, container: Container) -> None:
+    def _repair_index(self, container: Container) -> None:
         keys = index_keys(container)
         same = "#generation = :was_generation AND #status = :was_status"
         values: dict[str, Any] = {":was_generation": container.generation, ":was_status": container.status.value}
@@ -126,7 +134,7 @@ class Repair:
         also: dict[str, str] | None = None,
         gone: list[str] | None = None,
     ) -> None:
-        """One conditional update. When something has happened since, it does nothing."""
+        """Update an item under a condition. If the condition fails, do nothing."""
         parts = ["SET " + ", ".join(f"#{name} = :{name}" for name in after)] if after else []
         parts += ["REMOVE " + ", ".join(f"#{name}" for name in gone)] if gone else []
         given = {f":{name}": value for name, value in after.items()} | values

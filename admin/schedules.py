@@ -1,18 +1,18 @@
-"""Further scheduled stops: EventBridge rules whose target is the stack's function.
+"""Additional scheduled stops: EventBridge rules whose target is the stack's function.
 
-A rule's name is the stack's, a hyphen, and the schedule's; a tag marks the rules that `schedule add` made. A rule is
-created disabled, given its target, and enabled last, so that it never fires without a target, and running the same
-command again completes what a crash has left.
+A rule is named `<stack>-<schedule>`, and rules that `schedule add` creates have a tag. `add` creates a rule disabled,
+adds the target, and then enables the rule. A rule therefore never fires without a target, and repeating the command
+completes a rule that an interrupted command left unfinished.
 
-The target's input transformer passes the scheduled time with the input. Rules that older versions made pass the input
-alone; `migrate` changes them.
+The target's input transformer passes the scheduled time together with the input. Rules from older versions pass only
+the input; `migrate` updates them.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -30,32 +30,43 @@ if TYPE_CHECKING:
 
 TAG = "longshore:stack"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_LONGEST_RULE = 64  # EventBridge's
+_LONGEST_RULE = 64  # EventBridge's limit
 _TARGET_ID = "scheduled-stop"
-_INPUT_LIMIT = 8192  # characters, EventBridge's
+_INPUT_LIMIT = 8192  # characters, EventBridge's limit
 _TEMPLATE = '{{"time": <time>, "input": {}}}'
 
 
 @dataclass(frozen=True)
 class Listed:
-    """One of the function's rules. `what` is its input, None when it has no target, or one with another input."""
+    """A rule that invokes the scheduled stop function.
+
+    Attributes:
+        name: The name of the schedule.
+        rule: The name of the rule.
+        input: The function's input, or None if the rule has no target or its input cannot be read.
+        next_at: The next run time (UTC). None for a disabled rule, and for a rate, because EventBridge does not return
+            its start time.
+        ours: Whether `schedule add` created the rule.
+        passes_time: Whether the target passes the scheduled time.
+    """
 
     name: str
     rule: str
     expression: str
     enabled: bool
-    what: dict[str, Any] | None
-    next_at: datetime | None  # None for a rate, whose beginning EventBridge does not tell
-    ours: bool  # made by `schedule add`, not by the template
-    passes_time: bool  # by an input transformer
+    input: dict[str, Any] | None
+    next_at: datetime | None
+    ours: bool
+    passes_time: bool
 
     def as_json(self) -> dict[str, Any]:
+        """Return the rule as printed by `schedule list --json`."""
         return {
             "name": self.name,
             "rule": self.rule,
             "expression": self.expression,
             "enabled": self.enabled,
-            "input": self.what,
+            "input": self.input,
             "next": self.next_at.isoformat().replace("+00:00", "Z") if self.next_at else None,
             "passes_time": self.passes_time,
             "removable": self.ours,
@@ -63,7 +74,7 @@ class Listed:
 
 
 class Schedules:
-    """The rules of one stack's scheduled stops."""
+    """Manages the rules of a stack's scheduled stops. Methods raise botocore's errors if EventBridge fails."""
 
     def __init__(self, events: EventBridgeClient, *, stack: str, function_arn: str, dead_letters_arn: str) -> None:
         self._events = events
@@ -73,6 +84,7 @@ class Schedules:
 
     @classmethod
     def of(cls, target: Target) -> Schedules:
+        """Create the schedules of a stack."""
         return cls(
             target.events(),
             stack=target.name,
@@ -81,8 +93,18 @@ class Schedules:
         )
 
     def add(self, name: str, expression: str, stops: StopInput, *, enabled: bool, replace: bool) -> Listed:
-        """Make the rule, or complete one that was begun. AdminError when there is another one of the name already,
-        unless it is to be replaced."""
+        """Create a rule, or complete a rule that an interrupted command left unfinished.
+
+        Args:
+            name: The name of the schedule.
+            expression: An EventBridge cron or rate expression.
+            stops: The containers to stop.
+            enabled: Whether to enable the rule.
+            replace: Whether to change an existing schedule with the same name.
+
+        Raises:
+            AdminError: The name or input is invalid, or the name belongs to another schedule or rule.
+        """
         rule, wanted = self._rule_name(name), stops.model_copy(update={"rule": name}).model_dump(exclude_defaults=True)
         transformer = _transformer(wanted)
         present = self._described(rule)
@@ -92,14 +114,14 @@ class Schedules:
             same = (present.get("ScheduleExpression"), _input_of(target)) == (expression, wanted)
             if target is not None and not same and not replace:
                 raise AdminError(
-                    f"There is a schedule {name} already, which is another one: give --replace to change it."
+                    f"The schedule {name} already exists with other settings: specify --replace to change it."
                 )
         self._events.put_rule(
             Name=rule,
             ScheduleExpression=expression,
             State="DISABLED",
             Description=f"Longshore scheduled stop {name}",
-            # Of a rule that is there already they are ignored.
+            # EventBridge ignores the tags of an existing rule.
             Tags=[{"Key": TAG, "Value": self._stack}],
         )
         self._put_target(
@@ -116,24 +138,24 @@ class Schedules:
         return self._listed(rule)
 
     def migrate(self) -> tuple[list[str], dict[str, str]]:
-        """Make every rule that `schedule add` made pass its scheduled time. Safe to repeat.
+        """Update every rule that `schedule add` created so that it passes its scheduled time. Safe to repeat.
 
-        A rule keeps its expression, its state and the other settings of its target.
+        The expression, the state and the other settings of the target do not change.
 
         Returns:
-            The names of the schedules that were changed, and the reasons of those that could not be changed, by name.
+            The names of the updated schedules, and the reasons of failures by the name of the schedule.
         """
         changed: list[str] = []
         refused: dict[str, str] = {}
         for listed in self.all():
-            if listed.passes_time or listed.what is None:
+            if listed.passes_time or listed.input is None:
                 continue
             if not listed.ours:
-                refused[listed.name] = "its rule was not made by `schedule add`"
+                refused[listed.name] = "its rule was not created by `schedule add`"
                 continue
             target: Any = {key: value for key, value in self._target(listed.rule).items() if key != "Input"}
             try:
-                target["InputTransformer"] = _transformer(listed.what)
+                target["InputTransformer"] = _transformer(listed.input)
                 self._put_target(listed.rule, target)
             except AdminError as error:
                 refused[listed.name] = str(error).rstrip(".")
@@ -146,15 +168,19 @@ class Schedules:
         if answer["FailedEntryCount"]:
             failure = answer["FailedEntries"][0]
             raise AdminError(
-                f"EventBridge did not take the rule's target: {failure.get('ErrorMessage', 'no reason given')}"
+                f"EventBridge rejected the rule's target: {failure.get('ErrorMessage', 'no reason given')}"
             )
 
     def remove(self, name: str) -> None:
-        """Remove the rule. AdminError when there is none, or when it was not made here."""
+        """Remove the rule of a schedule.
+
+        Raises:
+            AdminError: The schedule does not exist, or its rule was not created by `schedule add`.
+        """
         rule = self._rule_name(name)
         present = self._described(rule)
         if present is None:
-            raise AdminError(f"There is no schedule {name}.")
+            raise AdminError(f"The schedule {name} does not exist.")
         self._check_ours(name, present)
         targets = self._events.list_targets_by_rule(Rule=rule)["Targets"]
         if targets:
@@ -164,27 +190,20 @@ class Schedules:
         self._events.delete_rule(Name=rule)
 
     def all(self) -> list[Listed]:
-        """The rules that invoke the function, and those that were begun here and have no target yet."""
-        names = set(self._names("list_rule_names_by_target", "RuleNames", TargetArn=self._function))
-        for described in self._names("list_rules", "Rules", NamePrefix=f"{self._stack}-"):
-            rule = described["Name"]
-            if rule not in names and self._is_ours(described["Arn"]) and self._target(rule) is None:
-                names.add(rule)
+        """Return the rules that invoke the function, and rules of `schedule add` that have no target yet."""
+        by_target = self._events.get_paginator("list_rule_names_by_target").paginate(TargetArn=self._function)
+        names = {name for page in by_target for name in page["RuleNames"]}
+        for page in self._events.get_paginator("list_rules").paginate(NamePrefix=f"{self._stack}-"):
+            for described in page["Rules"]:
+                rule = described["Name"]
+                if rule not in names and self._is_ours(described["Arn"]) and self._target(rule) is None:
+                    names.add(rule)
         return [self._listed(rule) for rule in sorted(names)]
-
-    def _names(self, operation: str, key: str, **request: Any) -> Iterator[Any]:
-        start: dict[str, str] = {}
-        while True:
-            answer = getattr(self._events, operation)(**request, **start)
-            yield from answer[key]
-            if not answer.get("NextToken"):
-                return
-            start = {"NextToken": answer["NextToken"]}
 
     def _listed(self, rule: str) -> Listed:
         described = self._described(rule)
         if described is None:
-            raise AdminError(f"The rule {rule} has just been removed.")
+            raise AdminError(f"The rule {rule} was removed in the meantime.")
         target = self._target(rule)
         expression, enabled = described.get("ScheduleExpression", ""), described["State"] != "DISABLED"
         return Listed(
@@ -192,7 +211,7 @@ class Schedules:
             rule=rule,
             expression=expression,
             enabled=enabled,
-            what=_input_of(target),
+            input=_input_of(target),
             next_at=_next(expression) if enabled and target else None,
             ours=self._is_ours(described["Arn"]),
             passes_time=bool(target and target.get("InputTransformer")),
@@ -214,26 +233,33 @@ class Schedules:
 
     def _check_ours(self, name: str, described: Any) -> None:
         if not self._is_ours(described["Arn"]):
-            raise AdminError(f"The rule {self._stack}-{name} was not made by `schedule add`, and is left as it is.")
+            raise AdminError(
+                f"The rule {self._stack}-{name} was not created by `schedule add` and cannot be changed here."
+            )
 
     def _rule_name(self, name: str) -> str:
         rule = f"{self._stack}-{name}"
         if not _NAME.fullmatch(name):
             raise AdminError(
-                f"A schedule's name has letters, digits, dots, hyphens and underscores only, not {name!r}."
+                f"A schedule name may contain only letters, digits, dots, hyphens and underscores, not {name!r}."
             )
         if len(rule) > _LONGEST_RULE:
-            raise AdminError(f"A schedule's name may have {_LONGEST_RULE - len(self._stack) - 1} characters at most.")
+            raise AdminError(f"A schedule name may have at most {_LONGEST_RULE - len(self._stack) - 1} characters.")
         return rule
 
 
 def expression_of(cron: str | None, rate: str | None) -> str:
-    """EventBridge's expression of one of the two, with or without its `cron(...)` or `rate(...)` around it.
+    """Return the EventBridge expression for a cron or a rate.
 
-    AdminError for what is none, or never comes.
+    Args:
+        cron: The fields of a cron expression, with or without `cron(...)`.
+        rate: A value and a unit, with or without `rate(...)`.
+
+    Raises:
+        AdminError: Both or none are specified, the expression is invalid, or it has no future run time.
     """
     if (cron is None) == (rate is None):
-        raise AdminError("Give either --cron or --rate.")
+        raise AdminError("Specify either --cron or --rate.")
     kind, given = ("cron", cron) if cron is not None else ("rate", rate)
     text = str(given).strip()
     expression = text if text.startswith(f"{kind}(") else f"{kind}({text})"
@@ -242,32 +268,36 @@ def expression_of(cron: str | None, rate: str | None) -> str:
         following = schedule(expression, now).next_after(now)
     except ValueError:
         example = "'0 20 ? * MON-FRI *' (minutes hours day month weekday year)" if kind == "cron" else "'12 hours'"
-        raise AdminError(f"{text!r} is no {kind} expression of EventBridge's; one is {example}.") from None
+        raise AdminError(f"{text!r} is not an EventBridge {kind} expression. Example: {example}.") from None
     if following is None:
-        raise AdminError(f"{expression} never comes.")
+        raise AdminError(f"{expression} has no future run time.")
     return expression
 
 
 def stop_input(project: str | None, containers: list[str], *, everything: bool) -> StopInput:
-    """What a schedule stops. AdminError unless it is just one of the three."""
+    """Return the input of a scheduled stop.
+
+    Raises:
+        AdminError: Not exactly one of the three is specified, or an id is invalid.
+    """
     if (project is not None) + bool(containers) + everything != 1:
-        raise AdminError("Give just one of --all, --project and --container.")
+        raise AdminError("Specify exactly one of --all, --project and --container.")
     try:
         return StopInput(project_id=project, container_ids=containers or None, all=everything)
     except ValidationError:
-        raise AdminError("A project and a container are named by 24 characters of 0-9a-f.") from None
+        raise AdminError("A project or container id must be 24 characters of 0-9a-f.") from None
 
 
 def _transformer(wanted: Mapping[str, Any]) -> InputTransformerTypeDef:
-    """The transformer that passes the scheduled time with the input. AdminError when the input is too long."""
+    """Return the transformer that passes the scheduled time with the input. Raise AdminError if it is too long."""
     template = _TEMPLATE.format(json.dumps(wanted, separators=(",", ":")))
     if len(template) > _INPUT_LIMIT:
-        raise AdminError("A schedule's input has 8,192 characters at most, about 290 containers: use more schedules.")
+        raise AdminError("A schedule is limited to 8,192 characters of input, about 290 containers: add several.")
     return {"InputPathsMap": {"time": "$.time"}, "InputTemplate": template}
 
 
 def _input_of(target: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The input of a rule's target, with or without a scheduled time; None when it has none that can be read."""
+    """Return the input in a rule's target, with or without an input transformer, or None if it cannot be read."""
     if target is None:
         return None
     transformer = target.get("InputTransformer")

@@ -1,4 +1,4 @@
-"""The stack that is administered: a deployed one, or the local one that is running."""
+"""The stack that the commands administer: a deployed stack or the running local stack."""
 
 from __future__ import annotations
 
@@ -28,15 +28,20 @@ LOCAL = "longshore"
 """The name of the local stack."""
 
 _RETRIES: Any = {"mode": "standard", "total_max_attempts": 5}
-# Longer than the sweep that is waited for may run.
+# Longer than the timeout of the recovery function.
 _INVOCATION_SECONDS = 310
 
 
 @dataclass(frozen=True)
 class Target:
-    """A stack by its name and outputs. `make` makes a client of a service, with further settings of botocore's.
+    """A stack with its outputs and AWS clients.
 
-    `roles` are the ARNs, which may have wildcards, of the roles that it may pass to tasks; None where nobody asks.
+    Attributes:
+        name: The name of the stack.
+        outputs: The values of the stack's outputs by name.
+        make: Creates a boto3 client from the name of a service and a botocore configuration.
+        roles: ARNs of the roles that the stack may pass to tasks, which may contain wildcards. None if the stack does
+            not restrict roles.
     """
 
     name: str
@@ -45,38 +50,53 @@ class Target:
     roles: Sequence[str] | None = None
 
     def output(self, name: str) -> str:
-        """AdminError when the stack does not have it."""
+        """Return the value of an output.
+
+        Raises:
+            AdminError: The stack does not have this output.
+        """
         if name not in self.outputs:
             raise AdminError(f"The stack {self.name} has no output {name}: deploy this version of Longshore first.")
         return self.outputs[name]
 
     @property
     def containers(self) -> str:
+        """The name of the containers table."""
         return self.output("ContainersTableName")
 
     @property
     def status_logs(self) -> str:
+        """The name of the table of history rows."""
         return self.output("StatusLogsTableName")
 
     @property
     def access(self) -> str:
+        """The name of the table of bans and roles."""
         return self.output("AccessTableName")
 
     @property
     def cluster(self) -> str:
+        """The name of the stack's cluster."""
         return self.output("ClusterName")
 
     def checked_cluster(self, given: str | None) -> str:
-        """The stack's cluster. AdminError for another one: the stack may not touch its tasks."""
+        """Return the name of the stack's cluster.
+
+        Args:
+            given: The name or ARN that the operator specified, if any.
+
+        Raises:
+            AdminError: The operator specified another cluster, to which the stack has no access.
+        """
         if given is not None and given.rpartition("/")[2] != self.cluster:
             raise AdminError(
-                f"The stack {self.name} controls the cluster {self.cluster}, and may touch no other:"
-                " deploy another stack for that."
+                f"The stack {self.name} controls the cluster {self.cluster} and has no access to others:"
+                " deploy another stack for another cluster."
             )
         return self.cluster
 
     def may_pass(self, role: str) -> bool:
-        """Whether ECS gets this role, an ARN or a name, when the stack runs a task."""
+        """Return whether the stack may pass a role (ARN or name) to ECS."""
         if self.roles is None:
             return True
         allowed = self.roles if role.startswith("arn:") else [arn.rpartition("/")[2] for arn in self.roles]
@@ -99,7 +119,7 @@ class Target:
         return client
 
     def functions(self) -> LambdaClient:
-        # A sweep that was begun twice does no harm, but waiting for it twice is of no use.
+        # No retries: the function may still be running after a lost response.
         config = Config(connect_timeout=5, read_timeout=_INVOCATION_SECONDS, retries={"total_max_attempts": 1})
         client: LambdaClient = self.make("lambda", config)
         return client
@@ -109,8 +129,19 @@ class Target:
 
 
 def deployed(name: str, profile: str | None, region: str | None) -> Target:
-    """A stack in the operator's account. AdminError when there is none of this name."""
-    # As the AWS CLI has it; boto3 knows of the older AWS_DEFAULT_REGION only.
+    """Find a deployed stack in the operator's account.
+
+    Args:
+        name: The name of the stack.
+        profile: The AWS profile, or None for the default credentials.
+        region: The AWS region, or None for the region of the environment or profile.
+
+    Raises:
+        AdminError: The stack does not exist or is not a stack of Longshore.
+        botocore.exceptions.ClientError: CloudFormation failed or denied access.
+        botocore.exceptions.BotoCoreError: There are no credentials, or CloudFormation did not respond.
+    """
+    # AWS_REGION as in the AWS CLI. boto3 itself reads AWS_DEFAULT_REGION only.
     session = boto3.Session(profile_name=profile, region_name=region or os.environ.get("AWS_REGION"))
     make: Any = session.client
 
@@ -123,26 +154,29 @@ def deployed(name: str, profile: str | None, region: str | None) -> Target:
         details = error.response["Error"]
         if details.get("Code") == "ValidationError" and "does not exist" in details.get("Message", ""):
             raise AdminError(
-                f"There is no stack {name} in {session.region_name}: give --stack, --region or --profile."
+                f"The stack {name} does not exist in {session.region_name}: specify --stack, --region or --profile."
             ) from None
         raise
     outputs = {each["OutputKey"]: each["OutputValue"] for each in stack.get("Outputs", [])}
     if "ContainersTableName" not in outputs:
-        raise AdminError(f"The stack {name} is not one of Longshore, or its deployment is not complete.")
+        raise AdminError(f"The stack {name} is not a Longshore stack, or its deployment is not complete.")
     parameters = {each["ParameterKey"]: each.get("ParameterValue", "") for each in stack.get("Parameters", [])}
     roles = parameters.get("TaskRoleArns")
     return Target(name, outputs, client, None if roles is None else [arn.strip() for arn in roles.split(",")])
 
 
 def local() -> Target:
-    """The local stack that `make up` serves. AdminError when none runs.
+    """Find the local stack that `make up` serves.
 
-    Whatever the operator's environment says, its clients reach the emulated AWS only, with credentials that open
-    nothing.
+    Its clients connect only to the emulated AWS, with credentials that are valid only there, regardless of the
+    operator's environment.
+
+    Raises:
+        AdminError: No local stack is running.
     """
     found = stack_file.read()
     if found is None or not all(_listens(str(found.get(key, ""))) for key in ("endpoint_url", "dynamodb_url")):
-        raise AdminError("No local stack runs: start one with `make up`.")
+        raise AdminError("No local stack is running: start it with `make up`.")
     session = boto3.Session(
         aws_access_key_id=found["access_key_id"],
         aws_secret_access_key=found["secret_access_key"],
@@ -152,7 +186,7 @@ def local() -> Target:
 
     def client(service: str, config: Config) -> Any:
         url = found["dynamodb_url"] if service == "dynamodb" else found["endpoint_url"]
-        # A proxy must not stand between this machine and itself.
+        # Requests to localhost must not use the proxy of the environment.
         return make(service, endpoint_url=url, config=config.merge(Config(proxies={})))
 
     return Target(LOCAL, found["outputs"], client)

@@ -1,4 +1,4 @@
-"""Values that operators give, checked before anything is done with them."""
+"""Validation of the values that operators specify."""
 
 import os
 import re
@@ -11,25 +11,46 @@ _ID = re.compile(r"[0-9a-f]{24}")
 
 
 def new_container_id() -> str:
-    """24 hexadecimal characters: the time in seconds, then chance."""
+    """Return 24 hexadecimal characters: the time in seconds, followed by random digits."""
     return f"{int(time.time()):08x}{os.urandom(8).hex()}"
 
 
 def is_id(value: str) -> bool:
+    """Return whether the value is a valid id: 24 characters of 0-9a-f."""
     return _ID.fullmatch(value) is not None
 
 
 def check_id(value: str, what: str) -> str:
+    """Return the value if it is a valid id.
+
+    Args:
+        value: The id to check.
+        what: The name of the value in the error message, such as "the project".
+
+    Raises:
+        AdminError: The value is not a valid id.
+    """
     if not is_id(value):
         raise AdminError(f"{what[0].upper()}{what[1:]} must be 24 characters of 0-9a-f, not {value!r}.")
     return value
 
 
 def check_ids(values: Iterable[str], what: str) -> list[str]:
+    """Return the distinct values if all are valid ids. See `check_id`."""
     return [check_id(value, what) for value in dict.fromkeys(values)]
 
 
 def check_pattern(values: Iterable[str], pattern: str, what: str) -> list[str]:
+    """Return the values if all match the regular expression.
+
+    Args:
+        values: The values to check.
+        pattern: A prefix that is followed by a character class, such as `i-[0-9a-f]{8,17}`.
+        what: The name of the value in the error message, such as "A subnet".
+
+    Raises:
+        AdminError: A value does not match.
+    """
     found = list(values)
     for value in found:
         if not re.fullmatch(pattern, value):

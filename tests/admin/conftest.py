@@ -1,4 +1,4 @@
-"""Runs `python -m admin` in this process, against the module's local stack."""
+"""Fixtures that run `python -m admin` in this process against the module's local stack."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from local.stack_file import announced
 
 @dataclass(frozen=True)
 class Ran:
-    """How a command has ended, and what it has printed."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str
@@ -32,7 +32,7 @@ Run = Callable[..., Ran]
 
 @pytest.fixture(scope="module")
 def stack(request: pytest.FixtureRequest) -> Iterator[LocalStack]:
-    """The local stack with the seed's users, and few containers: what all the tables hold is read again and again."""
+    """The local stack with the seed's users and only two containers, because tests read the whole tables repeatedly."""
     with LocalStack(port=0, parameters=PARAMETERS, emulator_options=QUICK, seed=False) as local:
         seeder = Seeder(local)
         seeder.cluster()
@@ -44,7 +44,7 @@ def stack(request: pytest.FixtureRequest) -> Iterator[LocalStack]:
 
 @pytest.fixture
 def run(stack: LocalStack, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
-    """`run("grant", …)`: the command, as somebody beside `make up` would give it."""
+    """Runs a command against the local stack, as in `run("grant", …)`."""
 
     def call(*arguments: str) -> Ran:
         capsys.readouterr()
@@ -56,29 +56,37 @@ def run(stack: LocalStack, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
         yield call
 
 
+@pytest.fixture(scope="module")
+def no_scheduled_sweeps(stack: LocalStack) -> None:
+    """Disable the schedules of the sweeps, which would repair the faults that tests create."""
+    for rule in ("Operations", "Drift"):
+        stack.client("events").disable_rule(Name=f"longshore-RecoverFunction{rule}")
+    assert not [name for name in stack.eventbridge.next_firings() if name.startswith("Recover")]
+
+
 @pytest.fixture
 def no_waiting(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`doctor` looks again at once, and half a minute is over before the second look for a task."""
+    """Shorten the waits of `doctor`. Instead of waiting half a minute, stored times are set back."""
 
-    def half_a_minute_passes(_: Doctor) -> None:
+    def set_times_back(_: Doctor) -> None:
         dynamodb = stack.client("dynamodb")
         for item in dynamodb.scan(TableName=stack.table_name("ContainersTable"))["Items"]:
             set_looks_back(stack, item["id"]["S"])
 
     monkeypatch.setattr(doctor, "_PAUSE", 0.05)
-    monkeypatch.setattr(Doctor, "wait_between_looks", half_a_minute_passes)
+    monkeypatch.setattr(Doctor, "wait_between_looks", set_times_back)
 
 
 @pytest.fixture
 def contents(stack: LocalStack) -> Callable[[], dict[str, Any]]:
-    """All that the tables hold, to prove that nothing was changed."""
+    """Returns the content of the tables, to check that nothing has changed."""
 
     def read() -> dict[str, Any]:
         dynamodb = stack.client("dynamodb")
-        held = {}
+        found = {}
         for name in ("ContainersTable", "StatusLogsTable", "AccessTable"):
             pages = dynamodb.get_paginator("scan").paginate(TableName=stack.table_name(name))
-            held[name] = sorted((item for page in pages for item in page["Items"]), key=str)
-        return held
+            found[name] = sorted((item for page in pages for item in page["Items"]), key=str)
+        return found
 
     return read

@@ -1,4 +1,4 @@
-"""adopt: tasks that ran before Longshore came become containers that it can stop, and whose ends it records."""
+"""adopt: running tasks become containers that Longshore can stop and whose exits it records."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MANY = 250
 
 
 def start(stack: LocalStack, family: str, count: int = 1, **options: Any) -> list[Any]:
-    """Tasks of a family of their own that somebody else has started ten minutes ago."""
+    """Run tasks of their own family that were started ten minutes ago, not by Longshore."""
     Seeder(stack).task_definition(family)
     return [aged(stack.emulator.ecs.adopt_running("default", family, **options)) for _ in range(count)]
 
@@ -45,11 +45,13 @@ def status(api: Api, task: Any) -> str | None:
     ("arguments", "code", "message"),
     [
         (["--project", "demo"], 1, "The project must be 24 characters"),
-        (["--project", PROJECT, "--cluster", "another"], 1, "controls the cluster default, and may touch no other"),
+        (["--project", PROJECT, "--cluster", "another"], 1, "controls the cluster default and has no access to others"),
         ([], 2, "Missing option"),
     ],
 )
-def test_what_cannot_be(run: Any, contents: Callable[[], Any], arguments: list[str], code: int, message: str) -> None:
+def test_invalid_arguments_change_nothing(
+    run: Any, contents: Callable[[], Any], arguments: list[str], code: int, message: str
+) -> None:
     before = contents()
     refused = run("adopt", *arguments, "--yes")
     assert (refused.code, refused.out) == (code, "")
@@ -57,7 +59,7 @@ def test_what_cannot_be(run: Any, contents: Callable[[], Any], arguments: list[s
     assert contents() == before
 
 
-def test_every_operation_works_on_an_adopted_one(run: Any, stack: LocalStack, api: Api) -> None:
+def test_every_operation_works_on_an_adopted_container(run: Any, stack: LocalStack, api: Api) -> None:
     (task,) = start(stack, "operated", started_by="cron")
     identity = adopted_as(task.arn)
     assert adopt(run, "operated", "--yes").out == "1 adopted, 0 skipped, 0 failed\n"
@@ -65,17 +67,17 @@ def test_every_operation_works_on_an_adopted_one(run: Any, stack: LocalStack, ap
         answer = api.post(identity, operation)
         assert (answer.status_code, answer.json()["data"]["status"]) == (200, then)
         assert check(stack, identity)["status"] == then
-    # The restart has put a task of its own in place of the one that was adopted.
+    # The restart has replaced the adopted task with a task of Longshore.
     assert not task.live
     (another,) = [each for each in stack.emulator.ecs.tasks() if each.started_by == identity]
     assert another.definition.arn == task.definition.arn
-    # What was adopted once is the container's for good: its last event is no news.
+    # A stopped task is not adopted again.
     assert adopt(run, "operated", "--yes").out == "0 adopted, 0 skipped, 0 failed\n"
 
 
 @pytest.mark.parametrize("started_by", [None, "ecs-svc/8394502913", "f" * 24])
 @pytest.mark.parametrize(("exit_code", "then"), [(0, "stopped"), (3, "failed")])
-def test_the_end_of_an_adopted_task_is_recorded(
+def test_the_exit_of_an_adopted_task_is_recorded(
     run: Any, stack: LocalStack, api: Api, started_by: str | None, exit_code: int, then: str
 ) -> None:
     family = f"ends-{exit_code}-{str(started_by)[:3]}"
@@ -88,7 +90,7 @@ def test_the_end_of_an_adopted_task_is_recorded(
     check(stack, adopted_as(task.arn))
 
 
-def test_an_end_that_no_event_tells_of_is_found_by_the_sweep(run: Any, stack: LocalStack, api: Api) -> None:
+def test_the_drift_sweep_records_an_exit_without_an_event(run: Any, stack: LocalStack, api: Api) -> None:
     gone, stays = start(stack, "untold", 2)
     adopt(run, "untold", "--yes")
     with stack.eventbridge.losing_events():
@@ -100,11 +102,11 @@ def test_an_end_that_no_event_tells_of_is_found_by_the_sweep(run: Any, stack: Lo
     check(stack, adopted_as(gone.arn))
 
 
-def test_a_task_that_ends_while_it_is_adopted(run: Any, stack: LocalStack, api: Api, emulator: Emulator) -> None:
+def test_a_task_that_exits_during_its_adoption(run: Any, stack: LocalStack, api: Api, emulator: Emulator) -> None:
     (task,) = start(stack, "hasty")
 
     def end(parameters: dict[str, Any]) -> bool:
-        # Its event comes before there is a container that it could be for.
+        # The event of the exit arrives before the container is registered.
         if task.live:
             emulator.ecs.exit(task.arn, 3)
         return True
@@ -121,13 +123,13 @@ def of(task: Any) -> Callable[[dict[str, Any]], bool]:
     return lambda parameters: adopted_as(task.arn) in str(parameters)
 
 
-def test_one_that_fails_does_not_end_the_batch(run: Any, stack: LocalStack, api: Api, emulator: Emulator) -> None:
+def test_a_failed_adoption_does_not_stop_the_batch(run: Any, stack: LocalStack, api: Api, emulator: Emulator) -> None:
     tasks = start(stack, "unlucky", 5)
     emulator.faults.add("dynamodb", "TransactWriteItems", "AccessDeniedException", status=400, match=of(tasks[2]))
     done = adopt(run, "unlucky", "--yes")
     assert (done.code, done.out) == (3, "4 adopted, 0 skipped, 1 failed\n")
     assert re.fullmatch(
-        f"error: the task {tasks[2].id} was not adopted: Your AWS credentials do not permit TransactWriteItems.*\n",
+        f"error: the task {tasks[2].id} was not adopted: Your AWS credentials do not allow TransactWriteItems.*\n",
         done.err,
     )
     assert [status(api, task) for task in tasks] == ["running", "running", None, "running", "running"]
@@ -136,7 +138,7 @@ def test_one_that_fails_does_not_end_the_batch(run: Any, stack: LocalStack, api:
     assert status(api, tasks[2]) == "running"
 
 
-def test_replies_that_are_lost_make_no_second_one(run: Any, stack: LocalStack, emulator: Emulator) -> None:
+def test_lost_responses_do_not_create_a_second_container(run: Any, stack: LocalStack, emulator: Emulator) -> None:
     tasks = start(stack, "lost", 6)
     emulator.faults.add("dynamodb", "TransactWriteItems", "drop", after_effect=True, times=2)
     emulator.faults.add("dynamodb", "TransactWriteItems", "drop", after_effect=True, times=None, match=of(tasks[4]))
@@ -149,7 +151,7 @@ def test_replies_that_are_lost_make_no_second_one(run: Any, stack: LocalStack, e
         check(stack, adopted_as(task.arn))
 
 
-def test_two_at_the_same_time_adopt_each_task_once(run: Any, stack: LocalStack) -> None:
+def test_concurrent_commands_adopt_each_task_once(run: Any, stack: LocalStack) -> None:
     from_here = start(stack, "contested", 20)
     with ThreadPoolExecutor(2) as executor:
         ended = list(executor.map(lambda _: adopt(run, "contested", "--yes").code, range(2)))
@@ -158,7 +160,7 @@ def test_two_at_the_same_time_adopt_each_task_once(run: Any, stack: LocalStack) 
         assert len(all_rows(stack, adopted_as(task.arn))) == 1
 
 
-def test_what_is_skipped_and_why(run: Any, stack: LocalStack, seeder: Seeder, fresh_id: str) -> None:
+def test_skipped_tasks_have_a_reason(run: Any, stack: LocalStack, seeder: Seeder, fresh_id: str) -> None:
     plain, served, managed, odd, owned, noted = start(stack, "motley", 6)
     served.group = "service:shop"
     managed.launch_type = "MANAGED_INSTANCES"
@@ -168,20 +170,20 @@ def test_what_is_skipped_and_why(run: Any, stack: LocalStack, seeder: Seeder, fr
     noted.overrides = {"containerOverrides": [{"name": "app", "environment": [{"name": "A", "value": "b"}]}]}
     noted.capacity_provider = "FARGATE_SPOT"
     shown = adopt(run, "motley")
-    told = {line.split()[1]: line for line in shown.out.splitlines()[1:]}
-    assert told[plain.id].startswith("adopt ")
-    assert told[served.id].endswith("is the service shop's, which would replace it when it stops")
-    assert told[managed.id].endswith("has launch type MANAGED_INSTANCES, which is not supported")
-    assert told[odd.id].endswith("is PENDING, not RUNNING")
-    assert told[owned.id].endswith("is Longshore's already")
-    assert told[noted.id].startswith("adopt ")
-    assert "it has overrides, which a later start will not repeat" in told[noted.id]
-    assert "capacity provider FARGATE_SPOT: a later start uses the launch type" in told[noted.id]
+    lines = {line.split()[1]: line for line in shown.out.splitlines()[1:]}
+    assert lines[plain.id].startswith("adopt ")
+    assert lines[served.id].endswith("belongs to the service shop, which replaces stopped tasks")
+    assert lines[managed.id].endswith("has the unsupported launch type MANAGED_INSTANCES")
+    assert lines[odd.id].endswith("is PENDING, not RUNNING")
+    assert lines[owned.id].endswith("already belongs to a container of Longshore")
+    assert lines[noted.id].startswith("adopt ")
+    assert "a later start does not repeat its overrides" in lines[noted.id]
+    assert "a later start uses the launch type, not the capacity provider FARGATE_SPOT" in lines[noted.id]
     assert "2 would be adopted, 4 skipped" in shown.err
 
     included = adopt(run, "motley", "--include-services", "--service", "shop")
     assert [line.split()[:2] for line in included.out.splitlines()[1:]] == [["adopt", served.id]]
-    assert included.out.rstrip().endswith("its service will replace it when it stops")
+    assert included.out.rstrip().endswith("its service replaces it when it stops")
     for task in (managed, odd, owned):
         stack.emulator.ecs.forget(task.arn)
 
@@ -197,7 +199,7 @@ def test_filters(run: Any, stack: LocalStack) -> None:
     assert nothing.err.startswith("0 would be adopted, 0 skipped.")
 
 
-def test_how_a_task_in_a_network_of_its_own_runs_is_read(run: Any, stack: LocalStack, api: Api) -> None:
+def test_the_network_of_an_awsvpc_task_is_read(run: Any, stack: LocalStack, api: Api) -> None:
     seeder = Seeder(stack)
     seeder.task_definition("nets", launch_type="FARGATE")
     ec2 = stack.client("ec2")
@@ -232,7 +234,7 @@ def test_how_a_task_in_a_network_of_its_own_runs_is_read(run: Any, stack: LocalS
     assert call.parameters["networkConfiguration"]["awsvpcConfiguration"]["securityGroups"] == [group]
 
 
-def test_a_public_address_is_kept(run: Any, stack: LocalStack) -> None:
+def test_a_public_ip_address_is_kept(run: Any, stack: LocalStack) -> None:
     ec2 = stack.client("ec2")
     Seeder(stack).task_definition("public", launch_type="FARGATE")
     vpc = ec2.create_vpc(CidrBlock="10.1.0.0/16")["Vpc"]["VpcId"]
@@ -249,10 +251,10 @@ def test_a_public_address_is_kept(run: Any, stack: LocalStack) -> None:
     assert check(stack, adopted_as(task.arn))["runtime"]["assign_public_ip"] is True
 
 
-def test_a_cluster_that_is_gone(run: Any, emulator: Emulator) -> None:
+def test_a_cluster_that_does_not_exist(run: Any, emulator: Emulator) -> None:
     emulator.faults.add("ecs", "ListTasks", "ClusterNotFoundException", status=400)
     gone = adopt(run, "any")
-    assert (gone.code, gone.err) == (1, "error: There is no cluster default.\n")
+    assert (gone.code, gone.err) == (1, "error: The cluster default does not exist.\n")
 
 
 def test_a_task_of_a_terminated_server_fails(run: Any, stack: LocalStack, api: Api) -> None:
@@ -261,12 +263,12 @@ def test_a_task_of_a_terminated_server_fails(run: Any, stack: LocalStack, api: A
     (task,) = start(stack, "doomed", ec2_instance_id=host)
     adopt(run, "doomed", "--yes")
     stack.terminate_server(host)
-    # It was bound to no server: it may be started elsewhere.
+    # The container is not bound to a server, so it can be started on another one.
     eventually(lambda: status(api, task) == "failed")
     assert api.post(adopted_as(task.arn), "restart").status_code == 200
 
 
-def test_many_are_adopted_once_each_and_can_be_stopped(
+def test_many_tasks_are_adopted_once_and_can_be_stopped(
     run: Any, stack: LocalStack, api: Api, contents: Callable[[], Any]
 ) -> None:
     tasks = start(stack, "many", MANY)
@@ -291,7 +293,7 @@ def test_many_are_adopted_once_each_and_can_be_stopped(
     (row,) = api.rows(adopted_as(tasks[0].arn))
     assert (row["from_status"], row["to_status"], row["triggered_by"]) == (None, "running", "system")
     assert row["metadata"] == {"reason": "Adopted", "task_id": tasks[0].id}
-    # It has been running since then, whenever it was adopted.
+    # The row has the start time of the task, not the time of the adoption.
     assert datetime.fromisoformat(row["transition_time"]) - tasks[0].started_at < timedelta(milliseconds=1)
 
     held = contents()
@@ -305,7 +307,7 @@ def test_many_are_adopted_once_each_and_can_be_stopped(
     assert [task for task in tasks if not task.live] == [tasks[7]]
     check(stack, adopted_as(tasks[7].arn))
 
-    # The tests before may have left strays.
+    # Earlier tests may have left stray tasks.
     assert stack.invoke("RecoverFunction", {"sweep": "drift"}).keys() <= {"true", "stale", "foreign", "stray-stopped"}
     assert [task for task in tasks if not task.live] == [tasks[7]]
     check(stack, adopted_as(tasks[8].arn))

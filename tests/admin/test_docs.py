@@ -1,4 +1,4 @@
-"""docs/administer.md: its examples print what it says, and its policy permits what the commands call, and no more."""
+"""docs/administer.md: the examples print the documented output, and the policy allows exactly the calls that are made."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ COMMAND = "python -m admin --local "
 
 
 def examples() -> list[tuple[str, str]]:
-    """The commands of the page's console blocks, in order, each with what is printed below it."""
+    """Return the commands of the page's console blocks in order, each with its documented output."""
     blocks = re.findall(r"```console\n(.*?)```", PAGE.read_text(), re.DOTALL)
     parts = [part for block in blocks for part in re.split(r"^\$ ", block, flags=re.MULTILINE) if part]
     return [(command, printed) for command, _, printed in (part.partition("\n") for part in parts)]
 
 
 def shape(printed: str) -> list[str]:
-    """The lines without what differs from one run to the next; in no order, for stdout and stderr are two."""
+    """Return the lines without variable ids and times, sorted, because stdout and stderr are separate."""
     known = {PROJECT, container_id(12)}
     text = re.sub(r"\b[0-9a-f]{32}\b", "<task>", printed)
     text = re.sub(r"\b[0-9a-f]{24}\b", lambda found: found[0] if found[0] in known else "<id>", text)
@@ -39,14 +39,14 @@ def shape(printed: str) -> list[str]:
 
 @pytest.fixture
 def scene(stack: LocalStack) -> None:
-    """What the page's examples find: a family with two tasks, one of them a service's."""
+    """Create the tasks that the examples use: a family with two tasks, one of which belongs to a service."""
     Seeder(stack).task_definition("shop")
     stack.emulator.ecs.adopt_running("default", "shop")
     stack.emulator.ecs.adopt_running("default", "shop").group = "service:checkout"
 
 
 def used(calls: Iterable[Call]) -> set[str]:
-    """The IAM actions of the calls."""
+    """Return the IAM actions that the calls need."""
     actions = set()
     for call in calls:
         if call.operation == "TransactWriteItems":
@@ -63,17 +63,17 @@ def used(calls: Iterable[Call]) -> set[str]:
 @pytest.mark.usefixtures("scene")
 def test_the_examples(stack: LocalStack, capsys: pytest.CaptureFixture[str]) -> None:
     table = stack.table_name("ContainersTable")
-    told = examples()
-    assert len(told) == 15
-    # The page checks three containers.
+    documented = examples()
+    assert len(documented) == 15
+    # The examples check three containers.
     assert len(stack.client("dynamodb").scan(TableName=table)["Items"]) == 2
     checked = 0
     with announced(stack):
-        for command, printed in told:
+        for command, printed in documented:
             assert command.startswith(COMMAND)
             if " doctor " in command and not checked:
                 checked = 1
-                _spoil(stack, table)
+                _corrupt(stack, table)
             capsys.readouterr()
             code = main(shlex.split(command.removeprefix("python -m admin ")))
             out, err = capsys.readouterr()
@@ -81,8 +81,8 @@ def test_the_examples(stack: LocalStack, capsys: pytest.CaptureFixture[str]) -> 
             assert shape(out + err) == shape(printed), command
 
 
-def _spoil(stack: LocalStack, table: str) -> None:
-    """The fault that the page's check finds; of the containers it leaves as many as the page has."""
+def _corrupt(stack: LocalStack, table: str) -> None:
+    """Create the fault that the example finds, and delete a container so that three are left."""
     dynamodb = stack.client("dynamodb")
     invoices = [each for each in dynamodb.scan(TableName=table)["Items"] if each["name"]["S"] == "invoices"]
     dynamodb.delete_item(TableName=table, Key={"id": invoices[0]["id"]})
@@ -100,7 +100,7 @@ def _change(stack: LocalStack, identity: str, attribute: str, value: Any) -> Non
 
 
 @pytest.mark.usefixtures("no_waiting")
-def test_the_policy_permits_what_is_called_and_no_more(stack: LocalStack, run: Any, fresh_id: str) -> None:
+def test_the_policy_allows_exactly_the_calls(stack: LocalStack, run: Any, fresh_id: str) -> None:
     (text,) = re.findall(r"```json\n(.*?)```", PAGE.read_text(), re.DOTALL)
     statements = json.loads(text)["Statement"]
     permitted = {action for each in statements for action in _listed(each["Action"])}
@@ -113,7 +113,7 @@ def test_the_policy_permits_what_is_called_and_no_more(stack: LocalStack, run: A
         calls.extend(stack.emulator.calls)
 
     _use_everything(stack, recorded, fresh_id)
-    # In this process the functions' calls are recorded too.
+    # The functions run in this process, so their calls are recorded too.
     functions = {"ecs:StopTask", "ecs:RunTask", "ecs:DescribeContainerInstances"}
     assert used(calls) - functions == permitted - {"cloudformation:DescribeStacks"}
 
@@ -135,7 +135,7 @@ def _use_everything(stack: LocalStack, run: Callable[..., None], identity: str) 
         ["schedule", "remove", "used"],
     ]:
         run(*arguments)
-    _adopt_one_that_ends(stack, run)
+    _adopt_a_task_that_exits(stack, run)
     Seeder(stack).add(identity, ["stopped", "running"] * 10)
     (task,) = stack.emulator.ecs.live(started_by=identity)
     stack.emulator.ecs.forget(task.arn)
@@ -146,7 +146,7 @@ def _use_everything(stack: LocalStack, run: Callable[..., None], identity: str) 
     run("doctor", "--all")
 
 
-def _adopt_one_that_ends(stack: LocalStack, run: Callable[..., None]) -> None:
+def _adopt_a_task_that_exits(stack: LocalStack, run: Callable[..., None]) -> None:
     Seeder(stack).task_definition("used", launch_type="FARGATE")
     task = stack.emulator.ecs.adopt_running("default", "used", launch_type="FARGATE")
     ec2 = stack.client("ec2")
@@ -164,12 +164,12 @@ def _adopt_one_that_ends(stack: LocalStack, run: Callable[..., None]) -> None:
     run("adopt", "--project", PROJECT, "--family", "used", "--yes")
 
 
-def test_the_codes_of_faults() -> None:
+def test_all_fault_codes_are_documented() -> None:
     rows = [line.split("|")[2] for line in PAGE.read_text().splitlines() if line.startswith("|")]
     named = [code for row in rows for code in re.findall(r"`([A-Z]+_?[A-Z]+)`", row)]
     assert sorted(named) == sorted(checks.Code)
 
 
-def test_the_time_that_is_given() -> None:
+def test_the_grace_period_is_documented() -> None:
     assert checks.GRACE.total_seconds() == 120
     assert "are given two minutes before" in PAGE.read_text()

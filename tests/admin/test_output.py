@@ -1,4 +1,4 @@
-"""On a terminal there are colours and bars; in a pipe, plain columns."""
+"""Output of the commands: colours and progress bars on a terminal, plain columns in a pipe."""
 
 from __future__ import annotations
 
@@ -29,5 +29,5 @@ def test_a_terminal_gets_colours_and_bars(run: Any, stack: LocalStack, monkeypat
     assert "Checking" in run("doctor", "--all").err
 
 
-def test_an_empty_table_is_nothing(run: Any, stack: LocalStack) -> None:
+def test_an_empty_table_prints_nothing(run: Any, stack: LocalStack) -> None:
     assert run("adopt", "--project", PROJECT, "--family", "nothing").out == ""

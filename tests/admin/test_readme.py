@@ -1,4 +1,4 @@
-"""The README's own container: its commands do what it says."""
+"""The commands in the README's section "A container of your own" work as described."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""register: a container that the API can start, or nothing at all."""
+"""register: writes a container that the API can start, or nothing."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_container_is_registered_and_can_be_started(run: Any, stack: LocalStac
     }
 
 
-def test_all_that_it_is_run_with(run: Any, stack: LocalStack, api: Api) -> None:
+def test_all_runtime_options(run: Any, stack: LocalStack, api: Api) -> None:
     network = ("--subnet", "subnet-0a1b2c3d", "--subnet", "subnet-0a1b2c3e", "--security-group", "sg-0a1b2c3d")
     arguments = ("--task-definition", "web-fargate", "--launch-type", "fargate", *network, "--assign-public-ip")
     fargate = run("register", "--project", PROJECT, "--name", "mailer", *arguments).out.strip()
@@ -61,7 +61,7 @@ def test_all_that_it_is_run_with(run: Any, stack: LocalStack, api: Api) -> None:
 
 @pytest.fixture(scope="module")
 def definitions(stack: LocalStack) -> None:
-    """Task definitions that are not run as most are."""
+    """Register an inactive task definition."""
     seeder = Seeder(stack)
     seeder.task_definition("retired")
     stack.client("ecs").deregister_task_definition(taskDefinition="retired:1")
@@ -74,30 +74,30 @@ BAD = [
     (("--name", "  "), "The name must have"),
     (("--name", "n" * 256), "The name must have"),
     (("--name", "a\nb"), "The name must have"),
-    (("--task-definition", "nowhere"), "There is no task definition nowhere."),
-    (("--task-definition", "web:99"), "There is no task definition web:99."),
-    (("--task-definition", "retired:1"), "The task definition retired:1 is inactive: name an active revision."),
-    (("--launch-type", "fargate"), "The task definition web runs on EC2 only, not on FARGATE."),
-    (("--task-definition", "web-fargate", "--launch-type", "fargate"), "give at least one --subnet"),
+    (("--task-definition", "nowhere"), "The task definition nowhere does not exist."),
+    (("--task-definition", "web:99"), "The task definition web:99 does not exist."),
+    (("--task-definition", "retired:1"), "The task definition retired:1 is inactive: specify an active revision."),
+    (("--launch-type", "fargate"), "The task definition web supports EC2, not FARGATE."),
+    (("--task-definition", "web-fargate", "--launch-type", "fargate"), "specify at least one --subnet"),
     (("--subnet", "subnet-0a1b2c3d"), "does not have network mode awsvpc"),
     (("--security-group", "sg-0a1b2c3d"), "does not have network mode awsvpc"),
     (("--subnet", "10.0.0.0/24"), "A subnet must look like subnet-"),
     (("--security-group", "default"), "A security group must look like sg-"),
     (("--server", "i-XYZ"), "The server must look like i-"),
     (("--server", "mi-0a1b2c3d4e5f60718"), "The server must look like i-"),
-    (("--launch-type", "fargate", "--server", INSTANCE), "A Fargate task runs on no server"),
-    (("--cluster", "another"), "The stack longshore controls the cluster default, and may touch no other"),
-    (("--id", container_id(12)), f"The id {container_id(12)} is that of another container, payments."),
+    (("--launch-type", "fargate", "--server", INSTANCE), "A Fargate task cannot be bound to a server"),
+    (("--cluster", "another"), "The stack longshore controls the cluster default and has no access to others"),
+    (("--id", container_id(12)), f"The id {container_id(12)} belongs to another container, payments."),
 ]
 
 
 @pytest.mark.parametrize(("arguments", "message"), BAD)
 @pytest.mark.usefixtures("definitions")
-def test_what_cannot_be_changes_nothing(
+def test_invalid_arguments_change_nothing(
     run: Any, contents: Callable[[], Any], arguments: tuple[str, ...], message: str
 ) -> None:
     before = contents()
-    # The last of an option counts.
+    # If an option is repeated, its last value applies.
     refused = run("register", *ORDINARY, *arguments)
     assert (refused.code, refused.out) == (1, "")
     assert message in refused.err
@@ -108,17 +108,17 @@ def test_what_cannot_be_changes_nothing(
 FARGATE = ("--project", PROJECT, "--name", "m", "--task-definition", "web-fargate", "--launch-type", "fargate")
 
 
-def test_a_fargate_task_is_not_placed(run: Any) -> None:
+def test_a_fargate_task_has_no_placement_constraints(run: Any) -> None:
     refused = run(
         "register", *FARGATE, "--subnet", "subnet-0a1b2c3d", "--placement-constraint", "agentConnected == true"
     )
     assert (refused.code, refused.err) == (
         1,
-        "error: A Fargate task cannot be placed: leave --placement-constraint out.\n",
+        "error: A Fargate task cannot have placement constraints: omit --placement-constraint.\n",
     )
 
 
-def test_only_fargate_gives_public_addresses(run: Any, stack: LocalStack) -> None:
+def test_only_fargate_tasks_have_public_ip_addresses(run: Any, stack: LocalStack) -> None:
     stack.client("ecs").register_task_definition(
         family="web-awsvpc",
         networkMode="awsvpc",
@@ -128,52 +128,50 @@ def test_only_fargate_gives_public_addresses(run: Any, stack: LocalStack) -> Non
     arguments = ("--project", PROJECT, "--name", "m", "--task-definition", "web-awsvpc", "--subnet", "subnet-0a1b2c3d")
     refused = run("register", *arguments, "--assign-public-ip")
     assert (refused.code, refused.err.partition(":")[0]) == (1, "error")
-    assert "Only a Fargate task can be given a public address" in refused.err
+    assert "Only a Fargate task can be assigned a public IP address" in refused.err
     assert run("register", *arguments).code == 0
 
 
-def test_the_same_again_is_no_second_one(run: Any, contents: Callable[[], Any], fresh_id: str) -> None:
+def test_repeating_the_command_registers_one_container(run: Any, contents: Callable[[], Any], fresh_id: str) -> None:
     first = run("register", *ORDINARY, "--id", fresh_id)
     before = contents()
     again = run("register", *ORDINARY, "--id", fresh_id)
     assert (first.code, again.code) == (0, 0)
-    assert (again.out, again.err) == (f"{fresh_id}\n", "invoices is registered already.\n")
+    assert (again.out, again.err) == (f"{fresh_id}\n", "invoices is already registered.\n")
     other = run("register", *ORDINARY, "--id", fresh_id, "--name", "other")
-    assert (other.code, other.err) == (1, f"error: The id {fresh_id} is that of another container, invoices.\n")
+    assert (other.code, other.err) == (1, f"error: The id {fresh_id} belongs to another container, invoices.\n")
     assert contents() == before
 
 
-def test_it_is_known_also_when_it_has_been_started_since(run: Any, stack: LocalStack, api: Api, fresh_id: str) -> None:
+def test_repeating_the_command_after_a_start(run: Any, stack: LocalStack, api: Api, fresh_id: str) -> None:
     run("register", *ORDINARY, "--id", fresh_id)
     api.post(fresh_id, "start")
-    assert run("register", *ORDINARY, "--id", fresh_id).err == "invoices is registered already.\n"
+    assert run("register", *ORDINARY, "--id", fresh_id).err == "invoices is already registered.\n"
     assert check(stack, fresh_id)["status"] == "running"
 
 
-def test_a_reply_that_is_lost_is_asked_for_again(
-    run: Any, stack: LocalStack, emulator: Emulator, fresh_id: str
-) -> None:
+def test_a_lost_response_is_retried(run: Any, stack: LocalStack, emulator: Emulator, fresh_id: str) -> None:
     emulator.faults.add("dynamodb", "TransactWriteItems", "drop", after_effect=True)
     assert run("register", *ORDINARY, "--id", fresh_id).err.startswith("Registered invoices")
     assert len(all_rows(stack, fresh_id)) == 1
 
 
-def test_replies_that_stay_away_say_how_to_go_on(run: Any, stack: LocalStack, emulator: Emulator) -> None:
+def test_after_lost_responses_the_message_names_the_id(run: Any, stack: LocalStack, emulator: Emulator) -> None:
     emulator.faults.add("dynamodb", "TransactWriteItems", "drop", after_effect=True, times=5)
     unknown = run("register", *ORDINARY)
     assert (unknown.code, unknown.out) == (3, "")
     (identity,) = re.findall(r"repeat the command with --id ([0-9a-f]{24})\.", unknown.err)
     emulator.faults.clear()
     again = run("register", *ORDINARY, "--id", identity)
-    assert (again.code, again.err) == (0, "invoices is registered already.\n")
+    assert (again.code, again.err) == (0, "invoices is already registered.\n")
     assert len(all_rows(stack, identity)) == 1
 
 
-def test_a_write_that_failed_can_be_repeated(run: Any, stack: LocalStack, emulator: Emulator, fresh_id: str) -> None:
+def test_a_failed_write_can_be_repeated(run: Any, stack: LocalStack, emulator: Emulator, fresh_id: str) -> None:
     emulator.faults.add("dynamodb", "TransactWriteItems", "AccessDeniedException", status=400)
     refused = run("register", *ORDINARY, "--id", fresh_id)
     assert refused.code == 3
-    assert "do not permit TransactWriteItems" in refused.err
+    assert "do not allow TransactWriteItems" in refused.err
     assert all_rows(stack, fresh_id) == []
     assert run("register", *ORDINARY, "--id", fresh_id).code == 0
     check(stack, fresh_id)

@@ -1,4 +1,4 @@
-"""schedule: rules that EventBridge fires, whole or not at all, whatever fails between two calls."""
+"""schedule: rules are complete or never fire, whichever AWS call fails."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ CRON = ("--cron", "0 18 ? * FRI *")
 
 
 @pytest.fixture(autouse=True)
-def none_is_left(stack: LocalStack) -> Iterator[None]:
-    """Each test has the rules for itself."""
+def remove_rules(stack: LocalStack) -> Iterator[None]:
+    """Remove the rules that a test has created."""
     yield
     stack.emulator.faults.clear()
     events = stack.client("events")
@@ -38,7 +38,7 @@ def tags(stack: LocalStack, arn: str) -> Any:
 
 
 def rule_of(stack: LocalStack, name: str) -> Any:
-    """The rule with its targets, as EventBridge has it; None when there is none."""
+    """Return a schedule's rule with its targets, or None if it does not exist."""
     events = stack.client("events")
     try:
         described = events.describe_rule(Name=f"longshore-{name}")
@@ -48,7 +48,7 @@ def rule_of(stack: LocalStack, name: str) -> Any:
 
 
 def input_of(target: Any) -> Any:
-    """The input that the target's transformer passes with the time."""
+    """Return the input in the target's input transformer."""
     filled = json.loads(target["InputTransformer"]["InputTemplate"].replace("<time>", '"T"'))
     assert filled.keys() == {"time", "input"}
     assert filled["time"] == "T"
@@ -56,7 +56,7 @@ def input_of(target: Any) -> Any:
 
 
 def older(stack: LocalStack, name: str, *, state: str = "ENABLED", **constant: Any) -> None:
-    """A schedule as `schedule add` made it before it passed the time."""
+    """Create a schedule as older versions of `schedule add` did, without the scheduled time."""
     events = stack.client("events")
     tag = {"Key": "longshore:stack", "Value": "longshore"}
     rule = f"longshore-{name}"
@@ -76,7 +76,7 @@ def listed(run: Any) -> dict[str, Any]:
     return {each["name"]: each for each in json.loads(run("schedule", "list", "--json").out)}
 
 
-def test_a_rule_that_is_added_stops_what_runs_and_is_named(
+def test_an_added_schedule_stops_containers_and_is_recorded(
     run: Any, stack: LocalStack, api: Api, fresh_id: str
 ) -> None:
     project = f"5c{fresh_id[2:]}"
@@ -90,7 +90,7 @@ def test_a_rule_that_is_added_stops_what_runs_and_is_named(
     row = api.rows(fresh_id)[-1]
     assert (row["triggered_by"], row["metadata"]["rule"]) == ("schedule", "weekend")
     assert stack.eventbridge.invocations.wait_idle(PATIENCE)
-    # What belongs to another project was left alone.
+    # Containers of other projects are not stopped.
     assert api.get(container_id(12)).json()["data"]["status"] == "running"
 
 
@@ -106,7 +106,7 @@ def test_a_rule_that_is_added_stops_what_runs_and_is_named(
         ),
     ],
 )
-def test_what_a_rule_holds(run: Any, stack: LocalStack, arguments: list[str], constant: dict[str, Any]) -> None:
+def test_the_content_of_a_rule(run: Any, stack: LocalStack, arguments: list[str], constant: dict[str, Any]) -> None:
     assert run("schedule", "add", "late", "--cron", "0 18 ? * FRI *", *arguments).code == 0
     rule = rule_of(stack, "late")
     assert (rule["ScheduleExpression"], rule["State"]) == ("cron(0 18 ? * FRI *)", "ENABLED")
@@ -163,10 +163,10 @@ def test_older_rules_are_listed_and_migrated(run: Any, stack: LocalStack) -> Non
 
     migrated = run("schedule", "migrate")
     assert (migrated.code, migrated.out) == (0, "")
-    assert migrated.err == "Migrated the schedule idle.\nMigrated the schedule weekend.\n2 migrated, 0 not.\n"
+    assert migrated.err == "Migrated the schedule idle.\nMigrated the schedule weekend.\n2 migrated, 0 failed.\n"
     after = listed(run)
     assert all(each["passes_time"] for each in after.values())
-    # Nothing else of them is different.
+    # Nothing else has changed.
     for name, each in before.items():
         assert {**after[name], "passes_time": None} == {**each, "passes_time": None}
     (target,) = rule_of(stack, "weekend")["Targets"]
@@ -176,11 +176,11 @@ def test_older_rules_are_listed_and_migrated(run: Any, stack: LocalStack) -> Non
 
     stack.emulator.calls.clear()
     again = run("schedule", "migrate")
-    assert (again.code, again.err) == (0, "0 migrated, 0 not.\n")
+    assert (again.code, again.err) == (0, "0 migrated, 0 failed.\n")
     assert stack.emulator.calls.count("events", "PutTargets") == 0
 
 
-def test_a_migration_completes_after_an_error(run: Any, stack: LocalStack, emulator: Emulator) -> None:
+def test_a_migration_can_be_repeated_after_an_error(run: Any, stack: LocalStack, emulator: Emulator) -> None:
     older(stack, "a", all=True)
     older(stack, "b", all=True)
     emulator.faults.add("events", "PutTargets", "InternalException", times=None, after_effect=True)
@@ -190,8 +190,8 @@ def test_a_migration_completes_after_an_error(run: Any, stack: LocalStack, emula
     assert all(each["passes_time"] for each in listed(run).values())
 
 
-def test_rules_that_cannot_be_migrated_are_named(run: Any, stack: LocalStack) -> None:
-    # The constant input fits into EventBridge's limit, but not together with the time.
+def test_rules_that_cannot_be_migrated_are_reported(run: Any, stack: LocalStack) -> None:
+    # The input is within EventBridge's limit, but not together with the time.
     older(stack, "long-list-of-ids", container_ids=[f"{number:024x}" for number in range(301)])
     older(stack, "short", all=True)
     foreign = "longshore-by-hand"
@@ -206,12 +206,12 @@ def test_rules_that_cannot_be_migrated_are_named(run: Any, stack: LocalStack) ->
         events.remove_targets(Rule=foreign, Ids=["1"])
         events.delete_rule(Name=foreign)
     assert migrated.code == 1
-    too_long = "A schedule's input has 8,192 characters at most, about 290 containers: use more schedules."
+    too_long = "A schedule is limited to 8,192 characters of input, about 290 containers: add several."
     lines = [
         "Migrated the schedule short.",
-        "error: the schedule by-hand was not migrated: its rule was not made by `schedule add`.",
+        "error: the schedule by-hand was not migrated: its rule was not created by `schedule add`.",
         f"error: the schedule long-list-of-ids was not migrated: {too_long}",
-        "1 migrated, 2 not.",
+        "1 migrated, 2 failed.",
     ]
     assert migrated.err == "".join(f"{line}\n" for line in lines)
 
@@ -225,7 +225,7 @@ def test_adding_an_older_schedule_again_migrates_it(run: Any, stack: LocalStack)
     assert "Input" not in target
 
 
-def test_the_same_again_changes_nothing_and_another_one_is_refused(run: Any, stack: LocalStack) -> None:
+def test_repeating_a_command_changes_nothing_and_other_settings_are_refused(run: Any, stack: LocalStack) -> None:
     run("schedule", "add", "weekend", *CRON, "--all")
     before = rule_of(stack, "weekend")
     assert run("schedule", "add", "weekend", *CRON, "--all").code == 0
@@ -233,7 +233,7 @@ def test_the_same_again_changes_nothing_and_another_one_is_refused(run: Any, sta
         refused = run("schedule", "add", "weekend", *other)
         assert refused.code == 1
         assert refused.err == (
-            "error: There is a schedule weekend already, which is another one: give --replace to change it.\n"
+            "error: The schedule weekend already exists with other settings: specify --replace to change it.\n"
         )
     after = rule_of(stack, "weekend")
     assert {**after, "ResponseMetadata": None} == {**before, "ResponseMetadata": None}
@@ -247,7 +247,7 @@ def test_the_same_again_changes_nothing_and_another_one_is_refused(run: Any, sta
 
 @pytest.mark.parametrize("operation", ["PutRule", "PutTargets", "EnableRule"])
 @pytest.mark.parametrize("after_effect", [False, True])
-def test_what_a_crash_leaves_never_fires_and_is_completed_by_the_same_command(
+def test_an_unfinished_rule_never_fires_and_is_completed_by_the_same_command(
     run: Any, stack: LocalStack, emulator: Emulator, operation: str, after_effect: bool
 ) -> None:
     arguments = ("schedule", "add", "weekend", "--rate", "1 minute", "--all")
@@ -260,7 +260,7 @@ def test_what_a_crash_leaves_never_fires_and_is_completed_by_the_same_command(
     assert ("longshore-weekend" in stack.eventbridge.next_firings()) == whole
     assert ("weekend" in listed(run)) == (left is not None)
     if left is not None and not left["Targets"]:
-        assert "nothing: add it again" in run("schedule", "list").out
+        assert "no target: add it again" in run("schedule", "list").out
     emulator.faults.clear()
     assert run(*arguments).code == 0
     rule = rule_of(stack, "weekend")
@@ -268,9 +268,7 @@ def test_what_a_crash_leaves_never_fires_and_is_completed_by_the_same_command(
 
 
 @pytest.mark.parametrize("operation", ["PutRule", "PutTargets", "EnableRule", "DeleteRule", "RemoveTargets"])
-def test_a_reply_that_is_lost_is_asked_for_again(
-    run: Any, stack: LocalStack, emulator: Emulator, operation: str
-) -> None:
+def test_a_lost_response_is_retried(run: Any, stack: LocalStack, emulator: Emulator, operation: str) -> None:
     emulator.faults.add("events", operation, "drop", after_effect=True)
     assert run("schedule", "add", "weekend", *CRON, "--all").code == 0
     assert len(rule_of(stack, "weekend")["Targets"]) == 1
@@ -292,22 +290,22 @@ def test_a_removal_is_completed_by_the_same_command(
     assert rule_of(stack, "weekend") is None
     assert "longshore-weekend" not in stack.eventbridge.next_firings()
     again = run("schedule", "remove", "weekend")
-    assert (again.code, again.err) == (1, "error: There is no schedule weekend.\n")
+    assert (again.code, again.err) == (1, "error: The schedule weekend does not exist.\n")
 
 
 @pytest.mark.parametrize("arguments", [("remove", NIGHTLY), ("add", NIGHTLY, *CRON, "--all", "--replace")])
-def test_what_the_template_made_is_left_alone(run: Any, stack: LocalStack, arguments: tuple[str, ...]) -> None:
+def test_the_rule_of_the_template_cannot_be_changed(run: Any, stack: LocalStack, arguments: tuple[str, ...]) -> None:
     before = rule_of(stack, NIGHTLY)
     refused = run("schedule", *arguments)
     assert (refused.code, refused.err) == (
         1,
-        f"error: The rule longshore-{NIGHTLY} was not made by `schedule add`, and is left as it is.\n",
+        f"error: The rule longshore-{NIGHTLY} was not created by `schedule add` and cannot be changed here.\n",
     )
     after = rule_of(stack, NIGHTLY)
     assert {**after, "ResponseMetadata": None} == {**before, "ResponseMetadata": None}
 
 
-def test_rules_for_others_are_not_listed(run: Any, stack: LocalStack) -> None:
+def test_rules_with_other_targets_are_not_listed(run: Any, stack: LocalStack) -> None:
     events = stack.client("events")
     events.put_rule(Name="longshore-of-others", ScheduleExpression="rate(1 hour)")
     assert list(listed(run)) == [NIGHTLY]
@@ -317,23 +315,23 @@ def test_rules_for_others_are_not_listed(run: Any, stack: LocalStack) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["weekend", "--all"], "Give either --cron or --rate."),
-        (["weekend", *CRON, "--rate", "1 hour", "--all"], "Give either --cron or --rate."),
-        (["weekend", "--cron", "0 18 * * FRI *", "--all"], "is no cron expression"),
-        (["weekend", "--cron", "0 18 * * *", "--all"], "is no cron expression"),
-        (["weekend", "--cron", "rate(1 hour)", "--all"], "is no cron expression"),
-        (["weekend", "--rate", "1 hours", "--all"], "is no rate expression"),
-        (["weekend", "--rate", "90 seconds", "--all"], "is no rate expression"),
-        (["weekend", "--cron", "0 0 1 1 ? 2024", "--all"], "cron(0 0 1 1 ? 2024) never comes."),
-        (["weekend", *CRON], "Give just one of --all, --project and --container."),
-        (["weekend", *CRON, "--all", "--project", PROJECT], "Give just one of"),
+        (["weekend", "--all"], "Specify either --cron or --rate."),
+        (["weekend", *CRON, "--rate", "1 hour", "--all"], "Specify either --cron or --rate."),
+        (["weekend", "--cron", "0 18 * * FRI *", "--all"], "is not an EventBridge cron expression"),
+        (["weekend", "--cron", "0 18 * * *", "--all"], "is not an EventBridge cron expression"),
+        (["weekend", "--cron", "rate(1 hour)", "--all"], "is not an EventBridge cron expression"),
+        (["weekend", "--rate", "1 hours", "--all"], "is not an EventBridge rate expression"),
+        (["weekend", "--rate", "90 seconds", "--all"], "is not an EventBridge rate expression"),
+        (["weekend", "--cron", "0 0 1 1 ? 2024", "--all"], "cron(0 0 1 1 ? 2024) has no future run time."),
+        (["weekend", *CRON], "Specify exactly one of --all, --project and --container."),
+        (["weekend", *CRON, "--all", "--project", PROJECT], "Specify exactly one of"),
         (["weekend", *CRON, "--project", "demo"], "24 characters of 0-9a-f"),
         (["weekend", *CRON, "--container", "X"], "24 characters of 0-9a-f"),
-        (["week end", *CRON, "--all"], "letters, digits, dots, hyphens and underscores only"),
-        (["w" * 55, *CRON, "--all"], "may have 54 characters at most"),
+        (["week end", *CRON, "--all"], "only letters, digits, dots, hyphens and underscores"),
+        (["w" * 55, *CRON, "--all"], "may have at most 54 characters"),
     ],
 )
-def test_what_cannot_be_makes_no_rule(run: Any, stack: LocalStack, arguments: list[str], message: str) -> None:
+def test_invalid_arguments_create_no_rule(run: Any, stack: LocalStack, arguments: list[str], message: str) -> None:
     stack.emulator.calls.clear()
     refused = run("schedule", "add", *arguments)
     assert (refused.code, refused.out) == (1, "")
@@ -345,5 +343,5 @@ def test_what_cannot_be_makes_no_rule(run: Any, stack: LocalStack, arguments: li
 def test_an_input_that_is_too_long(run: Any, stack: LocalStack) -> None:
     containers = [argument for number in range(310) for argument in ("--container", f"{number:024x}")]
     refused = run("schedule", "add", "weekend", *CRON, *containers)
-    assert (refused.code, refused.err.partition(",")[0]) == (1, "error: A schedule's input has 8")
+    assert (refused.code, refused.err.partition(",")[0]) == (1, "error: A schedule is limited to 8")
     assert rule_of(stack, "weekend") is None

@@ -1,4 +1,4 @@
-"""Which stack is meant: the deployed one of the name, or the local one, and never another."""
+"""Selection of the stack: a deployed stack by name, or the local stack."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ FILE = Path(os.environ["LONGSHORE_STACK_FILE"])
 
 
 def ran(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+    """Run a command that prints no result, and return its exit code and its messages."""
     capsys.readouterr()
     code = main(arguments)
     out, err = capsys.readouterr()
@@ -37,7 +38,7 @@ def ran(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
 
 @pytest.fixture(scope="module")
 def deployed(stack: LocalStack) -> str:
-    """A CloudFormation stack with the outputs of the real one, in the emulated AWS; its name."""
+    """Create a CloudFormation stack with the outputs of the local stack in the emulated AWS, and return its name."""
     assert stack.template is not None
     outputs = {name: {"Value": value} for name, value in stack.template.outputs.items()}
     for name, declared in (("longshore-prod", outputs), ("another", {})):
@@ -52,12 +53,14 @@ def deployed(stack: LocalStack) -> str:
 def test_a_deployed_stack_is_found_by_its_outputs(
     stack: LocalStack, deployed: str, api: Api, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, told = ran(capsys, "--stack", deployed, "--region", "us-east-1", "grant", "quinn", PROJECT, "viewer")
-    assert (code, told) == (0, f"quinn is viewer of {PROJECT}.\n")
+    code, message = ran(capsys, "--stack", deployed, "--region", "us-east-1", "grant", "quinn", PROJECT, "viewer")
+    assert (code, message) == (0, f"quinn is viewer of {PROJECT}.\n")
     assert api.get(container_id(11), "quinn").status_code == 200
 
 
-def test_schedules_have_the_stacks_name(stack: LocalStack, deployed: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rules_are_prefixed_with_the_stack_name(
+    stack: LocalStack, deployed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert ran(capsys, "--stack", deployed, "schedule", "add", "late", "--rate", "1 hour", "--all")[0] == 0
     rules = stack.client("events").list_rules(NamePrefix=deployed)["Rules"]
     assert [rule["Name"] for rule in rules] == ["longshore-prod-late"]
@@ -68,10 +71,10 @@ def gone(*_: object) -> None:
     raise AdminError("There is no such task definition.")
 
 
-def test_a_task_definition_whose_roles_the_stack_may_not_pass(
+def test_a_task_definition_with_roles_that_the_stack_may_not_pass(
     stack: LocalStack, deployed: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """ECS would refuse each start. What the roles are allowed is known of a deployed stack alone."""
+    """ECS would reject every start. Only a deployed stack restricts roles."""
     assert stack.template is not None
     role = "arn:aws:iam::123456789012:role/{}"
     pairs = [("service/web", "execution"), ("service/web", "other"), ("web", "execution"), ("worker-7", None)]
@@ -83,7 +86,7 @@ def test_a_task_definition_whose_roles_the_stack_may_not_pass(
             containerDefinitions=[{"name": "app", "image": "x", "memory": 128}],
         )
     body = {
-        # The emulated CloudFormation would show a list as Python has it, where AWS shows its text.
+        # The emulated CloudFormation returns a list parameter as a Python list. AWS returns it as text.
         "Parameters": {"TaskRoleArns": {"Type": "String"}},
         "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
         "Outputs": {name: {"Value": value} for name, value in stack.template.outputs.items()},
@@ -103,8 +106,8 @@ def test_a_task_definition_whose_roles_the_stack_may_not_pass(
 
     assert [register("longshore-roles", number)[0] for number in range(4)] == [0, 1, 0, 0]
     assert register("longshore-roles", 1)[1] == (
-        "error: The task definition roles-1 names the role arn:aws:iam::123456789012:role/other, which the stack"
-        " longshore-roles may not pass: add it to the stack's parameter TaskRoleArns, and deploy.\n"
+        "error: The task definition roles-1 has the role arn:aws:iam::123456789012:role/other, which the stack"
+        " longshore-roles may not pass: add it to the stack's parameter TaskRoleArns and deploy.\n"
     )
     assert [register("longshore-none", number)[0] for number in range(4)] == [1, 1, 1, 1]
     assert register(deployed, 1)[0] == 0
@@ -116,13 +119,11 @@ def test_a_task_definition_whose_roles_the_stack_may_not_pass(
 
     for number in (0, 1):
         stack.emulator.ecs.adopt_running("default", f"roles-{number}")
-    assert "no later start" not in adopt("longshore-roles", 0)
-    note = (
-        "no later start: the stack may not pass the role arn:aws:iam::123456789012:role/other (parameter TaskRoleArns)"
-    )
-    assert note in adopt("longshore-roles", 1)
-    assert "no later start" not in adopt(deployed, 1)
-    # A task may outlive its definition.
+    assert "cannot be started again" not in adopt("longshore-roles", 0)
+    note = "cannot be started again: the stack may not pass the role arn:aws:iam::123456789012:role/other"
+    assert f"{note} (parameter TaskRoleArns)" in adopt("longshore-roles", 1)
+    assert "cannot be started again" not in adopt(deployed, 1)
+    # A running task may have a deleted task definition.
     with monkeypatch.context() as patched:
         patched.setattr(registry, "_task_definition", gone)
         assert adopt("longshore-roles", 1).count("adopt ") == 1
@@ -130,15 +131,18 @@ def test_a_task_definition_whose_roles_the_stack_may_not_pass(
 
 @pytest.mark.usefixtures("deployed", "stack")
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
-        (["--stack", "nowhere"], "There is no stack nowhere in us-east-1: give --stack, --region or --profile."),
-        (["--stack", "another"], "The stack another is not one of Longshore, or its deployment is not complete."),
+        (
+            ["--stack", "nowhere"],
+            "The stack nowhere does not exist in us-east-1: specify --stack, --region or --profile.",
+        ),
+        (["--stack", "another"], "The stack another is not a Longshore stack, or its deployment is not complete."),
         (["--profile", "nobody"], "The config profile (nobody) could not be found."),
     ],
 )
-def test_a_stack_that_is_not_there(capsys: pytest.CaptureFixture[str], arguments: list[str], told: str) -> None:
-    assert ran(capsys, *arguments, "ban", "quinn") == (1, f"error: {told}\n")
+def test_a_stack_that_does_not_exist(capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
+    assert ran(capsys, *arguments, "ban", "quinn") == (1, f"error: {message}\n")
 
 
 def test_a_stack_of_an_older_version(stack: LocalStack) -> None:
@@ -148,19 +152,19 @@ def test_a_stack_of_an_older_version(stack: LocalStack) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [
         ("ExpiredToken", "Your AWS credentials have expired: sign in again."),
-        ("InvalidClientTokenId", "AWS does not know your credentials: sign in again, or give --profile."),
-        ("AccessDenied", "Your AWS credentials do not permit DescribeStacks: An injected fault."),
-        ("InternalFailure", "AWS refused DescribeStacks: InternalFailure: An injected fault."),
+        ("InvalidClientTokenId", "Your AWS credentials are not valid: sign in again, or specify --profile."),
+        ("AccessDenied", "Your AWS credentials do not allow DescribeStacks: An injected fault."),
+        ("InternalFailure", "DescribeStacks failed: InternalFailure: An injected fault."),
     ],
 )
-def test_what_cloudformation_refuses(
-    emulator: Emulator, capsys: pytest.CaptureFixture[str], error: str, told: str
+def test_errors_of_cloudformation(
+    emulator: Emulator, capsys: pytest.CaptureFixture[str], error: str, message: str
 ) -> None:
     emulator.faults.add("cloudformation", "DescribeStacks", error, status=400, times=None)
-    assert ran(capsys, "ban", "quinn") == (3, f"error: {told}\n")
+    assert ran(capsys, "ban", "quinn") == (3, f"error: {message}\n")
 
 
 def test_no_credentials_and_no_region(
@@ -168,29 +172,29 @@ def test_no_credentials_and_no_region(
 ) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
-    assert ran(capsys, "ban", "quinn") == (1, "error: No AWS credentials: sign in, or give --profile.\n")
+    assert ran(capsys, "ban", "quinn") == (1, "error: No AWS credentials: sign in, or specify --profile.\n")
     for name in ("AWS_DEFAULT_REGION", "AWS_REGION"):
         monkeypatch.delenv(name)
-    assert ran(capsys, "ban", "quinn") == (1, "error: No region: give --region, or set AWS_REGION.\n")
+    assert ran(capsys, "ban", "quinn") == (1, "error: No AWS region: specify --region, or set AWS_REGION.\n")
 
 
-def test_no_answer(stack: LocalStack, emulator: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_response(stack: LocalStack, emulator: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
     emulator.faults.add("cloudformation", "DescribeStacks", "drop", times=None)
-    code, told = ran(capsys, "ban", "quinn")
-    assert (code, told.count("\n")) == (3, 1)
-    assert told.startswith("error: AWS did not answer: ")
+    code, message = ran(capsys, "ban", "quinn")
+    assert (code, message.count("\n")) == (3, 1)
+    assert message.startswith("error: AWS did not respond: ")
 
 
 # --- The local stack --------------------------------------------------------------------------------------------------
 
 
-def test_none_runs(stack: LocalStack, capsys: pytest.CaptureFixture[str]) -> None:
-    refused = (1, "error: No local stack runs: start one with `make up`.\n")
+def test_no_local_stack_is_running(stack: LocalStack, capsys: pytest.CaptureFixture[str]) -> None:
+    refused = (1, "error: No local stack is running: start it with `make up`.\n")
     assert ran(capsys, "--local", "ban", "quinn") == refused
     with announced(stack):
         content = FILE.read_text()
         FILE.write_text(content.replace(stack.emulator.url, "http://127.0.0.1:1"))
-        # What a stack has left that was killed.
+        # A killed stack leaves its file behind.
         assert ran(capsys, "--local", "ban", "quinn") == refused
         for broken in ("{", "[]", "{}"):
             FILE.write_text(broken)
@@ -199,13 +203,13 @@ def test_none_runs(stack: LocalStack, capsys: pytest.CaptureFixture[str]) -> Non
     assert not FILE.exists()
 
 
-def test_a_profile_has_no_meaning_for_it(capsys: pytest.CaptureFixture[str]) -> None:
-    code, told = ran(capsys, "--local", "--profile", "prod", "ban", "quinn")
+def test_the_local_stack_takes_no_profile(capsys: pytest.CaptureFixture[str]) -> None:
+    code, message = ran(capsys, "--local", "--profile", "prod", "ban", "quinn")
     assert code == 2
-    assert "--local takes no --profile and no --region" in told
+    assert "--local cannot be combined with --profile or --region" in message
 
 
-def test_whatever_the_environment_says_nothing_reaches_real_aws(
+def test_clients_of_the_local_stack_ignore_the_environment(
     stack: LocalStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, api: Api
 ) -> None:
     config = tmp_path / "config"
@@ -238,15 +242,15 @@ def test_whatever_the_environment_says_nothing_reaches_real_aws(
     assert api.get(container_id(11), "rita").status_code == 200
 
 
-def test_a_later_stack_has_the_file_to_itself(stack: LocalStack) -> None:
+def test_a_stack_does_not_delete_the_file_of_a_later_stack(stack: LocalStack) -> None:
     with announced(stack):
         FILE.write_text(json.dumps({"url": "http://127.0.0.1:2"}))
     assert read() == {"url": "http://127.0.0.1:2"}
     FILE.unlink()
 
 
-def test_make_up_tells_where_it_is_while_it_serves(tmp_path: Path) -> None:
-    """As two programs, in an environment that knows of no AWS."""
+def test_make_up_announces_the_stack_while_it_runs(tmp_path: Path) -> None:
+    """Runs the stack and the commands as separate programs, in an environment without AWS settings."""
     file = tmp_path / "stack.json"
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PYTHON"))} | {
         "PORT": "0",
@@ -257,7 +261,7 @@ def test_make_up_tells_where_it_is_while_it_serves(tmp_path: Path) -> None:
         command = [sys.executable, "-m", "admin", "--local", *arguments]
         return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
-    assert admin("ban", "quinn").stderr == "error: No local stack runs: start one with `make up`.\n"
+    assert admin("ban", "quinn").stderr == "error: No local stack is running: start it with `make up`.\n"
     serving = subprocess.Popen(
         [sys.executable, "-m", "local", "serve"],
         cwd=ROOT,
