@@ -1,4 +1,4 @@
-"""The examples of a document: read from it, and run."""
+"""Reads and runs the examples in a document."""
 
 import contextlib
 import io
@@ -11,12 +11,12 @@ Block = tuple[str, str]
 
 
 def blocks(path: Path) -> list[Block]:
-    """The language and the text of each block of code."""
+    """Return the language and the text of each code block."""
     return re.findall(r"^```(\w+)\n(.*?)^```", path.read_text(), re.DOTALL | re.MULTILINE)
 
 
 def programs(path: Path) -> list[tuple[str, str | None]]:
-    """Each Python program, and what the block below it says that it prints."""
+    """Return each Python program, and its output if a text block follows."""
     found = blocks(path)
     following = [*found[1:], ("", "")]
     return [
@@ -27,7 +27,7 @@ def programs(path: Path) -> list[tuple[str, str | None]]:
 
 
 def commands(path: Path) -> list[Block]:
-    """Each command `longshore`, and what is printed below it."""
+    """Return each `longshore` command in the console blocks, and its output."""
     found = []
     for language, text in blocks(path):
         lines = text.splitlines()
@@ -41,7 +41,7 @@ def commands(path: Path) -> list[Block]:
 
 
 def shape(screen: str) -> list[str]:
-    """The lines without what differs from one run to the next, and without a terminal's control sequences."""
+    """Return the lines without variable times and ids, and without terminal control sequences."""
     plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", screen.replace("\r", ""))
     plain = re.sub(r"[\u2800-\u28ff] \S+ …", "", plain)
     plain = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME", plain)
@@ -51,10 +51,10 @@ def shape(screen: str) -> list[str]:
 
 
 def run_programs(path: Path) -> int:
-    """Run the document's programs one after the other, as one reads it. How many there were."""
+    """Run the document's programs in order, compare their output, and return their number."""
     names: dict[str, Any] = {}
-    told = programs(path)
-    for code, expected in told:
+    documented = programs(path)
+    for code, expected in documented:
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
             exec(compile(code, str(path), "exec"), names)
@@ -62,4 +62,4 @@ def run_programs(path: Path) -> int:
             assert printed.getvalue() == expected, code
         else:
             assert printed.getvalue()
-    return len(told)
+    return len(documented)

@@ -1,4 +1,4 @@
-"""An HTTP proxy in front of the API that loses replies."""
+"""An HTTP proxy that loses requests and responses."""
 
 import threading
 from collections import Counter
@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 
 class LossyProxy:
-    """Forwards to `upstream`, and closes the connection in place of every third reply.
+    """Forwards requests to `upstream`, and closes the connection instead of returning every third response.
 
-    Of the lost ones every fourth is lost before it was forwarded, the others after the upstream has answered.
-    `fates` counts what became of the requests.
+    Every fourth of these requests is not forwarded. For the others, the response of the upstream is lost. `fates`
+    counts the requests by outcome.
     """
 
     def __init__(self, upstream: str) -> None:
@@ -29,7 +29,7 @@ class LossyProxy:
         return f"http://127.0.0.1:{self._server.server_port}"
 
     def fate(self) -> str:
-        """What is to become of the next request."""
+        """Return the outcome of the next request."""
         with self._lock:
             self._requests += 1
             fate = "answered"
@@ -86,6 +86,6 @@ def _handler(proxy: LossyProxy, upstream: str) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(content)
 
         def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002
-            """Nothing is logged."""
+            """Log nothing."""
 
     return Handler

@@ -1,4 +1,4 @@
-"""Runs the command `longshore` as a program: in a pipe, or on a terminal of its own."""
+"""Runs the `longshore` command as a program, with pipes or on a pseudoterminal."""
 
 import fcntl
 import os
@@ -15,33 +15,33 @@ from pathlib import Path
 from typing import Self
 
 COMMAND = str(Path(sys.executable).with_name("longshore"))
-WIDTH = 112  # as of the README's screens
+WIDTH = 112  # as in the README's examples
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
-    """What the command sees: a home of its own, and nothing of this process's settings."""
+    """Return the environment of the command: its own home directory and none of this process's settings."""
     return {"PATH": os.environ["PATH"], "HOME": str(home), "TERM": "xterm-256color", "LANG": "C.UTF-8", **more}
 
 
 def run(arguments: Sequence[str], env: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
-    """Run the command with its output in pipes."""
+    """Run the command with pipes for its output."""
     return subprocess.run([COMMAND, *arguments], env=env, capture_output=True, text=True, timeout=120, check=False)
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """What is started meanwhile heeds SIGINT. It would inherit that a shell's background ignores it."""
-    as_it_was = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Make programs that are started in this context handle SIGINT, even if a background shell ignores it."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, as_it_was)
+        signal.signal(signal.SIGINT, previous)
 
 
 class Terminal:
-    """The command on a terminal, which is what both stdout and stderr are. A context manager."""
+    """The command on a pseudoterminal, which receives stdout and stderr. A context manager."""
 
     def __init__(self, arguments: Sequence[str], env: Mapping[str, str]) -> None:
         self._parent, child = pty.openpty()
@@ -64,21 +64,21 @@ class Terminal:
 
     @property
     def text(self) -> str:
-        """What was printed so far, without its colours."""
+        """The output so far, without colours."""
         return _COLOUR.sub("", self.raw).replace("\r\n", "\n")
 
     def read_until(self, seen: Callable[[str], bool]) -> None:
-        """Read until the text is as it should be; EOFError when the program ends before."""
+        """Read until the output meets a condition. Raise EOFError if the program ends before."""
         while not seen(self.text):
             if not self._read():
-                raise EOFError(f"It never came. What came:\n{self.text}")
+                raise EOFError(f"The program ended with this output:\n{self.text}")
 
     def interrupt(self) -> None:
-        """Ctrl-C."""
+        """Send SIGINT, as Ctrl-C does."""
         self._process.send_signal(signal.SIGINT)
 
     def end(self) -> int:
-        """Read all that is printed, and wait for the end. The exit code."""
+        """Read the remaining output, wait for the end, and return the exit code."""
         while self._read():
             pass
         return self._process.wait(timeout=60)
@@ -87,7 +87,7 @@ class Terminal:
         try:
             data = os.read(self._parent, 65536)
         except OSError:
-            # So Linux says that nobody has the terminal open any more.
+            # On Linux, this error means that the program has closed the terminal.
             return False
         self.raw += data.decode(errors="replace")
         return bool(data)

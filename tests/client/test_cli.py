@@ -1,4 +1,4 @@
-"""The command `longshore`, run as a program against the local stack."""
+"""The `longshore` command, run as a program against the local stack."""
 
 import json
 import signal
@@ -55,7 +55,7 @@ def terminal(env: dict[str, str]) -> Iterator[Callable[..., Terminal]]:
 
 def test_operations(longshore: Run, stack: LocalStack, seeder: Seeder, fresh_id: str) -> None:
     seeder.add(fresh_id, ["stopped"])
-    for operation, status, told in [
+    for operation, status, past in [
         ("start", "running", "started"),
         ("pause", "paused", "paused"),
         ("resume", "running", "resumed"),
@@ -66,7 +66,7 @@ def test_operations(longshore: Run, stack: LocalStack, seeder: Seeder, fresh_id:
     ]:
         done = longshore(operation, fresh_id, "--wait")
         assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout == f"{fresh_id}\t{operation}\t{status}\tContainer {told} successfully\n"
+        assert done.stdout == f"{fresh_id}\t{operation}\t{status}\tContainer {past} successfully\n"
     check(stack, fresh_id)
 
 
@@ -131,7 +131,7 @@ CASES: list[tuple[list[str], dict[str, str], int, list[str]]] = [
         ["start", container_id(12)],
         {},
         3,
-        ["Container is already running (OPERATION_STATE_CONFLICT)", "allowed now: stop"],
+        ["Container is already running (OPERATION_STATE_CONFLICT)", "Allowed operations: stop"],
     ),
     (["start", container_id(15)], {}, 3, ["(OPERATION_NOT_PERMITTED_ON_EXPIRED)", "Use another container"]),
     (["status", "f" * 24], {}, 4, ["Container not found (CONTAINER_NOT_FOUND)"]),
@@ -144,16 +144,16 @@ CASES: list[tuple[list[str], dict[str, str], int, list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "more", "code", "told"), CASES, ids=lambda value: str(value)[:40])
-def test_what_the_api_refuses(
-    longshore: Run, env: dict[str, str], arguments: list[str], more: dict[str, str], code: int, told: list[str]
+@pytest.mark.parametrize(("arguments", "more", "code", "expected"), CASES, ids=lambda value: str(value)[:40])
+def test_errors_of_the_api(
+    longshore: Run, env: dict[str, str], arguments: list[str], more: dict[str, str], code: int, expected: list[str]
 ) -> None:
     done = longshore(*arguments, **more)
     assert (done.returncode, done.stdout) == (code, "")
     first, *_, last = done.stderr.splitlines()
     assert first.startswith("error: ")
     assert last.startswith("  request id: ")
-    for words in told:
+    for words in expected:
         assert words in done.stderr
     assert (env | more)["LONGSHORE_TOKEN"] not in done.stderr
 
@@ -178,19 +178,19 @@ def test_usage(longshore: Run, arguments: list[str]) -> None:
     assert "Usage: longshore" in done.stderr + done.stdout
 
 
-def test_nobody_answers(longshore: Run) -> None:
+def test_no_response(longshore: Run) -> None:
     done = longshore("status", container_id(12), LONGSHORE_URL="http://127.0.0.1:1")
     assert done.returncode == 6
-    assert done.stderr.startswith("error: no answer to GET /containers/")
+    assert done.stderr.startswith("error: no response to GET /containers/")
 
 
-def test_something_else_answers(longshore: Run, stack: LocalStack) -> None:
+def test_a_response_of_another_service(longshore: Run, stack: LocalStack) -> None:
     done = longshore("status", container_id(12), LONGSHORE_URL=stack.emulator.url)
     assert done.returncode == 1
-    assert "is the URL right?" in done.stderr
+    assert "check the URL" in done.stderr
 
 
-def test_behind_a_proxy_that_loses_replies(longshore: Run, stack: LocalStack, seeder: Seeder, fresh_id: str) -> None:
+def test_lost_responses_are_retried(longshore: Run, stack: LocalStack, seeder: Seeder, fresh_id: str) -> None:
     seeder.add(fresh_id, ["stopped"])
     with LossyProxy(stack.url) as proxy:
         for operation in ("start", "pause", "resume", "stop"):
@@ -199,26 +199,26 @@ def test_behind_a_proxy_that_loses_replies(longshore: Run, stack: LocalStack, se
     assert check(stack, fresh_id)["log_count"] == 5
 
 
-def test_it_is_still_under_way(longshore: Run, seeder: Seeder, fresh_id: str) -> None:
+def test_an_operation_that_is_still_pending(longshore: Run, seeder: Seeder, fresh_id: str) -> None:
     seeder.task_definition("never", labels={"simulate.start": "never"})
     seeder.add(fresh_id, ["stopped"], task_definition="never")
     waited = longshore("start", fresh_id, "--wait", "--timeout", "0.1")
     assert (waited.returncode, waited.stdout) == (7, "")
-    assert waited.stderr.startswith("error: start is still under way after 0.1 s\n")
-    assert f"longshore status {fresh_id} shows when it is over" in waited.stderr
+    assert waited.stderr.startswith("error: start is still pending after 0.1 s\n")
+    assert f"Check its progress: longshore status {fresh_id}" in waited.stderr
     assert longshore("status", fresh_id).stdout.splitlines()[-1].startswith("pending\tstart since 2")
 
 
-def test_a_control_character_stays_off_the_screen(longshore: Run, seeder: Seeder, fresh_id: str) -> None:
+def test_control_characters_are_not_printed(longshore: Run, seeder: Seeder, fresh_id: str) -> None:
     seeder.add(fresh_id, ["stopped"], name="evil\x1b[2Jname\tand more")
     assert longshore("status", fresh_id).stdout.splitlines()[1] == "name\tevil [2Jname and more"
 
 
 def test_help(longshore: Run) -> None:
-    told = longshore("--help").stdout
+    printed = longshore("--help").stdout
     for command in ("start", "stop", "force-stop", "restart", "pause", "resume", "status", "logs"):
-        assert command in told
-    assert "Exit codes" in told
+        assert command in printed
+    assert "Exit codes" in printed
     assert longshore("--version").stdout.startswith("longshore ")
 
 
@@ -226,7 +226,7 @@ def test_help(longshore: Run) -> None:
 
 
 def test_follow(env: dict[str, str], stack: LocalStack, api: Api, seeder: Seeder, fresh_id: str) -> None:
-    """Each row once, in order, while replies get lost; the JSON is a row to a line."""
+    """Each row is printed once and in order while responses are lost. With --json, each line is a row."""
     seeder.add(fresh_id, ["stopped", "running", "stopped"])
     with LossyProxy(stack.url) as proxy:
         with interruptible():
@@ -238,10 +238,10 @@ def test_follow(env: dict[str, str], stack: LocalStack, api: Api, seeder: Seeder
             )
         try:
             assert following.stdout
-            told = [json.loads(following.stdout.readline()) for _ in range(2)]
+            printed = [json.loads(following.stdout.readline()) for _ in range(2)]
             for operation in ("start", "restart", "pause", "stop"):
                 assert api.post(fresh_id, operation).status_code == 200
-            told += [json.loads(following.stdout.readline()) for _ in range(5)]
+            printed += [json.loads(following.stdout.readline()) for _ in range(5)]
             following.send_signal(signal.SIGINT)
             rest, _ = following.communicate(timeout=60)
         finally:
@@ -249,10 +249,10 @@ def test_follow(env: dict[str, str], stack: LocalStack, api: Api, seeder: Seeder
             following.wait()
     assert rest == ""
     assert following.returncode == 130
-    assert told == api.rows(fresh_id)[1:]
+    assert printed == api.rows(fresh_id)[1:]
 
 
-def test_follow_ends_with_the_token(longshore: Run) -> None:
+def test_follow_ends_when_the_token_is_refused(longshore: Run) -> None:
     done = longshore("logs", container_id(12), "--follow", LONGSHORE_TOKEN=tokens.token("operator", -60))
     assert done.returncode == 5
 
@@ -304,7 +304,7 @@ def test_interrupted_while_waiting(terminal: Callable[..., Terminal], seeder: Se
     shown.read_until(lambda text: "start …" in text)
     shown.interrupt()
     assert shown.end() == 130
-    assert f"interrupted; the start may go on: longshore status {fresh_id}" in shown.text
+    assert f"interrupted; the start may continue: longshore status {fresh_id}" in shown.text
     assert "Traceback" not in shown.text
 
 
@@ -336,17 +336,17 @@ def write(directory: Path, text: str, mode: int = 0o600) -> None:
     path.chmod(mode)
 
 
-def test_a_file(bare: dict[str, str], env: dict[str, str], tmp_path: Path) -> None:
+def test_a_configuration_file(bare: dict[str, str], env: dict[str, str], tmp_path: Path) -> None:
     write(tmp_path / ".config", f'url = "{env["LONGSHORE_URL"]}"\ntoken = "{env["LONGSHORE_TOKEN"]}"\n')
     assert run(["status", container_id(12)], bare).returncode == 0
 
 
-def test_a_file_elsewhere(bare: dict[str, str], env: dict[str, str], tmp_path: Path) -> None:
+def test_a_configuration_file_in_xdg_config_home(bare: dict[str, str], env: dict[str, str], tmp_path: Path) -> None:
     write(tmp_path / "xdg", f'url = "{env["LONGSHORE_URL"]}"\ntoken = "{env["LONGSHORE_TOKEN"]}"\n')
     assert run(["status", container_id(12)], {**bare, "XDG_CONFIG_HOME": str(tmp_path / "xdg")}).returncode == 0
 
 
-def test_flags_before_environment_before_file(bare: dict[str, str], env: dict[str, str], tmp_path: Path) -> None:
+def test_options_precede_environment_and_file(bare: dict[str, str], env: dict[str, str], tmp_path: Path) -> None:
     write(tmp_path / ".config", f'url = "{env["LONGSHORE_URL"]}"\ntoken = "from.the.file"\n')
     from_environment = {**bare, "LONGSHORE_TOKEN": tokens.token("viewer")}
     stop = ["stop", container_id(12)]
@@ -356,33 +356,33 @@ def test_flags_before_environment_before_file(bare: dict[str, str], env: dict[st
 
 
 FAULTS: list[tuple[str, int, str]] = [
-    ("", 0o600, "no token: give --token, set LONGSHORE_TOKEN, or write token"),
+    ("", 0o600, "no token: specify --token, set LONGSHORE_TOKEN, or add token"),
     ("token = ", 0o600, "Invalid value"),
-    ('tokn = "x"', 0o600, "tokn is not a setting; there are url and token"),
+    ('tokn = "x"', 0o600, "unknown setting tokn; the settings are url and token"),
     ("token = 7", 0o600, "token must be a string"),
-    ('token = "x"', 0o640, "holds a token that others can read: chmod 600"),
-    ('token = "two words"', 0o600, "the token must be visible ASCII characters"),
+    ('token = "x"', 0o640, "contains a token and is readable by other users: chmod 600"),
+    ('token = "two words"', 0o600, "the token must consist of visible ASCII characters"),
 ]
 
 
-@pytest.mark.parametrize(("text", "mode", "told"), FAULTS, ids=[fault[2][:30] for fault in FAULTS])
-def test_a_file_that_is_wrong(bare: dict[str, str], tmp_path: Path, text: str, mode: int, told: str) -> None:
+@pytest.mark.parametrize(("text", "mode", "error"), FAULTS, ids=[fault[2][:30] for fault in FAULTS])
+def test_an_invalid_configuration_file(bare: dict[str, str], tmp_path: Path, text: str, mode: int, error: str) -> None:
     write(tmp_path / ".config", text, mode)
     done = run(["status", container_id(12)], {**bare, "LONGSHORE_URL": "http://127.0.0.1:1"})
     assert (done.returncode, done.stdout) == (2, "")
-    assert told in done.stderr
+    assert error in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize("url", ["", "nowhere", "ftp://host"])
-def test_a_url_that_is_none(bare: dict[str, str], url: str) -> None:
+def test_an_invalid_url(bare: dict[str, str], url: str) -> None:
     done = run(["status", container_id(12)], {**bare, "LONGSHORE_URL": url, "LONGSHORE_TOKEN": "x"})
     assert done.returncode == 2
     assert "url" in done.stderr.lower()
 
 
 def test_without_the_extra() -> None:
-    """The command says what it needs where typer and rich are not installed."""
+    """Without typer and rich, the command prints how to install them."""
     hide = "import sys; sys.modules['typer'] = None; from longshore_client.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", hide], capture_output=True, text=True, check=False)
     assert done.returncode == 2

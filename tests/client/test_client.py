@@ -1,4 +1,4 @@
-"""The client against the local stack: typed answers, errors, pages, and the same for asyncio."""
+"""The client against the local stack: typed responses, errors, pages and asyncio."""
 
 import asyncio
 from collections.abc import Callable
@@ -29,7 +29,7 @@ ROWS = 250  # three pages
 
 @pytest.fixture(scope="module")
 def long_one(stack: LocalStack) -> str:
-    """The id of a container with a history of several pages."""
+    """Add a container with a history of several pages, and return its id."""
     identity = "c0ffee000000000000000001"
     Seeder(stack).add(identity, long_history(ROWS))
     return identity
@@ -57,7 +57,7 @@ def test_an_operation(stack: LocalStack, client: Longshore, seeder: Seeder, fres
     assert check(stack, fresh_id)["status"] == "running"
 
 
-def test_a_conflict_holds_the_state(client: Longshore, seeder: Seeder, fresh_id: str) -> None:
+def test_a_conflict_contains_the_state(client: Longshore, seeder: Seeder, fresh_id: str) -> None:
     seeder.add(fresh_id, ["stopped", "running", "paused"])
     with pytest.raises(OperationStateConflictError, match="Container is paused") as conflict:
         client.api.containers.manage(fresh_id, "start", idempotency_key="the-key")
@@ -71,7 +71,7 @@ def test_a_conflict_holds_the_state(client: Longshore, seeder: Seeder, fresh_id:
     assert error.request_id
 
 
-def test_an_idempotency_key_of_ones_own(stack: LocalStack, client: Longshore, seeder: Seeder, fresh_id: str) -> None:
+def test_an_idempotency_key_of_the_caller(stack: LocalStack, client: Longshore, seeder: Seeder, fresh_id: str) -> None:
     seeder.add(fresh_id, ["stopped"])
     first = client.api.containers.manage(fresh_id, "start", idempotency_key=f"deploy-{fresh_id}")
     client.api.containers.manage(fresh_id, "stop")
@@ -80,10 +80,10 @@ def test_an_idempotency_key_of_ones_own(stack: LocalStack, client: Longshore, se
     assert check(stack, fresh_id)["log_count"] == 3
 
 
-def test_a_task_that_does_not_come_up_is_not_run_again(
+def test_a_task_that_fails_to_start_is_not_run_again(
     stack: LocalStack, client: Longshore, seeder: Seeder, fresh_id: str
 ) -> None:
-    """The key keeps no such error, so that a repeat would run another task."""
+    """The API does not store this error for the key, so a retry would run another task."""
     seeder.task_definition("unpullable", labels={"simulate.start": "fail"})
     seeder.add(fresh_id, ["stopped"], task_definition="unpullable")
     with pytest.raises(ExternalServiceError) as failed:
@@ -109,7 +109,7 @@ def test_a_task_that_does_not_come_up_is_not_run_again(
         (lambda c: c.manage(container_id(15), "start"), "OPERATION_NOT_PERMITTED_ON_EXPIRED"),
     ],
 )
-def test_what_is_asked_wrongly(client: Longshore, call: Callable[[Any], Any], code: str) -> None:
+def test_invalid_requests(client: Longshore, call: Callable[[Any], Any], code: str) -> None:
     with pytest.raises(BY_CODE[code]) as refused:
         call(client.api.containers)
     assert refused.value.code == code
@@ -127,14 +127,14 @@ def test_what_is_asked_wrongly(client: Longshore, call: Callable[[Any], Any], co
     ],
     ids=lambda value: value if value.isupper() else "token",
 )
-def test_who_may_not(stack: LocalStack, token: str, code: str) -> None:
+def test_refused_users(stack: LocalStack, token: str, code: str) -> None:
     with Longshore(stack.url, token, retries=EAGER) as client, pytest.raises(BY_CODE[code]) as refused:
         client.api.containers.manage(container_id(12), "stop")
     assert type(refused.value) is BY_CODE[code]
     assert refused.value.resolution
 
 
-def test_a_function_for_the_token_is_asked_each_time(stack: LocalStack) -> None:
+def test_a_function_for_the_token_is_called_for_each_request(stack: LocalStack) -> None:
     given = iter([tokens.token("operator"), tokens.token("operator", -60)])
     with Longshore(stack.url, lambda: next(given)) as client:
         client.api.containers.get(container_id(12))
@@ -154,18 +154,18 @@ def test_another_base_url(stack: LocalStack) -> None:
     assert refused.value.code == "ROUTE_NOT_FOUND"
 
 
-def test_something_else_at_the_url(stack: LocalStack) -> None:
+def test_another_service_at_the_url(stack: LocalStack) -> None:
     with (
         Longshore(stack.emulator.url, tokens.token("operator"), retries=EAGER) as client,
-        pytest.raises(UnexpectedAnswerError, match="is the URL right"),
+        pytest.raises(UnexpectedAnswerError, match="check the URL"),
     ):
         client.api.containers.get(container_id(12))
 
 
-def test_nothing_at_the_url() -> None:
+def test_no_service_at_the_url() -> None:
     with (
         Longshore("http://127.0.0.1:1", tokens.token("operator"), retries=EAGER) as client,
-        pytest.raises(TransportError, match="no answer to GET /containers/"),
+        pytest.raises(TransportError, match="no response to GET /containers/"),
     ):
         client.api.containers.get(container_id(12))
 
@@ -184,13 +184,13 @@ def test_the_default_page_is_the_newest_ten(client: Longshore, long_one: str) ->
     assert times == sorted(times, reverse=True)
 
 
-def test_the_first_row_came_from_nothing(client: Longshore, long_one: str) -> None:
+def test_the_first_row_has_no_from_status(client: Longshore, long_one: str) -> None:
     (first,) = client.api.containers.get_status_logs(long_one, sort_order="asc", limit=1).logs
     assert (first.from_status, first.to_status, first.duration_ms) == (None, "stopped", None)
 
 
 def in_order(rows: list[StatusLog], by: SortBy, order: SortOrder) -> list[StatusLog]:
-    """The rows as the contract has them sorted: by the field, then by time in the same direction."""
+    """Sort the rows as the API does: by the field, then by time in the same direction."""
     return sorted(rows, key=lambda row: (row.raw[by] or "", row.transition_time), reverse=order == "desc")
 
 
@@ -205,7 +205,7 @@ def test_the_whole_history(client: Longshore, long_one: str, by: SortBy, order: 
 def test_the_whole_history_while_it_grows(
     client: Longshore, seeder: Seeder, fresh_id: str, order: SortOrder, new: int
 ) -> None:
-    """A row is added on each of the first two pages: none of the old ones is missed, and none comes twice."""
+    """A row is added during each of the first two pages. No old row is skipped, and no row is returned twice."""
     seeder.add(fresh_id, long_history(ROWS))
     old = [row.id for row in client.api.containers.iter_status_logs(fresh_id)]
     additions: dict[int, Operation] = {50: "start", 150: "stop"}

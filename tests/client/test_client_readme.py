@@ -1,4 +1,4 @@
-"""What the client's README shows is what one gets."""
+"""The examples and the table of exit codes in the client's README match the client."""
 
 import re
 import subprocess
@@ -18,17 +18,17 @@ README = Path(__file__).parents[2] / "clients" / "python" / "README.md"
 
 @pytest.fixture
 def env(stack: LocalStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """What programs and commands are told of the stack."""
-    told = {"LONGSHORE_URL": stack.url, "LONGSHORE_TOKEN": tokens.token("operator")}
-    for name, value in told.items():
+    """The environment of the examples: the URL of the stack and a token."""
+    settings = {"LONGSHORE_URL": stack.url, "LONGSHORE_TOKEN": tokens.token("operator")}
+    for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    made = environment(tmp_path, **told)
+    made = environment(tmp_path, **settings)
     return {**made, "PATH": f"{Path(COMMAND).parent}:{made['PATH']}"}
 
 
 def test_the_exit_codes() -> None:
-    """The table has them all, and every code of the API has one."""
-    table = README.read_text().split("The exit code says which kind:")[1]
+    """The table lists all exit codes, and every error code of the API has an exit code."""
+    table = README.read_text().split("The exit code identifies the kind of error:")[1]
     assert [int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)] == list(Exit)
     expected = {
         Exit.USAGE: {"INVALID_ID_FORMAT", "VALIDATION_ERROR", "ROUTE_NOT_FOUND"},
@@ -40,8 +40,8 @@ def test_the_exit_codes() -> None:
     assert {code: exit_code(kind(code, 400, "")) for code, kind in BY_CODE.items()} == {
         code: exit_ for exit_, codes in expected.items() for code in codes
     }
-    assert exit_code(ApiError("OF_TOMORROW", 418, "")) is Exit.UNEXPECTED
-    assert exit_code(ApiError("OF_TOMORROW", 503, "")) is Exit.UNAVAILABLE
+    assert exit_code(ApiError("UNKNOWN", 418, "")) is Exit.UNEXPECTED
+    assert exit_code(ApiError("UNKNOWN", 503, "")) is Exit.UNAVAILABLE
 
 
 @pytest.mark.usefixtures("env")
@@ -50,8 +50,8 @@ def test_the_programs() -> None:
 
 
 def test_the_commands(env: dict[str, str]) -> None:
-    told = commands(README)
-    assert len(told) == 3
-    for command, printed in told:
+    documented = commands(README)
+    assert len(documented) == 3
+    for command, printed in documented:
         done = subprocess.run(["bash", "-c", command], env=env, capture_output=True, text=True, timeout=60, check=True)
         assert done.stdout.rstrip("\n") == printed, command

@@ -1,4 +1,4 @@
-"""The codes of the contract, of openapi.yaml and of the client are the same, and so is what to do about them."""
+"""The error codes and resolutions in the API, in openapi.yaml and in the client are the same."""
 
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,11 @@ def catalogue() -> dict[str, Any]:
     return found
 
 
-def test_the_three_lists_are_the_same(catalogue: dict[str, Any]) -> None:
+def test_the_codes_are_the_same(catalogue: dict[str, Any]) -> None:
     assert list(BY_CODE) == list(catalogue) == list(ErrorCode)
 
 
-def test_each_code_has_a_class_of_its_own_named_after_it() -> None:
+def test_each_code_has_its_own_class() -> None:
     for code, kind in BY_CODE.items():
         words = "".join(word.capitalize() for word in code.removesuffix("_ERROR").split("_"))
         assert kind.__name__.removeprefix("Operation") == f"{words}Error".removeprefix("Operation")
@@ -32,7 +32,7 @@ def test_each_code_has_a_class_of_its_own_named_after_it() -> None:
     assert len(set(BY_CODE.values())) == len(BY_CODE)
 
 
-def test_the_resolutions_are_the_catalogues(catalogue: dict[str, Any]) -> None:
+def test_the_resolutions_are_the_same(catalogue: dict[str, Any]) -> None:
     assert {code: entry["resolution"] for code, entry in catalogue.items()} == RESOLUTIONS
     for code, kind in BY_CODE.items():
         assert kind(code, 400, "").resolution == RESOLUTIONS[code]

@@ -1,4 +1,4 @@
-"""Behind a proxy that loses one reply in three, every operation takes effect exactly once."""
+"""Every operation takes effect exactly once behind a proxy that loses every third response."""
 
 import random
 from collections import Counter
@@ -40,14 +40,14 @@ def proxy(stack: LocalStack) -> Iterator[LossyProxy]:
 
 @pytest.fixture
 def lossy_client(proxy: LossyProxy) -> Iterator[Longshore]:
-    # Calls of several threads meet the proxy's rhythm as they come, so that one may meet it a few times in a row.
+    # Several threads share the proxy, so that it may lose several requests of one thread in a row.
     retries = Retries(attempts=20, first_delay=0.005, max_delay=0.02)
     with Longshore(proxy.url, tokens.token("operator"), retries=retries) as made:
         yield made
 
 
 def live(client: Longshore, container: str, seed: int) -> tuple[list[str], int]:
-    """Operations at random, of those that are allowed. The rows and the tasks that there have to be of them."""
+    """Run random allowed operations. Return the expected statuses of the rows and the expected number of tasks."""
     chance = random.Random(seed)
     rows: list[str] = []
     tasks = 0
@@ -79,17 +79,17 @@ def test_each_of_200_operations_takes_effect_once(
         assert [row["to_status"] for row in all_rows(stack, container)] == ["stopped", *rows]
         assert run[container] == tasks
         check(stack, container)
-    # One request of three was lost, and so had to be repeated; of these, one of four before it had had its effect.
+    # Every third request was lost and retried. Every fourth of these was not forwarded.
     requests = proxy.fates.total()
     assert proxy.fates["answered"] == CONTAINERS * OPERATIONS_OF_EACH
     assert proxy.fates["reply lost"] + proxy.fates["never forwarded"] == requests // 3
     assert proxy.fates["never forwarded"] == requests // 3 // 4
 
 
-def test_without_repeats_the_lost_reply_is_told_of(
+def test_without_retries_a_lost_response_raises_an_error(
     stack: LocalStack, seeder: Seeder, proxy: LossyProxy, fresh_id: str
 ) -> None:
-    """What the client would be without its retries: the effect is there, and the caller does not know."""
+    """The operation has taken effect although the call has raised an error."""
     seeder.add(fresh_id, ["stopped"])
     with Longshore(proxy.url, tokens.token("operator"), retries=Retries(attempts=1)) as client:
         client.api.containers.get(fresh_id)
@@ -97,7 +97,7 @@ def test_without_repeats_the_lost_reply_is_told_of(
         with pytest.raises(TransportError) as lost:
             client.api.containers.manage(fresh_id, "start")
         assert check(stack, fresh_id)["status"] == "running"
-        # The key that the error holds gets the answer after all.
+        # The key in the error returns the stored response.
         result = client.api.containers.manage(fresh_id, "start", idempotency_key=lost.value.idempotency_key)
     assert (result.status, result.completed) == ("running", True)
     assert check(stack, fresh_id)["log_count"] == 2

@@ -1,4 +1,4 @@
-"""What the README shows of the command line and the client is what one gets."""
+"""The examples of the command line and the client in the README print the documented output."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ README = Path(__file__).parents[2] / "README.md"
 
 
 def watch(terminal: Terminal, lines: list[str], api: Api) -> None:
-    """See all lines but the last come, stop the container, see the last one come, and end it by Ctrl-C."""
+    """Wait for all lines except the last, stop the container, wait for the last line, and press Ctrl-C."""
     terminal.read_until(lambda text: shape(text) == lines[:-1])
     assert api.post("507f1f77bcf86cd799439011", "stop").status_code == 200
     terminal.read_until(lambda text: shape(text) == lines)
@@ -24,11 +24,11 @@ def watch(terminal: Terminal, lines: list[str], api: Api) -> None:
 def test_the_screens_and_then_the_program(
     stack: LocalStack, api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One after the other, as a reader would who has just started the local stack."""
+    """The examples run in order against a new local stack."""
     settings = {"LONGSHORE_URL": stack.url, "LONGSHORE_TOKEN": tokens.token("operator")}
-    told = commands(README)
-    assert len(told) == 5
-    for command, printed in told:
+    documented = commands(README)
+    assert len(documented) == 5
+    for command, printed in documented:
         _, *arguments = command.split()
         with Terminal(arguments, environment(tmp_path, **settings)) as terminal:
             if "--follow" in arguments:

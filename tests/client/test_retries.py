@@ -1,4 +1,4 @@
-"""Which requests are sent again, after how long, and with what. Against canned answers: no API, no waiting."""
+"""Retries: conditions, delays and keys. Uses prepared responses instead of an API, and does not wait."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -42,7 +42,7 @@ Reply = httpx.Response | Exception
 
 
 class Script:
-    """Answers the requests with the replies, one after the other, and keeps what was sent."""
+    """Replies to requests with the given replies in order, and records the requests."""
 
     def __init__(self, replies: list[Reply]) -> None:
         self._replies = iter(replies)
@@ -79,7 +79,7 @@ def page_of(status: int) -> httpx.Response:
 
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The pauses that the client takes, which take no time here."""
+    """Records the client's delays instead of waiting."""
     taken: list[float] = []
     monkeypatch.setattr("time.sleep", taken.append)
     return taken
@@ -87,7 +87,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 @pytest.fixture
 def scripted(pauses: list[float]) -> Iterator[Callable[..., tuple[Longshore, Script]]]:
-    """Makes a client whose API gives the replies."""
+    """Creates a client whose requests receive the given replies."""
     made: list[httpx.Client] = []
 
     def make(*replies: Reply, retries: Retries | None = None) -> tuple[Longshore, Script]:
@@ -117,7 +117,7 @@ LOST: list[Reply] = [
 
 
 @pytest.mark.parametrize("lost", LOST, ids=repr)
-def test_what_is_sent_again_with_the_same_key(scripted: Scripted, pauses: list[float], lost: Reply) -> None:
+def test_an_operation_is_retried_with_the_same_key(scripted: Scripted, pauses: list[float], lost: Reply) -> None:
     client, script = scripted(lost, lost, ok(STARTED))
     assert client.api.containers.manage(ID, "start").status == "running"
     assert script.sent == ["POST start"] * 3
@@ -129,7 +129,7 @@ def test_what_is_sent_again_with_the_same_key(scripted: Scripted, pauses: list[f
 @pytest.mark.parametrize(
     "lost", [*LOST, refused(500, "EXTERNAL_SERVICE_ERROR"), refused(500, "INTERNAL_SERVER_ERROR")], ids=repr
 )
-def test_a_read_is_sent_again(scripted: Scripted, lost: Reply) -> None:
+def test_a_read_is_retried(scripted: Scripted, lost: Reply) -> None:
     client, script = scripted(lost, ok(CONTAINER))
     assert client.api.containers.get(ID).name == "orders"
     assert len(script.requests) == 2
@@ -139,7 +139,7 @@ def test_a_read_is_sent_again(scripted: Scripted, lost: Reply) -> None:
 @pytest.mark.parametrize(
     "state", [{}, {"status": "failed", "pending_operation": PENDING}, {"pending_operation": PENDING}]
 )
-def test_after_an_error_of_the_api_an_operation_is_sent_again_when_it_has_not_ended(
+def test_after_a_server_error_an_operation_that_has_not_ended_is_retried(
     scripted: Scripted, status_and_code: tuple[int, str], state: dict[str, Any]
 ) -> None:
     client, script = scripted(refused(*status_and_code), ok({**CONTAINER, **state}), ok(STARTED))
@@ -148,7 +148,7 @@ def test_after_an_error_of_the_api_an_operation_is_sent_again_when_it_has_not_en
     assert len(script.keys) == 1
 
 
-def test_after_an_error_of_the_api_an_operation_that_has_failed_is_not_begun_again(scripted: Scripted) -> None:
+def test_after_a_server_error_a_failed_operation_is_not_retried(scripted: Scripted) -> None:
     error = refused(500, "EXTERNAL_SERVICE_ERROR", data={"reason": "The image could not be pulled"})
     client, script = scripted(error, ok({**CONTAINER, "status": "failed"}))
     with pytest.raises(ExternalServiceError) as failed:
@@ -157,9 +157,7 @@ def test_after_an_error_of_the_api_an_operation_that_has_failed_is_not_begun_aga
     assert script.sent == ["POST restart", f"GET {ID}"]
 
 
-def test_after_an_error_of_the_api_its_own_error_is_raised_when_nobody_knows_what_became_of_it(
-    scripted: Scripted,
-) -> None:
+def test_after_a_server_error_it_is_raised_if_the_container_cannot_be_read(scripted: Scripted) -> None:
     client, script = scripted(refused(500, "INTERNAL_SERVER_ERROR"), refused(404, "CONTAINER_NOT_FOUND"))
     with pytest.raises(InternalServerError):
         client.api.containers.manage(ID, "start")
@@ -184,14 +182,14 @@ def test_after_an_error_of_the_api_its_own_error_is_raised_when_nobody_knows_wha
     ],
     ids=repr,
 )
-def test_what_is_not_sent_again(scripted: Scripted, reply: Reply) -> None:
+def test_other_errors_are_not_retried(scripted: Scripted, reply: Reply) -> None:
     client, script = scripted(reply)
     with pytest.raises((ApiError, UnexpectedAnswerError)):
         client.api.containers.manage(ID, "start")
     assert len(script.requests) == 1
 
 
-def test_a_code_that_this_client_does_not_know(scripted: Scripted) -> None:
+def test_an_unknown_code(scripted: Scripted) -> None:
     client, _ = scripted(refused(418, "A_CODE_OF_TOMORROW"))
     with pytest.raises(ApiError) as unknown:
         client.api.containers.get(ID)
@@ -206,27 +204,27 @@ def test_a_code_that_this_client_does_not_know(scripted: Scripted) -> None:
 
 def test_the_last_error_is_raised_with_the_key(scripted: Scripted, pauses: list[float]) -> None:
     client, script = scripted(*[httpx.ReadTimeout("")] * 4, httpx.ConnectError("at last"))
-    with pytest.raises(TransportError, match=r"no answer to POST /containers/.*/start: at last") as lost:
+    with pytest.raises(TransportError, match=r"no response to POST /containers/.*/start: at last") as lost:
         client.api.containers.manage(ID, "start")
     assert {lost.value.idempotency_key} == script.keys
     assert isinstance(lost.value.__cause__, httpx.ConnectError)
     assert len(pauses) == 4
 
 
-def test_a_caller_may_give_the_key(scripted: Scripted) -> None:
+def test_a_key_of_the_caller(scripted: Scripted) -> None:
     client, script = scripted(httpx.ReadTimeout(""), ok(STARTED))
     assert client.api.containers.manage(ID, "start", idempotency_key="deploy-7").idempotency_key == "deploy-7"
     assert script.keys == {"deploy-7"}
 
 
-def test_two_calls_have_two_keys(scripted: Scripted) -> None:
+def test_each_call_generates_its_own_key(scripted: Scripted) -> None:
     client, script = scripted(ok(STARTED), ok(STARTED))
     client.api.containers.manage(ID, "start")
     client.api.containers.manage(ID, "start")
     assert len(script.keys) == 2
 
 
-def test_pauses_double_up_to_the_longest_with_jitter(scripted: Scripted, pauses: list[float]) -> None:
+def test_delays_double_up_to_the_maximum_with_jitter(scripted: Scripted, pauses: list[float]) -> None:
     retries = Retries(attempts=8, first_delay=1, max_delay=10)
     client, _ = scripted(*[httpx.ReadTimeout("")] * 8, retries=retries)
     with pytest.raises(TransportError):
@@ -239,14 +237,14 @@ def test_pauses_double_up_to_the_longest_with_jitter(scripted: Scripted, pauses:
 @pytest.mark.parametrize(
     ("header", "least"), [("7", 7.0), ("0", 0.0), ("Wed, 01 Jan 2020 00:00:00 GMT", 0.0), ("soon", 0.0)]
 )
-def test_retry_after_is_kept_to(scripted: Scripted, pauses: list[float], header: str, least: float) -> None:
+def test_retry_after_is_respected(scripted: Scripted, pauses: list[float], header: str, least: float) -> None:
     client, _ = scripted(refused(429, "RATE_LIMITED", {"Retry-After": header}), ok(CONTAINER))
     client.api.containers.get(ID)
     (pause,) = pauses
     assert least <= pause <= max(least, 0.25)
 
 
-def test_a_long_retry_after_is_left_to_the_caller(scripted: Scripted, pauses: list[float]) -> None:
+def test_a_long_retry_after_raises_the_error(scripted: Scripted, pauses: list[float]) -> None:
     client, _ = scripted(refused(429, "RATE_LIMITED", {"Retry-After": "3600"}))
     with pytest.raises(RateLimitedError) as limited:
         client.api.containers.get(ID)
@@ -254,7 +252,7 @@ def test_a_long_retry_after_is_left_to_the_caller(scripted: Scripted, pauses: li
     assert pauses == []
 
 
-def test_no_repeats_at_all(scripted: Scripted) -> None:
+def test_retries_can_be_disabled(scripted: Scripted) -> None:
     client, script = scripted(httpx.ReadTimeout(""), retries=Retries(attempts=1))
     with pytest.raises(TransportError):
         client.api.containers.get(ID)
@@ -273,7 +271,7 @@ def test_the_request(scripted: Scripted) -> None:
     assert request.content == b""
 
 
-def test_nothing_shows_the_token(scripted: Scripted, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_token_is_not_in_any_repr_or_log(scripted: Scripted, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
     client, _ = scripted(httpx.ReadTimeout(""), httpx.ReadTimeout(""), retries=Retries(attempts=2))
     with pytest.raises(TransportError) as lost:
@@ -285,7 +283,7 @@ def test_nothing_shows_the_token(scripted: Scripted, caplog: pytest.LogCaptureFi
 
 
 @pytest.mark.parametrize("token", ["", "two words", "line\n", "ü"])
-def test_a_token_that_cannot_be_sent_is_refused_unseen(token: str) -> None:
+def test_an_invalid_token_is_refused_and_not_in_the_message(token: str) -> None:
     with pytest.raises(ValueError, match="visible ASCII") as refusal:
         Longshore("https://api.example", token)
     assert not token or token not in str(refusal.value)
@@ -296,13 +294,13 @@ def test_a_token_that_cannot_be_sent_is_refused_unseen(token: str) -> None:
 @pytest.mark.parametrize(
     "url", ["", "api.example", "ftp://api.example", "https://", "https://a.example?x=1", "http://a:b@c.example"]
 )
-def test_a_base_url_that_is_none(url: str) -> None:
+def test_an_invalid_base_url(url: str) -> None:
     with pytest.raises(ValueError, match="base URL"):
         Longshore(url, SECRET)
 
 
 @pytest.mark.parametrize("key", ["", "a b", "ü"])
-def test_a_key_that_cannot_be_sent(scripted: Scripted, key: str) -> None:
+def test_an_invalid_key(scripted: Scripted, key: str) -> None:
     client, script = scripted()
     with pytest.raises(ValueError, match="idempotency key"):
         client.api.containers.manage(ID, "start", idempotency_key=key)
@@ -313,20 +311,20 @@ def test_a_key_that_cannot_be_sent(scripted: Scripted, key: str) -> None:
     "change",
     [{"status": None}, {"status_since": "yesterday"}, {"status_since": "2026-01-15"}, {"allowed_operations": [1]}],
 )
-def test_an_answer_of_another_form(scripted: Scripted, change: dict[str, Any]) -> None:
+def test_a_response_with_an_unknown_form(scripted: Scripted, change: dict[str, Any]) -> None:
     client, _ = scripted(ok({**CONTAINER, **change}))
-    with pytest.raises(UnexpectedAnswerError, match="another form"):
+    with pytest.raises(UnexpectedAnswerError, match="a form that this client does not know"):
         client.api.containers.get(ID)
 
 
-def test_what_is_new_in_an_answer_is_passed_on(scripted: Scripted) -> None:
+def test_unknown_values_and_fields_are_kept(scripted: Scripted) -> None:
     client, _ = scripted(ok({**CONTAINER, "status": "hibernated", "region": "north"}))
     container = client.api.containers.get(ID)
     assert (container.status, container.raw["region"]) == ("hibernated", "north")
     assert json.loads(json.dumps(container.raw)) == {**CONTAINER, "status": "hibernated", "region": "north"}
 
 
-def test_a_404_of_the_api_is_not_taken_for_a_lost_one(scripted: Scripted) -> None:
+def test_a_404_of_the_api_is_not_retried(scripted: Scripted) -> None:
     client, _ = scripted(refused(404, "CONTAINER_NOT_FOUND"))
     with pytest.raises(ContainerNotFoundError):
         client.api.containers.get(ID)

@@ -1,4 +1,4 @@
-"""`wait=True`: a 202 followed to its end, whatever that is. The API's own wait is short here."""
+"""`wait=True`: waiting for the outcome of an operation after a 202. The API itself does not wait here."""
 
 import asyncio
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ def stack() -> Iterator[LocalStack]:
 
 @pytest.fixture(autouse=True)
 def slow_and_closely_watched(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What happens to a task takes longer than the API waits, and the client looks often."""
+    """Make starting and stopping a task take longer than the API waits, and make the client poll often."""
     monkeypatch.setattr(stack.emulator.ecs, "_run_delay", timedelta(seconds=1.5))
     monkeypatch.setattr(stack.emulator.ecs, "_stop_delay", timedelta(seconds=1.5))
     monkeypatch.setattr(containers, "_FIRST_LOOK", 0.05)
@@ -40,7 +40,7 @@ def slow_and_closely_watched(stack: LocalStack, monkeypatch: pytest.MonkeyPatch)
 
 
 class LosingTransport(httpx.BaseTransport):
-    """Loses the reply to the first POST."""
+    """Loses the response to the first POST."""
 
     def __init__(self) -> None:
         self._inner = httpx.HTTPTransport()
@@ -67,7 +67,7 @@ CASES: list[tuple[Operation, list[str], str, int]] = [
 
 
 @pytest.mark.parametrize(("operation", "statuses", "message", "rows"), CASES)
-def test_to_its_end(
+def test_an_operation_that_succeeds(
     stack: LocalStack,
     client: Longshore,
     seeder: Seeder,
@@ -82,7 +82,7 @@ def test_to_its_end(
     assert not accepted.completed
     assert accepted.pending_operation is not None
     assert accepted.pending_operation.operation == operation
-    # The key gives the same 202 again, and this time it is followed.
+    # The key returns the same 202 again. This time the client waits.
     result = client.api.containers.manage(fresh_id, operation, idempotency_key=fresh_id, wait=True)
     assert (result.completed, result.message) == (True, message)
     kept = {name: value for name, value in accepted.raw.items() if name != "pending_operation"}
@@ -91,8 +91,8 @@ def test_to_its_end(
     assert (container["status"], container["log_count"]) == (result.status, len(statuses) + rows)
 
 
-def test_the_first_reply_was_lost(stack: LocalStack, seeder: Seeder, fresh_id: str) -> None:
-    """The id of the request that began the operation is not known then."""
+def test_the_first_response_is_lost(stack: LocalStack, seeder: Seeder, fresh_id: str) -> None:
+    """The client does not know the id of the request that started the operation."""
     seeder.add(fresh_id, ["stopped", "running", "stopped"])
     http = httpx.Client(transport=LosingTransport())
     with http, Longshore(stack.url, tokens.token("operator"), retries=EAGER, http_client=http) as client:
@@ -103,7 +103,7 @@ def test_the_first_reply_was_lost(stack: LocalStack, seeder: Seeder, fresh_id: s
     assert check(stack, fresh_id)["log_count"] == 4
 
 
-def test_it_fails(client: Longshore, seeder: Seeder, fresh_id: str) -> None:
+def test_an_operation_that_fails(client: Longshore, seeder: Seeder, fresh_id: str) -> None:
     seeder.add(fresh_id, ["stopped"], task_definition="unpullable")
     with pytest.raises(OperationFailedError, match="start failed: ") as failed:
         client.api.containers.manage(fresh_id, "start", wait=True)
@@ -114,9 +114,9 @@ def test_it_fails(client: Longshore, seeder: Seeder, fresh_id: str) -> None:
     assert error.idempotency_key
 
 
-def test_it_is_not_over(stack: LocalStack, client: Longshore, seeder: Seeder, fresh_id: str) -> None:
+def test_a_timeout(stack: LocalStack, client: Longshore, seeder: Seeder, fresh_id: str) -> None:
     seeder.add(fresh_id, ["stopped"], task_definition="never")
-    with pytest.raises(WaitTimeoutError, match=r"start is still under way after 0\.3 s") as waited:
+    with pytest.raises(WaitTimeoutError, match=r"start is still pending after 0\.3 s") as waited:
         client.api.containers.manage(fresh_id, "start", wait=True, timeout=0.3)
     pending = waited.value.container.pending_operation
     assert pending is not None
@@ -124,14 +124,14 @@ def test_it_is_not_over(stack: LocalStack, client: Longshore, seeder: Seeder, fr
     assert check(stack, fresh_id)["log_count"] == 1
 
 
-def test_a_force_stop_takes_its_place(stack: LocalStack, client: Longshore, seeder: Seeder, fresh_id: str) -> None:
+def test_an_operation_that_is_superseded(stack: LocalStack, client: Longshore, seeder: Seeder, fresh_id: str) -> None:
     seeder.add(fresh_id, ["stopped"], task_definition="never")
     accepted = client.api.containers.manage(fresh_id, "start", idempotency_key=fresh_id)
     assert not accepted.completed
     client.api.containers.manage(fresh_id, "force-stop")
     with pytest.raises(OperationFailedError) as failed:
         client.api.containers.manage(fresh_id, "start", idempotency_key=fresh_id, wait=True)
-    assert failed.value.reason == "a force-stop took its place"
+    assert failed.value.reason == "superseded by a force-stop"
     assert check(stack, fresh_id)["status"] == "stopped"
 
 
@@ -145,14 +145,14 @@ def test_asyncio(stack: LocalStack, seeder: Seeder, fresh_id: str) -> None:
     assert asyncio.run(use()).status == "running"
 
 
-# What the history says, without an API.
+# Outcomes determined from rows, without an API.
 
 BEGAN = "2026-01-15T10:30:00.000Z"
 ID = "507f1f77bcf86cd799439011"
 
 
 def row(to: str, at: float, by: str = "user", took: int | None = None, **metadata: Any) -> dict[str, Any]:
-    """A row written so many seconds after the operation began."""
+    """Return a row written `at` seconds after the operation started."""
     moment = (time_of(BEGAN) + timedelta(seconds=at)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     duration = max(0, round(at * 1000)) if took is None else took
     return {
@@ -169,7 +169,7 @@ def row(to: str, at: float, by: str = "user", took: int | None = None, **metadat
 
 
 def waited(operation: str, status: str, *rows: dict[str, Any], ids: frozenset[str] = frozenset()) -> OperationResult:
-    """What is made of rows (oldest first) of an operation that is over."""
+    """Return the outcome of an ended operation with these rows (oldest first)."""
     pending = {"operation": operation, "started_at": BEGAN, "triggered_by": "user"}
     subject = {"operation": operation, "container_id": ID, "project_id": ID, "message": "", "status": "stopped"}
     accepted = OperationResult.of({**subject, "pending_operation": pending}, "r1", "key")
@@ -185,12 +185,16 @@ OWN: dict[str, Any] = {"operation_id": "o1", "request_id": "r0"}
 OTHER: dict[str, Any] = {"operation_id": "o2", "request_id": "r9"}
 
 Rows = list[dict[str, Any]]
-TOLD: dict[str, tuple[str, str, Rows]] = {
-    "by the request": ("start", "running", [row("running", 3, command="start", operation_id="o1", request_id="r1")]),
-    "by the time": ("start", "running", [row("running", 3, command="start", **OWN)]),
-    "by the time, rounded": ("start", "running", [row("running", 3, took=3001, command="start", **OWN)]),
-    "observed before it began, by another clock": ("stop", "stopped", [row("stopped", -0.4, command="stop", **OWN)]),
-    "moved after the row before it": (
+COMPLETED: dict[str, tuple[str, str, Rows]] = {
+    "identified by the request": (
+        "start",
+        "running",
+        [row("running", 3, command="start", operation_id="o1", request_id="r1")],
+    ),
+    "identified by the time": ("start", "running", [row("running", 3, command="start", **OWN)]),
+    "identified by the rounded time": ("start", "running", [row("running", 3, took=3001, command="start", **OWN)]),
+    "observed before the start by another clock": ("stop", "stopped", [row("stopped", -0.4, command="stop", **OWN)]),
+    "time moved after the previous row": (
         "stop",
         "stopped",
         [row("stopped", 9, took=2000, command="stop", observed_at="2026-01-15T10:30:02.000Z", **OWN)],
@@ -200,18 +204,18 @@ TOLD: dict[str, tuple[str, str, Rows]] = {
         "running",
         [row("stopped", 2, command="restart", **OWN), row("running", 4, command="restart", **OWN)],
     ),
-    "and then another operation": (
+    "followed by another operation": (
         "start",
         "paused",
         [row("running", 2, command="start", **OWN), row("paused", 9, took=1000, command="pause", **OTHER)],
     ),
-    "and then the task ended": (
+    "followed by an exit of the task": (
         "start",
         "failed",
         [row("running", 2, command="start", **OWN), row("failed", 9, "system", reason="Exited", exit_code=1)],
     ),
 }
-NOT: dict[str, tuple[str, str, Rows, str]] = {
+NOT_COMPLETED: dict[str, tuple[str, str, Rows, str]] = {
     "the step failed": (
         "start",
         "failed",
@@ -228,7 +232,7 @@ NOT: dict[str, tuple[str, str, Rows, str]] = {
         "stop",
         "stopped",
         [row("stopped", 4, took=1000, command="force-stop", superseded="stop", **OTHER)],
-        "a force-stop took its place",
+        "superseded by a force-stop",
     ),
     "superseded between the steps of a restart": (
         "restart",
@@ -237,40 +241,40 @@ NOT: dict[str, tuple[str, str, Rows, str]] = {
             row("stopped", 2, command="restart", **OWN),
             row("stopped", 4, took=500, command="force-stop", superseded="restart", **OTHER),
         ],
-        "a force-stop took its place",
+        "superseded by a force-stop",
     ),
-    "the task ended first": ("pause", "failed", [row("failed", 1, "system", reason="Exited")], "Exited"),
-    "undone, just after something else": (
+    "the task exited first": ("pause", "failed", [row("failed", 1, "system", reason="Exited")], "Exited"),
+    "no effect, shortly after another row": (
         "start",
         "stopped",
         [row("stopped", -1, "system", reason="Exited")],
-        "it ended without an effect, and the container is stopped",
+        "the operation had no effect, and the container is stopped",
     ),
-    "undone": ("start", "stopped", [], "it ended without an effect, and the container is stopped"),
-    "undone, and begun again by another": (
+    "no effect": ("start", "stopped", [], "the operation had no effect, and the container is stopped"),
+    "no effect, and started by another operation": (
         "start",
         "running",
         [row("running", 60, took=2000, command="start", **OTHER)],
-        "it ended without an effect, and the container is running",
+        "the operation had no effect, and the container is running",
     ),
-    "only an older one of its kind": (
+    "only an older operation of the same kind": (
         "start",
         "stopped",
         [row("running", -60, took=0, command="start", **OTHER)],
-        "it ended without an effect, and the container is stopped",
+        "the operation had no effect, and the container is stopped",
     ),
 }
 
 
-@pytest.mark.parametrize(("operation", "status", "rows"), TOLD.values(), ids=TOLD)
-def test_rows_of_an_operation_that_is_done(operation: str, status: str, rows: Rows) -> None:
+@pytest.mark.parametrize(("operation", "status", "rows"), COMPLETED.values(), ids=COMPLETED)
+def test_rows_of_a_completed_operation(operation: str, status: str, rows: Rows) -> None:
     result = waited(operation, status, *rows, ids=frozenset({"r1"}))
     assert result.completed
     assert result.status == goal(operation)
 
 
-@pytest.mark.parametrize(("operation", "status", "rows", "reason"), NOT.values(), ids=NOT)
-def test_rows_of_an_operation_that_is_not(operation: str, status: str, rows: Rows, reason: str) -> None:
+@pytest.mark.parametrize(("operation", "status", "rows", "reason"), NOT_COMPLETED.values(), ids=NOT_COMPLETED)
+def test_rows_of_an_operation_without_effect(operation: str, status: str, rows: Rows, reason: str) -> None:
     with pytest.raises(OperationFailedError) as failed:
         waited(operation, status, *rows, ids=frozenset({"r1"}))
     assert failed.value.reason == reason

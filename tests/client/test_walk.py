@@ -1,4 +1,4 @@
-"""Walking the pages of a history that grows between them, in every order. No I/O."""
+"""Iteration over the pages of a growing history, in every order. No I/O."""
 
 import random
 from datetime import UTC, datetime, timedelta
@@ -14,7 +14,7 @@ ORDERS = [(by, order) for by in get_args(SortBy) for order in get_args(SortOrder
 
 
 class History:
-    """A history as the API pages it."""
+    """A history with pages, as the API returns them."""
 
     def __init__(self, chance: random.Random) -> None:
         self.rows: list[dict[str, Any]] = []
@@ -23,7 +23,7 @@ class History:
     def grow(self, rows: int) -> None:
         for _ in range(rows):
             number = len(self.rows)
-            # As with the API, times strictly increase, and times of creation may be equal.
+            # As in the API, transition times strictly increase, and creation times may be equal.
             at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=number)
             self.rows.append(
                 {
@@ -64,7 +64,7 @@ def test_a_history_that_grows(by: SortBy, order: SortOrder, seed: int) -> None:
     seen = []
     while not walk.done:
         seen += [row.id for row in walk.take(history.page(by, order, walk.page))]
-        # Now and then more than a page, but fewer than are read in the end.
+        # Sometimes more than a page is added, but the history stops growing so that the iteration ends.
         history.grow(chance.choice([0, 0, 1, 3, LIMIT + 2]) if len(history.rows) < 200 else 0)
     assert len(set(seen)) == len(seen)
     assert old <= set(seen)
@@ -76,7 +76,7 @@ def test_a_history_that_grows(by: SortBy, order: SortOrder, seed: int) -> None:
 
 @pytest.mark.parametrize(("by", "order"), ORDERS)
 @pytest.mark.parametrize("rows", [0, 1, LIMIT, 2 * LIMIT, 2 * LIMIT + 1])
-def test_a_page_more_than_is_needed_is_never_read(by: SortBy, order: SortOrder, rows: int) -> None:
+def test_no_unnecessary_page_is_read(by: SortBy, order: SortOrder, rows: int) -> None:
     history = History(random.Random(0))
     history.grow(rows)
     walk = Walk(by, order)

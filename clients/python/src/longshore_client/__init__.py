@@ -1,4 +1,4 @@
-"""A client of Longshore, the container lifecycle API for Amazon ECS.
+"""Client for Longshore, a container lifecycle API for Amazon ECS.
 
 with Longshore("https://host/stage", token) as client:
     client.api.containers.manage("507f1f77bcf86cd799439011", "start", wait=True)

@@ -1,7 +1,7 @@
-"""Requests as data, and answers read: what the sync and the async client share. No I/O.
+"""Requests and responses without I/O, shared by the sync and the async client.
 
-A plan is a generator: it yields what is to be done (a `Call` to make, a `Pause` to take), is sent what came of it, and
-returns its result. A driver needs no more than a loop.
+A plan is a generator. It yields commands (a `Call` to make or a `Pause` to wait), is sent the reply to each command and
+returns its result. A driver runs a plan in a loop.
 """
 
 from collections.abc import Callable, Generator, Mapping
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request, its path below the base URL."""
+    """A request. Its path is relative to the API's URL."""
 
     method: str
     path: str
@@ -37,14 +37,14 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """So many seconds in which nothing is done."""
+    """A wait between two calls, in seconds."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back for a call. Names of headers are in lower case."""
+class Response:
+    """The HTTP response to a call. The names of headers are in lower case."""
 
     status_code: int
     headers: Mapping[str, str]
@@ -52,39 +52,43 @@ class Answer:
 
 
 Command = Call | Pause
-Reply = Answer | TransportError | None
-"""What came of a command: an answer, no answer, or nothing after a pause."""
+Reply = Response | TransportError | None
+"""The reply to a command: a response, an error without a response, or None after a pause."""
 
 Plan = Generator[Command, Reply, T]
 
 
 @dataclass(frozen=True, slots=True)
 class Success:
-    """A 2xx answer's `data`."""
+    """The `data` of a 2xx response."""
 
     data: Mapping[str, Any]
     request_id: str | None
     status_code: int
 
     def parsed(self, build: Callable[[Mapping[str, Any]], T]) -> T:
-        """Build a typed answer from the data. UnexpectedAnswerError."""
+        """Build a typed result from the data.
+
+        Raises:
+            UnexpectedAnswerError: The data does not have the expected form.
+        """
         try:
             return build(self.data)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UnexpectedAnswerError(
-                f"the answer has another form than this client knows: {error!r}",
+                f"the response has a form that this client does not know: {error!r}",
                 self.status_code,
                 self.request_id,
             ) from error
 
 
 def segment(text: str) -> str:
-    """One segment of a path, whatever the text: nothing in it can lead to another path."""
+    """Encode the text as a single path segment, so that no text can change the rest of the path."""
     return quote(text, safe="").replace(".", "%2E")
 
 
 def send_once(call: Call) -> Plan[Success | LongshoreError]:
-    """Make a call. An error is returned, not raised, for the caller to decide on."""
+    """Make a call once. An error is returned, not raised."""
     reply = yield call
     if isinstance(reply, TransportError):
         return reply
@@ -93,49 +97,49 @@ def send_once(call: Call) -> Plan[Success | LongshoreError]:
 
 
 def fetch(call: Call, retries: Retries) -> Plan[Success]:
-    """Make a call that changes nothing, again while there is hope. Raises the last error."""
-    tries = 0
+    """Make a read-only call and retry it on transient errors. Raise the last error."""
+    attempts = 0
     while True:
-        tries += 1
+        attempts += 1
         outcome = yield from send_once(call)
         if isinstance(outcome, Success):
             return outcome
-        pause = retries.delay(tries, outcome)
+        pause = retries.delay(attempts, outcome)
         if pause is None:
             raise outcome
         yield Pause(pause)
 
 
-def read(answer: Answer) -> Success | LongshoreError:
-    """The answer as what it says."""
-    request_id = answer.headers.get("x-request-id")
+def read(response: Response) -> Success | LongshoreError:
+    """Parse a response into a success or an error."""
+    request_id = response.headers.get("x-request-id")
     try:
-        body = loads(answer.body)
+        body = loads(response.body)
     except ValueError:
         body = None
     if isinstance(body, dict):
-        if 200 <= answer.status_code < 300 and isinstance(body.get("data"), dict):
-            return Success(body["data"], request_id, answer.status_code)
-        if answer.status_code >= 400 and isinstance(body.get("code"), str):
-            return _error(answer, body, request_id)
+        if 200 <= response.status_code < 300 and isinstance(body.get("data"), dict):
+            return Success(body["data"], request_id, response.status_code)
+        if response.status_code >= 400 and isinstance(body.get("code"), str):
+            return _error(response, body, request_id)
     return UnexpectedAnswerError(
-        f"HTTP {answer.status_code} that is not an answer of Longshore's API: is the URL right?",
-        answer.status_code,
+        f"HTTP {response.status_code} is not a response of the Longshore API: check the URL",
+        response.status_code,
         request_id,
     )
 
 
-def _error(answer: Answer, body: Mapping[str, Any], request_id: str | None) -> ApiError:
+def _error(response: Response, body: Mapping[str, Any], request_id: str | None) -> ApiError:
     code = body["code"]
     make = BY_CODE.get(code, ApiError)
-    error = make(code, answer.status_code, str(body.get("message", code)), body.get("data"), request_id)
+    error = make(code, response.status_code, str(body.get("message", code)), body.get("data"), request_id)
     if isinstance(error, RateLimitedError):
-        error.retry_after = _retry_after(answer.headers.get("retry-after"))
+        error.retry_after = _retry_after(response.headers.get("retry-after"))
     return error
 
 
 def _retry_after(value: str | None) -> float | None:
-    """Seconds, from either of the header's two forms: seconds, or a date."""
+    """Return the seconds in a Retry-After header, which contains seconds or an HTTP date."""
     if value is None:
         return None
     if value.isascii() and value.isdecimal():

@@ -1,4 +1,4 @@
-"""What carries plans out over httpx: a loop each for sync and async."""
+"""Drivers that run plans over httpx, one sync and one async."""
 
 import asyncio
 import logging
@@ -22,7 +22,7 @@ _LOG = logging.getLogger("longshore_client")
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Driver:
-    """Carries plans out, each in the thread that asks."""
+    """Runs plans in the calling thread."""
 
     url: str
     token: Token
@@ -48,14 +48,14 @@ class Driver:
         token = self.token if isinstance(self.token, str) else self.token()
         request = _request(self.http, self.url, call, token, self.timeout)
         try:
-            return _http.answer(self.http.send(request, follow_redirects=False))
+            return _http.response(self.http.send(request, follow_redirects=False))
         except httpx.HTTPError as error:
             return _lost(call, error)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class AsyncDriver:
-    """Carries plans out on an asyncio event loop."""
+    """Runs plans on an asyncio event loop."""
 
     url: str
     token: AsyncToken
@@ -79,10 +79,10 @@ class AsyncDriver:
 
     async def _perform(self, call: Call) -> Reply:
         token = self.token if isinstance(self.token, str) else self.token()
-        known = token if isinstance(token, str) else await token
-        request = _request(self.http, self.url, call, known, self.timeout)
+        text = token if isinstance(token, str) else await token
+        request = _request(self.http, self.url, call, text, self.timeout)
         try:
-            return _http.answer(await self.http.send(request, follow_redirects=False))
+            return _http.response(await self.http.send(request, follow_redirects=False))
         except httpx.HTTPError as error:
             return _lost(call, error)
 

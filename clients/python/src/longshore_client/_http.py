@@ -1,15 +1,15 @@
-"""How calls become httpx requests and responses answers."""
+"""Conversion of calls to httpx requests, and of httpx responses and errors to replies."""
 
 from collections.abc import Mapping
 from importlib.metadata import version
 
 import httpx
 
-from longshore_client._calls import Answer, Call
+from longshore_client._calls import Call, Response
 from longshore_client.errors import TransportError
 
 TIMEOUT = 35.0
-"""Seconds in which an answer has to begin: more than the API takes for any."""
+"""Seconds until the response must begin. Longer than any response of the API takes."""
 
 _CONNECT_TIMEOUT = 10.0
 _API = "/api/v1"
@@ -17,42 +17,57 @@ _AGENT = f"longshore-client/{version('longshore-client')}"
 
 
 def api_url(base_url: str) -> str:
-    """The URL that the paths are below, from a base URL with or without `/api/v1` at its end. ValueError."""
+    """Return the API's URL.
+
+    Args:
+        base_url: The base URL, with or without `/api/v1` at the end.
+
+    Raises:
+        ValueError: The base URL is not a valid HTTP or HTTPS URL.
+    """
     try:
         url = httpx.URL(base_url)
     except httpx.InvalidURL as error:
         raise ValueError(f"the base URL is not a URL: {error}") from error
     if url.scheme not in ("http", "https") or not url.host or url.query or url.fragment or url.userinfo:
-        raise ValueError("the base URL must be like https://host/stage")
+        raise ValueError("the base URL must have the form https://host/stage")
     text = str(url).rstrip("/")
     return text if text.endswith(_API) else text + _API
 
 
 def timeouts(seconds: float) -> httpx.Timeout:
+    """Return httpx timeouts for a request. The connect timeout is at most 10 seconds."""
     return httpx.Timeout(seconds, connect=min(seconds, _CONNECT_TIMEOUT))
 
 
 def checked(value: str, name: str = "token") -> str:
-    """The value, when it can be sent in a header. ValueError, which does not show it."""
+    """Return the value if it can be sent in a header.
+
+    Raises:
+        ValueError: The value contains other characters. The message does not contain the value.
+    """
     if not value or not all("!" <= character <= "~" for character in value):
-        raise ValueError(f"the {name} must be visible ASCII characters, without a space or a line break")
+        raise ValueError(f"the {name} must consist of visible ASCII characters without spaces or line breaks")
     return value
 
 
 def headers(call: Call, token: str) -> dict[str, str]:
+    """Return the request headers of a call. Raise ValueError if the token or the key is invalid."""
     given = {"Authorization": f"Bearer {checked(token)}", "Accept": "application/json", "User-Agent": _AGENT}
     if call.idempotency_key is not None:
         given["Idempotency-Key"] = checked(call.idempotency_key, "idempotency key")
     return given
 
 
-def answer(response: httpx.Response) -> Answer:
-    found: Mapping[str, str] = {name.lower(): value for name, value in response.headers.items()}
-    return Answer(response.status_code, found, response.content)
+def response(received: httpx.Response) -> Response:
+    """Convert an httpx response."""
+    found: Mapping[str, str] = {name.lower(): value for name, value in received.headers.items()}
+    return Response(received.status_code, found, received.content)
 
 
 def lost(call: Call, error: httpx.HTTPError) -> TransportError:
-    what = str(error) or type(error).__name__
-    failure = TransportError(f"no answer to {call.method} {call.path}: {what}")
+    """Convert an httpx error, after which no response was received."""
+    reason = str(error) or type(error).__name__
+    failure = TransportError(f"no response to {call.method} {call.path}: {reason}")
     failure.__cause__ = error
     return failure

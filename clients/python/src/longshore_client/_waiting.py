@@ -1,4 +1,4 @@
-"""What became of an operation that was accepted, as container and history tell it. Pure."""
+"""The outcome of an accepted operation, determined from the container and its history. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ GOAL: dict[Operation, Status] = {
     "pause": "paused",
     "resume": "running",
 }
-"""The status that an operation ends in."""
+"""The status after each operation has succeeded."""
 
 _DONE: dict[Operation, str] = {
     "start": "started",
@@ -27,13 +27,18 @@ _DONE: dict[Operation, str] = {
 }
 
 _MILLISECOND = timedelta(milliseconds=1)
-# A row is written after its operation began, by another machine's clock.
+# Rows are written after their operation has started, but possibly by a machine with a slower clock.
 _SKEW = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Waits for the operation of a 202. `request_ids` are of all the requests for it that were answered."""
+    """Finds the outcome of an operation that was accepted with a 202.
+
+    Attributes:
+        accepted: The result in the 202.
+        request_ids: The ids of all answered requests for the operation.
+    """
 
     accepted: OperationResult
     request_ids: frozenset[str]
@@ -44,22 +49,30 @@ class Wait:
         return self.accepted.pending_operation
 
     def is_pending(self, container: Container) -> bool:
-        """Whether the operation is still under way. Another one may be, which is not waited for."""
-        now, own = container.pending_operation, self._pending
-        return now is not None and (now.operation, now.started_at) == (own.operation, own.started_at)
+        """Return whether this operation is still pending. Other pending operations are ignored."""
+        pending, own = container.pending_operation, self._pending
+        return pending is not None and (pending.operation, pending.started_at) == (own.operation, own.started_at)
 
     def is_before(self, row: StatusLog) -> bool:
-        """Whether the row was written before the operation began."""
+        """Return whether the row was written before the operation started."""
         return row.created_at < self._pending.started_at - _SKEW
 
     def timed_out(self, container: Container, seconds: float) -> WaitTimeoutError:
+        """Return the error for an operation that is still pending after the timeout."""
         return WaitTimeoutError(self.accepted.operation, container, seconds, self.accepted.request_id)
 
     def result(self, container: Container, newest_first: Sequence[StatusLog]) -> OperationResult:
-        """The completed result, from the container and its rows since the operation began. OperationFailedError.
+        """Return the completed result.
 
-        An operation's rows name its id and the request that began it. When that request's reply was lost its id is not
-        known, and the rows are those that this operation began at the very time that the 202 gave.
+        The rows of an operation contain its id and the id of the request that started it. If the response to that
+        request was lost, its id is unknown. In this case the rows are identified by the start time in the 202.
+
+        Args:
+            container: The container after the operation has ended.
+            newest_first: The container's rows since the operation started, in descending order of time.
+
+        Raises:
+            OperationFailedError: The operation ended without its effect.
         """
         rows = [row for row in reversed(newest_first) if not self.is_before(row)]
         operation_ids = {row.metadata.get("operation_id") for row in rows if self._is_its_own(row)} - {None}
@@ -82,12 +95,12 @@ class Wait:
         if own and own[-1].to_status == "failed":
             return str(own[-1].metadata.get("reason") or "the container has failed")
         pending = container.pending_operation
-        is_replaced = pending is not None and pending.operation == "force-stop"
-        if is_replaced or any(row.metadata.get("superseded") == self.accepted.operation for row in rows):
-            return "a force-stop took its place"
+        is_superseded = pending is not None and pending.operation == "force-stop"
+        if is_superseded or any(row.metadata.get("superseded") == self.accepted.operation for row in rows):
+            return "superseded by a force-stop"
         since = [row for row in rows if row.created_at >= self._pending.started_at]
-        told = [str(row.metadata["reason"]) for row in since if "reason" in row.metadata]
-        return told[-1] if told else f"it ended without an effect, and the container is {container.status}"
+        reasons = [str(row.metadata["reason"]) for row in since if "reason" in row.metadata]
+        return reasons[-1] if reasons else f"the operation had no effect, and the container is {container.status}"
 
     def _completed(self, status: Status) -> OperationResult:
         message = f"Container {_DONE[self.accepted.operation]} successfully"
@@ -102,6 +115,6 @@ class Wait:
 
 
 def _observed_at(row: StatusLog) -> datetime:
-    """When the change was observed: a row whose time had to be moved after the row before it keeps that apart."""
+    """Return the time of the observation. It is in the metadata if it is not later than the previous row's time."""
     observed = row.metadata.get("observed_at")
     return time_of(observed) if isinstance(observed, str) else row.transition_time

@@ -1,4 +1,4 @@
-"""The client for asyncio: what `client` has, awaited."""
+"""The asyncio client. See `client` for the sync client."""
 
 from collections.abc import AsyncIterator
 from types import TracebackType
@@ -13,7 +13,13 @@ from longshore_client.retries import Retries
 
 
 class AsyncLongshore:
-    """`Longshore` for asyncio. An async context manager. A function for the token may be async too. ValueError."""
+    """Asyncio client for a Longshore API. An async context manager.
+
+    Takes the same arguments as `Longshore`. A function for the token may also be async.
+
+    Raises:
+        ValueError: The base URL or the token is invalid.
+    """
 
     def __init__(
         self,
@@ -50,21 +56,21 @@ class AsyncLongshore:
 
 
 class AsyncApi:
-    """What the API has: `containers`."""
+    """The resources of the API."""
 
     def __init__(self, driver: AsyncDriver, retries: Retries) -> None:
         self.containers = AsyncContainers(driver, retries)
 
 
 class AsyncContainers:
-    """`Containers` for asyncio: each method does the same, and raises the same."""
+    """Reads and operates containers. Equivalent to `client.Containers`, and raises the same errors."""
 
     def __init__(self, driver: AsyncDriver, retries: Retries) -> None:
         self._driver = driver
         self._retries = retries
 
     async def get(self, container_id: str) -> Container:
-        """The container as it is now."""
+        """Get the current state of a container."""
         return await self._driver.run(_containers.get(container_id, self._retries))
 
     async def manage(
@@ -73,12 +79,12 @@ class AsyncContainers:
         operation: Operation,
         *,
         wait: bool = False,
-        timeout: float = 300,  # the operation goes on when it has passed
+        timeout: float = 300,
         idempotency_key: str | None = None,
     ) -> OperationResult:
-        """Start, stop, force-stop, restart, pause or resume; see `Containers.manage`.
+        """Run an operation on a container. See `Containers.manage`.
 
-        A cancelled call leaves open whether the operation was asked for.
+        If the call is cancelled, the operation may or may not have been requested.
         """
         plan = _containers.manage(
             container_id,
@@ -99,14 +105,14 @@ class AsyncContainers:
         page: int = 1,
         limit: int = 10,
     ) -> StatusLogsPage:
-        """A page of the history. `limit` is 1 to 100; a page past the end is empty."""
+        """Get a page of a container's history. See `Containers.get_status_logs`."""
         plan = _containers.status_logs(container_id, sort_by, sort_order, page, limit, self._retries)
         return await self._driver.run(plan)
 
     async def iter_status_logs(
         self, container_id: str, *, sort_by: SortBy = "transition_time", sort_order: SortOrder = "desc"
     ) -> AsyncIterator[StatusLog]:
-        """The whole history, row by row; see `Containers.iter_status_logs`."""
+        """Iterate over a container's whole history. See `Containers.iter_status_logs`."""
         walk = _containers.Walk(sort_by, sort_order)
         while not walk.done:
             page = await self.get_status_logs(

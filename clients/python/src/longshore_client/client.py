@@ -1,4 +1,4 @@
-"""The client. `aio` has the same for asyncio."""
+"""The sync client. See `aio` for asyncio."""
 
 from collections.abc import Iterator
 from types import TracebackType
@@ -13,11 +13,17 @@ from longshore_client.retries import Retries
 
 
 class Longshore:
-    """A client of one Longshore API. A context manager; safe to share between threads.
+    """Client for a Longshore API. A context manager, and safe to share between threads.
 
-    `base_url` is like `https://host/stage`, with or without `/api/v1`. `token` is a bearer token, or a function that
-    returns one and is asked before each request. `timeout` is in seconds, for one request to be answered. An
-    `http_client` of your own (for a proxy, or certificates) is used as it is, and not closed. ValueError.
+    Args:
+        base_url: The URL of the API, such as `https://host/stage`, with or without `/api/v1`.
+        token: A bearer token, or a function that returns one. The function is called before each request.
+        timeout: Seconds to wait for the response to a request.
+        retries: When to retry requests. The default makes up to five attempts.
+        http_client: An httpx client to use, for example with a proxy or certificates. It is not closed.
+
+    Raises:
+        ValueError: The base URL or the token is invalid.
     """
 
     def __init__(
@@ -55,17 +61,17 @@ class Longshore:
 
 
 class Api:
-    """What the API has: `containers`."""
+    """The resources of the API."""
 
     def __init__(self, driver: Driver, retries: Retries) -> None:
         self.containers = Containers(driver, retries)
 
 
 class Containers:
-    """Containers, their history, and what can be done to them.
+    """Reads and operates containers.
 
-    Every method raises the classes of `longshore_client.errors`. Requests are repeated as `Retries` says when no answer
-    comes or the API is, for the moment, not able to give one.
+    Every method raises errors of `longshore_client.errors`. Requests are retried according to `Retries` if no response
+    arrives or the API returns a transient error.
     """
 
     def __init__(self, driver: Driver, retries: Retries) -> None:
@@ -73,7 +79,11 @@ class Containers:
         self._retries = retries
 
     def get(self, container_id: str) -> Container:
-        """The container as it is now."""
+        """Get the current state of a container.
+
+        Raises:
+            LongshoreError: The API returned an error, such as ContainerNotFoundError, or did not respond.
+        """
         return self._driver.run(_containers.get(container_id, self._retries))
 
     def manage(
@@ -85,12 +95,25 @@ class Containers:
         timeout: float = 300,
         idempotency_key: str | None = None,
     ) -> OperationResult:
-        """Start, stop, force-stop, restart, pause or resume. It takes effect once, however often it has to be sent.
+        """Run an operation on a container. The operation takes effect once, even if the request is retried.
 
-        The result is completed, or under way where the effect takes longer than the API waits (20 s as a rule). With
-        `wait` it is completed: OperationFailedError says that it ended without its effect, WaitTimeoutError that it is
-        not over after `timeout` seconds. Without an `idempotency_key` (1 to 128 visible ASCII characters) each call
-        makes its own; with one that was used in the last 24 hours the first answer comes again, and nothing is done.
+        Args:
+            container_id: The id of the container.
+            operation: The operation to run.
+            wait: Whether to wait for the end of the operation. Otherwise the result is pending if the effect takes
+                longer than the API waits (20 seconds by default).
+            timeout: Maximum seconds to wait for the end of the operation.
+            idempotency_key: 1 to 128 visible ASCII characters. By default, each call generates a key. A key that was
+                used in the last 24 hours returns the first response again and runs no operation.
+
+        Returns:
+            The result, which is completed or pending. It is always completed if `wait` is true.
+
+        Raises:
+            OperationStateConflictError: The container's status or a pending operation does not allow the operation.
+            OperationFailedError: The operation ended without its effect. Only with `wait`.
+            WaitTimeoutError: The operation is still pending after the timeout. Only with `wait`.
+            LongshoreError: The API returned another error or did not respond.
         """
         plan = _containers.manage(
             container_id,
@@ -111,17 +134,31 @@ class Containers:
         page: int = 1,
         limit: int = 10,
     ) -> StatusLogsPage:
-        """A page of the history. `limit` is 1 to 100; a page past the end is empty."""
+        """Get a page of a container's history.
+
+        Args:
+            container_id: The id of the container.
+            sort_by: The field to sort by.
+            sort_order: The sort order.
+            page: The number of the page, starting at 1. A page after the last page is empty.
+            limit: The number of rows per page, 1 to 100.
+
+        Raises:
+            LongshoreError: The API returned an error, such as ValidationError, or did not respond.
+        """
         plan = _containers.status_logs(container_id, sort_by, sort_order, page, limit, self._retries)
         return self._driver.run(plan)
 
     def iter_status_logs(
         self, container_id: str, *, sort_by: SortBy = "transition_time", sort_order: SortOrder = "desc"
     ) -> Iterator[StatusLog]:
-        """The whole history, row by row, read a page at a time.
+        """Iterate over a container's whole history, one page at a time.
 
-        Each row that was there at the beginning comes exactly once, in order. One that is added meanwhile comes if its
-        place in the order is still ahead: in ascending time always, in descending time never.
+        Returns each row that exists at the start exactly once, in order. A row that is added during the iteration is
+        returned if its position in the order has not been passed: always in ascending time, never in descending time.
+
+        Raises:
+            LongshoreError: The API returned an error or did not respond.
         """
         walk = _containers.Walk(sort_by, sort_order)
         while not walk.done:

@@ -1,7 +1,7 @@
-"""What can go wrong.
+"""Errors of the client.
 
 LongshoreError
-|-- ApiError                                  the API refused or failed; one class for each code
+|-- ApiError                                  the API returned an error; one class per code
 |   |-- AuthenticationError
 |   |   |-- MissingTokenError
 |   |   |-- InvalidTokenError
@@ -17,10 +17,10 @@ LongshoreError
 |   |-- InternalServerError
 |   |-- RouteNotFoundError
 |   `-- RateLimitedError
-|-- TransportError                            no answer came
-|-- UnexpectedAnswerError                     what answered is not Longshore, or not one that this client knows
-|-- OperationFailedError                      waited for: it ended without its effect
-`-- WaitTimeoutError                          waited for: it is still under way
+|-- TransportError                            no response arrived
+|-- UnexpectedAnswerError                     the response is not from Longshore, or from an unknown version
+|-- OperationFailedError                      with `wait`: the operation ended without its effect
+`-- WaitTimeoutError                          with `wait`: the operation is still pending after the timeout
 """
 
 from collections.abc import Sequence
@@ -31,20 +31,25 @@ from longshore_client.models import Container, Operation, PendingOperation, Stat
 
 
 class LongshoreError(Exception):
-    """The base of all errors of this client.
+    """Base class of all errors of this client.
 
-    `idempotency_key` is that of the operation in question: `manage` with it again is safe, and never has a second
-    effect. None when it was not about an operation.
+    Attributes:
+        idempotency_key: The key that `manage` sent. Calling `manage` again with this key has no second effect. None if
+            the error was not raised by `manage`.
     """
 
     idempotency_key: str | None = None
 
 
 class ApiError(LongshoreError):
-    """The API answered with an error. One whose code this client does not know is an ApiError itself.
+    """The API returned an error. Known codes have subclasses; an unknown code raises ApiError itself.
 
-    `code` is the catalogue's, `status_code` HTTP's. `data` is what the API gives with the error, or None.
-    `resolution` says what to do about it.
+    Attributes:
+        code: The error code, such as CONTAINER_NOT_FOUND.
+        status_code: The HTTP status.
+        message: The message of the API.
+        data: The details of the API, or None.
+        request_id: The id of the request in the logs of the API.
     """
 
     def __init__(
@@ -59,56 +64,57 @@ class ApiError(LongshoreError):
 
     @property
     def resolution(self) -> str | None:
-        """What to do about it, from the catalogue of errors."""
+        """How to resolve the error, or None if the code is unknown."""
         return RESOLUTIONS.get(self.code)
 
 
 class AuthenticationError(ApiError):
-    """The caller is not known."""
+    """The request could not be authenticated."""
 
 
 class MissingTokenError(AuthenticationError):
-    """No bearer token reached the API."""
+    """The request has no bearer token."""
 
 
 class InvalidTokenError(AuthenticationError):
-    """The token is not one that the API accepts."""
+    """The token is invalid."""
 
 
 class TokenExpiredError(AuthenticationError):
-    """The token was good once."""
+    """The token has expired."""
 
 
 class InvalidIdFormatError(ApiError):
-    """An id is 24 characters of 0-9 and a-f."""
+    """The id is not 24 characters of 0-9 and a-f."""
 
 
 class ValidationError(ApiError):
-    """A parameter is wrong. `faults` lists each: `{"instancePath": "/limit", "message": "must be <= 100"}`."""
+    """A parameter is invalid."""
 
     @property
     def faults(self) -> list[dict[str, str]]:
+        """The invalid parameters, each as `{"instancePath": "/limit", "message": "must be <= 100"}`."""
         return list(self.data) if isinstance(self.data, list) else []
 
 
 class AccountBannedError(ApiError):
-    """The account may do nothing."""
+    """The user is banned."""
 
 
 class ContainerNotFoundError(ApiError):
-    """It does not exist, or the caller is not a member of its project."""
+    """The container does not exist, or the caller is not a member of its project."""
 
 
 class InsufficientPermissionsError(ApiError):
-    """The caller may read, but not operate."""
+    """The caller may read the container but not operate it."""
 
 
 class OperationNotPermittedOnExpiredError(ApiError):
-    """The container's server is gone: only its history is left."""
+    """The container has expired because its server was terminated. It can only be read."""
 
 
 class OperationStateConflictError(ApiError):
-    """The status, or a pending operation, does not allow it. Nothing was done."""
+    """The container's status or a pending operation does not allow the operation. It had no effect."""
 
     @property
     def status(self) -> Status | None:
@@ -117,12 +123,12 @@ class OperationStateConflictError(ApiError):
 
     @property
     def allowed_operations(self) -> tuple[Operation, ...]:
-        """What it allows instead."""
+        """The operations that are allowed in the current state."""
         return operations(self._state.get("allowed_operations") or [])
 
     @property
     def pending_operation(self) -> PendingOperation | None:
-        """What is under way, if that is the reason."""
+        """The pending operation, if it is the reason of the conflict."""
         return PendingOperation.maybe(self._state.get("pending_operation"))
 
     @property
@@ -131,23 +137,28 @@ class OperationStateConflictError(ApiError):
 
 
 class ExternalServiceError(ApiError):
-    """AWS failed, or could not do what was asked. `reason` says more where that is known."""
+    """An AWS service failed or could not run the operation."""
 
     @property
     def reason(self) -> str | None:
+        """The reason, or None if it is unknown."""
         return self.data.get("reason") if isinstance(self.data, dict) else None
 
 
 class InternalServerError(ApiError):
-    """The API itself failed."""
+    """The API has failed."""
 
 
 class RouteNotFoundError(ApiError):
-    """The base URL is probably not Longshore's."""
+    """The path does not exist. The base URL is probably wrong."""
 
 
 class RateLimitedError(ApiError):
-    """Too many requests. `retry_after` is in seconds, None when the API does not say."""
+    """The API received too many requests.
+
+    Attributes:
+        retry_after: The seconds to wait before a retry, or None if the response does not contain them.
+    """
 
     retry_after: float | None = None
 
@@ -168,15 +179,15 @@ BY_CODE: dict[str, type[ApiError]] = {
     "ROUTE_NOT_FOUND": RouteNotFoundError,
     "RATE_LIMITED": RateLimitedError,
 }
-"""The class of each code of the catalogue."""
+"""The class of each error code."""
 
 
 class TransportError(LongshoreError):
-    """No answer came, whether or not the request arrived. `__cause__` is httpx's exception."""
+    """No response arrived. The request may have been received. `__cause__` is the httpx exception."""
 
 
 class UnexpectedAnswerError(LongshoreError):
-    """The answer is not one of Longshore's: a proxy's page, or a version that this client does not know."""
+    """The response is not from Longshore, such as a proxy's error page, or from an unknown version of it."""
 
     def __init__(self, message: str, status_code: int, request_id: str | None = None) -> None:
         super().__init__(message)
@@ -185,10 +196,14 @@ class UnexpectedAnswerError(LongshoreError):
 
 
 class OperationFailedError(LongshoreError):
-    """An operation that was accepted ended without its effect.
+    """An accepted operation ended without its effect.
 
-    `reason` in plain words; `container` as it is now; `logs` what happened since the operation began, oldest first;
-    `request_id` of the request that was accepted.
+    Attributes:
+        operation: The operation.
+        reason: The reason, for people.
+        container: The container after the operation.
+        logs: The rows since the operation started, oldest first.
+        request_id: The id of the accepted request.
     """
 
     def __init__(
@@ -208,10 +223,16 @@ class OperationFailedError(LongshoreError):
 
 
 class WaitTimeoutError(LongshoreError):
-    """The operation is still under way. It goes on, and will end by itself: `get` shows when."""
+    """The operation is still pending after the timeout. It continues; `get` shows its progress.
+
+    Attributes:
+        operation: The operation.
+        container: The container at the time of the timeout.
+        request_id: The id of the accepted request.
+    """
 
     def __init__(self, operation: Operation, container: Container, seconds: float, request_id: str | None) -> None:
-        super().__init__(f"{operation} is still under way after {seconds:g} s")
+        super().__init__(f"{operation} is still pending after {seconds:g} s")
         self.operation = operation
         self.container = container
         self.request_id = request_id

@@ -1,7 +1,7 @@
-"""What the API answers with, typed.
+"""Typed responses of the API.
 
-Statuses, operations and the like are plain strings with literal types: compare them as such. A value that is newer than
-this client is passed on as it is. `raw` holds the answer's own JSON, with whatever else is in it.
+Statuses, operations and similar values are strings with literal types. Values that are unknown to this client are not
+changed. `raw` contains the JSON of the response, including fields that this client does not know.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class PendingOperation:
-    """An operation that is under way."""
+    """A pending operation of a container."""
 
     operation: Operation
     started_at: datetime
@@ -28,7 +28,7 @@ class PendingOperation:
 
     @classmethod
     def of(cls, data: Json) -> Self:
-        """From JSON. KeyError, TypeError or ValueError when it is not one."""
+        """Parse JSON. Raise KeyError, TypeError or ValueError if it is malformed."""
         return cls(
             operation=cast("Operation", _text(data, "operation")),
             started_at=_time(data, "started_at"),
@@ -37,13 +37,13 @@ class PendingOperation:
 
     @classmethod
     def maybe(cls, data: Json | None) -> Self | None:
-        """From JSON, or None from null."""
+        """Parse JSON. Return None for null."""
         return None if data is None else cls.of(data)
 
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A container as it is now."""
+    """The current state of a container."""
 
     id: str
     project_id: str
@@ -58,7 +58,7 @@ class Container:
 
     @classmethod
     def of(cls, data: Json) -> Self:
-        """From JSON. KeyError, TypeError or ValueError when it is not one."""
+        """Parse JSON. Raise KeyError, TypeError or ValueError if it is malformed."""
         return cls(
             id=_text(data, "id"),
             project_id=_text(data, "project_id"),
@@ -75,9 +75,13 @@ class Container:
 
 @dataclass(frozen=True, slots=True)
 class OperationResult:
-    """The answer to an operation: it is done, or under way while `pending_operation` is set.
+    """The result of an operation, which is completed or still pending.
 
-    `status` is the container's at that moment. `idempotency_key` is the one that was sent.
+    Attributes:
+        status: The container's status at the time of the response.
+        pending_operation: The operation, if it is still pending.
+        request_id: The id of the request in the logs of the API.
+        idempotency_key: The key that was sent.
     """
 
     operation: Operation
@@ -92,12 +96,12 @@ class OperationResult:
 
     @property
     def completed(self) -> bool:
-        """Whether the effect was observed."""
+        """Whether the operation has completed and its effect was observed."""
         return self.pending_operation is None
 
     @classmethod
     def of(cls, data: Json, request_id: str | None, idempotency_key: str) -> Self:
-        """From JSON. KeyError, TypeError or ValueError when it is not one."""
+        """Parse JSON. Raise KeyError, TypeError or ValueError if it is malformed."""
         return cls(
             operation=cast("Operation", _text(data, "operation")),
             container_id=_text(data, "container_id"),
@@ -113,10 +117,13 @@ class OperationResult:
 
 @dataclass(frozen=True, slots=True)
 class StatusLog:
-    """One change of status. `from_status` is None in a container's first row.
+    """A history row: one status change of a container.
 
-    `duration_ms` is from the request to the observed effect. `metadata` says more: `command`, `actor`, `request_id`,
-    `operation_id`, `task_id`, `reason`, `exit_code`, `rule`, whichever are known.
+    Attributes:
+        from_status: The previous status. None in the first row.
+        duration_ms: Milliseconds from the request to the observed effect, or None if there was no request.
+        metadata: Details, if known: `command`, `actor`, `request_id`, `operation_id`, `task_id`, `reason`, `exit_code`,
+            `rule`.
     """
 
     id: str
@@ -132,7 +139,7 @@ class StatusLog:
 
     @classmethod
     def of(cls, data: Json) -> Self:
-        """From JSON. KeyError, TypeError or ValueError when it is not one."""
+        """Parse JSON. Raise KeyError, TypeError or ValueError if it is malformed."""
         return cls(
             id=_text(data, "id"),
             container_id=_text(data, "container_id"),
@@ -149,7 +156,7 @@ class StatusLog:
 
 @dataclass(frozen=True, slots=True)
 class StatusLogsPage:
-    """A page of a container's history. `total` and `total_pages` are exact, and of the same moment as the rows."""
+    """A page of a container's history. `total` and `total_pages` are exact at the time of the rows."""
 
     logs: tuple[StatusLog, ...]
     total: int
@@ -160,7 +167,7 @@ class StatusLogsPage:
 
     @classmethod
     def of(cls, data: Json) -> Self:
-        """From JSON. KeyError, TypeError or ValueError when it is not one."""
+        """Parse JSON. Raise KeyError, TypeError or ValueError if it is malformed."""
         pagination = data["pagination"]
         return cls(
             logs=tuple(StatusLog.of(row) for row in data["logs"]),
@@ -173,14 +180,14 @@ class StatusLogsPage:
 
 
 def operations(names: list[str]) -> tuple[Operation, ...]:
-    """The names as operations. TypeError."""
+    """Return the names as operations. Raise TypeError if one is not a string."""
     if not all(isinstance(name, str) for name in names):
         raise TypeError("an operation's name is not a string")
     return tuple(cast("Operation", name) for name in names)
 
 
 def time_of(text: str) -> datetime:
-    """A time as the API writes it, `2025-01-15T10:30:00.000Z`. ValueError."""
+    """Parse a time of the API, such as `2025-01-15T10:30:00.000Z`. Raise ValueError if it is malformed."""
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError(f"{text} has no time zone")

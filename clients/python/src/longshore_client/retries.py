@@ -1,4 +1,4 @@
-"""When a request is sent again, and after how long."""
+"""Retries of requests: the conditions and the delays."""
 
 import random
 from dataclasses import dataclass
@@ -18,10 +18,14 @@ _GATEWAY_STATUSES = frozenset({502, 503, 504})
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """How often a request is sent, at most, and the pauses between: doubling, with jitter, in seconds.
+    """Settings for retries. The delay between attempts doubles, with jitter.
 
-    The API's own Retry-After is kept to, unless it is longer than `max_retry_after`: then its error is raised at once.
-    `Retries(attempts=1)` never repeats anything.
+    Attributes:
+        attempts: The maximum number of attempts. 1 disables retries.
+        first_delay: The maximum delay before the first retry, in seconds.
+        max_delay: The maximum delay before any retry, in seconds.
+        max_retry_after: The longest Retry-After of the API to wait for, in seconds. If the API requests a longer delay,
+            its error is raised immediately.
     """
 
     attempts: int = 5
@@ -33,11 +37,16 @@ class Retries:
         if self.attempts < 1:
             raise ValueError("attempts must be at least 1")
 
-    def delay(self, tries: int, error: LongshoreError) -> float | None:
-        """The pause before the next try, after so many; None when the error is to be raised."""
-        if tries >= self.attempts or not is_transient(error):
+    def delay(self, attempts: int, error: LongshoreError) -> float | None:
+        """Return the delay before the next attempt in seconds, or None if the error must be raised.
+
+        Args:
+            attempts: The number of attempts so far.
+            error: The error of the last attempt.
+        """
+        if attempts >= self.attempts or not is_transient(error):
             return None
-        longest = min(self.max_delay, self.first_delay * 2 ** (tries - 1))
+        longest = min(self.max_delay, self.first_delay * 2 ** (attempts - 1))
         pause = random.uniform(longest / 2, longest)
         if isinstance(error, RateLimitedError) and error.retry_after is not None:
             return None if error.retry_after > self.max_retry_after else max(pause, error.retry_after)
@@ -45,7 +54,7 @@ class Retries:
 
 
 def is_transient(error: LongshoreError) -> bool:
-    """Whether the same request may get another answer soon."""
+    """Return whether the same request may succeed if it is retried soon."""
     match error:
         case TransportError() | RateLimitedError() | ExternalServiceError() | InternalServerError():
             return True

@@ -4,12 +4,12 @@ import sys
 
 
 def main() -> None:
-    """Run the command. Exits with one of `exits.Exit`."""
+    """Run the command and exit with a code of `exits.Exit`."""
     try:
         import rich  # noqa: F401
         import typer  # noqa: F401
     except ImportError:
-        print("longshore: the command line needs more: pip install 'longshore-client[cli]'", file=sys.stderr)
+        print("longshore: missing packages; run: pip install 'longshore-client[cli]'", file=sys.stderr)
         sys.exit(2)
     from longshore_client.cli.app import app
 

@@ -1,4 +1,4 @@
-"""The commands."""
+"""The subcommands of `longshore`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,24 +18,24 @@ from longshore_client.models import Operation
 
 app = typer.Typer(
     help="Start, stop, kill, pause and resume containers, and read their history.",
-    epilog="Exit codes: 0 done, 2 usage, 3 conflict, 4 not found or not allowed, 5 token, 6 service, "
-    "7 still under way, 8 failed, 130 interrupted.",
+    epilog="Exit codes: 0 success, 1 unexpected response, 2 usage error, 3 conflict, 4 not found or not allowed, "
+    "5 invalid token, 6 service unavailable, 7 still pending, 8 failed, 130 interrupted.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 
 _HELP: dict[Operation, str] = {
     "start": "Run the container's task.",
-    "stop": "End the task, with time to end well.",
-    "force-stop": "Kill the task at once, whatever is under way.",
-    "restart": "Stop the task and run a new one.",
-    "pause": "Freeze the task's processes: they keep their memory, and use no CPU.",
-    "resume": "Let the frozen processes go on.",
+    "stop": "Stop the task gracefully.",
+    "force-stop": "Kill the task immediately and supersede any pending operation.",
+    "restart": "Stop the task and run a new task.",
+    "pause": "Freeze the task's processes. They keep their memory and use no CPU.",
+    "resume": "Unfreeze the task's processes.",
 }
 
 
 class SortBy(StrEnum):
-    """What the history can be sorted by."""
+    """The fields that the history can be sorted by."""
 
     TRANSITION_TIME = "transition_time"
     CREATED_AT = "created_at"
@@ -44,16 +44,18 @@ class SortBy(StrEnum):
 
 
 class Order(StrEnum):
-    """Which way."""
+    """The sort orders."""
 
     ASC = "asc"
     DESC = "desc"
 
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="The container's id: 24 characters of 0-9 and a-f.")]
-Url = Annotated[str | None, typer.Option(help="The API's base URL. Else LONGSHORE_URL, or the configuration file.")]
-Token = Annotated[str | None, typer.Option(help="The bearer token. Better LONGSHORE_TOKEN, or the configuration file.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the API's JSON.")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="Container id: 24 characters of 0-9 and a-f.")]
+Url = Annotated[str | None, typer.Option(help="Base URL of the API. Default: LONGSHORE_URL or the configuration file.")]
+Token = Annotated[
+    str | None, typer.Option(help="Bearer token. Default (recommended): LONGSHORE_TOKEN or the configuration file.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the JSON of the API.")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -63,27 +65,27 @@ def _print_version(wanted: bool) -> None:
 
 
 Version = Annotated[
-    bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version, and end.")
+    bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
 ]
 
 
 @app.callback()
 def options(version: Version = False) -> None:
-    """What comes before a command."""
+    """Define the options that precede a subcommand."""
 
 
 def _add(operation: Operation) -> None:
     @app.command(operation, help=_HELP[operation])
     def manage(
         container_id: Id,
-        wait: Annotated[bool, typer.Option("--wait", help="Wait until it is over, not only accepted.")] = False,
-        timeout: Annotated[float, typer.Option(min=0, help="With --wait: the most seconds to wait.")] = 300,
+        wait: Annotated[bool, typer.Option("--wait", help="Wait until the operation has ended.")] = False,
+        timeout: Annotated[float, typer.Option(min=0, help="Maximum seconds to wait with --wait.")] = 300,
         as_json: AsJson = False,
         url: Url = None,
         token: Token = None,
     ) -> None:
         output = Output(as_json=as_json)
-        interrupted = f"interrupted; the {operation} may go on: longshore status {container_id}"
+        interrupted = f"interrupted; the {operation} may continue: longshore status {container_id}"
         with _client(output, url, token, interrupted) as client, output.err.status(f"{operation} …"):
             result = client.api.containers.manage(container_id, operation, wait=wait, timeout=timeout)
         output.result(result)
@@ -95,7 +97,7 @@ for _operation in get_args(Operation):
 
 @app.command()
 def status(container_id: Id, as_json: AsJson = False, url: Url = None, token: Token = None) -> None:
-    """Show a container: its status, what is allowed, and what is under way."""
+    """Show a container's status, its allowed operations and its pending operation."""
     output = Output(as_json=as_json)
     with _client(output, url, token) as client:
         output.container(client.api.containers.get(container_id))
@@ -104,12 +106,12 @@ def status(container_id: Id, as_json: AsJson = False, url: Url = None, token: To
 @app.command()
 def logs(
     container_id: Id,
-    sort_by: Annotated[SortBy, typer.Option(help="What to sort by.")] = SortBy.TRANSITION_TIME,
-    order: Annotated[Order, typer.Option(help="Which way.")] = Order.DESC,
-    page: Annotated[int, typer.Option(min=1, help="Which page.")] = 1,
-    limit: Annotated[int, typer.Option(min=1, max=100, help="Rows to a page, or to begin with.")] = 10,
+    sort_by: Annotated[SortBy, typer.Option(help="Sort field.")] = SortBy.TRANSITION_TIME,
+    order: Annotated[Order, typer.Option(help="Sort order.")] = Order.DESC,
+    page: Annotated[int, typer.Option(min=1, help="Page number.")] = 1,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="Rows per page. With --follow: rows to start with.")] = 10,
     follows: Annotated[
-        bool, typer.Option("--follow", "-f", help="Print the last rows, and go on as new ones come. Ctrl-C ends it.")
+        bool, typer.Option("--follow", "-f", help="Print the latest rows and then new rows until Ctrl-C.")
     ] = False,
     as_json: AsJson = False,
     url: Url = None,
@@ -118,7 +120,7 @@ def logs(
     """Show a container's history."""
     output = Output(as_json=as_json)
     if follows and (sort_by, order, page) != (SortBy.TRANSITION_TIME, Order.DESC, 1):
-        raise typer.BadParameter("--follow is in the order of time, and takes no --sort-by, --order or --page")
+        raise typer.BadParameter("--follow cannot be combined with --sort-by, --order or --page")
     with _client(output, url, token) as client:
         if follows:
             for number, rows in enumerate(follow(client, container_id, limit, output.note)):
@@ -133,7 +135,7 @@ def logs(
 
 @contextmanager
 def _client(output: Output, url: str | None, token: str | None, interrupted: str | None = None) -> Iterator[Longshore]:
-    """A client by flags, environment and file. What goes wrong meanwhile is printed, and becomes the exit code."""
+    """Create a client from options, environment and configuration file. Errors are printed and set the exit code."""
     try:
         found = settings(url, token)
         made = Longshore(found.url, found.token)

@@ -1,4 +1,4 @@
-"""Where the URL and the token come from: flags, then the environment, then a file.
+"""Configuration of the command: the URL and the token come from options, the environment or a file, in this order.
 
 The file is `$XDG_CONFIG_HOME/longshore/config.toml`, by default `~/.config/longshore/config.toml`:
 
@@ -15,40 +15,41 @@ from pathlib import Path
 
 
 class ConfigurationError(Exception):
-    """The URL or the token is not known, or the file is wrong. The message says what to do."""
+    """The URL or the token is missing, or the file is invalid. The message says how to correct it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Which API to call, and as whom."""
+    """The URL of the API and the token."""
 
     url: str
     token: str = field(repr=False)
 
 
 def config_file(environment: Mapping[str, str]) -> Path:
-    """Where the file is, whether or not there is one."""
+    """Return the path of the configuration file, which may not exist."""
     home = environment.get("XDG_CONFIG_HOME")
-    # The specification of base directories has relative paths ignored.
+    # The XDG Base Directory Specification requires that relative paths are ignored.
     base = Path(home) if home and Path(home).is_absolute() else Path.home() / ".config"
     return base / "longshore" / "config.toml"
 
 
 def settings(url: str | None, token: str | None, environment: Mapping[str, str] = os.environ) -> Settings:
-    """The settings, from flags, environment and file in this order; what is empty counts as not given.
+    """Return the settings from options, environment and file, in this order. Empty values are ignored.
 
-    ConfigurationError.
+    Raises:
+        ConfigurationError: The URL or the token is missing, or the file is invalid.
     """
     path = config_file(environment)
     url = url or environment.get("LONGSHORE_URL")
     token = token or environment.get("LONGSHORE_TOKEN")
-    # With both known, a broken file is nobody's concern.
+    # If both are set, the file is not read, so that an invalid file is no error.
     kept = {} if url and token else _read(path)
     url, token = url or kept.get("url"), token or kept.get("token")
     for name, value in (("url", url), ("token", token)):
         if not value:
             raise ConfigurationError(
-                f'no {name}: give --{name}, set LONGSHORE_{name.upper()}, or write {name} = "..." into {path}'
+                f'no {name}: specify --{name}, set LONGSHORE_{name.upper()}, or add {name} = "..." to {path}'
             )
     assert url is not None
     assert token is not None
@@ -66,9 +67,9 @@ def _read(path: Path) -> dict[str, str]:
         raise ConfigurationError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
     for name, value in found.items():
         if name not in ("url", "token"):
-            raise ConfigurationError(f"{path}: {name} is not a setting; there are url and token")
+            raise ConfigurationError(f"{path}: unknown setting {name}; the settings are url and token")
         if not isinstance(value, str):
             raise ConfigurationError(f"{path}: {name} must be a string")
     if "token" in found and os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise ConfigurationError(f"{path} holds a token that others can read: chmod 600 {path}")
+        raise ConfigurationError(f"{path} contains a token and is readable by other users: chmod 600 {path}")
     return found

@@ -1,4 +1,4 @@
-"""What a script can tell from the exit code."""
+"""Exit codes of the command."""
 
 from enum import IntEnum
 
@@ -26,20 +26,20 @@ from longshore_client.errors import (
 class Exit(IntEnum):
     """The exit codes."""
 
-    DONE = 0  # done, or accepted when not told to wait
-    UNEXPECTED = 1  # what answered is not an API that this command knows
-    USAGE = 2  # the command, an id or the configuration is wrong
-    CONFLICT = 3  # the container's state does not allow the operation: nothing was done
-    FORBIDDEN = 4  # there is no such container, or it is not yours to read or operate
-    AUTHENTICATION = 5  # the token is missing, wrong or expired
-    UNAVAILABLE = 6  # no answer, or the service cannot for now: trying again later may help
-    PENDING = 7  # waited for as long as was asked; it is still under way
-    FAILED = 8  # the operation was accepted, and ended without its effect
+    DONE = 0  # success, or the operation was accepted without --wait
+    UNEXPECTED = 1  # the response is not from an API that this command knows
+    USAGE = 2  # the command, an id, a parameter or the configuration is invalid
+    CONFLICT = 3  # the container's state does not allow the operation, which had no effect
+    FORBIDDEN = 4  # the container does not exist, or the user may not read or operate it
+    AUTHENTICATION = 5  # the token is missing, invalid or expired
+    UNAVAILABLE = 6  # no response, or the service is temporarily unavailable
+    PENDING = 7  # the operation is still pending after --timeout
+    FAILED = 8  # the operation was accepted and ended without its effect
     INTERRUPTED = 130  # Ctrl-C
 
 
 def exit_code(error: LongshoreError) -> Exit:
-    """The exit code of an error."""
+    """Return the exit code of an error."""
     match error:
         case InvalidIdFormatError() | ValidationError() | RouteNotFoundError():
             return Exit.USAGE

@@ -1,4 +1,4 @@
-"""The rows of a history as they come."""
+"""Following a history: new rows as they are added."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -13,10 +13,20 @@ _SLOWEST = 15.0
 
 
 def follow(client: Longshore, container_id: str, last: int, note: Callable[[str], None]) -> Iterator[list[StatusLog]]:
-    """The last so many rows, oldest first, and then each new one, for ever. Yields what has come, once it has.
+    """Yield the latest rows, oldest first, and then each new row, without end.
 
-    Rows are only ever added, so in ascending order a row's place never changes: the row after the n-th is page n+1 of
-    one row each. While there is none, the API answers without reading any. What may pass is waited out, with a note.
+    Rows are only added, so the position of a row in ascending order never changes: with a page size of 1, the row after
+    the n-th row is on page n+1. While it does not exist, the API reads no rows. Transient errors are retried without
+    end.
+
+    Args:
+        client: The client.
+        container_id: The id of the container.
+        last: The number of rows to start with.
+        note: Called with a message when a transient error occurs.
+
+    Raises:
+        LongshoreError: An error that is not transient.
     """
     logs = client.api.containers
     first = logs.get_status_logs(container_id, limit=last)
@@ -30,7 +40,7 @@ def follow(client: Longshore, container_id: str, last: int, note: Callable[[str]
             if not is_transient(error):
                 raise
             if pause == _POLL:
-                note(f"{error}; still trying")
+                note(f"{error}; retrying")
             pause = min(pause * 2, _SLOWEST)
             time.sleep(pause)
             continue

@@ -1,7 +1,7 @@
-"""What the command prints: for people on a terminal, for programs elsewhere.
+"""Output of the command: for people on a terminal, for programs elsewhere.
 
-A terminal gets tables and colours (none with NO_COLOR). A pipe or a file gets one line per row, tab-separated, without
-a header, with `-` for nothing, and nothing cut short.
+A terminal shows tables and colours (no colours with NO_COLOR). A pipe or file receives one line per row, with fields
+separated by tabs, without a header and without truncation. `-` is an empty field.
 """
 
 import json
@@ -28,29 +28,29 @@ _NOTHING = "-"
 
 
 class Output:
-    """Prints answers to stdout, and what is said about them to stderr."""
+    """Prints results to stdout, and errors and messages to stderr."""
 
     def __init__(self, *, as_json: bool = False) -> None:
         self._json = as_json
         self.out = Console(highlight=False)
         self.err = Console(stderr=True, highlight=False)
-        # Only a terminal has a width to keep to.
+        # Lines are wrapped on a terminal only.
         self.err.soft_wrap = not self.err.is_terminal
 
     def result(self, result: OperationResult) -> None:
-        """The answer to an operation."""
+        """Print the result of an operation."""
         if self._json:
             self._print_json(result.raw)
         elif self.out.is_terminal:
             mark = Text("✓ ", "green") if result.completed else Text("… ", "yellow")
             self.out.print(mark + Text(_clean(result.message)))
             if not result.completed:
-                self.out.print(Text(f"  longshore status {result.container_id} shows when it is over", "dim"))
+                self.out.print(Text(f"  check its progress: longshore status {result.container_id}", "dim"))
         else:
             self._print_fields([result.container_id, result.operation, result.status, result.message])
 
     def container(self, container: Container) -> None:
-        """A container as it is now."""
+        """Print the state of a container."""
         pending = container.pending_operation
         fields = {
             "id": container.id,
@@ -74,7 +74,7 @@ class Output:
                 self._print_fields([name, value])
 
     def page(self, page: StatusLogsPage) -> None:
-        """A page of the history."""
+        """Print a page of the history."""
         if self._json:
             self._print_json(page.raw)
             return
@@ -84,7 +84,7 @@ class Output:
             self.out.print(Text(pages, "dim"))
 
     def rows(self, rows: Iterable[StatusLog], *, header: bool = False) -> None:
-        """Rows of the history, below those that were printed before."""
+        """Print rows of the history, aligned with rows printed before."""
         if self._json:
             for row in rows:
                 print(json.dumps(row.raw, ensure_ascii=False), flush=True)
@@ -95,7 +95,7 @@ class Output:
                 self._print_fields(_fields(row))
 
     def error(self, error: LongshoreError) -> None:
-        """What went wrong, what to do about it, and the id under which the service's logs know it."""
+        """Print an error of the client with its resolution and request id."""
         code = f" ({error.code})" if isinstance(error, ApiError) else ""
         self.err.print(Text("error: ", "bold red") + Text(_clean(f"{error}{code}")))
         for line in _advice(error):
@@ -105,11 +105,11 @@ class Output:
             self._print_indented(Text(f"request id: {_clean(request_id)}", "dim"))
 
     def problem(self, message: str) -> None:
-        """What went wrong before anything was asked of the API."""
+        """Print an error that occurred before any request."""
         self.err.print(Text("error: ", "bold red") + Text(_clean(message)))
 
     def note(self, message: str) -> None:
-        """Something to know, on stderr."""
+        """Print a message to stderr."""
         self.err.print(Text(_clean(message), "dim"))
 
     def _print_indented(self, line: Text) -> None:
@@ -128,19 +128,19 @@ def _advice(error: LongshoreError) -> list[str]:
     lines: list[str] = []
     match error:
         case OperationStateConflictError() if error.status:
-            allowed = ", ".join(error.allowed_operations) or "nothing"
-            lines.append(f"It is {error.status}; allowed now: {allowed}.")
+            allowed = ", ".join(error.allowed_operations) or "none"
+            lines.append(f"The container is {error.status}. Allowed operations: {allowed}.")
         case ExternalServiceError() if error.reason:
             lines.append(f"{error.reason}.")
         case WaitTimeoutError():
-            lines.append(f"It goes on by itself: longshore status {error.container.id} shows when it is over.")
+            lines.append(f"The operation continues. Check its progress: longshore status {error.container.id}")
     if isinstance(error, ApiError) and error.resolution:
         lines.append(error.resolution)
     return lines
 
 
 def _table(rows: Iterable[StatusLog], *, header: bool) -> Table:
-    # Fixed widths, so that rows that come later stand below the first.
+    # Fixed widths, so that rows printed later are aligned with the first rows.
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=header, header_style="bold")
     for name, width in (("TIME", 24), ("FROM", 7), ("TO", 7), ("TOOK", 8), ("BY", 8)):
         table.add_column(name, width=width, no_wrap=True, justify="right" if name == "TOOK" else "left")
@@ -159,21 +159,21 @@ def _fields(row: StatusLog) -> list[str]:
 
 
 def _what(row: StatusLog) -> str:
-    """The metadata that people ask for, in words."""
+    """Return the most important metadata in words."""
     metadata = row.metadata
     words = [
         str(metadata.get("command", "")),
         f"by {metadata['actor']}" if "actor" in metadata else "",
         f"by rule {metadata['rule']}" if "rule" in metadata else "",
-        f"in place of {metadata['superseded']}" if "superseded" in metadata else "",
+        f"superseding {metadata['superseded']}" if "superseded" in metadata else "",
     ]
-    told = [" ".join(word for word in words if word)]
-    # What a command has done needs no other reason than the command.
+    parts = [" ".join(word for word in words if word)]
+    # For a successful command, the reason adds nothing.
     if "reason" in metadata and ("command" not in metadata or row.to_status == "failed"):
-        told.append(str(metadata["reason"]))
+        parts.append(str(metadata["reason"]))
     if "exit_code" in metadata:
-        told.append(f"exit code {metadata['exit_code']}")
-    return ", ".join(part for part in told if part) or _NOTHING
+        parts.append(f"exit code {metadata['exit_code']}")
+    return ", ".join(part for part in parts if part) or _NOTHING
 
 
 def _status(status: str) -> Text:
@@ -181,10 +181,10 @@ def _status(status: str) -> Text:
 
 
 def _moment(moment: datetime) -> str:
-    """As the API writes it."""
+    """Format a time as the API does."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _clean(text: str) -> str:
-    """The text without what would move a terminal's cursor or break a line."""
+    """Replace control characters, which could move a terminal's cursor or break a line, with spaces."""
     return "".join(character if character.isprintable() else " " for character in text)
