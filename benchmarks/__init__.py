@@ -1,1 +1,1 @@
-"""How fast Longshore is, beside what a user would pick instead, and what a call costs: docs/performance.md."""
+"""Benchmarks: speed compared with alternatives, and the cost of a call. The results are in docs/performance.md."""

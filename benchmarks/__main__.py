@@ -1,8 +1,8 @@
-"""`make bench`: measures, writes `results.json`, draws the charts and brings docs/performance.md up to date.
+"""`make bench`: runs the benchmarks, writes `results.json`, draws the charts and updates docs/performance.md.
 
-python -m benchmarks                      everything, a million rows: about ten minutes on two cores
-python -m benchmarks --only cold,warm     these parts; the others keep their figures
-python -m benchmarks --quick              a little of everything, to see that it works; what is kept stays as it is
+python -m benchmarks                      all parts with a million rows: about ten minutes on two cores
+python -m benchmarks --only cold,warm     only these parts; the others keep their figures
+python -m benchmarks --quick              a short run of all parts that checks that they work and keeps no figures
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from benchmarks.targets import WORK, Targets
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure how fast Longshore is.")
-    parser.add_argument("--quick", action="store_true", help="a little of everything, and keep nothing of it")
-    parser.add_argument("--only", metavar="PARTS", help=f"some of {','.join(results.PARTS)}")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Run the benchmarks of Longshore.")
+    parser.add_argument("--quick", action="store_true", help="run a short check of all parts and keep no figures")
+    parser.add_argument("--only", metavar="PARTS", help=f"comma-separated parts: {','.join(results.PARTS)}")
     options = parser.parse_args()
     parts = options.only.split(",") if options.only else list(results.PARTS)
     if unknown := set(parts) - set(results.PARTS):
-        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+        parser.error(f"unknown parts: {', '.join(sorted(unknown))}")
     try:
         _run(parts, quick=options.quick)
     except targets.MissingError as missing:
@@ -35,7 +35,7 @@ def main() -> int:
 
 def _run(parts: list[str], *, quick: bool) -> None:
     file = WORK / "quick.json" if quick else results.FILE
-    built = _timed("building, and installing the peers", targets.prepare)
+    built = _timed("building the functions and installing the peers", targets.prepare)
     measured: dict[str, dict[str, Any]] = {}
     alone: dict[str, Callable[[], dict[str, Any]]] = {
         "cold": lambda: cold.measure(built, rounds=2 if quick else 15, quick=quick),
@@ -50,7 +50,7 @@ def _run(parts: list[str], *, quick: bool) -> None:
     found = (results.load(file) if len(parts) < len(results.PARTS) else {}) | measured
     results.save(found, file)
     if set(found) >= set(results.PARTS):
-        _tell(found, quick=quick)
+        _publish(found, quick=quick)
 
 
 def _with_database(parts: list[str], built: Targets, *, quick: bool) -> dict[str, dict[str, Any]]:
@@ -66,27 +66,27 @@ def _with_database(parts: list[str], built: Targets, *, quick: bool) -> dict[str
     return measured
 
 
-def _tell(found: dict[str, Any], *, quick: bool) -> None:
-    # matplotlib takes a second to import.
+def _publish(found: dict[str, Any], *, quick: bool) -> None:
+    # Imported here, because matplotlib takes a second to import.
     from benchmarks import charts
 
     if quick:
-        # That they can be drawn and told is a part of what is tried; the figures mean nothing.
+        # A quick run also checks that the charts and the page can be written.
         charts.draw(found, WORK / "charts")
         report.render(report.PAGE.read_text(encoding="utf-8"), found)
-        print("It works. These figures mean nothing.")
+        print("The benchmarks work. The figures of a quick run are not meaningful.")
     else:
         charts.draw(found)
         report.write()
         print(report.aims(found))
-        print(f"The figures are in {results.FILE.name}, docs/performance.md and docs/charts.")
+        print(f"Updated {results.FILE.name}, docs/performance.md and docs/charts.")
 
 
-def _timed(what: str, measure: Callable[[], Any]) -> Any:
-    print(f"{what} …", file=sys.stderr, flush=True)
+def _timed(name: str, measure: Callable[[], Any]) -> Any:
+    print(f"{name} …", file=sys.stderr, flush=True)
     began = time.monotonic()
     figures = measure()
-    print(f"{what}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     return figures
 
 

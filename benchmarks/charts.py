@@ -1,4 +1,4 @@
-"""Draws `results.json` as SVG. The same figures give the same bytes, and each chart says which they are (`digest`)."""
+"""Charts of `results.json` as SVG. The same figures give the same bytes, and each chart contains their `digest`."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Results = dict[str, Any]
 
 
 def draw(found: Results, folder: Path = FOLDER) -> None:
-    """All charts."""
+    """Draw all charts into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     charts = {"cold": _cold(found), "warm": _warm(found), "depth": _depth(found), "price": _price(found)}
-    # Text stays text, and ids come from a fixed seed.
+    # Text is not converted to paths, and ids are derived from a fixed salt.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "longshore", "font.family": "sans-serif"}):
         for name, figure in charts.items():
             figure.savefig(
@@ -52,13 +52,13 @@ def _cold(found: Results) -> Figure:
     targets = found["cold"]["figures"]["targets"]
     values = {name: one["ratio"]["median"] for name, one in targets.items()}
     values["status_logs, default layer"] = found["cold"]["figures"]["plain_layer"]["ratio"]["median"]
-    return _bars("Cold start: CPU until the handler is ready", "times boto3 with a client of DynamoDB", values, 1.0)
+    return _bars("Cold start: CPU until the handler is ready", "relative to boto3 with a DynamoDB client", values, 1.0)
 
 
 def _warm(found: Results) -> Figure:
     targets = found["warm"]["figures"]["targets"]
     values = {name: one["ratio"]["median"] for name, one in targets.items()}
-    return _bars("Warm: CPU of a page of ten rows, AWS left out", "times a bare json.dumps", values, 3.0)
+    return _bars("Warm call: CPU of a page of ten rows, without AWS", "relative to json.dumps", values, 3.0)
 
 
 def _depth(found: Results) -> Figure:
@@ -69,18 +69,18 @@ def _depth(found: Results) -> Figure:
     worst = [1.0] + [
         max(order["pages"][number]["ratio"]["median"] for order in figures["orders"]) for number in range(1, len(pages))
     ]
-    axes.plot(pages, worst, marker="o", color=_OURS, label="Longshore, the slowest of eight orders")
+    axes.plot(pages, worst, marker="o", color=_OURS, label="Longshore, slowest of eight orders")
     walk = figures["walk"]
     first = walk["pages"][0]["seconds"]
     walked = [(page["page"], page["seconds"] / first) for page in walk["pages"]]
-    axes.plot(*zip(*walked, strict=True), marker="s", color="#f59e0b", label="walk along LastEvaluatedKey")
+    axes.plot(*zip(*walked, strict=True), marker="s", color="#f59e0b", label="LastEvaluatedKey")
     far = walk["extrapolated"]
     axes.plot(
         [walked[-1][0], far["page"]],
         [walked[-1][1], far["seconds"] / first],
         color="#f59e0b",
         linestyle=":",
-        label="the same, extrapolated",
+        label="LastEvaluatedKey, extrapolated",
     )
     if offset := figures["offset"]:
         grown = [(int(page), growth) for page, growth in offset["growth"].items()]
@@ -88,8 +88,8 @@ def _depth(found: Results) -> Figure:
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel("page of ten rows")
-    axes.set_ylabel("time, to page 1")
-    axes.set_title(f"Depth: {figures['rows']:,} rows in one container", loc="left")
+    axes.set_ylabel("time, relative to page 1")
+    axes.set_title(f"Deep pages: {figures['rows']:,} rows in one container", loc="left")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     return figure

@@ -1,12 +1,12 @@
-"""How much CPU a cold start takes until the handler is ready, as a ratio to boto3 with a client of DynamoDB.
+"""Cold starts: CPU time until the handler is ready, as a ratio to boto3 with a DynamoDB client.
 
-Each sample of a function stands beside one of the baseline that ran right before or after it. The interpreter's own
-start is the same for all, and Lambda's: it is taken off both. The ratio with it is given too.
+Each sample of a function is paired with a sample of the baseline that ran directly before or after it. The start of the
+interpreter, which is the same for all functions, is subtracted from both. The ratio with the interpreter is also given.
 
-A handler is ready when its module is imported, and the clients and models that its first call uses are made. Models
-that are left for that call to build are built; where it makes a client, the call itself counts. And the authorizer is
-ready when it has verified a token, with a key that it fetched. How long it takes until the first call is answered, AWS
-stubbed, is given too.
+A handler is ready when its module is imported and the clients and models of its first call exist. Models that the first
+call would build are built explicitly. If the first call creates a client, the call itself is measured. The authorizer
+is ready when it has verified a token with a key that it has fetched. The time until the first call returns, with stubs
+for AWS, is also given.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ OPERATIONS = ("start", "stop", "force_stop", "restart", "pause", "resume")
 _PLAIN = "the default layer"
 _QUICK = ("authorizer", "start", "status_logs")
 
-# What a function has to have in any case, and what it chooses to have. Each alone, so that what two share counts twice.
+# Parts of a cold start, each measured alone, so that imports that two parts share are counted twice.
 _PIECES = {
     "botocore with a client of DynamoDB": (
         "import botocore.session; botocore.session.get_session().create_client('dynamodb')"
@@ -51,7 +51,7 @@ _PIECES = {
 
 @dataclass(frozen=True)
 class _Start:
-    """A target's two ways to start: until it is ready, and until its first call is answered."""
+    """The two measurements of a target: until it is ready, and until its first call returns."""
 
     ready: Cold
     answered: Cold
@@ -59,7 +59,16 @@ class _Start:
 
 
 def measure(targets: Targets, rounds: int, *, quick: bool) -> dict[str, Any]:
-    """`rounds` pairs of everything; with `quick`, of few functions. The result's keys are the names in the tables."""
+    """Measure the cold starts of all functions and peers.
+
+    Args:
+        targets: The built functions and peers.
+        rounds: The number of pairs per target.
+        quick: Whether to measure a few functions only.
+
+    Returns:
+        The figures. Their keys are the names in the tables.
+    """
     nothing = Cold(targets.stock, ("nothing",), {})
     client = Cold(targets.stock, ("client",), {})
     of_layer = replace(targets.functions["status_logs"], path=(targets.layer,))
@@ -69,14 +78,14 @@ def measure(targets: Targets, rounds: int, *, quick: bool) -> dict[str, Any]:
         functions = _QUICK if quick else tuple(sorted(targets.functions, key=_order))
         starts = {**_functions(functions, targets, key_set, token), **_peers(targets)}
         plain = replace(starts["status_logs"].ready, target=targets.without_bytecode["status_logs"])
-        # Each beside the baseline, which runs before it and after it by turns.
+        # The baseline runs alternately before and after each target.
         trains = {name: [start.ready, start.answered] for name, start in starts.items()}
         trains |= {_PLAIN: [plain], **{name: [piece] for name, piece in pieces.items()}}
-        # The first runs fill the disk's cache.
+        # The first runs fill the disk cache.
         for cold in (nothing, client, *(cold for train in trains.values() for cold in train if not quick)):
             cold.cpu(targets.python)
         samples_of: dict[str, list[list[float]]] = {name: [] for name in trains}
-        for turn in bar(range(rounds), "cold starts", "round"):
+        for turn in bar(range(rounds), "cold starts"):
             bare.append(nothing.cpu(targets.python))
             for name, train in trains.items():
                 cars = [*train, client]
@@ -114,13 +123,13 @@ def measure(targets: Targets, rounds: int, *, quick: bool) -> dict[str, Any]:
 
 
 def _order(function: str) -> tuple[int, str]:
-    """What callers wait for comes first."""
+    """Return a sort key that puts the functions of the API first."""
     first = ("authorizer", "status_logs", "get_container", *OPERATIONS, "unknown_operation")
     return (first.index(function) if function in first else len(first), function)
 
 
 def _functions(functions: tuple[str, ...], targets: Targets, key_set: str, token: str) -> dict[str, _Start]:
-    # As it is deployed with an identity provider; only that this one is not on https.
+    # The configuration for an identity provider, but with an http URL for the key set.
     parameters = {"TokenAlgorithm": "RS256", "JwksUrl": "https://example.com/jwks.json"}
     deployed = template.load(parameters=parameters).functions["AuthorizerFunction"].environment
     of_token = {**deployed, "JWKS_URL": key_set}
@@ -135,7 +144,7 @@ def _peers(targets: Targets) -> dict[str, _Start]:
 
 
 def _start(target: Target, function: str, targets: Targets, environment: dict[str, str], token: str) -> _Start:
-    """Looks, untimed, at what the first call makes, to find what it takes to be ready."""
+    """Determine what a target needs to be ready, from an unmeasured first call."""
     ours, theirs = samples.write_replies(targets, function, WORK)
     sent = samples.page_event() if function == "status_logs" else samples.event(function)
     file = WORK / f"event-{function}.json"
@@ -145,12 +154,12 @@ def _start(target: Target, function: str, targets: Targets, environment: dict[st
     answer = seen["answer"] or {}
     if function == "authorizer":
         if answer["policyDocument"]["Statement"][0]["Effect"] != "Allow":
-            raise RuntimeError(f"the authorizer did not admit the token: {answer}")
+            raise RuntimeError(f"the authorizer rejected the token: {answer}")
         return _Start(answered, answered, "a token is verified")
     if isinstance(answer, dict) and answer.get("statusCode", 200) >= 400 and function != "unknown_operation":
-        raise RuntimeError(f"{target.name} answered {answer}")
+        raise RuntimeError(f"{target.name} returned {answer}")
     if seen["clients"]:
-        return _Start(answered, answered, "its first call is answered, which makes clients")
+        return _Start(answered, answered, "its first call, which creates clients, has returned")
     models = seen["models"]
     built = f"imported, and {len(models)} models built" if models else "imported"
     return _Start(Cold(target, ("import", *models), environment), answered, built)
@@ -158,7 +167,7 @@ def _start(target: Target, function: str, targets: Targets, environment: dict[st
 
 @contextmanager
 def _authority() -> Iterator[tuple[str, str]]:
-    """The URL of a JSON Web Key Set on this machine, and a token that its key has signed."""
+    """Serve a JSON Web Key Set on localhost. Yield its URL and a token that is signed with its key."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     public = RSAAlgorithm.to_jwk(key.public_key(), as_dict=True) | {"kid": "one", "use": "sig", "alg": "RS256"}
     body = json.dumps({"keys": [public]}).encode()
@@ -172,7 +181,7 @@ def _authority() -> Iterator[tuple[str, str]]:
             self.wfile.write(body)
 
         def log_message(self, *_: Any) -> None:
-            """Nobody reads it."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)

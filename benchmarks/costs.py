@@ -1,8 +1,8 @@
-"""What a call costs in AWS's units: requests, how many of them wait for each other, and capacity of DynamoDB.
+"""Cost of a call: requests, dependent round trips and DynamoDB capacity.
 
-Each case is called on a container of its own, by what `sam build` has made, on the emulated AWS with DynamoDB Local.
-DynamoDB Local charges a transaction four write units per KB where AWS charges two, so that its units for transactions
-are halved; a probe makes sure of it.
+Each case runs the output of `sam build` on its own container, on the emulated AWS with DynamoDB Local. DynamoDB Local
+charges four write units per KB of a transaction where AWS charges two, so its units for transactions are converted by a
+factor that a test transaction determines.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from benchmarks.targets import WORK, Targets
 from local import tokens
 from local.seed import Seeder
 
-_LEAST = 0.03  # seconds that a call to AWS takes at least, so that those which do not wait for each other overlap
+_LEAST = 0.03  # minimum seconds of an AWS call, so that independent calls overlap
 
 _QUICK = {"page of 10 rows", "start", "pause"}
 
@@ -31,7 +31,14 @@ PAUSED = ("stopped", "running", "paused")
 
 @dataclass(frozen=True)
 class Case:
-    """A call: its function, what the container has been through, and the status that answers it."""
+    """A call of a function.
+
+    Attributes:
+        name: The name in the tables.
+        function: The folder of the function.
+        statuses: The history of the container before the call.
+        answered: The expected HTTP status.
+    """
 
     name: str
     function: str
@@ -64,7 +71,7 @@ def _cases() -> list[Case]:
 
 
 def measure(targets: Targets, aws: Aws, *, quick: bool) -> dict[str, Any]:
-    """Every case once, after a call that warms its function up; with `quick`, a few of them."""
+    """Run every case once, after a call that warms up its function. With `quick`, run a few cases only."""
     factor = _transaction_factor(aws)
     seeder = Seeder(aws.stack)
     chosen = [case for case in _cases() if not quick or case.name in _QUICK]
@@ -101,7 +108,7 @@ def _case(targets: Targets, aws: Aws, seeder: Seeder, case: Case, number: int, f
             called = warm.call(events[1])
     answer = called["answer"]
     if answer["statusCode"] != case.answered:
-        raise RuntimeError(f"{case.name} was answered {answer}")
+        raise RuntimeError(f"{case.name} returned {answer}")
     of_dynamodb = [call for call in called["calls"] if call["service"] == "dynamodb"]
     units = [_units(call, factor) for call in of_dynamodb]
     costs = {
@@ -125,7 +132,7 @@ def _case(targets: Targets, aws: Aws, seeder: Seeder, case: Case, number: int, f
 
 
 def _authorizer(targets: Targets, aws: Aws) -> dict[str, Any]:
-    """A token signed with the stack's secret, which the function has read before."""
+    """Measure the authorizer with a token that is signed with the stack's secret, which it has already read."""
     event = samples.event("authorizer")
     for headers in (event["headers"], event["multiValueHeaders"]):
         sent = json.dumps(headers["Authorization"]).replace("TOKEN", tokens.token(samples.USER))
@@ -136,7 +143,7 @@ def _authorizer(targets: Targets, aws: Aws) -> dict[str, Any]:
             warm.call(event)
             called = warm.call(event)
     if called["answer"]["policyDocument"]["Statement"][0]["Effect"] != "Allow":
-        raise RuntimeError(f"the authorizer answered {called['answer']}")
+        raise RuntimeError(f"the authorizer returned {called['answer']}")
     return {
         "function": "authorizer",
         "gateway": False,
@@ -153,10 +160,7 @@ def _authorizer(targets: Targets, aws: Aws) -> dict[str, Any]:
 
 
 def item_size(item: samples.Item) -> int:
-    """Bytes of an item as DynamoDB counts them: names and values; numbers by pairs of digits; maps with their overhead.
-
-    Source: "DynamoDB item sizes and formats".
-    """
+    """Return the size of an item in bytes, as described in AWS's "DynamoDB item sizes and formats"."""
     return sum(len(name) + _value_size(value) for name, value in item.items())
 
 
@@ -170,7 +174,7 @@ def _value_size(value: Any) -> int:
         case "M":
             return 3 + sum(1 + len(name) + _value_size(inner) for name, inner in held.items())
         case _:
-            raise ValueError(f"the size of a {kind} is not known")
+            raise ValueError(f"the size of type {kind} is not implemented")
 
 
 def _event(case: Case, identity: str, turn: int) -> Any:
@@ -186,7 +190,7 @@ def _event(case: Case, identity: str, turn: int) -> Any:
 
 
 def depth(calls: Iterable[Mapping[str, Any]]) -> int:
-    """The longest chain of calls of which each began after the one before had ended."""
+    """Return the length of the longest chain of calls in which each call began after the previous call had ended."""
     length, ended = 0, 0.0
     for call in sorted(calls, key=lambda call: float(call["ended"])):
         if call["began"] >= ended:
@@ -195,7 +199,7 @@ def depth(calls: Iterable[Mapping[str, Any]]) -> int:
 
 
 def _units(call: Mapping[str, Any], factor: float) -> tuple[float, float]:
-    """Read and write units of a call, as AWS counts them."""
+    """Return the read and write units of a call, as AWS counts them."""
     units = float(sum(part["CapacityUnits"] for part in call["capacity"]))
     match call["operation"]:
         case "GetItem" | "Query" | "Scan":
@@ -205,11 +209,11 @@ def _units(call: Mapping[str, Any], factor: float) -> tuple[float, float]:
         case "PutItem" | "UpdateItem" | "DeleteItem":
             return 0.0, units
         case other:
-            raise RuntimeError(f"it is not known what {other} costs")
+            raise RuntimeError(f"the units of {other} are not implemented")
 
 
 def _by_table(calls: Iterable[Mapping[str, Any]], targets: Targets, factor: float) -> dict[str, float]:
-    """Write units. Those of global indexes stand apart: a local one shares the table's partition."""
+    """Return the write units by table. Global indexes are separate; local indexes share the table's partitions."""
     names = {targets.table(f"{name}Table"): name for name in ("Containers", "StatusLogs", "Access", "Idempotency")}
     found: dict[str, float] = {}
     for call in calls:
@@ -238,7 +242,7 @@ def _count(names: Iterable[str]) -> dict[str, int]:
 
 
 def _transaction_factor(aws: Aws) -> float:
-    """What DynamoDB Local's write units of a transaction have to be multiplied by to be AWS's: two for 1 KB."""
+    """Return the factor that converts DynamoDB Local's write units of a transaction to AWS's two units per KB."""
     table = aws.stack.table_name("IdempotencyTable")
     put: dict[str, Any] = {"Put": {"TableName": table, "Item": {"id": {"S": "benchmark"}}}}
     answer = aws.stack.client("dynamodb").transact_write_items(TransactItems=[put], ReturnConsumedCapacity="TOTAL")

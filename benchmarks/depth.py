@@ -1,8 +1,8 @@
-"""A million rows in one container: what a page costs at the beginning and at the end, in all eight orders.
+"""Deep pages: time and capacity of pages at any depth of a million rows, in all eight orders.
 
-The handler that `sam build` has made asks DynamoDB Local. A deep page's time is compared with the first page's of the
-same order, which ran right before it. Beside it, how the usual ways grow: the walk along LastEvaluatedKey, by one of
-the peers (all of them walk alike), and PostgreSQL's OFFSET.
+The handler from `sam build` queries DynamoDB Local. The time of a deep page is paired with that of the first page in
+the same order, which runs directly before or after it. For comparison, the usual alternatives are measured: following
+LastEvaluatedKey, with one of the peers (all of them do the same), and PostgreSQL's OFFSET.
 """
 
 from __future__ import annotations
@@ -29,7 +29,14 @@ _WALKER = "flask"
 
 
 def measure(targets: Targets, aws: database.Aws, rows: int, rounds: int) -> dict[str, Any]:
-    """Load `rows` rows, and measure pages at fixed shares of the depth; at a million, 1, 1,000, 50,000 and 99,990."""
+    """Load the rows and measure pages at fixed fractions of the depth.
+
+    Args:
+        targets: The built functions and peers.
+        aws: The emulated AWS.
+        rows: The number of rows. With a million rows, the pages are 1, 1,000, 50,000 and 99,990.
+        rounds: The number of pairs per page.
+    """
     pages = [1, rows // 1000, rows // 20, rows // 10 - 10]
     walked = [page for page in (1, 10, 100, 1000) if page <= rows // 10]
     with TemporaryDirectory(dir=WORK) as folder, ExitStack() as stack:
@@ -54,7 +61,7 @@ def measure(targets: Targets, aws: database.Aws, rows: int, rounds: int) -> dict
 def _orders(ours: Warm, targets: Targets, pages: list[int], rounds: int) -> list[dict[str, Any]]:
     logs = targets.table("StatusLogsTable")
     result = []
-    for sort_by, order in bar(ORDERS, "pages of the million", "order"):
+    for sort_by, order in bar(ORDERS, "deep pages"):
         events = {page: samples.page_event(page, sort_by=sort_by, order=order) for page in pages}
         for page in (*pages, *pages):
             ours.call(events[page])
@@ -74,7 +81,7 @@ def _orders(ours: Warm, targets: Targets, pages: list[int], rounds: int) -> list
                 {
                     "page": page,
                     "requests": len(called["calls"]),
-                    # Container and membership are read first, and at once.
+                    # The container and the membership are read first, in parallel.
                     "after_access": sum(call["table"] == logs for call in called["calls"]),
                     "rcu": consumed(called["calls"]),
                     "rcu_after_access": consumed(call for call in called["calls"] if call["table"] == logs),
@@ -91,13 +98,13 @@ def _orders(ours: Warm, targets: Targets, pages: list[int], rounds: int) -> list
 
 
 def _walk(walker: Warm, ours: Warm, targets: Targets, pages: list[int], deepest: int, rounds: int) -> dict[str, Any]:
-    """The walk's requests, units and time; and, by the last two pages, what the deepest page would take."""
+    """Measure the requests, units and time of the walk, and extrapolate them to the deepest page."""
     rows = []
-    for page in bar(pages, "walking", "page"):
+    for page in bar(pages, "walking"):
         asked = samples.page_event(page)
         called = walker.call(asked)
         if body(called)["data"] != body(ours.call(asked))["data"]:
-            raise RuntimeError(f"the walk finds another page {page}")
+            raise RuntimeError(f"the walk returns different rows on page {page}")
         seconds = [walker.call(asked)["seconds"] for _ in range(rounds)]
         rows.append(
             {
@@ -126,12 +133,12 @@ def _walk(walker: Warm, ours: Warm, targets: Targets, pages: list[int], deepest:
 
 
 def walker_name(targets: Targets) -> str:
-    """The peer that walks."""
+    """Return the name of the peer that follows LastEvaluatedKey."""
     return targets.peers[_WALKER].name
 
 
 def consumed(calls: Any) -> float:
-    """Capacity units of calls that read."""
+    """Return the capacity units of read calls."""
     return float(sum(unit["CapacityUnits"] for call in calls for unit in call["capacity"]))
 
 
@@ -141,5 +148,5 @@ def _offset(rows: Path, pages: list[int], rounds: int) -> dict[str, Any] | None:
     except MissingError as missing:
         if os.environ.get("CI"):
             raise
-        print(f"left out: {missing}")
+        print(f"skipped: {missing}")
         return None

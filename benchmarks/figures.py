@@ -1,4 +1,4 @@
-"""Arithmetic of the measurements."""
+"""Statistics of the measurements."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from statistics import median, quantiles
 
 @dataclass(frozen=True)
 class Spread:
-    """The median of some samples, and the quartiles around it."""
+    """The median and the quartiles of samples."""
 
     median: float
     low: float
@@ -18,18 +18,25 @@ class Spread:
 
     @classmethod
     def of(cls, samples: Sequence[float]) -> Spread:
+        """Compute the spread of samples."""
         low, middle, high = quantiles(samples, n=4, method="inclusive") if len(samples) > 1 else [*samples] * 3
         return cls(round(middle, 6), round(low, 6), round(high, 6), len(samples))
 
     def as_dict(self) -> dict[str, float]:
+        """Return the spread as stored in `results.json`."""
         return asdict(self)
 
 
 def ratios(pairs: Sequence[tuple[float, float]], less: float = 0.0) -> Spread:
-    """The ratio of each pair, first to second, with `less` taken off both; their median."""
+    """Return the spread of the ratios of first to second.
+
+    Args:
+        pairs: The pairs of samples.
+        less: A constant that is subtracted from each sample.
+    """
     return Spread.of([(one - less) / (other - less) for one, other in pairs])
 
 
 def middle(samples: Sequence[float]) -> float:
-    """The median, to the microsecond."""
+    """Return the median, rounded to microseconds."""
     return round(median(samples), 6)

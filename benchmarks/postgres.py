@@ -1,6 +1,6 @@
-"""PostgreSQL with the same million rows, asked for pages as SQL is: ORDER BY, LIMIT, OFFSET.
+"""Pages in PostgreSQL with the same rows and ORDER BY, LIMIT, OFFSET.
 
-A cluster of its own in a temporary folder, which only listens on a socket there and is gone afterwards.
+Uses its own database cluster in a temporary folder, which listens on a socket in the folder and is deleted afterwards.
 """
 
 from __future__ import annotations
@@ -47,7 +47,16 @@ _PATIENCE = 60  # seconds
 
 
 def measure(rows: Path, pages: list[int], rounds: int) -> dict[str, Any]:
-    """Seconds of each page, and of the count that `total` takes. MissingError without PostgreSQL."""
+    """Measure the seconds of each page, and of the count for `total`.
+
+    Args:
+        rows: A file with the rows in the text format of COPY.
+        pages: The numbers of the pages.
+        rounds: The number of measurements per page.
+
+    Raises:
+        MissingError: PostgreSQL is missing or cannot start.
+    """
     with _cluster() as connection:
         connection.execute(_TABLE)
         with (
@@ -67,7 +76,7 @@ def measure(rows: Path, pages: list[int], rounds: int) -> dict[str, Any]:
                 taken, found = _timed(connection, _PAGE, CONTAINER, ROWS_OF_A_PAGE, offset)
                 if len(found) != ROWS_OF_A_PAGE:
                     raise RuntimeError(f"PostgreSQL has {len(found)} rows on page {page}")
-                if turn:  # the first round fills its cache
+                if turn:  # the first round fills the cache
                     seconds[page].append(taken)
             counts.append(_timed(connection, _COUNT, CONTAINER)[0])
         ((version,),) = connection.execute("SHOW server_version").fetchall()
@@ -102,7 +111,7 @@ def _cluster() -> Iterator[psycopg.Connection[Any]]:
             [programs / "initdb", "--pgdata", data, "--auth", "trust", "--username", "benchmark", "--no-sync"], **run
         )
         if made.returncode:
-            raise MissingError(f"PostgreSQL makes no cluster: {_tail(folder)}")
+            raise MissingError(f"PostgreSQL cannot create a cluster: {_tail(folder)}")
         server = subprocess.Popen([programs / "postgres", "-D", data, "-k", folder, "-c", "listen_addresses="], **run)
         try:
             with _connected(folder, server) as connection:
@@ -126,12 +135,12 @@ def _connected(folder: Path, server: subprocess.Popen[bytes]) -> psycopg.Connect
             return psycopg.connect(host=str(folder), user="benchmark", dbname="postgres", autocommit=True)
         except psycopg.OperationalError as error:
             if server.poll() is not None or time.monotonic() > deadline:
-                raise MissingError(f"PostgreSQL does not start: {_tail(folder)}") from error
+                raise MissingError(f"PostgreSQL cannot start: {_tail(folder)}") from error
             time.sleep(0.1)
 
 
 def _programs() -> Path:
-    """Where initdb and postgres are; Debian keeps them off the path, a folder for each version."""
+    """Return the folder of initdb and postgres. Debian installs them outside PATH, in a folder per version."""
     on_path = shutil.which("initdb")
     if on_path:
         return Path(on_path).resolve().parent
@@ -143,7 +152,7 @@ def _programs() -> Path:
 
 
 def _user() -> str | None:
-    """As whom it runs: not as root, which PostgreSQL refuses."""
+    """Return the user to run PostgreSQL as if this process runs as root, which PostgreSQL refuses."""
     if os.geteuid():
         return None
     for name in ("postgres", "nobody"):
@@ -151,7 +160,7 @@ def _user() -> str | None:
             return pwd.getpwnam(name).pw_name
         except KeyError:
             continue
-    raise MissingError("PostgreSQL does not run as root, and there is no user postgres or nobody")
+    raise MissingError("PostgreSQL cannot run as root, and the users postgres and nobody do not exist")
 
 
 def _tail(folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""AWS's list prices and limits, and what follows from them and the measured units. Nothing is measured here."""
+"""AWS list prices and quotas, and the prices and rates that result from the measured units."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 REGION = "us-east-1"
 AS_OF = "September 2026"
 
-# Dollars. Pages "AWS Lambda pricing", "Amazon API Gateway pricing", "Amazon DynamoDB pricing" (on-demand, Standard) and
-# "Amazon CloudWatch pricing"; first tiers, nothing of it free.
+# US dollars. Sources: the AWS pricing pages of Lambda, API Gateway, DynamoDB (on-demand, Standard) and CloudWatch.
+# First tiers, without the free tier.
 LAMBDA_REQUEST = 0.20e-6
 LAMBDA_GB_SECOND = {"x86_64": 16.6667e-6, "arm64": 13.3334e-6}
 GATEWAY_REQUEST = 3.50e-6
@@ -18,18 +18,18 @@ READ_UNIT = 0.125e-6
 WRITE_UNIT = 0.625e-6
 LOGS_GB = 0.50
 
-# Assumed, since only AWS could tell.
-ROUND_TRIP = 0.005  # seconds that a request to DynamoDB takes within the region
-WHOLE_PROCESSOR_MB = 1769  # Lambda's memory that comes with one processor; less memory, a smaller share
-PLATFORM_LOG = 600  # bytes of Lambda's own lines about an invocation
-ACCESS_LOG = 400  # bytes of API Gateway's line about a request
+# Assumptions. They can be measured on AWS only.
+ROUND_TRIP = 0.005  # seconds of a request to DynamoDB within the region
+WHOLE_PROCESSOR_MB = 1769  # memory at which Lambda allocates one vCPU; less memory means a proportional share
+PLATFORM_LOG = 600  # bytes of Lambda's log lines per invocation
+ACCESS_LOG = 400  # bytes of API Gateway's access log line per request
 EFFECT = {"start": 3.0, "stop": 2.0, "force_stop": 1.0, "restart": 5.0, "pause": 1.0, "resume": 1.0}
-"""Seconds until ECS or the host shows what an operation has done; the function waits for it."""
+"""Seconds until the effect of an operation is visible. The function waits for it."""
 
 
 @dataclass(frozen=True)
 class Price:
-    """Dollars of a million calls, by what they are paid for."""
+    """The price of a million calls in US dollars, by service."""
 
     gateway: float
     functions: float
@@ -42,14 +42,14 @@ class Price:
 
 
 def duration(case: Mapping[str, Any], memory: int) -> float:
-    """Seconds that a warm call is taken to last: CPU on its share of a processor, round trips, and the effect."""
+    """Return the estimated seconds of a warm call: CPU on its share of a vCPU, round trips, and the effect."""
     effect = EFFECT.get(case["function"], 0.0) if case["wcu"] else 0.0
     cpu = float(case["cpu_seconds"]) * max(1.0, WHOLE_PROCESSOR_MB / memory)
     return cpu + float(case["round_trips"]) * ROUND_TRIP + effect
 
 
 def price(case: Mapping[str, Any], memory: int, architecture: str) -> Price:
-    """What a million such calls cost, data that leaves AWS and the authorizer aside."""
+    """Return the price of a million calls, without data transfer and without the authorizer."""
     seconds = duration(case, memory)
     logged = float(case["logged_bytes"]) + PLATFORM_LOG + (ACCESS_LOG if case["gateway"] else 0)
     return Price(
@@ -62,7 +62,15 @@ def price(case: Mapping[str, Any], memory: int, architecture: str) -> Price:
 
 @dataclass(frozen=True)
 class Limit:
-    """What bounds a rate: whose limit it is, what AWS calls it and where, and the rate that it leaves."""
+    """A limit of AWS or of the stack.
+
+    Attributes:
+        scope: The resource that it applies to.
+        name: The name of the quota.
+        source: The page of the AWS documentation.
+        value: The value of the quota.
+        rate: The maximum rate that results from it.
+    """
 
     scope: str
     name: str
@@ -77,7 +85,13 @@ _ECS = "Request throttling for the Amazon ECS API"
 
 
 def limits(figures: Mapping[str, Any], memory: int, throttle: tuple[int, int]) -> list[Limit]:
-    """The limits that matter, narrowest scope first. `figures` are the measured costs."""
+    """Return the relevant limits, narrowest scope first.
+
+    Args:
+        figures: The measured costs.
+        memory: The memory of the functions in MB.
+        throttle: The rate and the burst of the stage.
+    """
     cases = figures["cases"]
     page, start = cases["page of 10 rows"], cases["start"]
     logs, containers = start["wcu_by_table"]["StatusLogs"], start["wcu_by_table"]["Containers"]
@@ -90,88 +104,88 @@ def limits(figures: Mapping[str, Any], memory: int, throttle: tuple[int, int]) -
             "one container",
             "Reads of a partition",
             _PARTITION,
-            "3,000 RCU a second",
-            f"{3000 / max(read_container, read_rows):,.0f} pages of 10 a second",
+            "3,000 RCU per second",
+            f"{3000 / max(read_container, read_rows):,.0f} pages of 10 rows per second",
         ),
         Limit(
             "one container",
             "Writes of a partition",
             _PARTITION,
-            "1,000 WCU a second",
-            f"{1000 / max(logs, containers):,.0f} changes of status a second; but operations on one container"
-            " exclude each other",
+            "1,000 WCU per second",
+            f"{1000 / max(logs, containers):,.0f} status changes per second; operations on one container are"
+            " mutually exclusive",
         ),
         Limit(
             "one container",
             "Size of an item collection",
             "Item collections (local secondary indexes)",
             "10 GB",
-            f"{10 * 2**30 / (4 * row) / 1e6:,.1f} million rows of {row} bytes, four copies of each",
+            f"{10 * 2**30 / (4 * row) / 1e6:,.1f} million rows of {row} bytes, with four copies of each",
         ),
         Limit(
             "one user",
             "Reads of a partition",
             _PARTITION,
-            "3,000 RCU a second",
-            f"{3000 / figures['page_rcu']['Access']:,.0f} requests a second, for whoever has few projects",
+            "3,000 RCU per second",
+            f"{3000 / figures['page_rcu']['Access']:,.0f} requests per second for a user with few projects",
         ),
         Limit(
             "one table",
             "On-demand write throughput",
             _QUOTAS,
-            "40,000 WRU a second (new tables 4,000)",
-            f"{40000 / logs:,.0f} changes of status a second (new: {4000 / logs:,.0f})",
+            "40,000 WRU per second (new tables 4,000)",
+            f"{40000 / logs:,.0f} status changes per second (new tables {4000 / logs:,.0f})",
         ),
         Limit(
             "one table",
             "On-demand read throughput",
             _QUOTAS,
-            "40,000 RRU a second (new tables 12,000)",
-            f"{40000 / max(read_container, read_rows):,.0f} pages of 10 a second"
-            f" (new: {12000 / max(read_container, read_rows):,.0f})",
+            "40,000 RRU per second (new tables 12,000)",
+            f"{40000 / max(read_container, read_rows):,.0f} pages of 10 rows per second"
+            f" (new tables {12000 / max(read_container, read_rows):,.0f})",
         ),
         Limit(
             "the stage",
             "ThrottleRate, ThrottleBurst",
             "this stack's parameters",
-            f"{rate:,} a second, burst {burst:,}",
-            f"{rate:,} requests a second, until the parameters are raised",
+            f"{rate:,} per second, burst {burst:,}",
+            f"{rate:,} requests per second",
         ),
         Limit(
             "one account",
             "Requests of API Gateway",
             "Amazon API Gateway quotas",
-            "10,000 a second, burst 5,000",
-            "10,000 requests a second, all APIs of the region together",
+            "10,000 per second, burst 5,000",
+            "10,000 requests per second for all APIs in the region",
         ),
         Limit(
             "one account",
             "Concurrent executions",
             "AWS Lambda quotas",
             "1,000 (new accounts may have fewer)",
-            f"{1000 / duration(page, memory):,.0f} pages a second; {1000 / duration(start, memory):,.0f} starts a"
-            " second, each of which waits for its task",
+            f"{1000 / duration(page, memory):,.0f} pages per second, or {1000 / duration(start, memory):,.0f} starts"
+            " per second, which wait for their tasks",
         ),
         Limit(
             "one account",
             "ECS cluster resource modify actions: RunTask, StopTask",
             _ECS,
-            "40 a second, burst 100",
-            "40 starts and stops a second, 20 restarts",
+            "40 per second, burst 100",
+            "40 starts or stops per second, or 20 restarts",
         ),
         Limit(
             "one account",
             "ECS cluster resource read actions: DescribeTasks",
             _ECS,
-            "20 a second, burst 100",
-            f"{20 / polls:,.0f} starts a second whose task is looked at {polls} time{'s' if polls > 1 else ''};"
-            " what is not seen in time is answered 202 and settled by ECS's event",
+            "20 per second, burst 100",
+            f"{20 / polls:,.0f} starts per second with {polls} DescribeTasks call{'s' if polls > 1 else ''} each;"
+            " other starts return 202 and are completed by ECS events",
         ),
         Limit(
             "one account",
             "SendCommand of Systems Manager",
-            "not published; it throttles by account and region",
+            "not published; throttled per account and region",
             "unknown",
-            "bounds pause, resume and force-stop; a throttled one is tried again, then reported",
+            "limits pause, resume and force-stop; throttled commands are retried",
         ),
     ]

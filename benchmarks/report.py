@@ -1,6 +1,6 @@
-"""Writes the figures of `results.json` into docs/performance.md: `python -m benchmarks.report`.
+"""Writes the figures of `results.json` into docs/performance.md (`python -m benchmarks.report`).
 
-A table stands between `<!-- figures: NAME -->` and `<!-- end -->`, and is written anew each time; a test compares it.
+Each table is between `<!-- figures: NAME -->` and `<!-- end -->` and is generated. A test checks that it is current.
 """
 
 from __future__ import annotations
@@ -20,7 +20,11 @@ Results = Mapping[str, Any]
 
 
 def render(page: str, found: Results) -> str:
-    """The page with the figures in their places. KeyError for a name that no table has."""
+    """Return the page with all tables generated from the results.
+
+    Raises:
+        KeyError: The page contains an unknown table.
+    """
     return _BLOCK.sub(lambda block: f"{block[1]}{TABLES[block['name']](found)}\n{block[3]}", page)
 
 
@@ -46,11 +50,11 @@ def _around(spread: Mapping[str, float]) -> str:
     return f"{spread['low']:.2f} to {spread['high']:.2f}"
 
 
-# --- what was aimed at ------------------------------------------------------------------------------------------------
+# --- Targets ----------------------------------------------------------------------------------------------------------
 
 
 def aims(found: Results) -> str:
-    """Each aim, what was measured, and whether that meets it."""
+    """Return the table of targets with the measured values."""
     cold, warm = found["cold"]["figures"]["targets"], found["warm"]["figures"]["targets"]
     functions = ("status_logs", "start", "stop", "force_stop", "restart", "pause", "resume")
     slowest = max(cold[name]["ratio"]["median"] for name in functions if name in cold)
@@ -69,46 +73,47 @@ def aims(found: Results) -> str:
     layer, largest = sizes["layer"] / 1e6, max(sizes["functions"].values()) / 1e3
     rows = [
         (
-            "cold start of `status_logs` and of each operation, to boto3's client",
+            "cold start of `status_logs` and the operations, relative to boto3 with a client",
             "≤ 1.00",
-            f"{slowest:.2f} at most",
+            f"up to {slowest:.2f}",
             slowest <= 1,
         ),
         (
-            "the authorizer, a token verified by a JWKS key",
+            "cold start of the authorizer, until a token is verified with a JWKS key",
             "≤ 0.70",
             _ratio(cold["authorizer"]["ratio"]),
             cold["authorizer"]["ratio"]["median"] <= 0.7,
         ),
         (
-            "the peers, likewise",
-            "above ours",
+            "cold start of the peers",
+            "> `status_logs`",
             f"{fastest_peer:.2f} to {slowest_peer:.2f}",
             fastest_peer > cold["status_logs"]["ratio"]["median"],
         ),
-        ("warm call of `status_logs`, CPU, to a bare `json.dumps`", "≤ 3.0", f"{of_warm:.1f}", of_warm <= 3),
-        ("the same, to the best peer", "below", f"{best_warm:.1f}", of_warm < best_warm),
-        ("pages at any depth, time to page 1", "≤ 1.15", f"{deepest:.2f} at most", deepest <= 1.15),
-        ("requests of a page after access is checked", "≤ 2", f"{after}", after <= 2),
+        ("CPU of a warm call of `status_logs`, relative to `json.dumps`", "≤ 3.0", f"{of_warm:.1f}", of_warm <= 3),
+        ("CPU of a warm call of the best peer", "> `status_logs`", f"{best_warm:.1f}", of_warm < best_warm),
+        ("time of a page at any depth, relative to page 1", "≤ 1.15", f"up to {deepest:.2f}", deepest <= 1.15),
+        ("requests of a page after the access check", "≤ 2", f"{after}", after <= 2),
         (
             "read units of pages at any depth",
             "equal",
             " and ".join(f"{unit:g}" for unit in sorted(units)),
             len(units) == 1,
         ),
-        ("dependent round trips of a page, access checked in them", "≤ 2", f"{trips_of_page}", trips_of_page <= 2),
+        ("dependent round trips of a page, with the access check", "≤ 2", f"{trips_of_page}", trips_of_page <= 2),
         ("dependent round trips of an operation", "≤ 4", f"{trips}", trips <= 4),
-        ("the layer, unzipped", "≤ 25 MB", f"{layer:.1f} MB", layer <= 25),
-        ("the largest function's own folder", "≤ 20 KB", f"{largest:.1f} KB", largest <= 20),
+        ("size of the layer, unzipped", "≤ 25 MB", f"{layer:.1f} MB", layer <= 25),
+        ("size of the largest function without the layer", "≤ 20 KB", f"{largest:.1f} KB", largest <= 20),
     ]
-    return _text_table(("what", "aim", "measured", "met"), [(*row, "yes" if met else "**no**") for *row, met in rows])
+    head = ("metric", "target", "measured", "met")
+    return _text_table(head, [(*row, "yes" if met else "**no**") for *row, met in rows])
 
 
-# --- the parts --------------------------------------------------------------------------------------------------------
+# --- Parts ------------------------------------------------------------------------------------------------------------
 
 
 def machine(found: Results) -> str:
-    """When and on what; one row for each part that was measured on its own."""
+    """Return the dates and machines of the measurements."""
     rows: dict[tuple[str, ...], list[str]] = {}
     for name, part in found.items():
         of = part["machine"]
@@ -118,7 +123,7 @@ def machine(found: Results) -> str:
     for (taken, *rest), names in rows.items():
         days.setdefault((taken.split()[0], *rest), []).extend(names)
     table = _text_table(
-        ("measured", "on", "processor", "memory", "system"),
+        ("part", "date", "processor", "memory", "system"),
         [(", ".join(names), *key) for key, names in days.items()],
     )
     some = next(iter(found.values()))["machine"]
@@ -127,7 +132,7 @@ def machine(found: Results) -> str:
 
 
 def cold(found: Results) -> str:
-    """Ours, then the peers."""
+    """Return the table of cold starts: the functions, then the peers."""
     figures = found["cold"]["figures"]
     rows = [
         (
@@ -141,17 +146,17 @@ def cold(found: Results) -> str:
         )
         for name, one in figures["targets"].items()
     ]
-    table = _table(("", "CPU", "ratio", "quartiles", "with the interpreter", "first call answered", "ready when"), rows)
+    table = _table(("", "CPU", "ratio", "quartiles", "with the interpreter", "with the first call", "ready when"), rows)
     return (
-        f"{table}\n\nThe interpreter alone takes {_ms(figures['interpreter_seconds'])}, boto3 with a client of DynamoDB"
-        f" {_ms(figures['baseline_seconds'])}. On the layer that SAM builds by default, without bytecode, `status_logs`"
-        f" takes **{_ratio(figures['plain_layer']['to_ours'])} times** the CPU that it takes on ours"
+        f"{table}\n\nThe interpreter alone takes {_ms(figures['interpreter_seconds'])}, boto3 with a DynamoDB client"
+        f" {_ms(figures['baseline_seconds'])}. With the layer that SAM builds by default, without bytecode,"
+        f" `status_logs` takes **{_ratio(figures['plain_layer']['to_ours'])} times** the CPU"
         f" ({_around(figures['plain_layer']['to_ours'])}), a ratio of {_ratio(figures['plain_layer']['ratio'])}."
     )
 
 
 def pieces(found: Results) -> str:
-    """What becoming ready is made of."""
+    """Return the table of the parts of a cold start."""
     figures = found["cold"]["figures"]
     return _table(
         ("", "CPU", "ratio"),
@@ -160,20 +165,20 @@ def pieces(found: Results) -> str:
 
 
 def sizes(found: Results) -> str:
-    """Megabytes."""
+    """Return the table of sizes."""
     figures = found["sizes"]["figures"]
     largest = max(figures["functions"].items(), key=lambda item: item[1])
     rows = [
-        ("the layer", f"{figures['layer'] / 1e6:.1f} MB"),
-        ("the layer as SAM builds it by default", f"{figures['plain_layer'] / 1e6:.1f} MB"),
-        (f"the largest function's own folder, `{largest[0]}`", f"{largest[1] / 1e3:.1f} KB"),
+        ("layer", f"{figures['layer'] / 1e6:.1f} MB"),
+        ("layer as SAM builds it by default", f"{figures['plain_layer'] / 1e6:.1f} MB"),
+        (f"largest function without the layer, `{largest[0]}`", f"{largest[1] / 1e3:.1f} KB"),
         *((name, f"{size / 1e6:.1f} MB") for name, size in figures["peers"].items()),
     ]
-    return _table(("unzipped", ""), rows)
+    return _table(("", "unzipped"), rows)
 
 
 def warm(found: Results) -> str:
-    """CPU of a call."""
+    """Return the table of warm calls."""
     figures = found["warm"]["figures"]
     rows = [
         ("bare `json.dumps`", _ms(figures["bare_seconds"]), "1.00", ""),
@@ -187,11 +192,11 @@ def warm(found: Results) -> str:
             for name, one in figures["targets"].items()
         ),
     ]
-    return _table(("", "CPU a call", "ratio", "quartiles"), rows)
+    return _table(("", "CPU per call", "ratio", "quartiles"), rows)
 
 
 def depth(found: Results) -> str:
-    """Time to page 1 in every order."""
+    """Return the table of deep pages in every order."""
     figures = found["depth"]["figures"]
     pages = figures["pages"]
     rows = []
@@ -206,12 +211,12 @@ def depth(found: Results) -> str:
                 " and ".join(units),
             )
         )
-    head = ("", "page 1", *(f"page {page:,}" for page in pages[1:]), "requests after access", "RCU in all")
+    head = ("", "page 1", *(f"page {page:,}" for page in pages[1:]), "requests after the access check", "total RCU")
     return _table(head, rows)
 
 
 def growth(found: Results) -> str:
-    """How the usual ways grow."""
+    """Return the table of the usual alternatives."""
     figures = found["depth"]["figures"]
     walk, offset = figures["walk"], figures["offset"]
     first = walk["pages"][0]["seconds"]
@@ -242,17 +247,17 @@ def growth(found: Results) -> str:
             ("OFFSET", f"{int(page):,}", "1", "", _ms(seconds), f"{offset['growth'][page]:,.1f}")
             for page, seconds in offset["pages"].items()
         ]
-    table = _table(("", "page", "requests", "RCU", "time", "to page 1"), rows)
+    table = _table(("", "page", "requests", "RCU", "time", "relative to page 1"), rows)
     if not offset:
         return table
     return (
-        f"{table}\n\nThe walk is {walk['peer']}'s. OFFSET is PostgreSQL {offset['version']}, with the index that fits;"
-        f" the `count(*)` that `total` takes adds {_ms(offset['count_seconds'])} to every page."
+        f"{table}\n\nLastEvaluatedKey is measured with {walk['peer']}, OFFSET with PostgreSQL {offset['version']} and a"
+        f" matching index. The `count(*)` for `total` adds {_ms(offset['count_seconds'])} to every page."
     )
 
 
 def units(found: Results) -> str:
-    """Requests and capacity."""
+    """Return the table of requests and capacity."""
     rows = [
         (
             name,
@@ -268,11 +273,12 @@ def units(found: Results) -> str:
         )
         for name, case in found["costs"]["figures"]["cases"].items()
     ]
-    return _table(("", "dependent round trips", "requests to DynamoDB", "to other services", "RCU", "WCU"), rows)
+    head = ("", "dependent round trips", "DynamoDB requests", "other requests", "RCU", "WCU")
+    return _table(head, rows)
 
 
 def money(found: Results) -> str:
-    """Dollars of a million calls."""
+    """Return the table of prices of a million calls."""
     figures = found["costs"]["figures"]
     memory, architecture = figures["memory"], figures["architecture"]
     rows = []
@@ -286,19 +292,19 @@ def money(found: Results) -> str:
                 f"**{cost.total:,.2f}**",
             )
         )
-    table = _table(("a million of", "lasts", "API Gateway", "Lambda", "DynamoDB", "logs", "US dollars"), rows)
-    return f"{table}\n\n{memory} MB on {architecture}; list prices of {prices.REGION}, {prices.AS_OF}."
+    table = _table(("call", "duration", "API Gateway", "Lambda", "DynamoDB", "logs", "total"), rows)
+    return f"{table}\n\n{memory} MB on {architecture}; list prices in {prices.REGION}, {prices.AS_OF}."
 
 
 def rates(found: Results) -> str:
-    """The limits, and the rates that they leave."""
+    """Return the table of limits and the resulting rates."""
     figures = found["costs"]["figures"]
     rate, burst = figures["throttle"]
     rows = [
         (limit.scope, limit.name, limit.value, limit.rate, limit.source)
         for limit in prices.limits(figures, figures["memory"], (rate, burst))
     ]
-    return _text_table(("of", "limit", "AWS's value", "leaves", "source"), rows)
+    return _text_table(("scope", "limit", "value", "maximum rate", "source"), rows)
 
 
 TABLES: dict[str, Callable[[Results], str]] = {
@@ -317,7 +323,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
 
 
 def write() -> None:
-    """Bring the page up to date."""
+    """Update docs/performance.md from the results."""
     PAGE.write_text(render(PAGE.read_text(encoding="utf-8"), results.load()), encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""The figures of the last run, as `results.json` keeps them, and the machine that they were taken on."""
+"""The figures of the last run in `results.json`, and the machine on which they were measured."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 FILE = Path(__file__).parent / "results.json"
 
 PARTS = ("cold", "sizes", "warm", "depth", "costs")
-"""In the order in which they are measured."""
+"""The parts of the benchmarks, in the order of measurement."""
 
 
 def load(path: Path = FILE) -> dict[str, Any]:
-    """Part by part; empty when nothing has been measured."""
+    """Return the stored results by part. Empty if nothing has been measured."""
     if not path.exists():
         return {}
     results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -33,25 +33,25 @@ def load(path: Path = FILE) -> dict[str, Any]:
 
 
 def save(results: dict[str, Any], path: Path) -> None:
-    """Write them in a form in which versions can be compared line by line."""
+    """Write the results in a form that can be compared line by line."""
     ordered = {part: results[part] for part in PARTS if part in results}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(ordered, indent=1) + "\n", encoding="utf-8")
 
 
 def digest(results: dict[str, Any]) -> str:
-    """Of the figures, whenever and wherever they were taken. A chart's description holds it; a test compares."""
+    """Return a digest of the figures without dates and machines. Charts contain it, and a test compares it."""
     figures = {name: results[name]["figures"] for name in PARTS}
     return hashlib.sha256(json.dumps(figures, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def part(figures: dict[str, Any], targets: Targets) -> dict[str, Any]:
-    """A part's figures, with when and on what they were taken."""
+    """Return the figures of a part with the current time and machine."""
     return {"taken": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), "machine": machine(targets), "figures": figures}
 
 
 def machine(targets: Targets) -> dict[str, str]:
-    """What matters of this machine to the figures, and nothing that names it."""
+    """Return the properties of this machine that affect the figures. They do not identify the machine."""
     info = Path("/proc/cpuinfo")
     models = re.findall(r"^model name\s*: (.*)$", info.read_text(), re.MULTILINE) if info.exists() else []
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30

@@ -1,4 +1,4 @@
-"""Runs targets in Pythons of their own: cold, for their CPU time, or kept warm and called over a pipe."""
+"""Runs targets in separate processes: cold, to measure their CPU time, or kept warm and called over a pipe."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _CHILDREN = HERE / "children"
 
 
 def _environment(target: Target, more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """As Lambda would have it; nothing of this process's own."""
+    """Return the environment of a function in Lambda, without variables of this process."""
     return {
         "PATH": os.defpath,
         "LANG": "C.UTF-8",
         "TZ": "UTC",
-        # /opt/python and /var/task cannot be written to.
+        # In Lambda, /opt/python and /var/task are read-only.
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONSAFEPATH": "1",
         "PYTHONPATH": os.pathsep.join(map(str, [*target.path, _CHILDREN])),
@@ -47,14 +47,18 @@ def _environment(target: Target, more: Mapping[str, str] | None = None) -> dict[
 
 @dataclass(frozen=True)
 class Cold:
-    """One way to start: a target, and what is asked of it (the arguments of `children/ready.py`)."""
+    """A cold start of a target with the arguments of `children/ready.py`."""
 
     target: Target
     arguments: tuple[str, ...]
     environment: Mapping[str, str]
 
     def cpu(self, python: Path) -> float:
-        """CPU seconds, user and system, from the process's start until it is ready. RuntimeError when it fails."""
+        """Return the CPU seconds (user and system) from the start of the process until it is ready.
+
+        Raises:
+            RuntimeError: The process failed.
+        """
         process = self._start(python, {})
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -63,7 +67,11 @@ class Cold:
         return usage.ru_utime + usage.ru_stime
 
     def check(self, python: Path) -> dict[str, Any]:
-        """What it does, untimed: the services that it made clients for, and its answer."""
+        """Run without measuring. Return the services with clients, the models and the response.
+
+        Raises:
+            RuntimeError: The process failed.
+        """
         report = WORK / "check.json"
         report.unlink(missing_ok=True)
         process = self._start(python, {"CHECK": str(report)})
@@ -87,7 +95,7 @@ class Cold:
 
 
 class Warm:
-    """A target that is kept warm in a process of its own. A context manager."""
+    """A target that is kept warm in a separate process. A context manager."""
 
     def __init__(
         self, python: Path, target: Target, *arguments: str, environment: Mapping[str, str] | None = None
@@ -111,15 +119,15 @@ class Warm:
             process.communicate()
 
     def batch(self, event: Any, calls: int) -> float:
-        """CPU seconds per call."""
+        """Call the function repeatedly and return the CPU seconds per call."""
         return float(self._ask({"do": "batch", "event": event, "calls": calls})["cpu"]) / 1e9 / calls
 
     def call(self, event: Any) -> dict[str, Any]:
-        """One call: `answer`, `seconds`, `cpu`, `printed` (bytes) and `calls` (to AWS)."""
+        """Call the function once and return `answer`, `seconds`, `cpu`, `printed` (bytes) and `calls` (to AWS)."""
         return self._ask({"do": "call", "event": event})
 
     def delay(self, seconds: float) -> None:
-        """Make each call to AWS take that much longer from now on."""
+        """Delay each following AWS call."""
         self._ask({"do": "delay", "seconds": seconds})
 
     def _ask(self, command: Any) -> dict[str, Any]:
@@ -132,7 +140,7 @@ class Warm:
         line = process.stdout.readline()
         if not line:
             raise RuntimeError(f"{self._name} ended with code {process.wait()}")
-        said: dict[str, Any] = json.loads(line)
-        if "failed" in said:
-            raise RuntimeError(f"{self._name}:\n{said['failed']}")
-        return said
+        answer: dict[str, Any] = json.loads(line)
+        if "failed" in answer:
+            raise RuntimeError(f"{self._name}:\n{answer['failed']}")
+        return answer

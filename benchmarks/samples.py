@@ -1,4 +1,4 @@
-"""A container with its history, as the library itself writes them, and the events and replies that need them."""
+"""Sample data: a container and its history as the library writes them, and matching events and replies."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Item = dict[str, Any]
 
 
 def new_container(status: str = "stopped") -> Container:
-    """A container without history, on EC2."""
+    """Return a container on EC2 without history."""
     return Container(
         id=CONTAINER,
         project_id=PROJECT,
@@ -43,7 +43,7 @@ def new_container(status: str = "stopped") -> Container:
 
 
 def history(statuses: Iterable[str]) -> Iterator[tuple[Container, Item]]:
-    """Each row's item, with the container as it then is. Counters and ranks are the library's own work."""
+    """Yield the container and the row's item after each status change. The library computes counters and ranks."""
     container, moment, chance = new_container(), _BEGAN, random.Random(5)
     for status in statuses:
         change = Change(
@@ -66,12 +66,12 @@ def history(statuses: Iterable[str]) -> Iterator[tuple[Container, Item]]:
 
 
 def membership() -> Item:
-    """What makes the user an operator of the project."""
+    """Return the item that makes the user an operator of the project."""
     return {"user_id": {"S": USER}, "scope": {"S": f"project#{PROJECT}"}, "role": {"S": "operator"}}
 
 
 def event(function: str, container: str = CONTAINER) -> Any:
-    """The function's sample event, for a container and from a caller whose token never expires."""
+    """Return the function's sample event for a container, with a token that does not expire."""
     sample: Any = json.loads((ROOT / "events" / f"{function}.json").read_text(encoding="utf-8"))
     if "pathParameters" in sample and function != "authorizer":
         old = sample["pathParameters"]["id"]
@@ -82,7 +82,7 @@ def event(function: str, container: str = CONTAINER) -> Any:
 def page_event(
     page: int = 1, limit: int = ROWS_OF_A_PAGE, sort_by: str = "transition_time", order: str = "desc"
 ) -> Any:
-    """A request for a page of history."""
+    """Return a request for a page of the history."""
     asked = event("status_logs")
     query = {"page": str(page), "limit": str(limit), "sort_by": sort_by, "sort_order": order}
     asked["queryStringParameters"] = query
@@ -106,7 +106,7 @@ def _task(status: str) -> Item:
     }
 
 
-# ECS and Systems Manager, when all goes well and at once.
+# Replies of ECS and Systems Manager when each effect is immediate.
 _SERVICES: dict[str, Any] = {
     "RunTask": {"tasks": [_task("RUNNING")], "failures": []},
     "DescribeTasks": {"tasks": [_task("RUNNING")], "failures": []},
@@ -116,12 +116,16 @@ _SERVICES: dict[str, Any] = {
     "SendCommand": {"Command": {"CommandId": "5f0c8c7e-2a44-4a1c-9d3b-000000000000"}},
     "GetCommandInvocation": {"Status": "Success", "StatusDetails": "Success", "ResponseCode": 0},
 }
-# A status that allows the operation; what else is called finds the container running.
+# Statuses that allow the operation. For other functions, the container is running.
 _STATUSES = {"start": "stopped", "restart": "stopped", "resume": "paused"}
 
 
 def write_replies(targets: Targets, function: str, folder: Path) -> tuple[Path, Path]:
-    """Files for stubs of AWS: for our functions, which call a client, and for the peers, who call boto3's Table."""
+    """Write the replies for the stubs of AWS.
+
+    Returns:
+        The files for our functions, which use a client, and for the peers, which use boto3's Table.
+    """
     rows = list(history(long_history(100)))
     container, items = rows[-1][0], [item for _, item in rows][: -ROWS_OF_A_PAGE - 1 : -1]
     status = Status(_STATUSES.get(function, "running"))

@@ -1,4 +1,4 @@
-"""How large what is deployed is, unzipped."""
+"""Unzipped sizes of the deployment packages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from benchmarks.targets import Targets
 
 
 def measure(targets: Targets) -> dict[str, Any]:
-    """Bytes of the layer, of the one that SAM builds by default, of each function's own folder, and of the peers."""
+    """Return the bytes of the layer, of the layer that SAM builds by default, of each function and of the peers."""
     return {
         "layer": _size(targets.layer.parent),
         "plain_layer": _size(targets.without_bytecode["status_logs"].path[1].parent),

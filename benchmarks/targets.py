@@ -1,7 +1,7 @@
-"""What is measured, laid out as Lambda would have it: the output of `sam build`, and the peers with their packages.
+"""The measured functions in the layout of Lambda: the output of `sam build`, and the peers with their packages.
 
-Everything is made below `.local/bench`. What was installed for the same requirements before is used again; the
-functions and the layer are always built anew.
+All files are in `.local/bench`. Packages are reused if their requirements have not changed. The functions and the layer
+are always rebuilt.
 """
 
 from __future__ import annotations
@@ -31,55 +31,75 @@ PEERS = {
     "flask": "Flask with apig-wsgi",
     "powertools": "Powertools' resolver",
 }
-"""Folders below `benchmarks/peers`, and how the tables name them. All serve GET status-logs."""
+"""Folders in `benchmarks/peers` and their names in the tables. All serve GET status-logs."""
 
 
 class MissingError(Exception):
-    """Something that a part needs is not on this machine; the message says what."""
+    """A program that a part needs is not installed. The message names it."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """A function that can be run: its folders as `sys.path` would have them, and its environment."""
+    """A function that can be run.
+
+    Attributes:
+        name: The name in the tables.
+        path: The folders of `sys.path`.
+        environment: Its environment variables.
+        resource: Whether it uses boto3's Table, which does more work per call than a client.
+    """
 
     name: str
     path: tuple[Path, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     resource: bool = False
-    """Whether it uses boto3's Table, which does more with a call than a client does."""
 
 
 @dataclass(frozen=True)
 class Targets:
-    """All of them. `functions` by the names of their folders, `peers` by theirs."""
+    """All measured functions.
+
+    Attributes:
+        python: The interpreter of the functions, without packages.
+        functions: The functions by the names of their folders.
+        without_bytecode: The functions with the layer that `sam build` creates by default.
+        peers: The peers by the names of their folders.
+        stock: boto3 as installed by pip, compiled.
+        bare: A function that only serializes JSON.
+        stack: The stack of the template.
+    """
 
     python: Path
     functions: Mapping[str, Target]
     without_bytecode: Mapping[str, Target]
-    """The functions on the layer that `sam build` makes by itself."""
     peers: Mapping[str, Target]
     stock: Target
-    """boto3 as pip installs it, compiled."""
     bare: Target
-    """A function that only writes JSON."""
     stack: template.Stack
 
     @property
     def layer(self) -> Path:
+        """The Python folder of the layer."""
         return self.functions["status_logs"].path[1]
 
     def table(self, logical_id: str) -> str:
+        """Return the name of a table of the template."""
         return self.stack.physical_name(logical_id)
 
 
 def prepare() -> Targets:
-    """Build and install everything. MissingError without SAM CLI; RuntimeError when a step fails."""
+    """Build the functions and install the peers.
+
+    Raises:
+        MissingError: SAM CLI is missing.
+        RuntimeError: A step failed.
+    """
     if not (_SAM / "sam").is_file():
-        raise MissingError("SAM CLI is missing: `make bench` installs it")
+        raise MissingError("SAM CLI is not installed: run `make bench`, which installs it")
     WORK.mkdir(parents=True, exist_ok=True)
     python = _interpreter()
     stack = template.load()
-    # pip waits for the network most of the time.
+    # In parallel, because pip mostly waits for the network.
     with ThreadPoolExecutor(1) as pool:
         building = pool.submit(_build)
         peers = {name: _peer(name) for name in PEERS}
@@ -109,7 +129,7 @@ def prepare() -> Targets:
 
 
 def _run(*command: str | Path, cwd: Path = ROOT) -> None:
-    # Neither our packages nor anything of AWS's own, and the functions' Python in front: SAM builds with it.
+    # Without Python and AWS settings of this process. SAM builds with the first Python in PATH.
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PYTHON"))}
     environment = clean | {
         "PATH": f"{_SAM}{os.pathsep}{os.environ['PATH']}",
@@ -123,7 +143,7 @@ def _run(*command: str | Path, cwd: Path = ROOT) -> None:
 
 
 def _interpreter() -> Path:
-    """Python 3.13 without a single package, as the functions find it."""
+    """Create a Python 3.13 environment without packages, as in Lambda."""
     folder = WORK / "python"
     if not (folder / "bin" / "python").exists():
         _run(_SAM / "python", "-m", "venv", "--clear", "--without-pip", folder)
@@ -131,7 +151,7 @@ def _interpreter() -> Path:
 
 
 def _build() -> tuple[Path, Path]:
-    """Our functions and layer, and the layer as SAM builds it by itself; one by one, since they share a folder."""
+    """Build the functions and the layer, and the layer as SAM builds it by default. Sequential: they share a folder."""
     return (
         _sam_build(WORK / "build", ROOT / "template.yaml"),
         _sam_build(WORK / "build-plain", _template_of_plain_layer(), LAYER),
@@ -156,7 +176,7 @@ def _sam_build(folder: Path, source: Path, *resources: str) -> Path:
 
 
 def _template_of_plain_layer() -> Path:
-    """The template, but for how the layer is built: as SAM does it by default."""
+    """Write a copy of the template in which SAM builds the layer by default means."""
     text = (ROOT / "template.yaml").read_text(encoding="utf-8")
     head, mark, rest = text.partition(f"  {LAYER}:\n")
     rest, found = re.subn(r"BuildMethod: [A-Za-z0-9.]+", "BuildMethod: python3.13", rest, count=1)
@@ -175,7 +195,7 @@ def _peer(name: str) -> Path:
 
 
 def _installed(name: str) -> Path:
-    """A folder with a peer's packages, compiled: better off than in `sam build`'s output, which has no bytecode."""
+    """Install a peer's packages with bytecode, which `sam build` would not create, and return the folder."""
     requirements = HERE / "peers" / name / "requirements.txt"
     digest = hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
     folder = WORK / "installed" / f"{name}-{digest}"

@@ -1,7 +1,7 @@
-"""How much CPU a warm call for a page of ten rows takes, AWS's part left out, as a ratio to a bare json.dumps.
+"""Warm calls: CPU time of a page of ten rows without AWS, as a ratio to a bare json.dumps.
 
-Every target runs in a process of its own; they take turns by batches of calls, each batch beside one of the bare
-function. What they log goes nowhere.
+Every target runs in its own process. They take turns in batches of calls, and each batch is paired with a batch of the
+bare function. Logs are discarded.
 """
 
 from __future__ import annotations
@@ -16,11 +16,20 @@ from benchmarks.progress import bar
 from benchmarks.runs import Warm
 from benchmarks.targets import WORK, Targets
 
-_BEFORE = 200  # calls that warm a target up
+_BEFORE = 200  # calls that warm up a target
 
 
 def measure(targets: Targets, rounds: int, calls: int) -> dict[str, Any]:
-    """`rounds` pairs of batches, of `calls` calls each. RuntimeError when the answers differ."""
+    """Measure the warm calls of `status_logs` and the peers.
+
+    Args:
+        targets: The built functions and peers.
+        rounds: The number of pairs of batches.
+        calls: The number of calls per batch.
+
+    Raises:
+        RuntimeError: The responses differ.
+    """
     ours, theirs = samples.write_replies(targets, "status_logs", WORK)
     sent = samples.page_event()
     function = targets.functions["status_logs"]
@@ -35,20 +44,20 @@ def measure(targets: Targets, rounds: int, calls: int) -> dict[str, Any]:
         expected = answers[function.name]
         for name, answer in answers.items():
             if answer != expected:
-                raise RuntimeError(f"{name} answers something else:\n{answer}\n{expected}")
+                raise RuntimeError(f"{name} returns a different response:\n{answer}\n{expected}")
         (WORK / "page.json").write_text(json.dumps(expected), encoding="utf-8")
         bare = stack.enter_context(Warm(targets.python, targets.bare, "live"))
         for warm in (bare, *served.values()):
             warm.batch(sent, min(_BEFORE, 10 * calls))
         pairs: dict[str, list[tuple[float, float]]] = {name: [] for name in served}
-        for turn in bar(range(rounds), "warm calls", "round"):
+        for turn in bar(range(rounds), "warm calls"):
             for name, warm in served.items():
                 one, other = (bare, warm) if turn % 2 else (warm, bare)
                 first, second = one.batch(sent, calls), other.batch(sent, calls)
                 pairs[name].append((second, first) if turn % 2 else (first, second))
         for name, warm in served.items():
             if body(warm.call(sent)) != expected:
-                raise RuntimeError(f"{name} answers something else in the end")
+                raise RuntimeError(f"{name} returns a different response at the end")
     return {
         "bare_seconds": middle([other for each in pairs.values() for _, other in each]),
         "targets": {
@@ -59,8 +68,8 @@ def measure(targets: Targets, rounds: int, calls: int) -> dict[str, Any]:
 
 
 def body(called: dict[str, Any]) -> Any:
-    """What the caller reads. RuntimeError unless it is a 200."""
+    """Return the parsed body of a 200 response. Raise RuntimeError for any other status."""
     answer = called["answer"]
     if answer["statusCode"] != 200:
-        raise RuntimeError(f"not answered 200: {answer}")
+        raise RuntimeError(f"the response is not 200: {answer}")
     return json.loads(answer["body"])

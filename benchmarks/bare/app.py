@@ -1,4 +1,4 @@
-"""The least that a function can do: it writes a page that it has as JSON. What the others are compared with."""
+"""Baseline of the warm calls: a function that only serializes a prepared page as JSON."""
 
 import json
 import os

@@ -1,7 +1,9 @@
-"""What Lambda hands to a handler beside the event."""
+"""The context argument of a handler."""
 
 
 class Context:
+    """A Lambda context with fixed values."""
+
     function_name = memory_limit_in_mb = log_group_name = log_stream_name = "benchmark"
     function_version = "$LATEST"
     invoked_function_arn = "arn:aws:lambda:us-east-1:123456789012:function:benchmark"

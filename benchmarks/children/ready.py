@@ -1,12 +1,12 @@
-"""Runs in the functions' Python: becomes ready as a cold start does, and ends at once, so that its CPU time is that.
+"""Runs in the functions' Python: gets ready as a cold start does and exits, so that its CPU time is that of the start.
 
-    ready.py nothing              only the interpreter
-    ready.py client               boto3 and a client of DynamoDB, which nobody does without
+    ready.py nothing              the interpreter only
+    ready.py client               boto3 and a DynamoDB client, the baseline
     ready.py run CODE             a line of Python
-    ready.py import [MODEL...]    the function's module, and models that it has left for the first call to build
-    ready.py call EVENT REPLIES   the module and its first call, with AWS stubbed
+    ready.py import [MODEL...]    the function's module, and the models that the first call would build
+    ready.py call EVENT REPLIES   the module and its first call, with stubs for AWS
 
-With CHECK set it writes there what it saw, and its time counts for nothing.
+If CHECK is set, the program writes what it has observed to this file. Such a run is not measured.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    # It is no part of the interpreter's start, which is measured too.
+    # Not imported at run time, because the start of the interpreter is measured too.
     from typing import Any
 
 CHECK = os.environ.get("CHECK")
@@ -57,12 +57,13 @@ def main() -> None:
         }
         with open(CHECK, "w", encoding="utf-8") as file:
             json.dump(seen, file, default=str)
-    # What ends a process is no part of a cold start.
+    # Skip the interpreter's shutdown, which is not part of a cold start.
     sys.stdout.flush()
     os._exit(0)
 
 
 def first_call(app: Any) -> Any:
+    """Call the handler once, with stubs for AWS if the module uses botocore."""
     import json
 
     from context import Context
@@ -77,7 +78,7 @@ def first_call(app: Any) -> Any:
 
 
 def models() -> set[str]:
-    """The pydantic models that are built by now, as MODULE:NAME."""
+    """Return the pydantic models that have been built, as MODULE:NAME."""
     if "pydantic" not in sys.modules:
         return set()
     from pydantic import BaseModel
@@ -92,7 +93,7 @@ def models() -> set[str]:
 
 
 def watch() -> None:
-    """Note which services clients are made for. Imports botocore, so that nothing may be timed."""
+    """Record the services for which clients are created. Imports botocore, so the run must not be measured."""
     import botocore.client
 
     creator: Any = botocore.client.ClientCreator

@@ -1,15 +1,15 @@
-"""Runs in the functions' Python: keeps a function warm, calls it as it is told to, and says what each call took.
+"""Runs in the functions' Python: keeps a function warm, calls it on command and reports the measurements.
 
-    serve.py stubbed REPLIES     AWS is answered from a file
-    serve.py live                AWS is where AWS_ENDPOINT_URL says
+    serve.py stubbed REPLIES     replaces AWS with replies from a file
+    serve.py live                uses AWS at AWS_ENDPOINT_URL
 
-Reads a command a line from stdin and writes an answer a line to what was stdout. What the function prints goes to a
-file (LOGS) or nowhere.
+Reads one command per line from stdin and writes one answer per line to the original stdout. Output of the function goes
+to the file LOGS or is discarded.
 
-    {"do": "batch", "event": …, "calls": 100}    CPU nanoseconds of all the calls together
-    {"do": "call", "event": …}                   the answer, the seconds, the CPU seconds, the bytes printed, and each
-                                                 call to AWS with when it began and ended and what it consumed
-    {"do": "delay", "seconds": 0.02}             from now on each call to AWS takes that much longer
+    {"do": "batch", "event": …, "calls": 100}    returns the CPU nanoseconds of all calls together
+    {"do": "call", "event": …}                   returns the response, the seconds, the CPU seconds, the bytes printed,
+                                                 and the AWS calls with their start, end and consumed capacity
+    {"do": "delay", "seconds": 0.02}             adds this delay to each following AWS call
 """
 
 import json
@@ -27,11 +27,11 @@ channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
 logs = os.open(os.environ.get("LOGS", os.devnull), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 os.dup2(logs, 1)
 
-import app  # noqa: E402  (what it prints when it is imported must not reach the channel)
+import app  # noqa: E402  (output during the import must not reach the channel)
 
 
 class Recorder:
-    """Notes every call to AWS, and asks DynamoDB what each consumes."""
+    """Records every AWS call, and requests the consumed capacity from DynamoDB."""
 
     def __init__(self) -> None:
         self.calls: list[dict[str, Any]] = []
@@ -39,6 +39,7 @@ class Recorder:
         self._lock = threading.Lock()
 
     def install(self) -> None:
+        """Start recording the calls of all botocore clients."""
         if "botocore.client" not in sys.modules:
             return
         import botocore.client
@@ -78,6 +79,7 @@ recorder = Recorder()
 
 
 def batch(command: Any) -> dict[str, Any]:
+    """Call the handler repeatedly and measure the CPU time without that of the stubs."""
     event, handler, context = command["event"], app.handler, Context()
     stubs = sys.modules.get("stubs")
     of_stubs = stubs.spent if stubs else 0
@@ -89,6 +91,7 @@ def batch(command: Any) -> dict[str, Any]:
 
 
 def one(command: Any) -> dict[str, Any]:
+    """Call the handler once and measure everything."""
     recorder.calls.clear()
     context = Context(str(uuid.uuid4()))
     sys.stdout.flush()
@@ -109,6 +112,7 @@ def one(command: Any) -> dict[str, Any]:
 
 
 def delay(command: Any) -> dict[str, Any]:
+    """Set the delay of the following AWS calls."""
     recorder.delay = command["seconds"]
     return {}
 
@@ -124,10 +128,10 @@ def main() -> None:
     for line in sys.stdin:
         command = json.loads(line)
         try:
-            said = do[command["do"]](command)
+            answer = do[command["do"]](command)
         except Exception as error:
-            said = {"failed": "".join(traceback.format_exception(error))}
-        channel.write(json.dumps(said, default=str) + "\n")
+            answer = {"failed": "".join(traceback.format_exception(error))}
+        channel.write(json.dumps(answer, default=str) + "\n")
         channel.flush()
 
 

@@ -1,7 +1,7 @@
-"""AWS's place, taken: every call is answered from a file, by operation and table, in the words of DynamoDB's API.
+"""Stubs for AWS: every call returns a reply from a file, selected by operation and table, in DynamoDB's JSON.
 
-What boto3's Table adds to a call (conditions to expressions, DynamoDB's types to Python's and back) is done still: it
-is the work of whoever uses it. botocore's own work (the request's bytes, the signature, HTTP) is left out for all.
+The work of boto3's Table (building expressions, converting types) is still done, because it is part of the peers that
+use it. The work of botocore (serialization, signature, HTTP) is left out for all targets.
 """
 
 import copy
@@ -12,11 +12,15 @@ from typing import Any
 import botocore.client
 
 spent = 0
-"""CPU nanoseconds that the stubs themselves took, for copies that no real call makes."""
+"""CPU nanoseconds of the stubs themselves, for copies that a real call does not make."""
 
 
 def install(path: str) -> None:
-    """`{"resource": …, "replies": {"Query table": …, "GetItem": …}}`; `resource` when boto3's Table calls."""
+    """Replace the AWS calls of all botocore clients with replies from a file.
+
+    The file contains `{"resource": …, "replies": {"Query table": …, "GetItem": …}}`, where `resource` is true if the
+    target uses boto3's Table.
+    """
     with open(path, encoding="utf-8") as file:
         known = json.load(file)
     replies = known["replies"]
@@ -34,7 +38,7 @@ def install(path: str) -> None:
         spent += time.process_time_ns() - began
         model = client._service_model.operation_model(operation)
         client._emit_api_params(api_params=parameters, operation_model=model, context={})
-        # This puts Python's values into the place of DynamoDB's.
+        # Converts the DynamoDB values to Python values.
         client.meta.events.emit(
             f"after-call.dynamodb.{operation}", http_response=None, parsed=reply, model=model, context={}
         )

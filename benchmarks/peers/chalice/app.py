@@ -1,4 +1,4 @@
-"""Chalice, as it documents it: query parameters are strings that the view reads, and what it returns becomes JSON."""
+"""Chalice as documented: the view reads query parameters as strings and returns a value that becomes JSON."""
 
 import json
 import os
@@ -42,7 +42,7 @@ def whole(name, value, least, most):
 
 
 def plain(value):
-    """DynamoDB's numbers are Decimals, which neither JSON nor Chalice knows."""
+    """Convert DynamoDB's Decimals, which neither JSON nor Chalice can serialize."""
     return json.loads(json.dumps(value, default=lambda number: int(number) if isinstance(number, Decimal) else number))
 
 

@@ -1,4 +1,4 @@
-"""FastAPI behind Mangum, as the two document it: models for the answer, and the caller by a dependency."""
+"""FastAPI with Mangum as documented: models for the response, and the caller as a dependency."""
 
 import os
 from typing import Annotated, Any, Literal

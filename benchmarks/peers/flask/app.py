@@ -1,4 +1,4 @@
-"""Flask behind apig-wsgi, as the two document it: arguments by `request.args`, and the answer as a dict."""
+"""Flask with apig-wsgi as documented: parameters from `request.args`, and a dict as the response."""
 
 import os
 import re
@@ -35,7 +35,7 @@ FIELDS = (
 
 
 class Numbers(DefaultJSONProvider):
-    """Writes DynamoDB's numbers as numbers; Flask would write a Decimal as a string."""
+    """Serializes DynamoDB's Decimals as numbers. Flask would serialize them as strings."""
 
     @staticmethod
     def default(value):

@@ -1,4 +1,4 @@
-"""Powertools' resolver for REST APIs with validation, and its Logger, as it documents them."""
+"""Powertools' resolver for REST APIs with validation and Logger, as documented."""
 
 import os
 from typing import Annotated, Any, Literal
