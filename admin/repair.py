@@ -120,8 +120,8 @@ class Repair:
         else:
             same += " AND #operation.id = :was_operation AND #operation.deadline = :was_deadline"
             values |= {":was_operation": pending.id, ":was_deadline": keys["pending_deadline"]}
-        gone = [name for name in INDEX_KEYS if name not in keys]
-        self._write(self._containers, {"id": container.id}, keys, same, values, also=also, gone=gone)
+        removed = [name for name in INDEX_KEYS if name not in keys]
+        self._write(self._containers, {"id": container.id}, keys, same, values, also=also, removed=removed)
 
     def _write(
         self,
@@ -132,13 +132,13 @@ class Repair:
         values: dict[str, Any],
         *,
         also: dict[str, str] | None = None,
-        gone: list[str] | None = None,
+        removed: list[str] | None = None,
     ) -> None:
         """Update an item under a condition. If the condition fails, do nothing."""
         parts = ["SET " + ", ".join(f"#{name} = :{name}" for name in after)] if after else []
-        parts += ["REMOVE " + ", ".join(f"#{name}" for name in gone)] if gone else []
+        parts += ["REMOVE " + ", ".join(f"#{name}" for name in removed)] if removed else []
         given = {f":{name}": value for name, value in after.items()} | values
-        names = {f"#{name}": name for name in [*after, *(gone or [])]} | (also or {})
+        names = {f"#{name}": name for name in [*after, *(removed or [])]} | (also or {})
         request: dict[str, Any] = (
             {"ExpressionAttributeValues": {k: serialize(v) for k, v in given.items()}} if given else {}
         )

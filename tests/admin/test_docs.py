@@ -1,4 +1,4 @@
-"""docs/administer.md: the examples print the documented output, and the policy allows exactly the calls that are made."""
+"""docs/administer.md: the examples print the documented output, and the policy allows exactly the calls made."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def shape(printed: str) -> list[str]:
 
 @pytest.fixture
 def scene(stack: LocalStack) -> None:
-    """Create the tasks that the examples use: a family with two tasks, one of which belongs to a service."""
+    """Create the tasks that the examples use: a family with two tasks, one started by a service."""
     Seeder(stack).task_definition("shop")
     stack.emulator.ecs.adopt_running("default", "shop")
     stack.emulator.ecs.adopt_running("default", "shop").group = "service:checkout"
