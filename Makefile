@@ -30,6 +30,13 @@ JOBS ?= 2
 MINUTES ?= 90
 # Schemathesis
 EXAMPLES ?= 2000
+# The locks
+UPGRADE ?=
+
+INSTALL = install --quiet --disable-pip-version-check --require-hashes
+# The client is no wheel and has no hash. The lock contains what it needs, including the package that builds it.
+INSTALL_CLIENT = install --quiet --disable-pip-version-check --no-deps --no-build-isolation --check-build-dependencies --editable clients/python
+LOCK = UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --generate-hashes --annotation-style line $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
 
@@ -93,6 +100,14 @@ format: $(VENV)/ready ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# In this order: the versions of the first three agree.
+lock: $(VENV)/ready ## Write each requirements.txt from its requirements.in (UPGRADE=1 upgrades the packages that no requirements.in pins)
+	$(LOCK) --python-version 3.13 --output-file layers/common/requirements.txt layers/common/requirements.in
+	$(LOCK) --python-version 3.11 --output-file local/requirements.txt local/requirements.in
+	$(LOCK) --python-version 3.11 --output-file requirements.txt requirements.in
+	$(LOCK) --python-version 3.13 --output-file tests/e2e/requirements.txt tests/e2e/requirements.in
+	$(LOCK) --python-version 3.11 --output-file tests/template/requirements-checkov.txt tests/template/requirements-checkov.in
+
 check: lint test ## All that a pull request has to pass
 
 checkov: $(VENV)/checkov/ready ## Install checkov, for the test that runs it
@@ -102,30 +117,31 @@ installed: $(VENV)/ready $(VENV)/sam/ready $(VENV)/checkov/ready ## Install all 
 clean: ## Remove what was installed and fetched
 	rm -rf $(VENV) .local .mypy_cache .ruff_cache .pytest_cache .aws-sam .import_linter_cache
 
-# Also remade when the requirements change.
-$(VENV)/serves: local/requirements.txt layers/common/requirements.txt clients/python/pyproject.toml
+# Run again when the requirements change.
+$(VENV)/serves: local/requirements.txt clients/python/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.13 $(MAKECMDGOALS)" >&2; exit 2; }
 	@echo "Installing into $(VENV) (once; about half a minute)" >&2
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check --requirement local/requirements.txt >&2
+	@$(BIN)/pip $(INSTALL) --requirement local/requirements.txt >&2
+	@$(BIN)/pip $(INSTALL_CLIENT) >&2
 	@touch $@
 
-$(VENV)/ready: $(VENV)/serves requirements.txt benchmarks/requirements.txt
+$(VENV)/ready: $(VENV)/serves requirements.txt
 	@echo "Installing what the tests need (once; about half a minute)" >&2
-	@$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.txt >&2
+	@$(BIN)/pip $(INSTALL) --requirement requirements.txt >&2
 	@touch $@
 
-# These have pins that are not the project's.
+# SAM CLI and checkov pin other versions than the project, so each has its own virtual environment.
 $(VENV)/sam/ready: tests/e2e/requirements.txt
 	@test -n "$(PYTHON_OF_FUNCTIONS)" || { echo "Python 3.13 is needed: the functions run on it" >&2; exit 2; }
 	@echo "Installing SAM CLI into $(VENV)/sam (once; about half a minute)" >&2
 	@$(PYTHON_OF_FUNCTIONS) -m venv $(VENV)/sam
-	@$(VENV)/sam/bin/pip install --quiet --disable-pip-version-check --requirement $< >&2
+	@$(VENV)/sam/bin/pip $(INSTALL) --requirement $< >&2
 	@touch $@
 
 $(VENV)/checkov/ready: tests/template/requirements-checkov.txt
 	@$(PYTHON) -m venv $(VENV)/checkov
-	@$(VENV)/checkov/bin/pip install --quiet --disable-pip-version-check --requirement $< >&2
+	@$(VENV)/checkov/bin/pip $(INSTALL) --requirement $< >&2
 	@touch $@
 
-.PHONY: help up token test e2e bench build validate deploy openapi fuzz simulate simulate-mutants explore mutate lint format check checkov installed clean admin
+.PHONY: help up token test e2e bench build validate deploy openapi fuzz simulate simulate-mutants explore mutate lint format lock check checkov installed clean admin

@@ -75,7 +75,7 @@ def test_the_rows_that_are_loaded_are_a_history() -> None:
 
 
 def pins(path: Path) -> dict[str, str]:
-    return dict(re.findall(r"^([a-z0-9-]+)(?:\[[a-z]+\])?==(\S+)$", path.read_text(), re.MULTILINE))
+    return dict(re.findall(r"^([a-z0-9-]+)(?:\[[a-z]+\])?==(\S+)(?: ;.*)?(?: \\)?$", path.read_text(), re.MULTILINE))
 
 
 @pytest.mark.parametrize("peer", ["boto3", *PEERS])

@@ -1,1 +1,1 @@
-"""Builds the layer; not a part of it."""
+"""The builder of the Lambda layer. It is not part of the layer."""

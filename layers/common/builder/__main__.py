@@ -1,21 +1,20 @@
-"""Builds the layer: the library, and of the packages that it needs what the functions really use.
+"""Builds the layer: the library, and the parts of its packages that the functions use.
 
-    python3.13 -m builder --architecture x86_64 FOLDER        FOLDER/python becomes the layer's /opt/python
+    python3.13 -m builder --architecture x86_64 --functions FUNCTIONS FOLDER
 
-A default build would serve as well, only slower. What this one does about it:
+FOLDER/python becomes /opt/python in Lambda. The steps:
 
-install     the packages of requirements.txt, all of them pinned, as wheels for the functions' platform
-cut         botocore's models to the operations in use, its endpoints to the services in use
-prune       what no function imports, and the symbols of extension modules
-stand in    for modules that others import, and of which no function uses anything, with those of standins/
-untype      what only type checkers read of dictionaries
-precompile  regular expressions
-compile     .pyc files whose validity is not checked: the layer is read-only, and all its files have one date
+install   the packages of requirements.txt with their hashes, as wheels for the functions' platform
+cut       botocore's service models to the operations in use, its endpoints to the services in use
+prune     modules that no function imports
+compile   .pyc files that Python does not check against a source: the layer is read-only
+record    the files that ship, in each package's RECORD
+import    every module of the library and every handler from the layer
 
-The same sources give the same bytes. The build fails when it would leave out something that is used: an operation that
-the library calls is not in `OPERATIONS`, or one of these is not in botocore's models; when what it would leave out
-is not there any more, so that `UNUSED` stays true from one version of a package to the next; or when a package imports
-a name that a stand-in does not have.
+Modules ship as published: none is modified. The same sources produce the same bytes.
+
+The build fails if the library calls an operation that is not in `OPERATIONS`, if an entry of `OPERATIONS` or `UNUSED`
+matches nothing, or if a module or a handler cannot be imported.
 """
 
 import argparse
@@ -26,39 +25,61 @@ from pathlib import Path
 from builder.botocore_data import check_operations, cut
 from builder.bytecode import compile_all
 from builder.errors import BuildError
-from builder.packages import PLATFORMS, PYTHON, drop_symbols, install, normalise, prune
-from builder.rewrites import precompile, stand_in, untype
+from builder.imports import can_import, check_imports
+from builder.packages import PLATFORMS, PYTHON, install, normalise, prune
+from builder.records import write_records
 
 HERE = Path(__file__).resolve().parent.parent
 
 
-def build(target: Path, architecture: str) -> None:
-    """Make the layer in `target`, which is emptied first. Raises BuildError."""
+def build(target: Path, architecture: str, functions: Path | None = None) -> None:
+    """Build the layer.
+
+    Args:
+        target: The folder to build into. Its `python` folder is replaced.
+        architecture: A key of `PLATFORMS`.
+        functions: The folder with the functions' folders, or None to import the library's modules only.
+
+    Raises:
+        BuildError: A step failed.
+    """
     if sys.version_info[:2] != PYTHON:
         raise BuildError(f"Python {PYTHON[0]}.{PYTHON[1]} has to build the layer: it compiles for the functions")
     root = target / "python"
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
     install(root, architecture)
+    assemble(target)
+    if can_import(architecture):
+        check_imports(root, functions)
+    else:
+        print(f"builder: imports not checked, because this machine cannot load extension modules for {architecture}")
+
+
+def assemble(target: Path) -> None:
+    """Add the library to the packages in `target/python`, and reduce and compile them.
+
+    Raises:
+        BuildError: A step failed.
+    """
+    root = target / "python"
     shutil.copytree(HERE / "longshore", root / "longshore", ignore=shutil.ignore_patterns("__pycache__"))
     check_operations([*(root / "longshore").rglob("*.py")], root / "botocore" / "data")
     cut(root / "botocore" / "data")
     prune(root)
-    stand_in(root, HERE / "standins")
-    untype(root)
-    precompile(root)
-    drop_symbols(root)
     compile_all(target)
+    write_records(root)
     normalise(root)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Build the layer into a folder.")
     parser.add_argument("--architecture", choices=PLATFORMS, default="x86_64")
+    parser.add_argument("--functions", type=Path, help="the folder with the functions, whose handlers are imported")
     parser.add_argument("folder", type=Path)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     try:
-        build(given.folder.resolve(), given.architecture)
+        build(arguments.folder.resolve(), arguments.architecture, arguments.functions)
     except BuildError as error:
         sys.exit(f"builder: {error}")
 

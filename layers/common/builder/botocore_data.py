@@ -1,4 +1,4 @@
-"""botocore's data, cut to the services and operations in use."""
+"""Reduction of botocore's data to the services and operations in use."""
 
 import ast
 import gzip
@@ -18,15 +18,22 @@ OPERATIONS: Mapping[str, frozenset[str]] = {
     "secretsmanager": frozenset({"GetSecretValue"}),
     "ssm": frozenset({"GetCommandInvocation", "SendCommand"}),
 }
-"""The AWS operations that the library calls, by botocore's names."""
+"""The AWS operations that the library calls, by their names in botocore's models."""
 
 _LIST = "OPERATIONS in builder/botocore_data.py"
 
 
 def check_operations(sources: list[Path], data: Path) -> None:
-    """Whether OPERATIONS are those that the sources call, and botocore knows them all.
+    """Check that OPERATIONS are the operations that the sources call, and that botocore has them.
 
-    A call is told by its name: any attribute that is called like an operation of one of these services counts.
+    An attribute with the name of an operation of one of these services counts as a call.
+
+    Args:
+        sources: The library's modules.
+        data: botocore's `data` folder.
+
+    Raises:
+        BuildError: OPERATIONS has to be changed.
     """
     called = _called(sources)
     for service, wanted in OPERATIONS.items():
@@ -37,7 +44,7 @@ def check_operations(sources: list[Path], data: Path) -> None:
         if missing := sorted(used - wanted):
             raise BuildError(f"the library calls {service} {', '.join(missing)}: add it to {_LIST}")
         if idle := sorted(wanted - used):
-            raise BuildError(f"the library calls no {service} {', '.join(idle)}: take it from {_LIST}")
+            raise BuildError(f"the library calls no {service} {', '.join(idle)}: remove it from {_LIST}")
 
 
 def _called(sources: list[Path]) -> set[str]:
@@ -46,12 +53,12 @@ def _called(sources: list[Path]) -> set[str]:
 
 
 def snake_case(operation: str) -> str:
-    """A client's method for an operation whose name has no abbreviation in it, as none of ours has."""
+    """Return the name of a client's method for an operation. Names with abbreviations, such as EC2's, are not supported."""
     return re.sub(r"(?<!^)(?=[A-Z])", "_", operation).lower()
 
 
 def cut(data: Path) -> None:
-    """Reduce botocore's data to the services in OPERATIONS, and their models to these operations."""
+    """Reduce botocore's `data` folder to the services in OPERATIONS, and their models to these operations."""
     models = {Path(name): _read(data / name) for name in ("partitions", "sdk-default-configuration", "_retry")}
     prefixes = set()
     for service, operations in OPERATIONS.items():
@@ -72,7 +79,7 @@ def cut(data: Path) -> None:
 
 
 def cut_model(model: Any, operations: frozenset[str]) -> Any:
-    """A service's model with these operations and the shapes that they reach, and no other."""
+    """Return a service's model with only these operations and the shapes that they reach."""
     kept = {name: operation for name, operation in model["operations"].items() if name in operations}
     shapes: dict[str, Any] = {}
     reached = list(_shape_names(kept))
@@ -86,7 +93,7 @@ def cut_model(model: Any, operations: frozenset[str]) -> Any:
 
 
 def cut_endpoints(endpoints: Any, services: set[str]) -> Any:
-    """The table of endpoints with these services alone. All partitions and their regions stay."""
+    """Return the endpoints of these services only. All partitions and regions remain."""
     partitions = [
         {**partition, "services": {name: at for name, at in partition["services"].items() if name in services}}
         for partition in endpoints["partitions"]
@@ -95,7 +102,7 @@ def cut_endpoints(endpoints: Any, services: set[str]) -> Any:
 
 
 def _shape_names(node: Any) -> Iterator[str]:
-    """The names in `{"shape": NAME}`, however deep."""
+    """Yield the names in `{"shape": NAME}` at any depth."""
     if isinstance(node, dict):
         for key, value in node.items():
             if key == "shape" and isinstance(value, str):
@@ -108,7 +115,7 @@ def _shape_names(node: Any) -> Iterator[str]:
 
 
 def _undocumented(node: Any) -> Any:
-    """The same without its texts for people. A member that is called `documentation` is no text."""
+    """Return the model without its documentation texts. A member with the name `documentation` remains."""
     if isinstance(node, dict):
         items = node.items()
         return {k: _undocumented(v) for k, v in items if not (k == "documentation" and isinstance(v, str))}
@@ -116,7 +123,7 @@ def _undocumented(node: Any) -> Any:
 
 
 def _newest(data: Path, service: str) -> Path:
-    """The folder of a service's latest API version, as botocore chooses it."""
+    """Return the folder of a service's latest API version, which is the version that botocore uses."""
     versions = sorted(path.parent for path in data.glob(f"{service}/*/service-2.json*"))
     if not versions:
         raise BuildError(f"botocore has no service {service}: look at {_LIST}")
@@ -124,7 +131,7 @@ def _newest(data: Path, service: str) -> Path:
 
 
 def _read(path: Path) -> Any:
-    """A file of botocore's data by its path without extension, compressed or not."""
+    """Read a file of botocore's data, compressed or not, by its path without the extension."""
     plain = path.with_name(f"{path.name}.json")
     if plain.is_file():
         return json.loads(plain.read_bytes())

@@ -1,4 +1,4 @@
-"""Modules, compiled for where they will be."""
+"""Compilation of the layer's modules."""
 
 import os
 import re
@@ -10,16 +10,21 @@ from builder.errors import BuildError
 
 
 def compile_all(target: Path) -> None:
-    """Compile all modules, with the paths that they have in Lambda, and no check against their sources.
+    """Compile all modules of `target/python`, with the paths that they have in Lambda.
 
-    The packages' own sources go: their .pyc files take the place of them, and take less time to find.
+    The .pyc files contain the hash of their source, which Python does not check when it imports them. A package's
+    .pyc files replace its sources, which makes imports faster and the layer smaller. The library keeps its sources,
+    so that tracebacks show them.
+
+    Raises:
+        BuildError: A module cannot be compiled.
     """
     root, library = target / "python", target / "python" / "longshore"
     options = ["-q", "-f", "--invalidation-mode", "unchecked-hash", "-s", str(target), "-p", "/opt"]
-    # In a fresh process: what a .pyc holds depends on the seed of hashes.
+    # The content of a .pyc file depends on the hash seed, so a process with a fixed seed compiles.
     environment = {**os.environ, "PYTHONHASHSEED": "0"}
-    for what in (["-b", "-x", re.escape(f"{library}{os.sep}"), str(root)], [str(library)]):
-        if subprocess.run([sys.executable, "-m", "compileall", *options, *what], env=environment).returncode:
+    for arguments in (["-b", "-x", re.escape(f"{library}{os.sep}"), str(root)], [str(library)]):
+        if subprocess.run([sys.executable, "-m", "compileall", *options, *arguments], env=environment).returncode:
             raise BuildError("a module cannot be compiled (see above)")
     for source in root.rglob("*.py"):
         if not source.is_relative_to(library):

@@ -1,5 +1,5 @@
-"""What stops a build."""
+"""The error that stops a build."""
 
 
 class BuildError(Exception):
-    """The layer cannot be built; the message says why and what to do."""
+    """The layer cannot be built. The message states the cause and what to change."""
