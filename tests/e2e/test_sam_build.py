@@ -1,4 +1,4 @@
-"""What `sam build` leaves, and `sam deploy` would deploy."""
+"""Tests of the output of `sam build`, which `sam deploy` deploys."""
 
 from __future__ import annotations
 
@@ -6,15 +6,20 @@ import hashlib
 import subprocess
 from pathlib import Path
 
+import pytest
+from builder import packages
 from e2e import sam
+from template.layers import differences, files_of, package_files, untrue_records
 
 from local import template
 
 ARCHITECTURES = ["x86_64", "arm64"]
 
 
-def files_of(folder: Path) -> set[str]:
-    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+def layer_of(built: Path, architecture: str) -> Path:
+    """Return the `python` folder of an architecture's layer."""
+    (layer,) = template.load(built / "template.yaml", {"Architecture": architecture}).layers
+    return layer / "python"
 
 
 def size_of(folder: Path) -> int:
@@ -26,7 +31,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def test_it_builds(built: Path) -> None:
-    """Each function has its handler, and the layer the library and what it needs."""
+    """Check that each function has its handler, and that the layer has the library and its packages."""
     stack = template.load(built / "template.yaml")
     for function in stack.functions.values():
         assert function.code_path.is_relative_to(built), function.logical_id
@@ -35,14 +40,14 @@ def test_it_builds(built: Path) -> None:
     present = {entry.name for entry in (layer / "python").iterdir()}
     assert {"longshore", "botocore", "jwt", "pydantic", "aws_lambda_powertools"} <= present
     assert files_of(layer) == {name for name in files_of(layer) if name.startswith("python/")}
-    assert not present & {"boto3", "builder", "Makefile", "requirements.txt"}
+    assert not present & {"boto3", "builder", "Makefile", "requirements.in", "requirements.txt"}
 
 
-def test_what_is_deployed_is_small(built: Path) -> None:
+def test_layer_and_functions_are_small(built: Path) -> None:
     for architecture in ARCHITECTURES:
         stack = template.load(built / "template.yaml", {"Architecture": architecture})
         (layer,) = stack.layers
-        assert size_of(layer) <= 25_000_000
+        assert size_of(layer) <= 26_500_000
         for function in stack.functions.values():
             assert size_of(function.code_path) <= 20_000
 
@@ -50,12 +55,33 @@ def test_what_is_deployed_is_small(built: Path) -> None:
 def test_each_architecture_has_its_layer(built: Path) -> None:
     found = {}
     for architecture in ARCHITECTURES:
-        (layer,) = template.load(built / "template.yaml", {"Architecture": architecture}).layers
-        modules = [path.read_bytes() for path in layer.rglob("*.so")]
+        modules = [path.read_bytes() for path in layer_of(built, architecture).rglob("*.so")]
         assert len(modules) == 3
         # https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html: e_machine
         found[architecture] = {int.from_bytes(module[0x12:0x14], "little") for module in modules}
     assert found == {"x86_64": {62}, "arm64": {183}}
+
+
+def test_architectures_are_pruned_alike(built: Path) -> None:
+    """Check that both layers have the same files, because the builder can import only one of them on a machine."""
+    names = {
+        architecture: {
+            name.replace(f"-{packages.PLATFORMS[architecture]}-", "-")
+            for name in files_of(layer_of(built, architecture))
+        }
+        for architecture in ARCHITECTURES
+    }
+    assert names["x86_64"] == names["arm64"]
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_packages_ship_as_published(built: Path, tmp_path: Path, architecture: str) -> None:
+    """Compare the layer with the wheels: all modules, and all other files except botocore's data."""
+    layer = layer_of(built, architecture)
+    packages.install(tmp_path, architecture)
+    assert len(package_files(layer)) > 400
+    assert differences(layer, {name: tmp_path / name for name in files_of(tmp_path)}) == []
+    assert untrue_records(layer) == []
 
 
 def test_building_again_gives_the_same_layer(built: Path, tmp_path: Path) -> None:
@@ -68,7 +94,7 @@ def test_building_again_gives_the_same_layer(built: Path, tmp_path: Path) -> Non
 
 
 def test_the_functions_need_nothing_but_the_layer(built: Path) -> None:
-    """What the build has left out, nothing imports: neither a handler nor what it imports only when it is called."""
+    """Import every handler with the environment of the template, also the modules that it imports only when called."""
     stack = template.load(built / "template.yaml")
     (layer,) = stack.layers
     modules = (layer / "python" / "longshore").glob("*/[a-z]*.py")
@@ -86,8 +112,8 @@ for service in botocore.session.get_session().get_available_services():
     botocore.session.get_session().create_client(service)
 """
     credentials = {"AWS_DEFAULT_REGION": template.REGION, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
-    told = {name: value for function in stack.functions.values() for name, value in function.environment.items()}
-    # -S: none of the packages of the Python that runs this. -B: the layer stays as it is.
+    variables = {name: value for function in stack.functions.values() for name, value in function.environment.items()}
+    # -S: no packages outside the layer. -B: no new .pyc files in the layer.
     command = [str(sam.SAM.with_name("python3.13")), "-S", "-B", "-W", "error", "-c", program]
-    ran = subprocess.run(command, env={**told, **credentials}, capture_output=True, text=True)
+    ran = subprocess.run(command, env={**variables, **credentials}, capture_output=True, text=True)
     assert (ran.returncode, ran.stderr) == (0, "")

@@ -1,151 +1,70 @@
-"""What `layers/common/builder` does to the packages of the layer. A real build is checked in `tests/e2e`."""
+"""Tests of `layers/common/builder`, on the packages of the tests' own environment. `tests/e2e` checks a real build."""
 
+import importlib.metadata
 import importlib.util
-import json
 import marshal
+import os
+import platform
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import botocore
-import botocore.loaders
-import botocore.session
 import pytest
-import six
-from builder import botocore_data, packages, rewrites
+from builder import packages
+from builder.__main__ import assemble
+from builder.botocore_data import OPERATIONS
 from builder.bytecode import compile_all
 from builder.errors import BuildError
+from builder.imports import ENVIRONMENT, can_import, check_imports
+from builder.records import write_records
+from template.layers import differences, files_of, untrue_records
 
 from local import template
 
-DATA = Path(botocore.__file__).parent / "data"
-LIBRARY = template.ROOT / "layers" / "common" / "longshore"
-REGIONS = ["us-east-1", "eu-central-1", "cn-north-1", "us-gov-west-1", "ap-southeast-7"]
-
-
-# --- which operations -------------------------------------------------------------------------------------------------
-
-
-def library() -> list[Path]:
-    return [*LIBRARY.rglob("*.py")]
-
-
-def test_the_operations_are_those_that_the_library_calls() -> None:
-    botocore_data.check_operations(library(), DATA)
-
-
-def test_a_call_that_is_new_is_noticed(tmp_path: Path) -> None:
-    new = tmp_path / "new.py"
-    new.write_text("client.batch_get_item(RequestItems={})\n")
-    with pytest.raises(BuildError, match="calls dynamodb BatchGetItem: add it"):
-        botocore_data.check_operations([*library(), new], DATA)
-
-
-def test_a_call_that_is_gone_is_noticed() -> None:
-    sources = [path for path in library() if path.name != "hosts.py"]
-    with pytest.raises(BuildError, match="calls no ssm GetCommandInvocation, SendCommand: take"):
-        botocore_data.check_operations(sources, DATA)
-
-
-@pytest.mark.parametrize(
-    ("operations", "message"),
-    [
-        ({"ssm": frozenset({"SendCommands"})}, "botocore has no ssm operation SendCommands"),
-        ({"sssm": frozenset({"SendCommand"})}, "botocore has no service sssm"),
-    ],
+COMMON = template.ROOT / "layers" / "common"
+FUNCTIONS = template.ROOT / "functions"
+LOCKS = (
+    "layers/common/requirements.txt",
+    "local/requirements.txt",
+    "requirements.txt",
+    "tests/e2e/requirements.txt",
+    "tests/template/requirements-checkov.txt",
 )
-def test_what_botocore_does_not_know(
-    monkeypatch: pytest.MonkeyPatch, operations: Mapping[str, frozenset[str]], message: str
-) -> None:
-    monkeypatch.setattr(botocore_data, "OPERATIONS", operations)
-    with pytest.raises(BuildError, match=message):
-        botocore_data.check_operations(library(), DATA)
 
-
-# --- what is left of botocore -----------------------------------------------------------------------------------------
-
-
-def session(data: Path) -> botocore.session.Session:
-    made = botocore.session.Session()
-    loader = botocore.loaders.Loader(extra_search_paths=[str(data)], include_default_search_paths=False)
-    made.register_component("data_loader", loader)
-    return made
+NEEDED_DATA = re.compile(rf"botocore/data/([^/]+|({'|'.join(OPERATIONS)}|s3)/.*)")
+"""Enough of botocore's data: copying all of it takes seconds."""
 
 
 @pytest.fixture(scope="module")
-def cut(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """botocore's data, cut."""
-    data = tmp_path_factory.mktemp("layer") / "data"
-    data.mkdir()
-    for name in (*botocore_data.OPERATIONS, "s3"):
-        shutil.copytree(DATA / name, data / name)
-    for path in DATA.glob("*.json*"):
-        shutil.copy(path, data)
-    botocore_data.cut(data)
-    return data
+def published() -> Mapping[str, Path]:
+    """The installed files of the layer's packages, by the names that pip would give them in the layer."""
+    files = {}
+    for name in pins(COMMON / "requirements.txt"):
+        for file in importlib.metadata.distribution(name).files or ():
+            path = Path(str(file.locate()))
+            if path.suffix != ".pyc" and path.is_file():
+                files[f"bin/{file.name}" if ".." in file.parts else file.as_posix()] = path
+    return {name: path for name, path in files.items() if "/data/" not in name or NEEDED_DATA.fullmatch(name)}
 
 
-def described(shape: Any, seen: frozenset[str] = frozenset()) -> Any:
-    """A shape with all that it is made of."""
-    if shape is None or shape.name in seen:
-        return shape and shape.name
-    seen |= {shape.name}
-    parts: dict[str, Any] = {name: described(member, seen) for name, member in getattr(shape, "members", {}).items()}
-    for part in ("member", "key", "value"):
-        if hasattr(shape, part):
-            parts[part] = described(getattr(shape, part), seen)
-    return [shape.name, shape.type_name, shape.metadata, shape.serialization, parts]
+@pytest.fixture(scope="module")
+def layer(published: Mapping[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The `python` folder of a layer of these packages."""
+    target = tmp_path_factory.mktemp("layer")
+    for name, path in published.items():
+        copy = target / "python" / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+    assemble(target)
+    return target / "python"
 
 
-@pytest.mark.parametrize("service", sorted(botocore_data.OPERATIONS))
-def test_the_operations_are_as_they_were(cut: Path, service: str) -> None:
-    before = session(DATA).get_service_model(service)
-    after = session(cut).get_service_model(service)
-    assert set(after.operation_names) == botocore_data.OPERATIONS[service]
-    assert after.metadata == before.metadata
-    for name in after.operation_names:
-        was, now = before.operation_model(name), after.operation_model(name)
-        assert described(now.input_shape) == described(was.input_shape)
-        assert described(now.output_shape) == described(was.output_shape)
-        assert [described(shape) for shape in now.error_shapes] == [described(shape) for shape in was.error_shapes]
-        assert (now.http, now.idempotent_members) == (was.http, was.idempotent_members)
-
-
-@pytest.mark.parametrize("region", REGIONS)
-@pytest.mark.parametrize("service", sorted(botocore_data.OPERATIONS))
-def test_the_endpoints_are_as_they_were(cut: Path, service: str, region: str) -> None:
-    urls = [session(data).create_client(service, region_name=region).meta.endpoint_url for data in (DATA, cut)]
-    assert urls[0] == urls[1]
-    assert region in urls[0]
-
-
-def test_nothing_else_is_left(cut: Path) -> None:
-    assert session(cut).get_available_services() == sorted(botocore_data.OPERATIONS)
-    assert sum(path.stat().st_size for path in cut.rglob("*") if path.is_file()) < 200_000
-    assert '"documentation":"' not in "".join(path.read_text() for path in cut.rglob("*.json"))
-
-
-def test_a_member_that_is_called_documentation_stays() -> None:
-    model = {
-        "metadata": {},
-        "operations": {"Get": {"input": {"shape": "In"}, "documentation": "text"}, "Put": {"input": {"shape": "Out"}}},
-        "shapes": {
-            "In": {"type": "structure", "members": {"shape": {"shape": "Text"}, "documentation": {"shape": "Text"}}},
-            "Out": {"type": "structure"},
-            "Text": {"type": "string"},
-        },
-    }
-    after = botocore_data.cut_model(model, frozenset({"Get"}))
-    assert after["operations"].keys() == {"Get"}
-    assert after["shapes"].keys() == {"In", "Text"}
-    assert after["shapes"]["In"] == model["shapes"]["In"]
-
-
-# --- what is left of the packages -------------------------------------------------------------------------------------
+@pytest.fixture
+def copy(layer: Path, tmp_path: Path) -> Path:
+    """A copy of the layer, whose files may be removed but not written."""
+    return Path(shutil.copytree(layer, tmp_path / "python", copy_function=os.link))
 
 
 def tree(root: Path, files: Mapping[str, str]) -> Path:
@@ -156,180 +75,115 @@ def tree(root: Path, files: Mapping[str, str]) -> Path:
     return root
 
 
-def files_of(root: Path) -> set[str]:
-    return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
+# --- the whole layer --------------------------------------------------------------------------------------------------
+
+
+def test_modules_are_as_published(layer: Path, published: Mapping[str, Path]) -> None:
+    assert differences(layer, published) == []
+
+
+def test_a_changed_module_is_a_difference(layer: Path, published: Mapping[str, Path], tmp_path: Path) -> None:
+    changed = tmp_path / "six.py"
+    changed.write_bytes(published["six.py"].read_bytes() + b"\n")
+    with_a_change = {**published, "six.py": changed, "jmespath/gone.py": changed}
+    assert differences(layer, with_a_change) == ["jmespath/gone.py", "six.py"]
+
+
+def test_records_list_the_files_that_ship(layer: Path) -> None:
+    assert untrue_records(layer) == []
+
+
+def test_packages_are_known_to_scanners(layer: Path) -> None:
+    distributions = {
+        found.metadata["Name"].lower(): found for found in importlib.metadata.distributions(path=[str(layer)])
+    }
+    versions = {name.replace("_", "-"): found.version for name, found in distributions.items()}
+    assert versions == {
+        name: version for name, version in pins(COMMON / "requirements.txt").items() if name != "pycparser"
+    }
+    assert all(file.locate().is_file() for found in distributions.values() for file in found.files or ())
+
+
+def test_the_library_and_every_handler_can_be_imported(layer: Path) -> None:
+    before = files_of(layer)
+    check_imports(layer, FUNCTIONS)
+    assert files_of(layer) == before
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        (
+            "jmespath/lexer.pyc",
+            r"longshore\.\S+ cannot be imported from the layer: ImportError: .*'lexer'",
+        ),
+        ("jwt", r"longshore\.edge\.tokens cannot be imported from the layer: \w+: No module named 'jwt'"),
+        ("botocore/data/ssm", r"the client of ssm cannot be created|cannot be imported from the layer: UnknownService"),
+    ],
+    ids=["module", "package", "data"],
+)
+def test_pruning_a_needed_module_stops_the_build(
+    copy: Path, monkeypatch: pytest.MonkeyPatch, pattern: str, message: str
+) -> None:
+    monkeypatch.setattr(packages, "UNUSED", (pattern,))
+    packages.prune(copy)
+    with pytest.raises(BuildError, match=message):
+        check_imports(copy, FUNCTIONS)
+
+
+def test_a_handler_that_needs_a_pruned_module_stops_the_build(layer: Path, tmp_path: Path) -> None:
+    functions = tree(tmp_path, {"new/app.py": "import aws_lambda_powertools.event_handler\n"})
+    with pytest.raises(BuildError, match=r"new/app\.py cannot be imported .*No module named .*event_handler"):
+        check_imports(layer, functions)
+
+
+def test_a_folder_without_handlers_stops_the_build(layer: Path, tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match=r"contains no \*/app\.py"):
+        check_imports(layer, tmp_path)
+
+
+def test_handlers_are_imported_with_the_variables_of_the_template() -> None:
+    names = {name for function in template.load().functions.values() for name in function.environment}
+    assert names <= ENVIRONMENT.keys()
+
+
+@pytest.mark.parametrize(
+    ("machine", "libc", "expected"),
+    [
+        ("x86_64", ("glibc", "2.34"), {"x86_64"}),
+        ("aarch64", ("glibc", "2.41"), {"arm64"}),
+        ("x86_64", ("glibc", "2.31"), set()),
+        ("x86_64", ("", ""), set()),
+    ],
+)
+def test_imports_are_checked_where_extension_modules_load(
+    monkeypatch: pytest.MonkeyPatch, machine: str, libc: tuple[str, str], expected: set[str]
+) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    monkeypatch.setattr(platform, "libc_ver", lambda: libc)
+    assert {architecture for architecture in packages.PLATFORMS if can_import(architecture)} == expected
+
+
+# --- the steps --------------------------------------------------------------------------------------------------------
 
 
 def test_a_pattern_that_matches_nothing_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packages, "UNUSED", ("left", "gone"))
-    with pytest.raises(BuildError, match="no gone any more"):
+    with pytest.raises(BuildError, match="nothing matches gone"):
         packages.prune(tree(tmp_path, {"left/x.py": ""}))
 
 
-def test_what_describes_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packages, "UNUSED", ())
-    kept = {"METADATA", "licenses/LICENSE", "LICENSE.txt"}
-    every = {*kept, "RECORD", "WHEEL", "entry_points.txt", "sboms/it.json"}
-    packages.prune(tree(tmp_path, {f"it-1.0.dist-info/{name}": "x" for name in every}))
-    assert files_of(tmp_path / "it-1.0.dist-info") == kept
+def test_a_file_of_no_package_is_an_error(tmp_path: Path) -> None:
+    info = "it-1.0.dist-info/RECORD"
+    root = tree(tmp_path, {info: f"it.py,,\n../../bin/it,,\n{info},,\n", "it.pyc": "", "longshore/a.py": ""})
+    write_records(root)
+    assert untrue_records(root) == []
+    with pytest.raises(BuildError, match=r"no package's RECORD lists .*other\.pyc"):
+        write_records(tree(root, {"other.pyc": ""}))
 
 
-# --- stand-ins --------------------------------------------------------------------------------------------------------
-
-STANDINS = LIBRARY.parent / "standins"
-
-
-@pytest.fixture(scope="module")
-def stood_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The packages that have stand-ins, with what they need, as the build leaves them before it compiles."""
-    root = tmp_path_factory.mktemp("stood-in")
-    have_stand_ins = sorted(path.name for path in STANDINS.iterdir() if path.is_dir())
-    for package in [*have_stand_ins, "pydantic_core", "dateutil", "jmespath"]:
-        spec = importlib.util.find_spec(package)
-        assert spec is not None
-        assert spec.origin is not None
-        ignored = shutil.ignore_patterns("__pycache__", "data")
-        shutil.copytree(Path(spec.origin).parent, root / package, ignore=ignored)
-    shutil.copy(six.__file__, root)
-    rewrites.stand_in(root, STANDINS)
-    rewrites.untype(root)
-    rewrites.precompile(root)
-    return root
-
-
-def test_clients_and_models_work_with_the_stand_ins(stood_in: Path) -> None:
-    script = f"""if True:
-        import sys
-        import botocore
-        botocore.__path__.append({str(DATA.parent)!r})
-        import botocore.session
-        session = botocore.session.get_session()
-        session.get_component("data_loader").search_paths.append({str(DATA)!r})
-        client = session.create_client("dynamodb", region_name="eu-central-1")
-        assert client.get_item.__doc__ == ""
-        assert client.can_paginate("query") and client.get_paginator("query") and client.get_waiter("table_exists")
-        import pydantic
-        class Model(pydantic.BaseModel):
-            number: int
-            other: "Model | None" = None
-        assert Model(number="1", other={{"number": 2}}).other.number == 2
-        from pydantic_core import core_schema
-        assert core_schema.IntSchema.__bases__ == core_schema.BeforeValidatorFunctionSchema.__bases__ == (dict,)
-        assert core_schema.int_schema(ge=1) == {{"type": "int", "ge": 1}}
-        folders = ({str(stood_in)!r},)
-        assert {{botocore.docs.__file__, pydantic.plugin.__file__}} <= {{m.__file__ for m in sys.modules.values()
-            if getattr(m, "__file__", None) and m.__file__.startswith(folders)}}
-        print(sorted({{"importlib.metadata", "html.parser", "botocore.docs.bcdoc"}} & set(sys.modules)))
-    """
-    ran = subprocess.run(
-        [sys.executable, "-W", "error", "-c", script],
-        env={"PYTHONPATH": str(stood_in), "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert (ran.stdout, ran.stderr) == ("[]\n", "")
-
-
-def test_what_only_the_replaced_modules_used_is_gone(stood_in: Path) -> None:
-    assert sorted(path.name for path in (stood_in / "botocore" / "docs").iterdir()) == [
-        "__init__.py",
-        "docstring.py",
-        "utils.py",
-    ]
-    assert sorted(path.name for path in (stood_in / "urllib3" / "http2").iterdir()) == ["__init__.py", "probe.py"]
-
-
-@pytest.mark.parametrize(
-    "imports",
-    [
-        "from package.part import Gone",
-        "from .part import Gone",
-        "from . import part, other\nfrom .part import Known, Gone",
-        "def later():\n    from package.part import Gone",
-        "import package.part.Gone",
-    ],
-)
-def test_a_name_that_a_stand_in_lacks_is_noticed(tmp_path: Path, imports: str) -> None:
-    root = tree(
-        tmp_path / "root",
-        {"package/__init__.py": "", "package/user.py": imports, "package/part.py": "Known = Gone = 1"},
-    )
-    standins = tree(tmp_path / "standins", {"package/part.py": "Known = 1"})
-    with pytest.raises(BuildError, match=r"package/user\.py imports Gone of package\.part"):
-        rewrites.stand_in(root, standins)
-
-
-def test_precompiled_patterns_are_what_would_have_been_compiled(stood_in: Path) -> None:
-    modules = [rewrites.module_name(Path(name)) for name in rewrites.PATTERNS]
-    script = f"""if True:
-        import importlib, re
-        compiled, compile_it = set(), re._compiler.compile
-        def watched(pattern, flags=0):
-            compiled.add(pattern)
-            return compile_it(pattern, flags)
-        re._compiler.compile = watched
-        modules = [importlib.import_module(name) for name in {modules!r}]
-        assert all(module.__file__.startswith({str(stood_in)!r}) for module in modules)
-        patterns = [value for module in modules for value in vars(module).values() if isinstance(value, re.Pattern)]
-        assert compiled and not compiled & {{pattern.pattern for pattern in patterns}}
-        for pattern in patterns:
-            fresh = re.compile(pattern.pattern, pattern.flags)
-            assert pattern == fresh and pattern.groupindex == fresh.groupindex and pattern.groups == fresh.groups
-        from urllib3.util import parse_url
-        print(len(patterns), *parse_url("https://[fe80::1%25en1]:8443/a%7eb?c=d#e"))
-    """
-    command = [sys.executable, "-W", "error", "-c", script]
-    environment = {"PYTHONPATH": str(stood_in), "PYTHONDONTWRITEBYTECODE": "1"}
-    ran = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert ran.stderr == ""
-    count, *url = ran.stdout.split()
-    assert int(count) >= 22
-    assert url == ["https", "None", "[fe80::1%en1]", "8443", "/a%7Eb", "c=d", "e"]
-
-
-def test_another_python_compiles_its_patterns_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rewrites, "PATTERNS", ("module.py",))
-    source = "import re\nNAME = re.compile('(?P<first>[a-z]+)-(é*)', re.IGNORECASE)\n"
-    rewrites.precompile(tree(tmp_path, {"module.py": source}))
-    rewritten = (tmp_path / "module.py").read_text()
-    magic = re.search(r"_sre\.MAGIC == (\d+)", rewritten)
-    assert magic
-    for text in (rewritten, rewritten.replace(magic[1], "1")):
-        module: dict[str, Any] = {}
-        exec(text, module)
-        assert module["NAME"] == re.compile("(?P<first>[a-z]+)-(é*)", re.IGNORECASE)
-        assert module["NAME"].fullmatch("Ab-É").groupdict() == {"first": "Ab"}
-
-
-@pytest.mark.parametrize(
-    ("source", "message"),
-    [
-        ("import re\n", r"module\.py compiles no regular expression any more"),
-        ("import gone\n", r"module\.py cannot be imported: .*No module named 'gone'"),
-    ],
-)
-def test_nothing_to_precompile_is_noticed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, message: str
-) -> None:
-    monkeypatch.setattr(rewrites, "PATTERNS", ("module.py",))
-    with pytest.raises(BuildError, match=f"(?s){message}"):
-        rewrites.precompile(tree(tmp_path, {"module.py": source}))
-
-
-def test_nothing_to_untype_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rewrites, "TYPED", ("module.py",))
-    with pytest.raises(BuildError, match=r"module\.py has no TypedDict any more"):
-        rewrites.untype(tree(tmp_path, {"module.py": "class A(dict):\n    a: int\n"}))
-
-
-def test_a_stand_in_for_nothing_is_noticed(tmp_path: Path) -> None:
-    root = tree(tmp_path / "root", {"package/__init__.py": ""})
-    standins = tree(tmp_path / "standins", {"package/part.py": ""})
-    with pytest.raises(BuildError, match=r"there is no package/part\.py any more"):
-        rewrites.stand_in(root, standins)
-
-
-def test_modules_are_compiled_for_where_they_will_be(tmp_path: Path) -> None:
+def test_modules_are_compiled_with_their_paths_in_lambda(tmp_path: Path) -> None:
     source = "def f():\n    return 1\n"
     root = tree(tmp_path, {f"python/{name}": source for name in ("longshore/a.py", "it/__init__.py", "single.py")})
     compile_all(root)
@@ -339,43 +193,37 @@ def test_modules_are_compiled_for_where_they_will_be(tmp_path: Path) -> None:
     for path, name in ((library, "longshore/a.py"), ("python/it/__init__.pyc", "it/__init__.py")):
         compiled = (root / path).read_bytes()
         assert compiled[:4] == importlib.util.MAGIC_NUMBER
-        # PEP 552: by a hash of the source, which is not to be checked.
+        # PEP 552: a hash of the source, which is not checked.
         assert int.from_bytes(compiled[4:8], "little") == 0b01
         assert marshal.loads(compiled[16:]).co_filename == f"/opt/python/{name}"
 
 
-def test_an_extension_module_without_its_symbols_still_loads(tmp_path: Path) -> None:
-    spec = importlib.util.find_spec("_cffi_backend")
-    assert spec is not None
-    assert spec.origin is not None
-    module = Path(spec.origin)
-    copy = Path(shutil.copy(module, tmp_path))
-    packages.drop_symbols(tmp_path)
-    image = copy.read_bytes()
-    assert (image[0x28:0x30], image[0x3A:0x40]) == (bytes(8), bytes(6)), "the table of sections is gone"
-    assert 0 < len(image) < module.stat().st_size
-    load = (
-        "import importlib.util\n"
-        f"spec = importlib.util.spec_from_file_location('_cffi_backend', {str(copy)!r})\n"
-        "module = importlib.util.module_from_spec(spec)\n"
-        "print(module.__file__, module.sizeof(module.new_primitive_type('int')))\n"
-    )
-    ran = subprocess.run([sys.executable, "-c", load], capture_output=True, text=True)
-    assert (ran.stdout, ran.stderr) == (f"{copy} 4\n", "")
+# --- the locks --------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_no_extension_module_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(BuildError, match=re.escape("it.so is no 64-bit ELF")):
-        packages.drop_symbols(tree(tmp_path, {"it.so": "MZ"}))
+def pins(path: Path) -> dict[str, str]:
+    """Return the pinned versions by the packages' names. A name with several versions has the last one."""
+    return dict(re.findall(r"^([a-z0-9.-]+)(?:\[[^]]*\])?==([^ ;\n]+)", path.read_text(), re.MULTILINE))
 
 
-def test_every_package_is_pinned() -> None:
-    lines = (LIBRARY.parent / "requirements.txt").read_text().splitlines()
-    requirements = [line for line in lines if line and not line.startswith("#")]
+@pytest.mark.parametrize("lock", LOCKS)
+def test_every_requirement_has_hashes(lock: str) -> None:
+    text = (template.ROOT / lock).read_text()
+    requirements = [
+        entry for entry in text.replace("\\\n", "").splitlines() if entry.strip() and not entry.lstrip().startswith("#")
+    ]
     assert requirements
-    assert [line for line in requirements if not re.fullmatch(r"[\w-]+(\[\w+\])?==[\w.]+", line)] == []
+    complete = r"[a-z0-9.-]+(\[[a-z,]+\])?==[\w.]+( ; [^#]+?)?( +--hash=sha256:[0-9a-f]{64})+ *"
+    assert [entry for entry in requirements if not re.fullmatch(complete, entry)] == []
 
 
-def test_cut_data_is_json_without_spaces(cut: Path) -> None:
-    text = (cut / "partitions.json").read_text()
-    assert text == json.dumps(json.loads(text), separators=(",", ":"))
+@pytest.mark.parametrize("lock", LOCKS)
+def test_locks_are_up_to_date(lock: str) -> None:
+    path = template.ROOT / lock
+    assert pins(path.with_suffix(".in")).items() <= pins(path).items()
+
+
+def test_locks_agree() -> None:
+    layer, local, tests = (pins(template.ROOT / lock) for lock in LOCKS[:3])
+    assert layer.items() <= local.items() <= tests.items()
+    assert pins(template.ROOT / "benchmarks" / "requirements.in").items() <= tests.items()

@@ -53,7 +53,7 @@ def _called(sources: list[Path]) -> set[str]:
 
 
 def snake_case(operation: str) -> str:
-    """Return the name of a client's method for an operation. Names with abbreviations, such as EC2's, are not supported."""
+    """Return the name of a client's method for an operation whose name contains no abbreviation."""
     return re.sub(r"(?<!^)(?=[A-Z])", "_", operation).lower()
 
 

@@ -58,7 +58,15 @@ def install(root: Path, architecture: str) -> None:
         BuildError: pip failed: a wheel's hash differs, or requirements.txt does not pin a package.
     """
     command = [
-        *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--root-user-action=ignore"),
+        *(
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--root-user-action=ignore",
+        ),
         *("--no-compile", "--no-warn-conflicts", f"--target={root}"),
         *("--only-binary=:all:", "--implementation=cp", f"--python-version={PYTHON[0]}.{PYTHON[1]}"),
         *(f"--platform=manylinux{glibc}_{PLATFORMS[architecture]}" for glibc in _GLIBC),
