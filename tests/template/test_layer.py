@@ -101,7 +101,7 @@ def test_packages_are_known_to_scanners(layer: Path) -> None:
     assert versions == {
         name: version for name, version in pins(COMMON / "requirements.txt").items() if name != "pycparser"
     }
-    assert all(file.locate().is_file() for found in distributions.values() for file in found.files or ())
+    assert all(Path(str(file.locate())).is_file() for found in distributions.values() for file in found.files or ())
 
 
 def test_the_library_and_every_handler_can_be_imported(layer: Path) -> None:
