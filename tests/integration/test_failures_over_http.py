@@ -270,11 +270,7 @@ def test_no_log_holds_a_token_or_a_secret(
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from longshore.edge import metrics
-
-    # The library reads this variable once per function.
     monkeypatch.setenv("POWERTOOLS_METRICS_DISABLED", "false")
-    monkeypatch.setattr(metrics, "_described", metrics._described.__wrapped__)
     seeder.add(fresh_id, ["stopped"])
     seeder.grant("logged-user", PROJECT, "operator")
     good = [signed(sub="logged-user"), signed(sub="logged-user")]

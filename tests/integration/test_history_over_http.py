@@ -136,8 +136,7 @@ def test_all_pages(stack: LocalStack, rows: list[dict[str, Any]], sort_by: str, 
 
 def joined(limit: int, sort_by: str, sort_order: str) -> list[dict[str, Any]]:
     """Return the rows of all pages, for a single read of the container."""
-    from longshore.domain.pages import span
-    from longshore.domain.pages import StatusLogsQuery
+    from longshore.domain.pages import StatusLogsQuery, span
     from longshore.wiring import api_functions
 
     container = api_functions.store().container(LONG)
@@ -219,8 +218,7 @@ def test_rows_added_after_the_read_of_the_container_are_not_in_the_page(
     stack: LocalStack, seeder: Seeder, fresh_id: str, sort_by: str, sort_order: str
 ) -> None:
     """`total` and the rows are consistent, although they come from two reads."""
-    from longshore.domain.pages import span
-    from longshore.domain.pages import StatusLogsQuery
+    from longshore.domain.pages import StatusLogsQuery, span
     from longshore.wiring import api_functions
 
     statuses = long_history(40)

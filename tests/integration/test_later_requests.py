@@ -352,7 +352,7 @@ def test_an_unreadable_container_does_not_prevent_other_stops(
     )
     scheduled = event(now(), container_ids=[unreadable, running])
     assert stack.invoke(FUNCTION, scheduled) == effects(stopped=1, skipped=1)
-    logged = [vars(record)["item"] for record in caplog.records if record.message == "Item not handled"]
+    logged = [vars(record)["item"] for record in caplog.records if record.message == "item failed"]
     assert logged == [unreadable]
     wait_until_stopped(stack, running)
     seeder.add(unreadable, ["stopped"])

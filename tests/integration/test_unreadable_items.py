@@ -82,7 +82,7 @@ def unreadable(printed: str) -> list[tuple[str, list[float]]]:
 
 
 def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [vars(record)["item"] for record in caplog.records if record.message == "Item not handled"]
+    return [vars(record)["item"] for record in caplog.records if record.message == "item failed"]
 
 
 @pytest.mark.usefixtures("printed_metrics")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from longshore.domain.errors import AccountBannedError
 from longshore.domain.lifecycle import Operation, Status
-from longshore.domain.models import Outcome, OutcomeKind, Pagination, StatusLogsPage
+from longshore.domain.models import Outcome, OutcomeKind
 from longshore.edge.http import Answer, Request, operation_answer, unknown_operation
 from unit.http_calls import ID, ORIGIN, PROJECT, Log, body_of, call, event, fine, never, outcome, raising
 
@@ -90,7 +90,7 @@ def test_a_success(log: Log) -> None:
         "data": {"user": "ada", "id": "request-1", "container": ID},
     }
     (line,) = log.lines
-    assert (line["level"], line["message"], line["status"], line["code"]) == ("INFO", "answered", 200, "OK")
+    assert (line["level"], line["message"], line["status"], line["code"]) == ("INFO", "request answered", 200, "OK")
     assert (line["container_id"], line["user_id"], line["function"]) == (ID, "ada", "longshore-Start")
 
 
@@ -102,14 +102,6 @@ def test_the_headers(handler: Callable[[Request], Answer]) -> None:
         "X-Request-Id": "request-1",
         "Access-Control-Allow-Origin": ORIGIN,
         "Access-Control-Expose-Headers": "X-Request-Id,Retry-After",
-    }
-
-
-def test_a_model_as_data() -> None:
-    page = StatusLogsPage(logs=[], pagination=Pagination(total=15, page=3, limit=10, totalPages=2))
-    assert body_of(call(lambda _: Answer("Fine", page)))["data"] == {
-        "logs": [],
-        "pagination": {"total": 15, "page": 3, "limit": 10, "totalPages": 2},
     }
 
 

@@ -115,7 +115,7 @@ def test_the_response_to_an_error(
     expected = {"statusCode": status, "error": phrase, "code": code, "message": message}
     assert body_of(response) == expected | ({"data": DATA[kind]} if kind in DATA else {})
     levels = [(line["level"], line["message"]) for line in log.lines]
-    assert levels == ([("ERROR", "failed")] if status >= 500 else []) + [("INFO", "answered")]
+    assert levels == ([("ERROR", "request failed")] if status >= 500 else []) + [("INFO", "request answered")]
     assert ("Traceback" in log.text) == (status >= 500)
     assert all("exception" not in line for line in log.lines if line["level"] == "INFO")
     answered = log.lines[-1]

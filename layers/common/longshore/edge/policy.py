@@ -17,7 +17,7 @@ def authorization_of(event: Mapping[str, Any]) -> str | None:
 
 
 def allow(method_arn: str, user_id: str, expires_at: int) -> dict[str, Any]:
-    """Return a policy that allows the request, with the caller and the expiry (seconds since 1970) for the functions."""
+    """Return a policy that allows the request. Its context has the user and the expiry time (seconds since 1970)."""
     return _policy("Allow", method_arn, user_id, {"user_id": user_id, "expires_at": str(expires_at)})
 
 
