@@ -85,7 +85,7 @@ deploy: build ## Deploy to AWS (ENV=default, dev or prod of samconfig.toml)
 	$(SAM) deploy --config-env $(ENV)
 
 openapi: $(VENV)/ready ## Write openapi.yaml, docs/errors.md and the client's catalogue, which are made of the code
-	$(BIN)/python -m local.reference
+	$(BIN)/python -m reference
 
 fuzz: $(VENV)/ready ## Send what openapi.yaml allows and forbids to the local stack (EXAMPLES=2000 per operation)
 	FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/pytest -v -rP tests/reference/test_fuzz.py --show-capture=stdout
@@ -93,7 +93,7 @@ fuzz: $(VENV)/ready ## Send what openapi.yaml allows and forbids to the local st
 lint: $(VENV)/ready ## Check style, types and layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy layers/common/longshore layers/common/builder functions/*/app.py local admin clients/python/src benchmarks/*.py benchmarks/children tests/*.py tests/*/*.py
+	$(BIN)/mypy layers/common/longshore layers/common/builder functions/*/app.py local admin reference clients/python/src benchmarks/*.py benchmarks/children tests/*.py tests/*/*.py
 	$(BIN)/lint-imports --no-logo
 
 format: $(VENV)/ready ## Format the code

@@ -21,7 +21,7 @@ def pages() -> dict[str, Page]:
         **folder(_package("flask_swagger_ui") / "dist", "/docs"),
         **folder(ROOT / "local" / "docs", "/docs"),
         "/openapi.yaml": _page(ROOT / "openapi.yaml", _YAML),
-        **folder(ROOT / "local" / "console", "/console"),
+        **folder(ROOT / "console", "/console"),
         # Its files name each other relative to their folder.
         "/console": _redirect("/console/"),
     }

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from browser.npm import NpmUnavailableError, package
 
-CONSOLE = Path(__file__).parents[2] / "local" / "console"
+CONSOLE = Path(__file__).parents[2] / "console"
 OPTIONS = "--noEmit --allowJs --checkJs --strict --noUnusedLocals --noUnusedParameters --target es2023 --module esnext"
 
 

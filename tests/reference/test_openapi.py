@@ -12,10 +12,10 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from local import template
 from local.gateway import Gateway
-from local.reference import openapi
-from local.reference.__main__ import PAGES
-from local.reference.catalogue import CATALOGUE
-from local.reference.texts import TextError, Texts
+from reference import openapi
+from reference.__main__ import PAGES
+from reference.catalogue import CATALOGUE
+from reference.texts import TextError, Texts
 
 DOCUMENT = load()
 STACK = template.load(ROOT / "template.yaml", {})

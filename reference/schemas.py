@@ -10,8 +10,8 @@ from longshore.domain.models import ContainerView, Outcome, PendingOperation, St
 from longshore.edge import http
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue, models_json_schema
 
-from local.reference.catalogue import CATALOGUE, Entry
-from local.reference.texts import Texts
+from reference.catalogue import CATALOGUE, Entry
+from reference.texts import Texts
 
 Schema = dict[str, Any]
 

@@ -9,7 +9,7 @@ from longshore.domain import errors
 from longshore.domain.errors import ErrorCode
 from longshore.edge import http
 
-from local.reference.texts import read
+from reference.texts import read
 
 # The template's gateway responses have these words; a test compares them.
 _MESSAGES_OF_THE_GATEWAY: Final = {

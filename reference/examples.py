@@ -28,7 +28,7 @@ from longshore.domain.models import (
 from longshore.edge import http
 from pydantic import BaseModel
 
-from local.reference.catalogue import CATALOGUE
+from reference.catalogue import CATALOGUE
 
 Example = dict[str, Any]
 

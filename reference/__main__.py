@@ -1,9 +1,8 @@
-"""`python -m local.reference` writes the files that are made of the code: again after each change, or a test fails."""
+"""`python -m reference` writes the files that are made of the code: again after each change, or a test fails."""
 
 from __future__ import annotations
 
-from local.reference import client_catalogue, errors_page, openapi
-from local.template import ROOT
+from reference import ROOT, client_catalogue, errors_page, openapi
 
 PAGES = {
     ROOT / "openapi.yaml": openapi.text,

@@ -11,18 +11,17 @@ from longshore.domain.errors import ErrorCode
 from longshore.domain.lifecycle import LaunchType, Operation, Status, allowed_operations
 from longshore.edge import http
 
-from local import template
-from local.reference import examples
-from local.reference.catalogue import CATALOGUE, Entry
-from local.reference.schemas import ID, SUCCESSES, name_of, query, ref, schemas, success
-from local.reference.texts import Texts
+from reference import ROOT, examples
+from reference.catalogue import CATALOGUE, Entry
+from reference.schemas import ID, SUCCESSES, name_of, query, ref, schemas, success
+from reference.texts import Texts
 
 Node = dict[str, Any]
 
 BASE: Final = "/api/v1"
 """Where the paths of the document begin, on whichever server."""
 
-_HEADER: Final = "# Made by `make openapi` from the models, the error classes and local/reference. Do not edit.\n"
+_HEADER: Final = "# Made by `make openapi` from the models, the error classes and reference. Do not edit.\n"
 _TAG: Final = "Containers"
 _SCHEME: Final = "bearerAuth"
 # The answers that are the same whatever is asked for.
@@ -84,7 +83,7 @@ def text() -> str:
 
 
 def _servers(texts: Texts) -> list[Node]:
-    variables = {"api": "abcdefghij", "region": template.REGION, "stage": "live"}
+    variables = {"api": "abcdefghij", "region": "us-east-1", "stage": "live"}
     return [
         {"url": BASE, "description": texts("servers", "local")},
         {
@@ -252,7 +251,7 @@ def _pascal(name: str) -> str:
 
 
 def _version() -> str:
-    return str(tomllib.loads((template.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"])
+    return str(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"])
 
 
 class _Dumper(yaml.SafeDumper):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from local.reference.catalogue import CATALOGUE, Entry
+from reference.catalogue import CATALOGUE, Entry
 
 _HEAD = """\
-<!-- Made by `make openapi` from local/reference/errors.yaml. Do not edit. -->
+<!-- Made by `make openapi` from reference/errors.yaml. Do not edit. -->
 
 # Errors
 

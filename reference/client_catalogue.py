@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from local.reference.catalogue import CATALOGUE
+from reference.catalogue import CATALOGUE
 
 _HEAD = '''\
 # ruff: noqa: E501
