@@ -7,16 +7,17 @@ status implies.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from boto3.dynamodb.types import TypeSerializer
+from longshore.aws.items import container_item, log_item
+from longshore.domain.history import append
+from longshore.domain.lifecycle import LaunchType, Status
+from longshore.domain.models import Change, Container, Runtime, Trigger
 
-if TYPE_CHECKING:
-    from longshore.domain.models import Container
-
-    from local.stack import LocalStack
+from local.emulator import Emulator
 
 PROJECT = "507f1f77bcf86cd799439033"
 ROLES = {"owner": "owner", "operator": "operator", "viewer": "viewer", "banned": "operator"}
@@ -33,12 +34,30 @@ _ROWS_OF_HISTORY = 1000
 _serialize = TypeSerializer().serialize
 
 
+class Stack(Protocol):
+    """The parts of `local.stack.LocalStack` that the seed uses."""
+
+    @property
+    def emulator(self) -> Emulator:
+        """The emulated AWS."""
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """The template's parameter values."""
+
+    def client(self, service: str) -> Any:
+        """Return a boto3 client of the emulated AWS."""
+
+    def table_name(self, logical_id: str) -> str:
+        """Return the name of a table by its logical id."""
+
+
 def container_id(number: int) -> str:
     """The id of a demo container: 11 stopped, 12 running, 13 paused, 14 failed, 15 expired, 16 on Fargate, 17 long."""
     return f"507f1f77bcf86cd7994390{number}"
 
 
-def seed(stack: LocalStack) -> None:
+def seed(stack: Stack) -> None:
     """Put the demo project into the stack's tables and cluster. What they hold of it already is replaced."""
     seeder = Seeder(stack)
     seeder.cluster()
@@ -70,7 +89,7 @@ def long_history(rows: int) -> list[str]:
 class Seeder:
     """Puts containers, users and tasks into a stack."""
 
-    def __init__(self, stack: LocalStack) -> None:
+    def __init__(self, stack: Stack) -> None:
         self._stack = stack
         self._dynamodb = stack.client("dynamodb")
         self._cluster = str(stack.parameters["ClusterName"])
@@ -129,11 +148,6 @@ class Seeder:
         task_definition: str | None = None,
     ) -> Container:
         """Add a container that has had these statuses, a minute or so apart. A live one has its task."""
-        from longshore.aws.items import log_item
-        from longshore.domain.history import append
-        from longshore.domain.lifecycle import LaunchType, Status
-        from longshore.domain.models import Change, Container, Runtime, Trigger
-
         fargate = launch_type == "FARGATE"
         moment = datetime.now(UTC) - timedelta(minutes=len(statuses))
         container = Container(
@@ -217,8 +231,6 @@ class Seeder:
             waiting = waiting[25:] + answer.get("UnprocessedItems", {}).get(table, [])
 
     def _put_container(self, container: Container) -> None:
-        from longshore.aws.items import container_item
-
         self._dynamodb.put_item(TableName=self._stack.table_name("ContainersTable"), Item=container_item(container))
 
     def _put(self, table: str, item: dict[str, Any]) -> None:

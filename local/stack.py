@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -11,36 +10,27 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import boto3
 
 from local import template, tokens
 from local.dynamodb_local import DynamoDbLocal, fetch
+from local.emulator import Emulator
+from local.emulator.docker import DockerEngine, check, provide_busybox
+from local.environment import CREDENTIALS, Environment
+from local.eventbridge import EventBridge, instance_state_change
 from local.gateway import Gateway
+from local.invocations import DeadLetter
 from local.pages import pages as own_pages
 from local.provision import provision
 from local.runtime import Runtime
+from local.seed import seed as seed_demo
 from local.server import Page, Server, listen
-
-if TYPE_CHECKING:
-    from local.emulator import Emulator
-    from local.emulator.docker import DockerEngine
-    from local.eventbridge import EventBridge
-    from local.invocations import DeadLetter
 
 _T = TypeVar("_T")
 
 CACHE = template.ROOT / ".local"
-
-# Credentials that open nothing anywhere. No key that is really one has this form.
-CREDENTIALS = {
-    "AWS_ACCESS_KEY_ID": "longshorelocal",
-    "AWS_SECRET_ACCESS_KEY": "longshorelocal",
-    "AWS_EC2_METADATA_DISABLED": "true",
-    "AWS_CONFIG_FILE": os.devnull,
-    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-}
 
 
 class LocalStack:
@@ -102,7 +92,7 @@ class LocalStack:
             # First what fails soonest. Connections wait on it until all is ready.
             listener = listen(self._host, self._port)
             cleanup.callback(listener.close)
-            environment = cleanup.enter_context(_Environment())
+            environment = cleanup.enter_context(Environment())
             stack = self.template = template.load(self._template_path, self._parameters)
             if stack.api is None:
                 raise template.TemplateError("the template has no API")
@@ -111,10 +101,6 @@ class LocalStack:
                 for name, function in stack.functions.items()
             }
             runtime = Runtime(functions, stack.layers)
-
-            # The emulator patches botocore's neighbours when imported, which a mere `token` command should not pay for.
-            from local.emulator import Emulator
-            from local.eventbridge import EventBridge
 
             eventbridge = self._eventbridge = EventBridge(
                 stack, runtime.invoke, rules_now=lambda: self.emulator.rules()
@@ -145,9 +131,7 @@ class LocalStack:
             eventbridge.start()
             cleanup.callback(eventbridge.stop)
             if self._seed:
-                from local.seed import seed
-
-                seed(self)
+                seed_demo(self)
             if self._events:
                 eventbridge.start_schedules()
             self._server = Server(Gateway(stack.api, runtime.invoke), listener, self._pages)
@@ -224,8 +208,6 @@ class LocalStack:
 
     def terminate_server(self, ec2_instance_id: str) -> None:
         """Terminate an EC2 instance: its tasks stop, and EC2 tells of it. One that ECS does not know is told of too."""
-        from local.eventbridge import instance_state_change
-
         self.emulator.ecs.terminate_instance(ec2_instance_id)
         for state in ("shutting-down", "terminated"):
             self.eventbridge.put(instance_state_change(ec2_instance_id, state, datetime.now(UTC)))
@@ -261,8 +243,6 @@ class LocalStack:
     def _start_docker(self) -> DockerEngine | None:
         if not self._docker:
             return None
-        from local.emulator.docker import DockerEngine, check, provide_busybox
-
         check()
         if self._seed:
             provide_busybox()
@@ -275,39 +255,6 @@ class LocalStack:
             database = cleanup.enter_context(DynamoDbLocal(fetch(CACHE)))
             return database.url
         return self._dynamodb.rstrip("/")
-
-
-class _Environment:
-    """Cuts this process off from real AWS, and then points it at the emulated one; afterwards all is as before."""
-
-    def __init__(self) -> None:
-        self._saved: dict[str, str] = {}
-        self._session: boto3.session.Session | None = None
-
-    def __enter__(self) -> Self:
-        self._saved = dict(os.environ)
-        # boto3's default session may hold real credentials already.
-        self._session, boto3.DEFAULT_SESSION = boto3.DEFAULT_SESSION, None
-        # All of AWS's own: a profile, a role or an endpoint left there would lead out of this machine.
-        for name in [name for name in os.environ if name.startswith("AWS_")]:
-            del os.environ[name]
-        os.environ.update(CREDENTIALS, AWS_DEFAULT_REGION=template.REGION, AWS_REGION=template.REGION)
-        # Metrics are lines of JSON on stdout, of use to CloudWatch alone.
-        if not os.environ.get("LONGSHORE_METRICS"):
-            os.environ["POWERTOOLS_METRICS_DISABLED"] = "true"
-        # A proxy must not stand between this process and itself.
-        for name in ("NO_PROXY", "no_proxy"):
-            others = [self._saved[name]] if self._saved.get(name) else []
-            os.environ[name] = ",".join(["127.0.0.1", "localhost", *others])
-        return self
-
-    def point_at(self, url: str, dynamodb_url: str) -> None:
-        os.environ.update(AWS_ENDPOINT_URL=url, AWS_ENDPOINT_URL_DYNAMODB=dynamodb_url)
-
-    def __exit__(self, *_: object) -> None:
-        boto3.DEFAULT_SESSION = self._session
-        os.environ.clear()
-        os.environ.update(self._saved)
 
 
 def _started(part: _T | None) -> _T:

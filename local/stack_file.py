@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from local.environment import CREDENTIALS
+from local.naming import REGION
+
 if TYPE_CHECKING:
     from local.stack import LocalStack
 
@@ -23,9 +26,6 @@ def _file() -> Path:
 @contextmanager
 def announced(stack: LocalStack) -> Iterator[None]:
     """While open, the file says where the stack is. One that was started later has the file to itself."""
-    from local.stack import CREDENTIALS
-    from local.template import REGION
-
     path = _file()
     assert stack.template is not None
     content = {

@@ -16,8 +16,9 @@ from buses import START, TEMPLATE, Clock, Recorder, stack_of, transformed
 from settling import PATIENCE, eventually
 
 from local import template
+from local.environment import Environment
 from local.eventbridge import EventBridge, instance_state_change
-from local.stack import LocalStack, _Environment
+from local.stack import LocalStack
 from local.template import TemplateError
 
 
@@ -320,5 +321,5 @@ def test_metrics_are_printed_only_when_they_are_asked_for(
     monkeypatch.delenv("POWERTOOLS_METRICS_DISABLED")
     stack.invoke("ServerTerminatedFunction", event)
     assert "CloudWatchMetrics" in capsys.readouterr().out
-    with _Environment():
+    with Environment():
         assert "POWERTOOLS_METRICS_DISABLED" not in os.environ

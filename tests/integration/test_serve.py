@@ -18,7 +18,12 @@ from local.template import ROOT
 @pytest.mark.parametrize("times", [1, 200])
 def test_it_serves_until_a_signal_ends_it(tmp_path: Path, times: int) -> None:
     """Ctrl-C reaches the whole process group, and some processes forward it, so the signal may arrive repeatedly."""
-    environment = {**os.environ, "PORT": "0", "LONGSHORE_STACK_FILE": str(tmp_path / "stack.json")}
+    environment = {
+        **os.environ,
+        "PORT": "0",
+        "LONGSHORE_STACK_FILE": str(tmp_path / "stack.json"),
+        "PYTHONPATH": f"{ROOT / 'layers/common'}{os.pathsep}{ROOT}",
+    }
     command = [sys.executable, "-m", "local", "serve"]
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
         try:
