@@ -1,120 +1,153 @@
-"""Tasks as real Docker containers, and a host that runs the scripts of commands.
+"""The engine that runs emulated tasks as Docker containers, and runs the scripts of commands on this machine.
 
-    RunTask ────► docker create, docker start ──► `docker events` tells of their ends ──► TaskSimulation
-    StopTask ───► docker stop, with the container's stopTimeout
+    RunTask ────► create and start the containers ──► Docker's events report their exits ──► TaskSimulation
+    StopTask ───► stop the containers, with their stopTimeout
     SendCommand ► /bin/sh, with the script of the document
 
-Docker is used through its command line: the document's script needs that anyway, so there is one Docker for both, found
-and configured (DOCKER_HOST, contexts) in one way. Of a container definition count image, entryPoint, command,
-environment, user, workingDirectory, cpu, memory, dockerLabels and stopTimeout. Each container gets Docker's default
-network, whatever the network mode.
+The engine finds Docker like Docker's command line, which the script uses: by DOCKER_HOST or the current context.
+It supports these parameters of container definitions: image, entryPoint, command, environment, user, workingDirectory,
+cpu, memory, dockerLabels and stopTimeout. Every container is attached to Docker's default network, whatever the network
+mode of its task definition.
 """
 
-import io
-import json
+from __future__ import annotations
+
 import logging
 import os
 import platform
 import shutil
-import signal
 import subprocess
-import tarfile
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import docker
+from docker.types import CancellableStream
+
+from local.emulator import docker_images
+from local.emulator.docker_images import BUSYBOX, FAILURES, DockerUnavailableError, exists, pull, reason
 from local.emulator.ecs import SIGKILLED, NotStartedError, SimulatedContainer, SimulatedTask, TaskSimulation
 from local.emulator.ssm import Outcome, Script
+from local.emulator.ssm.agent import run_script
 
-# On each container: which process made it, and, as the ECS agent has them, what it is.
+__all__ = [
+    "BUSYBOX",
+    "CONTAINER",
+    "STACK",
+    "TASK",
+    "DockerEngine",
+    "DockerUnavailableError",
+    "check",
+    "provide_busybox",
+]
+
+# Labels of each container: the process that created it, and its identity as the ECS agent labels it.
 STACK = "longshore.stack"
 TASK = "com.amazonaws.ecs.task-arn"
 CONTAINER = "com.amazonaws.ecs.container-name"
 
-BUSYBOX = "busybox:local"
-
 _EVENTS = ("die", "pause", "unpause")
-_JSON = "{{json .}}"
 _RECONNECT = 0.5  # seconds
-_NAME = 12  # digits of the task's id in the name of a container
+_NAME = 12  # digits of the task id in the name of a container
+_TIMEOUT = 3600  # seconds; a pull can be silent for long
+_JOIN = 10  # seconds
 
 log = logging.getLogger(__name__)
-
-Answer = subprocess.CompletedProcess[str]
-
-
-class DockerUnavailableError(Exception):
-    """Docker, or the image that is asked for, can't be used; the message says why."""
 
 
 class DockerEngine:
     """Runs the containers of an emulator's tasks, and the scripts of its commands, on this machine.
 
-    `open` first removes what stacks that have crashed left behind; `close` removes every container of this one.
+    `open` first removes the containers of stacks that have crashed. `close` removes all containers of this stack.
     """
 
     def __init__(self) -> None:
         self.stack = f"{platform.node()}/{os.getpid()}"
         self._tasks: TaskSimulation | None = None
+        self._client: docker.DockerClient | None = None
         self._closing = threading.Event()
         self._lock = threading.Lock()
         self._threads: set[threading.Thread] = set()
-        # Those that may last, and that `close` has to end.
-        self._processes: set[subprocess.Popen[str]] = set()
-        # The Docker ids of containers, by the task's ARN and the name in its definition.
+        self._stream: CancellableStream[dict[str, Any]] | None = None
+        # Docker ids of containers, by task ARN and the name in the container definition.
         self._ids: dict[tuple[str, str], str] = {}
-        # Where the scripts keep the numbers of commands, which each stack counts from 1.
+        # The folder in which the scripts store the command numbers, which start at 1 in each stack.
         self._state: Path | None = None
 
-    # ── life ──
+    # ── open and close ──
 
     def open(self, tasks: TaskSimulation) -> None:
-        """Start to tell the simulation what becomes of containers. Raises DockerUnavailableError."""
+        """Start to report the exits and pauses of containers to the simulation.
+
+        Raises:
+            DockerUnavailableError: Docker does not answer, or a required tool is missing.
+        """
         check()
         self._tasks = tasks
+        self._client = _connect()
         self._state = Path(tempfile.mkdtemp(prefix="longshore-host-"))
         self._closing.clear()
-        self._remove_leftovers()
-        since = time.time()
+        self._remove(
+            identity
+            for identity, stack in self._containers(STACK).items()
+            if stack == self.stack or _is_abandoned(stack)
+        )
+        since = time.time_ns()
         self._in_thread(lambda: self._listen(since))
 
     def close(self) -> None:
-        """Remove the stack's containers and end all threads. A second close does nothing."""
+        """Remove the containers of this stack and end all threads. A second call does nothing."""
         self._closing.set()
+        if self._client is None:
+            return
         with self._lock:
-            threads, processes = list(self._threads), list(self._processes)
-        for process in processes:
-            process.terminate()
-        # Whatever waits for a container to stop is done then.
-        _remove(self._containers())
+            threads, stream = list(self._threads), self._stream
+        if stream is not None:
+            _cancel(stream)
+        # This also ends the threads that wait for a container to stop.
+        self._remove(self._containers(f"{STACK}={self.stack}"))
         for thread in threads:
-            thread.join()
-        # Those that were being created meanwhile.
-        _remove(self._containers())
+            thread.join(_JOIN)
+        # Remove the containers that were being created in the meantime.
+        self._remove(self._containers(f"{STACK}={self.stack}"))
         self._ids.clear()
         if self._state is not None:
             shutil.rmtree(self._state, ignore_errors=True)
             self._state = None
+        self._client.close()
+        self._client = None
 
-    def _containers(self) -> list[str]:
-        return _docker("ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={STACK}={self.stack}").stdout.split()
+    @property
+    def _docker(self) -> docker.DockerClient:
+        if self._client is None:
+            raise RuntimeError("the Docker engine is not open")
+        return self._client
 
-    def _remove_leftovers(self) -> None:
-        columns = '{{.ID}} {{.Label "' + STACK + '"}}'
-        answer = _docker("ps", "--all", "--no-trunc", "--filter", f"label={STACK}", "--format", columns)
-        found = [line.split(" ", 1) for line in answer.stdout.splitlines()]
-        _remove(identity for identity, stack in found if stack == self.stack or _is_abandoned(stack))
+    def _containers(self, label: str) -> dict[str, str]:
+        """Return the stacks of the containers with a label, by Docker id."""
+        try:
+            found = self._docker.containers.list(all=True, sparse=True, filters={"label": label})
+        except FAILURES:
+            return {}
+        return {str(container.id): container.attrs["Labels"][STACK] for container in found}
+
+    def _remove(self, identities: Iterable[str]) -> None:
+        """Kill and remove containers, with their volumes."""
+        for identity in identities:
+            # Another thread may have removed it.
+            with suppress(*FAILURES):
+                self._docker.api.remove_container(identity, v=True, force=True)
 
     def _in_thread(self, work: Callable[[], object]) -> None:
         def run() -> None:
             try:
                 work()
             except Exception:
-                log.exception("Docker could not be asked")
+                log.exception("A call of Docker failed")
             finally:
                 with self._lock:
                     self._threads.discard(thread)
@@ -124,10 +157,10 @@ class DockerEngine:
             self._threads.add(thread)
         thread.start()
 
-    # ── the engine of the tasks ──
+    # ── tasks ──
 
     def start(self, task: SimulatedTask) -> None:
-        """Create and start the task's containers, and tell the simulation how it went."""
+        """Create and start the containers of a task in the background, and report the result to the simulation."""
         self._in_thread(lambda: self._start(task))
 
     def _start(self, task: SimulatedTask) -> None:
@@ -141,241 +174,183 @@ class DockerEngine:
                 self.remove(task)
 
     def launch(self, task: SimulatedTask, paused: bool = False) -> dict[str, str]:
-        """Start the task's containers and wait for that; their ids by name. NotStartedError, and then none is left."""
+        """Start the containers of a task.
+
+        Returns:
+            The Docker ids by container name.
+
+        Raises:
+            NotStartedError: A container could not be created or started. All of them are removed.
+        """
         ids = {}
         try:
             for definition in task.definition.containers:
                 name = str(definition["name"])
                 ids[name] = self._ids[task.arn, name] = self._create(task, definition)
             for name, identity in ids.items():
-                _succeeded(_docker("start", identity), name, "CannotStartContainerError")
+                with _failing_as(name, "CannotStartContainerError"):
+                    self._docker.api.start(identity)
         except NotStartedError:
-            _remove(self._forget(task))
+            self._remove(self._forget(task))
             raise
         if paused:
-            _docker("pause", *ids.values())
+            for identity in ids.values():
+                with suppress(*FAILURES):
+                    self._docker.api.pause(identity)
         return ids
 
     def _create(self, task: SimulatedTask, definition: Mapping[str, Any]) -> str:
         name, image = str(definition["name"]), str(definition["image"])
-        if _docker("image", "inspect", image).returncode:
-            _succeeded(self._pull(image), name, "CannotPullContainerError")
-        # What the ECS agent would call it, so that people can read `docker ps`.
+        if not exists(self._docker, image):
+            with _failing_as(name, "CannotPullContainerError"):
+                pull(self._docker, image, self._closing.is_set)
+        # The ECS agent uses the same format, which makes the output of `docker ps` readable.
         revision = task.definition.arn.rpartition("/")[2].replace(":", "-")
-        options = ["--name", f"ecs-{revision}-{name}-{task.id[:_NAME]}"]
         labels = {STACK: self.stack, TASK: task.arn, CONTAINER: name}
-        options += _each("--label", {**(definition.get("dockerLabels") or {}), **labels})
-        answer = _docker("create", *options, *_options(definition), image, *_command(definition))
-        _succeeded(answer, name, "CannotCreateContainerError")
-        return answer.stdout.strip()
-
-    def _pull(self, image: str) -> Answer:
-        process = self._open("pull", "--quiet", image)
-        try:
-            output, error = process.communicate()
-        finally:
-            self._discard(process)
-        return Answer(process.args, process.returncode, output, error)
+        with _failing_as(name, "CannotCreateContainerError"):
+            container = self._docker.containers.create(
+                image,
+                name=f"ecs-{revision}-{name}-{task.id[:_NAME]}",
+                labels={**(definition.get("dockerLabels") or {}), **labels},
+                **options(definition),
+            )
+        return str(container.id)
 
     def stop(self, task: SimulatedTask, container: SimulatedContainer) -> None:
-        """Send a container SIGTERM, and SIGKILL after its stopTimeout. A paused one is thawed for it, as by ECS."""
+        """Send SIGTERM to a container, and SIGKILL after its stopTimeout. Docker thaws a paused container first."""
         seconds = round(container.stop_timeout.total_seconds())
         identity = self._ids[task.arn, container.name]
-        self._in_thread(lambda: _docker("stop", "-t", str(seconds), identity))
+        self._in_thread(lambda: self._stop(identity, seconds))
+
+    def _stop(self, identity: str, seconds: int) -> None:
+        # The container may have been removed.
+        with suppress(*FAILURES):
+            self._docker.api.stop(identity, timeout=seconds)
 
     def remove(self, task: SimulatedTask) -> None:
-        """Kill what still runs of the task, and remove its containers."""
+        """Kill and remove the containers of a task in the background."""
         if ids := self._forget(task):
-            self._in_thread(lambda: _remove(ids))
+            self._in_thread(lambda: self._remove(ids))
 
     def _forget(self, task: SimulatedTask) -> list[str]:
         ids = [self._ids.pop((task.arn, container.name), None) for container in task.containers]
         return [identity for identity in ids if identity is not None]
 
-    # ── what becomes of containers ──
+    # ── events ──
 
-    def _listen(self, since: float) -> None:
-        """Tell the simulation of each end and each pause, until `close`."""
-        filters = [f"label={STACK}={self.stack}", *(f"event={event}" for event in _EVENTS)]
+    def _listen(self, since: int) -> None:
+        """Report exits and pauses to the simulation until `close`. `since` is in nanoseconds."""
+        filters = {"label": f"{STACK}={self.stack}", "event": list(_EVENTS)}
         while not self._closing.is_set():
-            process = self._open("events", "--since", f"{since:.9f}", *_each("--filter", filters), "--format", _JSON)
-            try:
-                assert process.stdout is not None
-                for line in process.stdout:
-                    event = json.loads(line)
-                    since = int(event["timeNano"]) / 1e9
-                    self._tell(event["Action"], event["Actor"]["ID"], event["Actor"]["Attributes"])
-                process.wait()
-            finally:
-                self._discard(process)
-            # The stream has ended, as it does when Docker is started again.
+            with suppress(*FAILURES):
+                stream = self._docker.events(since=since // 10**9, filters=filters, decode=True)
+                with self._lock:
+                    self._stream = stream
+                if self._closing.is_set():
+                    _cancel(stream)
+                for event in stream:
+                    # The parameter `since` has a precision of one second.
+                    if event["timeNano"] >= since:
+                        since = event["timeNano"]
+                        self._report(event["Action"], event["Actor"]["ID"], event["Actor"]["Attributes"])
+            # The stream ends when Docker restarts.
             self._closing.wait(_RECONNECT)
 
-    def _tell(self, action: str, identity: str, attributes: Mapping[str, str]) -> None:
+    def _report(self, action: str, identity: str, attributes: Mapping[str, str]) -> None:
         assert self._tasks is not None
         task, container = attributes[TASK], attributes[CONTAINER]
         if action == "die":
             code = int(attributes["exitCode"])
-            self._tasks.exited(task, container, code, _why_killed(identity) if code == SIGKILLED else None)
+            self._tasks.exited(task, container, code, self._why_killed(identity) if code == SIGKILLED else None)
         else:
             self._tasks.frozen(task, container, action == "pause")
 
-    def _open(self, *arguments: str) -> "subprocess.Popen[str]":
-        process = subprocess.Popen(
-            ["docker", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        with self._lock:
-            self._processes.add(process)
-        if self._closing.is_set():
-            process.terminate()
-        return process
+    def _why_killed(self, identity: str) -> str | None:
+        with suppress(*FAILURES):
+            if self._docker.api.inspect_container(identity)["State"]["OOMKilled"]:
+                return "OutOfMemoryError: Container killed due to memory usage"
+        return None
 
-    def _discard(self, process: "subprocess.Popen[str]") -> None:
-        with self._lock:
-            self._processes.discard(process)
-        # Closes its pipes too.
-        with process:
-            process.terminate()
-
-    # ── the host of the commands ──
+    # ── commands ──
 
     def run(self, script: Script, done: Callable[[Outcome], None]) -> None:
-        """Run a command's script on this machine."""
+        """Run the script of a command on this machine, in the background."""
         assert self._state is not None
         moved = script.with_state_in(self._state)
         self._in_thread(lambda: done(run_script(moved)))
 
 
 def check() -> None:
-    """Raise DockerUnavailableError unless Docker answers, and the commands' script finds what it needs."""
+    """Check that Docker answers its command line, and that the other tools of the commands' script are installed.
+
+    Raises:
+        DockerUnavailableError: Docker does not answer, or a tool is missing.
+    """
     for tool in ("flock", "setsid"):
         if shutil.which(tool) is None:
             raise DockerUnavailableError(f"{tool} of util-linux is not installed")
     if shutil.which("docker") is None:
         raise DockerUnavailableError("Docker's command line (docker) is not installed")
-    answer = _docker("version")
-    if answer.returncode:
-        raise DockerUnavailableError(f"Docker does not answer: {_reason(answer)}")
+    version = subprocess.run(
+        ["docker", "version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    if version.returncode:
+        error = version.stderr.strip().rpartition("\n")[2] or f"exit status {version.returncode}"
+        raise DockerUnavailableError(f"Docker does not answer: {error}")
 
 
 def provide_busybox(image: str = BUSYBOX) -> None:
-    """Have the image of the demo's tasks: from this machine's static busybox, or else pulled.
+    """Create or pull the image of the demo tasks.
 
-    Raises DockerUnavailableError.
+    Raises:
+        DockerUnavailableError: Docker does not answer, or the image can be neither created nor pulled.
     """
-    if not _docker("image", "inspect", image).returncode:
-        return
-    busybox = shutil.which("busybox")
-    if busybox is not None:
-        _import(busybox, image)
-        # One that needs shared libraries does not run in an image without any.
-        if not _docker("run", "--rm", "--network=none", image, "true").returncode:
-            return
-        _docker("image", "rm", image)
-    pulled = _docker("pull", "--quiet", "busybox:stable")
-    if pulled.returncode:
-        raise DockerUnavailableError(
-            f"there is no image {image}: install busybox-static, or let Docker pull it ({_reason(pulled)})"
-        )
-    _docker("tag", "busybox:stable", image)
+    client = _connect()
+    try:
+        docker_images.provide_busybox(client, image)
+    finally:
+        client.close()
 
 
-def _import(busybox: str, image: str) -> None:
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w") as tar:
-        tar.add(os.path.realpath(busybox), "bin/busybox")
-        for applet in ("sh", "sleep", "true"):
-            link = tarfile.TarInfo(f"bin/{applet}")
-            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
-            tar.addfile(link)
-    subprocess.run(["docker", "import", "-", image], input=archive.getvalue(), capture_output=True, check=False)
+def options(definition: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a container definition, except names and labels, as the Docker SDK takes them."""
+    found: dict[str, Any] = {
+        "command": definition.get("command"),
+        "entrypoint": definition.get("entryPoint"),
+        "environment": {pair["name"]: pair["value"] for pair in definition.get("environment") or []},
+        "user": definition.get("user"),
+        "working_dir": definition.get("workingDirectory"),
+        "cpu_shares": definition.get("cpu"),
+        "mem_limit": f"{definition['memory']}m" if definition.get("memory") else None,
+    }
+    return {name: value for name, value in found.items() if value}
 
 
-def run_script(script: Script) -> Outcome:
-    """Run a script as SSM Agent does, with this process's environment.
-
-    When it exceeds its time, its process group is killed; what it has started in another session goes on.
-    """
-    with subprocess.Popen(
-        ["/bin/sh", "-c", script.text],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    ) as process:
-        try:
-            output, error = process.communicate(timeout=script.timeout)
-        except subprocess.TimeoutExpired:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            output, error = process.communicate()
-            return Outcome(None, output, error)
-    if process.returncode:
-        error += f"failed to run commands: exit status {process.returncode}"
-    return Outcome(process.returncode, output, error)
+def _connect() -> docker.DockerClient:
+    """Connect to Docker. Raises DockerUnavailableError."""
+    try:
+        return docker.from_env(timeout=_TIMEOUT)
+    except FAILURES as error:
+        raise DockerUnavailableError(f"Docker does not answer: {reason(error)}") from error
 
 
-def _options(definition: Mapping[str, Any]) -> list[str]:
-    """What `docker create` takes of a container definition, but for names, labels and the command."""
-    options = _each("--env", {pair["name"]: pair["value"] for pair in definition.get("environment") or []})
-    for name, option in {"user": "--user", "workingDirectory": "--workdir", "cpu": "--cpu-shares"}.items():
-        if definition.get(name):
-            options += [option, str(definition[name])]
-    if definition.get("memory"):
-        options += ["--memory", f"{definition['memory']}m"]
-    if definition.get("entryPoint"):
-        options += ["--entrypoint", str(definition["entryPoint"][0])]
-    return options
+@contextmanager
+def _failing_as(container: str, kind: str) -> Iterator[None]:
+    """Turn errors of Docker into NotStartedError with the name that ECS gives them."""
+    try:
+        yield
+    except FAILURES as error:
+        raise NotStartedError(container, f"{kind}: {reason(error)}") from error
 
 
-def _command(definition: Mapping[str, Any]) -> list[str]:
-    # Docker's --entrypoint takes one word.
-    return [*(definition.get("entryPoint") or [])[1:], *(definition.get("command") or [])]
-
-
-def _each(option: str, values: Mapping[str, Any] | Iterable[str]) -> list[str]:
-    """An option once for each value."""
-    words = [f"{name}={value}" for name, value in values.items()] if isinstance(values, Mapping) else values
-    return [part for word in words for part in (option, word)]
-
-
-def _docker(*arguments: str) -> Answer:
-    return subprocess.run(
-        ["docker", *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False
-    )
-
-
-def _remove(identities: Iterable[str]) -> None:
-    if ids := list(identities):
-        _docker("rm", "--force", "--volumes", *ids)
-
-
-def _succeeded(answer: Answer, container: str, kind: str) -> None:
-    """Raise NotStartedError with ECS's name for it, unless Docker has done what it was asked."""
-    if answer.returncode:
-        raise NotStartedError(container, f"{kind}: {_reason(answer)}")
-
-
-def _reason(answer: Answer) -> str:
-    """The line of Docker's errors that says most."""
-    lines = [line.strip() for line in answer.stderr.splitlines() if line.strip()]
-    told = [line for line in lines if line.startswith("Error response from daemon")]
-    return next(iter([*told, *reversed(lines)]), f"exit status {answer.returncode}")
-
-
-def _why_killed(identity: str) -> str | None:
-    killed = _docker("container", "inspect", "--format", "{{.State.OOMKilled}}", identity).stdout.strip() == "true"
-    return "OutOfMemoryError: Container killed due to memory usage" if killed else None
+def _cancel(stream: CancellableStream[dict[str, Any]]) -> None:
+    # The stream may have ended by itself.
+    with suppress(OSError, AttributeError):
+        stream.close()
 
 
 def _is_abandoned(stack: str) -> bool:
-    """Whether the process that ran a stack on this machine is gone."""
+    """Return whether the process that ran a stack on this machine has ended."""
     node, _, process = stack.rpartition("/")
     if node != platform.node() or not process.isdecimal():
         return False

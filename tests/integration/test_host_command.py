@@ -9,8 +9,8 @@ import pytest
 from host_script import CONTAINER, NOW, A, Answer, B, C, ScriptHost, host_document, parameters
 
 from local.emulator import AwsError, CommandSimulation, StaticCatalog, TaskSimulation
-from local.emulator.docker import run_script
 from local.emulator.ssm import Outcome, Script, check_parameters, render
+from local.emulator.ssm.agent import run_script
 
 HOST = "i-0a1b2c3d4e5f60718"
 RESULTING_STATE = {"pause": "paused", "unpause": "running", "kill": "exited"}
