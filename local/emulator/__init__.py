@@ -1,15 +1,15 @@
-"""An emulated AWS over HTTP: moto 5.2.5 with its faults mended, and tasks and commands that behave.
+"""An emulated AWS over HTTP: moto 5.2.5 with corrections, and simulations of ECS tasks and Run Command.
 
-Everything that stands between a request and moto is in this package:
+Modules between a request and moto:
 
-    server    the HTTP edge: records, faults, routing, threads
+        server    the HTTP server: records calls, injects faults, routes requests
     wire      requests and errors in the formats of the AWS protocols
-    faults    faults to order (errors, delays, lost replies, dropped connections), and the record of calls
+        faults    injected faults (errors, delays, lost replies, dropped connections), and the record of calls
     ecs       tasks: a state machine on an injected clock
-    ssm       Run Command: the same, acting on those tasks
-    docker    the engine that runs those tasks as real containers, and the commands' scripts on this machine
-    dynamodb  the lock and the idempotency token that moto's DynamoDB lacks
-    bridge    the only module that reaches into moto's objects
+        ssm       Run Command: a state machine on the same clock, which acts on the tasks
+        docker    the engine that runs the tasks as Docker containers, and the commands' scripts on this machine
+        dynamodb  a lock and client request tokens, which moto's DynamoDB does not have
+        bridge    the only module that accesses moto's internal objects
 """
 
 from local.emulator.ecs import StaticCatalog, TaskSimulation

@@ -1,4 +1,4 @@
-"""Where the emulator reaches into moto: objects read and corrected, methods replaced, state reset."""
+"""Access to moto's internal objects: reads, corrections, replaced methods, and the reset of its state."""
 
 import copy
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from local.emulator.ecs import ACCOUNT, Cluster, Instance, TaskDefinition, TaskS
 
 
 def reset() -> None:
-    """Forget everything: moto's state is one per process."""
+    """Delete all of moto's state, which is global to the process."""
     BackendDict.reset()
     reset_model_data()
 
@@ -43,7 +43,7 @@ class MotoCatalog:
         found = revisions.get(int(revision)) if revision.isdecimal() else None
         if found is None:
             return None
-        # moto adds FARGATE to whatever is not EC2 alone, and awsvpc with it; what was asked for decides.
+        # moto adds FARGATE and awsvpc to every definition that is not EC2 only. The requested values are used instead.
         wanted = tuple(found.requires_compatibilities or ("EC2",))
         forced_awsvpc = wanted != ("EC2",) and "FARGATE" not in wanted
         return TaskDefinition(
@@ -88,7 +88,7 @@ class MotoCatalog:
 
 
 class _InstanceWithoutEc2(ContainerInstance):  # type: ignore[misc]  # moto is not type-checked
-    """A container instance that moto's EC2 does not know: an external one, or one that a test made up."""
+    """A container instance without an EC2 instance in moto, such as an external instance."""
 
     def __init__(self, instance: Instance, backend: EC2ContainerServiceBackend) -> None:
         self.ec2_instance_id = instance.ec2_instance_id
@@ -116,10 +116,10 @@ def _resource(resources: list[dict[str, Any]], name: str) -> int:
 
 
 def show_tasks(tasks: TaskSimulation, region: str) -> None:
-    """Enter the simulated tasks where moto describes clusters and container instances."""
+    """Update moto's clusters and container instances with the counts and resources of the simulated tasks."""
     backend = _ecs(region)
     for name, cluster in list(backend.clusters.items()):
-        # moto's DescribeContainerInstances fails on a cluster that never had one.
+        # moto's DescribeContainerInstances fails on a cluster that has never had a container instance.
         backend.container_instances.setdefault(name, {})
         mine = [task for task in tasks.live() if task.cluster.arn == cluster.arn]
         running = sum(1 for task in mine if task.last_status not in ("PROVISIONING", "PENDING"))
@@ -140,19 +140,19 @@ def show_tasks(tasks: TaskSimulation, region: str) -> None:
 
 
 def document(name: str, region: str) -> dict[str, Any] | None:
-    """The content of a document's default version, by its name or ARN."""
+    """Return the content of a document's default version, by name or ARN, or None if there is no such document."""
     backend = ssm_backends[ACCOUNT][region]
     try:
-        # A private method, but the only look-up that does not convert the content.
+        # A private method: the public ones convert the content.
         documents = backend._get_documents(name.rpartition("/")[2])  # noqa: SLF001
-    except Exception:  # moto's own classes of errors: whatever it is, there is no such document
+    except Exception:  # moto raises several classes of errors for a document that does not exist
         return None
     content = documents.get_default_version().content_json
     return content if isinstance(content, dict) else None
 
 
 def rules(region: str) -> list[dict[str, Any]]:
-    """The rules of the default event bus, each as the properties of an AWS::Events::Rule."""
+    """Return the rules of the default event bus, each as the properties of an AWS::Events::Rule."""
     found = events_backends[ACCOUNT][region].event_buses["default"].rules
     return [_rule_properties(rule) for rule in list(found.values())]
 
@@ -172,15 +172,15 @@ def _rule_properties(rule: Rule) -> dict[str, Any]:
 
 @contextmanager
 def patched() -> Iterator[None]:
-    """Replace, while open, what of moto cannot be mended from outside."""
+    """Replace methods of moto while the context is open."""
     original, remembering = Rule.send_to_targets, BaseModel.__new__
 
     def forgetting(cls: type[BaseModel], *_: Any, **__: Any) -> BaseModel:
-        # moto keeps every object for its dashboard, copies of rows too, until it is reset.
+        # moto keeps a reference to every object for its dashboard, which would leak memory.
         return object.__new__(cls)
 
     def send_to_targets(self: Rule, *args: Any, **kwargs: Any) -> None:
-        # moto raises on a target that it cannot deliver to, a function among them, and PutEvents answers 500.
+        # moto raises for targets that it does not support, such as functions, and PutEvents then returns 500.
         rule = copy.copy(self)
         rule.targets = [target for target in self.targets if _deliverable(str(target["Arn"]))]
         original(rule, *args, **kwargs)

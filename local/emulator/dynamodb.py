@@ -1,8 +1,8 @@
-"""What moto's DynamoDB lacks: one writer at a time, and idempotent transactions.
+"""Serialized requests and idempotent transactions for moto's DynamoDB.
 
-moto keeps tables in plain objects, and a transaction that fails puts back a copy of all of them. Two threads in
-it at once therefore lose writes that were acknowledged; so one request runs at a time. moto also ignores
-ClientRequestToken, which every SDK sends: a retry after a lost reply would write twice.
+moto is not thread-safe: a transaction that fails restores a copy of all tables, and so loses concurrent writes.
+Therefore one request runs at a time. moto also ignores ClientRequestToken, which every SDK sends: a retry after a
+lost reply would write twice.
 """
 
 import json
@@ -20,7 +20,7 @@ TOKEN_LIFETIME = timedelta(minutes=10)
 
 
 class DynamoDbGuard:
-    """Runs each DynamoDB request alone, and repeats the answer of a transaction that was done already."""
+    """Runs one DynamoDB request at a time, and returns the stored response for a repeated client request token."""
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now = now
@@ -28,7 +28,11 @@ class DynamoDbGuard:
         self._done: dict[tuple[str, str], tuple[datetime, str, bytes, str]] = {}
 
     def handle(self, request: Request, forward: Callable[[], Response]) -> Response:
-        """Forward the request under the lock. Raises AwsError (IdempotentParameterMismatchException)."""
+        """Forward a request while holding the lock.
+
+        Raises:
+            AwsError: The token was used with other parameters (IdempotentParameterMismatchException).
+        """
         with self._lock:
             token = request.call.parameters.get("ClientRequestToken")
             if request.call.operation != "TransactWriteItems" or not token:
@@ -49,7 +53,7 @@ class DynamoDbGuard:
                 )
             return Response(body, 200, content_type=content_type)
         response = forward()
-        # A cancelled transaction had no effect: its repeat is judged afresh.
+        # A cancelled transaction had no effect, so a retry runs again.
         if response.status_code == 200:
             self._done[key] = (now, fingerprint, response.get_data(), request.content_type)
         return response

@@ -1,10 +1,10 @@
-"""The one error that an emulated service answers with."""
+"""The error class of the emulated services."""
 
 from typing import Any
 
 
 class AwsError(Exception):
-    """An error answer of a service: its code, message, HTTP status and further members of the body."""
+    """An error response of a service: code, message, HTTP status and additional members of the body."""
 
     def __init__(self, code: str, message: str, status: int = 400, **extra: Any) -> None:
         super().__init__(f"{code}: {message}")

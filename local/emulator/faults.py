@@ -1,4 +1,4 @@
-"""Faults to order at the HTTP edge, and the record of the calls that reached it."""
+"""Injected faults, and the record of the calls that the emulator received."""
 
 import random
 import threading
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 DROP = "drop"
-"""The `error` that closes the connection without an answer."""
+"""The `error` that closes the connection without a response."""
 
 
 class Call(NamedTuple):
@@ -19,7 +19,7 @@ class Call(NamedTuple):
 
 
 class Calls:
-    """The requests so far, in order of arrival; those that a fault answered are among them."""
+    """The received requests, in order of arrival, including those that a fault answered."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -30,7 +30,7 @@ class Calls:
             self._calls.append(call)
 
     def list(self, service: str | None = None, operation: str | None = None) -> list[Call]:
-        """A copy of the calls, of one service and operation when given."""
+        """Return a copy of the calls, optionally of one service and operation."""
         with self._lock:
             return [
                 call for call in self._calls if service in (None, call.service) and operation in (None, call.operation)
@@ -52,7 +52,7 @@ class Calls:
 
 @dataclass
 class Fault:
-    """What `Faults.add` ordered. `remaining` counts down; None means for ever. `seen` counts the uses."""
+    """An injected fault. `remaining` is the number of uses left (None: unlimited); `seen` counts uses."""
 
     service: str | None
     operation: str | None
@@ -77,7 +77,7 @@ class Fault:
 
 
 class Faults:
-    """The faults on order. The first that fits a call is used up by it."""
+    """The injected faults. A call uses the first fault that matches it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -98,14 +98,14 @@ class Faults:
         extra: dict[str, Any] | None = None,
         probability: float = 1.0,
     ) -> Fault:
-        """Order a fault for the next `times` calls (None: for every call until `clear`).
+        """Inject a fault into the next `times` matching calls (None: every matching call until `clear`).
 
-        service, operation: None fits all.
-        error: the error's code, "drop" to close the connection without an answer, or None for a mere delay.
-        after_effect: perform the call, then answer with the error: a lost reply.
-        delay: seconds to wait; before the call, or with after_effect between its effect and the answer.
-        match: takes the parameters and says whether the fault is for this call. `extra` joins the body.
-        probability: how likely a call that fits meets the fault, the same sequence of chances in every run.
+        service, operation: None matches all.
+        error: the error code, "drop" to close the connection without a response, or None to only delay the call.
+        after_effect: perform the call before returning the error, as if the reply was lost.
+        delay: seconds to wait before the call; with after_effect, between the call and the response.
+        match: takes the parameters, and returns whether the fault applies to the call. `extra` is added to the body.
+        probability: the probability that a matching call gets the fault; the sequence is the same in every run.
         """
         body = dict(extra or {})
         fault = Fault(service, operation, error, status, message, times, after_effect, delay, body, match, probability)
@@ -114,7 +114,7 @@ class Faults:
         return fault
 
     def take(self, call: Call) -> Fault | None:
-        """The fault for this call, one use of it spent."""
+        """Return the fault for a call, and count its use."""
         with self._lock:
             for fault in self._faults:
                 if fault.fits(call) and (fault.probability >= 1 or self._chance.random() < fault.probability):

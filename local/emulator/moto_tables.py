@@ -1,8 +1,8 @@
-"""moto's DynamoDB tables without what makes them slow when they hold a history of a thousand rows.
+"""Faster versions of methods of moto's DynamoDB tables, for histories of thousands of rows.
 
-A query of moto's sorts and measures every row of its table, and a transaction first copies them all. Here a query
-sees only the rows that its key condition selects, and the copy shares the rows, which are replaced, never changed.
-For each attribute of an answer moto looks for a value of each of DynamoDB's ten types; here the one it has is taken.
+A query in moto sorts and measures every row of the table, and a transaction copies all rows. Here a query reads only
+the rows that its key condition selects, and a copy shares the rows, which are replaced but never changed. To convert
+an attribute, moto tries each of DynamoDB's ten types; here only the actual type is converted.
 """
 
 import base64
@@ -29,7 +29,7 @@ _structure = BaseJSONSerializer._serialize_type_structure  # noqa: SLF001
 
 @contextmanager
 def patched() -> Iterator[None]:
-    """Make moto's tables so while open. Nothing but one request at a time may be running in them."""
+    """Replace the methods while the context is open. Only one request may run at a time."""
     Table.query = _query_of_selected
     Table.__deepcopy__ = _copy_that_shares_rows
     DynamoDBBackend.update_item = _update_of_a_copy
@@ -64,7 +64,7 @@ def _query_of_selected(
 
 
 def _selected(table: Table, equal: _HashConditions, ranges: _RangeConditions) -> Iterator[Item]:
-    """The rows that satisfy the key condition, in any order."""
+    """Return the rows that satisfy the key condition, in any order."""
     keys = dict(equal)
     partition = keys.pop(table.hash_key_attr, None)
     tests = [
@@ -80,7 +80,7 @@ def _selected(table: Table, equal: _HashConditions, ranges: _RangeConditions) ->
 
 
 def _rows(table: Table, partition: DynamoType | None) -> Iterator[Item]:
-    """The rows of one partition, or of all."""
+    """Return the rows of one partition, or of all partitions."""
     found = table.items.values() if partition is None else [table.items[partition]] if partition in table.items else []
     for entry in found:
         if table.has_range_key:
@@ -90,7 +90,7 @@ def _rows(table: Table, partition: DynamoType | None) -> Iterator[Item]:
 
 
 def _arranged(table: Table, rows: Iterator[Item]) -> dict[DynamoType, Any]:
-    """Rows as a table holds them."""
+    """Return rows in the structure of a table."""
     if not table.has_range_key:
         return {row.hash_key: row for row in rows}
     items: dict[DynamoType, Any] = defaultdict(dict)
@@ -131,7 +131,7 @@ def _structure_or_attribute(
 
 
 def _on_the_wire(value: dict[str, Any]) -> dict[str, Any]:
-    """An attribute's value in DynamoDB's JSON; moto holds what is binary as bytes."""
+    """Return an attribute value as DynamoDB JSON. moto stores binary values as bytes."""
     ((kind, content),) = value.items()
     match kind:
         case "M":
@@ -147,7 +147,7 @@ def _on_the_wire(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _shallow(table: Table) -> Table:
-    """Another table of the same parts. Not by `copy`, for which moto would remember each."""
+    """Return a shallow copy of a table. `copy.copy` would register each copy in moto."""
     other = object.__new__(Table)
     vars(other).update(vars(table))
     return other

@@ -1,4 +1,4 @@
-"""The HTTP edge of the emulator, and its threads."""
+"""The HTTP server of the emulator, and its threads."""
 
 import logging
 import re
@@ -37,18 +37,21 @@ _INVOKE = re.compile(r"/2015-03-31/functions/([^/]+)/invocations/?")
 
 @dataclass(frozen=True)
 class InvokeAnswer:
-    """The answer to lambda:Invoke: JSON, empty when nobody waits for it. `failed`: it says how the function failed."""
+    """The response to lambda:Invoke: JSON, or empty for an asynchronous invocation.
+
+    `failed` means that the function raised an error, which the payload describes.
+    """
 
     payload: str = ""
     failed: bool = False
 
 
 class _DroppedError(ConnectionError):
-    """The connection was closed on purpose; werkzeug takes it for a client that went away."""
+    """The connection was closed by an injected fault. werkzeug handles it like a client that disconnected."""
 
 
 class _Server(ThreadedWSGIServer):
-    """A threaded server that leaves neither threads nor sockets behind when it is closed."""
+    """A threaded server that ends all threads and closes all sockets when it is closed."""
 
     daemon_threads = False
     block_on_close = True
@@ -70,7 +73,7 @@ class _Server(ThreadedWSGIServer):
         super().shutdown_request(request)
 
     def server_close(self) -> None:
-        # A client that connected and sent nothing would hold its thread, and the join, for ever.
+        # The thread of a client that connected but sent nothing would never end.
         with self._open_lock:
             waiting = list(self._open)
         for connection in waiting:
@@ -82,25 +85,26 @@ class _Server(ThreadedWSGIServer):
 
 
 class _Handler(MotoRequestHandler):  # type: ignore[misc]  # moto is not type-checked
-    """moto's handler without a line on stderr for each request."""
+    """moto's request handler, which logs requests at the debug level."""
 
     def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002, ARG002
         log.debug(message, *args)
 
 
 class Emulator:
-    """An emulated AWS on one port, for one process at a time: moto's state is global, and `start` clears it.
+    """An emulated AWS on one port. Only one can run per process: moto's state is global, and `start` clears it.
 
-    host, port: where to listen; port 0 takes a free one. Listen on 0.0.0.0 to be reached from containers.
-    run_delay, stop_delay, command_delay: seconds until a task runs, exits after SIGTERM, a command ends.
-    on_event: called with each event that ECS or Systems Manager sends to EventBridge, those of each in order, from one
-        thread, outside all locks. While it runs, time goes on, but later events wait.
-    on_invoke: answers lambda:Invoke, for moto has no functions here; takes the function's name or ARN, the payload
-        and whether the invocation is asynchronous. Raises AwsError.
-    docker: runs the tasks as containers and the commands' scripts on this machine; without it both are simulated.
+    host, port: where to listen; port 0 selects a free port. Containers need 0.0.0.0 to reach the emulator.
+    run_delay, stop_delay, command_delay: seconds until a task runs, until it exits after SIGTERM, and until a command
+        ends.
+    on_event: called with each event that ECS or Systems Manager sends to EventBridge, from one thread, without locks.
+        The events of each service are in order.
+    on_invoke: handles lambda:Invoke. Takes the function's name or ARN, the payload and whether the invocation is
+        asynchronous. Raises AwsError.
+    docker: runs the tasks as containers and the commands' scripts on this machine; by default both are simulated.
 
-    `ecs` and `ssm` hold the controls of a test, `faults` injects errors, `calls` tells what was asked.
-    `start` makes the first two anew and clears the others.
+    `ecs` and `ssm` have controls for tests, `faults` injects faults, and `calls` records requests. `start` replaces the
+    first two and clears the others.
     """
 
     ecs: TaskSimulation
@@ -140,15 +144,18 @@ class Emulator:
         self._dynamodb = DynamoDbGuard(_utcnow)
         self._moto = DomainDispatcherApplication(create_backend_app)
 
-    # ── life ──
+    # ── start and stop ──
 
     def start(self) -> Self:
-        """Clear all state and listen.
+        """Clear all state and start to listen.
 
-        Raises RuntimeError when started already, OSError for a port in use, DockerUnavailableError.
+        Raises:
+            RuntimeError: The emulator is already started.
+            OSError: The port is in use.
+            DockerUnavailableError: Docker is not available.
         """
         if self._server is not None:
-            raise RuntimeError("the emulator is started already")
+            raise RuntimeError("the emulator is already started")
         bridge.reset()
         self._reset()
         self._stopping.clear()
@@ -170,10 +177,10 @@ class Emulator:
         return self
 
     def stop(self) -> None:
-        """Stop listening and end all threads. A second stop does nothing."""
+        """Stop listening and end all threads. A second call does nothing."""
         if self._server is None:
             return
-        # The clock and the deliveries first: a delivery may still be calling the emulator.
+        # Stop the clock and the deliveries first: a receiver of events may call the emulator.
         self._stopping.set()
         for thread in self._threads[1:]:
             if thread is not threading.current_thread():
@@ -198,19 +205,19 @@ class Emulator:
 
     @property
     def port(self) -> int:
-        """The port that is listened on. Raises RuntimeError before `start`."""
+        """The port. Raises RuntimeError before `start`."""
         if self._server is None:
             raise RuntimeError("the emulator is not started")
         return int(self._server.server_address[1])
 
     @property
     def url(self) -> str:
-        """Where this machine reaches it, for AWS_ENDPOINT_URL."""
+        """The URL for clients on this machine (AWS_ENDPOINT_URL)."""
         host = "127.0.0.1" if self._host in ("0.0.0.0", "") else self._host
         return f"http://{host}:{self.port}"
 
     def rules(self) -> list[dict[str, Any]]:
-        """The EventBridge rules there are now, each as the properties of an AWS::Events::Rule."""
+        """Return the current EventBridge rules, each as the properties of an AWS::Events::Rule."""
         return bridge.rules(REGION)
 
     def _tick(self) -> None:
@@ -227,14 +234,14 @@ class Emulator:
                 try:
                     self._on_event(event)
                 except Exception:
-                    log.exception("the receiver of an event failed")
+                    log.exception("Event receiver failed")
 
-    # ── a request ──
+    # ── requests ──
 
     def _respond(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         request = _invocation(wire.parse(environ), environ)
         if str(environ.get("PATH_INFO", "")).startswith("/moto-api"):
-            # moto's own control plane would change state behind the simulation's back.
+            # moto's control API would change state that the simulation depends on.
             return Response("not available", 404)(environ, start_response)
         self.calls.record(request.call)
         fault = self.faults.take(request.call)
@@ -271,7 +278,7 @@ class Emulator:
         except AwsError as error:
             return wire.failure(request, error)
         except Exception:
-            log.exception("the emulator failed on %s %s", call.service, call.operation)
+            log.exception("Emulated call failed: %s %s", call.service, call.operation)
             return wire.failure(request, AwsError("InternalFailure", "The emulator failed.", 500))
 
     def _invoke(self, call: Call, environ: dict[str, Any]) -> Response:
@@ -291,7 +298,7 @@ class Emulator:
 
 
 def _invocation(request: wire.Request, environ: dict[str, Any]) -> wire.Request:
-    """The request with the operation's name and parameters, when it is lambda:Invoke, whose path holds them."""
+    """Return the request with the operation and parameters from its path if it is lambda:Invoke."""
     match = _INVOKE.fullmatch(str(environ.get("PATH_INFO", "")))
     if request.call.service != "lambda" or match is None:
         return request

@@ -21,7 +21,7 @@ _DYNAMODB_ERRORS = "com.amazonaws.dynamodb.v20120810#"
 
 @dataclass(frozen=True)
 class Request:
-    """A parsed request. `protocol` is json, query or rest; `content_type` is the answer's."""
+    """A parsed request. `protocol` is json, query or rest; `content_type` is that of the response."""
 
     call: Call
     region: str
@@ -30,7 +30,7 @@ class Request:
 
 
 def parse(environ: dict[str, Any]) -> Request:
-    """Read a WSGI request. The body is read whole and put back, so that it can be read again."""
+    """Parse a WSGI request. The body can be read again afterwards."""
     body = _read_body(environ)
     match = _CREDENTIAL.search(environ.get("HTTP_AUTHORIZATION", ""))
     region = match["region"] if match else "us-east-1"
@@ -72,18 +72,18 @@ def _json_object(body: bytes) -> dict[str, Any]:
 
 
 def success(request: Request, body: dict[str, Any]) -> Response:
-    """A JSON answer; times become seconds since the epoch, as the JSON protocols have them."""
+    """Return a JSON response. Times are converted to seconds since the epoch, as in AWS's JSON protocols."""
     return Response(json.dumps(body, default=_epoch), 200, {**_request_id()}, content_type=request.content_type)
 
 
 def _epoch(value: Any) -> float:
     if isinstance(value, datetime):
         return value.timestamp()
-    raise TypeError(f"{type(value).__name__} has no JSON form")
+    raise TypeError(f"{type(value).__name__} is not JSON serializable")
 
 
 def failure(request: Request, error: AwsError) -> Response:
-    """An error answer in the format that the service's SDK expects."""
+    """Return an error response in the format of the service's protocol."""
     service = request.call.service
     headers = _request_id()
     if request.protocol == "query" or service == "s3":

@@ -1,4 +1,4 @@
-"""API Gateway's REST API, emulated: what it does to a request, from the size of its head to the answer's headers."""
+"""An emulation of API Gateway's REST APIs: limits, routing, throttling, authorizers, integrations and responses."""
 
 from local.gateway.errors import GatewayError
 from local.gateway.messages import Request, Response

@@ -1,4 +1,4 @@
-"""Who may pass: REQUEST authorizers, their policies, and the cache of these."""
+"""REQUEST authorizers, their policies, and the cache of policies."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LOG = logging.getLogger("local.gateway")
 
 @dataclass(frozen=True)
 class Verdict:
-    """A checked answer of an authorizer."""
+    """A validated response of an authorizer."""
 
     principal_id: str
     statements: tuple[Mapping[str, Any], ...]
@@ -30,7 +30,7 @@ class Verdict:
 
 
 class Authorizers:
-    """An API's authorizers. `clock` gives seconds, for the cache."""
+    """The authorizers of an API. `clock` returns seconds, for the cache."""
 
     def __init__(self, api: Api, invoke: Invoke, clock: Callable[[], float]) -> None:
         self._api = api
@@ -41,13 +41,17 @@ class Authorizers:
         self._verdicts_lock = threading.Lock()
 
     def authorize(self, exchange: Exchange, method: Method) -> None:
-        """Let the request pass, and tell it who the caller is. RefusedError."""
+        """Authorize a request, and add the authorizer's context to it.
+
+        Raises:
+            RefusedError: The request is not authorized, or the authorizer failed.
+        """
         if method.authorizer is None:
             return
         authorizer = self._authorizers[method.authorizer]
         identity = _identity(exchange.request, authorizer.identity_sources)
         # https://docs.aws.amazon.com/apigateway/latest/api/API_CreateAuthorizer.html, identitySource: all present
-        # and not empty, or 401 without a call.
+        # and not empty; otherwise 401 without calling the authorizer.
         if identity is None:
             raise RefusedError("UNAUTHORIZED", "Unauthorized")
         method_arn = self._method_arn(exchange)
@@ -69,7 +73,7 @@ class Authorizers:
     def _verdict(
         self, exchange: Exchange, authorizer: Authorizer, identity: tuple[str, ...], method_arn: str
     ) -> Verdict:
-        """The authorizer's answer, from the cache where it is allowed: the policy, which is judged each time."""
+        """Return the response of the authorizer, from the cache if possible. The policy is evaluated each time."""
         key = (authorizer.name, *identity)
         caches = authorizer.ttl_seconds > 0 and bool(identity)
         if caches:
@@ -85,7 +89,7 @@ class Authorizers:
                 INTEGRATION_TIMEOUT_SECONDS,
             )
         except FunctionError as error:
-            # The one exception that has a meaning:
+            # The only error message with a special meaning:
             # https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-use-lambda-authorizer.html
             if error.message == "Unauthorized":
                 raise RefusedError("UNAUTHORIZED", "Unauthorized") from error
@@ -95,7 +99,7 @@ class Authorizers:
         try:
             verdict = _read_verdict(answer)
         except MalformedError as error:
-            LOG.warning("%s answered with what is not an authorizer's answer: %s", authorizer.function, error)
+            LOG.warning("%s returned a malformed authorizer response: %s", authorizer.function, error)
             raise RefusedError("AUTHORIZER_CONFIGURATION_ERROR", "Internal server error") from error
         if caches:
             with self._verdicts_lock:
@@ -104,7 +108,7 @@ class Authorizers:
 
 
 def _identity(request: Request, sources: Sequence[str]) -> tuple[str, ...] | None:
-    """The values of the identity sources, or None when one is missing or empty."""
+    """Return the values of the identity sources, or None if one is missing or empty."""
     query = dict(query_pairs(request.raw_query))
     values = []
     for source in sources:
@@ -117,7 +121,7 @@ def _identity(request: Request, sources: Sequence[str]) -> tuple[str, ...] | Non
 
 
 def _read_verdict(answer: Any) -> Verdict:
-    """Check an authorizer's answer. MalformedError, which never quotes it.
+    """Validate the response of an authorizer. Raises MalformedError, whose message never quotes the response.
 
     https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-lambda-authorizer-output.html
     """
@@ -146,7 +150,7 @@ def _read_verdict(answer: Any) -> Verdict:
         raise MalformedError("its context is not an object")
     values = {}
     for name, value in context.items():
-        # Strings, numbers and booleans; a function gets them all as strings.
+        # Strings, numbers and booleans are allowed; functions receive all of them as strings.
         if not isinstance(value, str | int | float):
             raise MalformedError(f"its context's {name} is not a string, a number or a boolean")
         values[name] = str(value).lower() if isinstance(value, bool) else str(value)
@@ -160,7 +164,7 @@ def _applies(statement: Mapping[str, Any], method_arn: str) -> bool:
 
 
 def _matches(patterns: str | Sequence[str], text: str, flags: int = 0) -> bool:
-    """Whether any pattern matches, where * stands for any text and ? for one character."""
+    """Return whether any pattern matches. In a pattern, * matches any text and ? any character."""
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
         expression = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
         if re.fullmatch(expression, text, flags | re.DOTALL):

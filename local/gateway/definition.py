@@ -1,4 +1,4 @@
-"""What the API's OpenAPI document says of its resources, methods and authorizers."""
+"""The resources, methods and authorizers of an API's OpenAPI document."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ANY_METHOD = "x-amazon-apigateway-any-method"
 
 @dataclass(frozen=True)
 class Method:
-    """What a method of a resource leads to: a function by its logical id, or none; and who may pass, by name."""
+    """A method of a resource: its integration, its function by logical id, if any, and its authorizer by name."""
 
     integration: Mapping[str, Any]
     function: str | None
@@ -25,14 +25,14 @@ class Method:
 
 @dataclass(frozen=True)
 class Route:
-    """One resource. A segment is literal text, `{name}`, or `{name+}` for all that is left."""
+    """A resource. A segment is literal text, `{name}`, or `{name+}` for the rest of the path."""
 
     resource: str
     segments: tuple[str, ...]
     methods: Mapping[str, Method]
 
     def match(self, path: Sequence[str]) -> dict[str, str] | None:
-        """The decoded path parameters, or None when the path is not this resource's."""
+        """Return the decoded path parameters, or None if the path does not match."""
         parameters = {}
         for index, segment in enumerate(self.segments):
             if segment.endswith("+}"):
@@ -41,7 +41,7 @@ class Route:
                     return None
                 parameters[segment[1:-2]] = "/".join(rest)
                 return parameters
-            # An empty segment is a doubled slash: nothing is called that.
+            # An empty segment (a double slash) matches nothing.
             if index >= len(path) or not path[index]:
                 return None
             if segment.startswith("{"):
@@ -52,13 +52,13 @@ class Route:
 
     @property
     def rank(self) -> tuple[int, ...]:
-        """Sorts what wins first: at each segment text before a parameter, and a greedy one last."""
+        """The sort key of precedence: in each segment, text before a parameter, and a greedy parameter last."""
         return tuple(2 if s.endswith("+}") else 1 if s.startswith("{") else 0 for s in self.segments)
 
 
 @dataclass(frozen=True)
 class Authorizer:
-    """A function that judges requests by what `identity_sources` name of them, and how long its verdict is kept."""
+    """A REQUEST authorizer: its function, its identity sources, and how long its responses are cached."""
 
     name: str
     function: str
@@ -67,12 +67,12 @@ class Authorizer:
 
 
 def routes_of(api: Api) -> list[Route]:
-    """All resources, in the order in which a path is tried on them. GatewayError."""
+    """Return all resources, in order of precedence. Raises GatewayError."""
     return sorted((_route(api, path, item) for path, item in api.body["paths"].items()), key=lambda route: route.rank)
 
 
 def authorizers_of(api: Api) -> dict[str, Authorizer]:
-    """By the names of their security schemes. GatewayError."""
+    """Return the authorizers, by the names of their security schemes. Raises GatewayError."""
     return {name: _authorizer(api, name, scheme) for name, scheme in _schemes(api).items()}
 
 
@@ -94,7 +94,7 @@ def _route(api: Api, path: str, item: Mapping[str, Any]) -> Route:
         if kind not in {"aws_proxy", "mock"}:
             raise GatewayError(f"{where}: an integration of type {kind} is not known locally")
         function = _function(api, integration["uri"], where) if kind == "aws_proxy" else None
-        # NONE is how SAM writes that a method is open; no scheme has that name.
+        # SAM writes NONE for a method without an authorizer.
         security = [name for entry in operation.get("security", []) for name in entry if name != "NONE"]
         if len(security) > 1 or not _schemes(api).keys() >= set(security):
             raise GatewayError(f"{where}: security {security} is not known locally")

@@ -1,14 +1,14 @@
-"""How a request, an answer or the definition of an API can be wrong."""
+"""Errors of requests, responses and API definitions."""
 
 from __future__ import annotations
 
 
 class GatewayError(Exception):
-    """The API's definition asks for something that this gateway does not do; the message says what."""
+    """The API definition uses a feature that the gateway does not support. The message names it."""
 
 
 class RefusedError(Exception):
-    """The request ends here, in a gateway response."""
+    """The request is rejected with a gateway response."""
 
     def __init__(self, response_type: str, message: str, status: int | None = None) -> None:
         super().__init__(response_type)
@@ -18,4 +18,4 @@ class RefusedError(Exception):
 
 
 class MalformedError(Exception):
-    """A function's answer is not of the form that the gateway expects."""
+    """The response of a function does not have the expected format."""

@@ -1,4 +1,4 @@
-"""A request on its way through the gateway, and the events that functions get of it."""
+"""The state of a request in the gateway, and the events that functions receive."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from local.template import ACCOUNT_ID, Api
 
 
 class Invoke(Protocol):
-    """Calls a function by logical id, as `Runtime.invoke` does."""
+    """Invokes a function by logical id, like `Runtime.invoke`."""
 
     def __call__(self, function: str, event: Any, wait: float | None = None) -> Any: ...
 
 
 class Exchange:
-    """One request on its way: what is known of it, as `$context` variables."""
+    """A request and its `$context` variables."""
 
     def __init__(self, request: Request, api: Api) -> None:
         now = datetime.now(UTC)
@@ -48,7 +48,7 @@ class Exchange:
         self.context.update({f"authorizer.{name}": value for name, value in values.items()})
 
     def event(self, api: Api) -> dict[str, Any]:
-        """The event of a Lambda proxy integration, version 1.0.
+        """Return the event of a Lambda proxy integration, version 1.0.
 
         https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
         """
@@ -65,13 +65,13 @@ class Exchange:
             "pathParameters": dict(self.path_parameters) or None,
             "stageVariables": dict(api.stage_variables) or None,
             "requestContext": self._request_context(),
-            # No binary media type is declared, so that bodies are text: what is not UTF-8 is replaced.
+            # The API declares no binary media types, so bodies are text; invalid UTF-8 is replaced.
             "body": self.request.body.decode("utf-8", "replace") or None,
             "isBase64Encoded": False,
         }
 
     def authorizer_event(self, api: Api, method_arn: str) -> dict[str, Any]:
-        """The event of a REQUEST authorizer: no body, and empty objects where a proxy event has null.
+        """Return the event of a REQUEST authorizer: no body, and empty objects instead of null.
 
         https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-lambda-authorizer-input.html
         """

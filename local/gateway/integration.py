@@ -1,4 +1,4 @@
-"""What stands behind a method: a function that gets the request whole, or an answer that is always the same."""
+"""Lambda proxy integrations and mock integrations."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Answer = tuple[int, Sequence[tuple[str, str]], bytes]
 
 
 def integrate(api: Api, invoke: Invoke, exchange: Exchange, method: Method) -> Answer:
-    """The method's answer. RefusedError."""
+    """Return the response of a method. Raises RefusedError."""
     if method.function is None:
         return _mock(method.integration)
     wait = float(method.integration.get("timeoutInMillis", INTEGRATION_TIMEOUT_SECONDS * 1000)) / 1000
@@ -40,12 +40,12 @@ def integrate(api: Api, invoke: Invoke, exchange: Exchange, method: Method) -> A
     try:
         return _read_proxy_answer(answer)
     except MalformedError as error:
-        LOG.warning("%s answered with what is not a proxy response: %s", method.function, error)
+        LOG.warning("%s returned a malformed proxy response: %s", method.function, error)
         raise RefusedError("API_CONFIGURATION_ERROR", "Internal server error", 502) from error
 
 
 def _mock(integration: Mapping[str, Any]) -> Answer:
-    """A MOCK integration: its request template names the status, which chooses one of its responses."""
+    """Return the response of a mock integration. The status in its request template selects the response."""
     template = integration.get("requestTemplates", {}).get("application/json", '{"statusCode": 200}')
     status = str(json.loads(template)["statusCode"])
     responses = integration.get("responses", {})
@@ -63,7 +63,7 @@ def _mock(integration: Mapping[str, Any]) -> Answer:
 
 
 def _read_proxy_answer(answer: Any) -> Answer:
-    """Check a proxy integration's answer. MalformedError, which never quotes it.
+    """Validate the response of a proxy integration. Raises MalformedError, whose message never quotes the response.
 
     https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
     """
@@ -81,7 +81,7 @@ def _read_proxy_answer(answer: Any) -> Answer:
     if body is not None and not isinstance(body, str):
         raise MalformedError("its body is not a string")
     content = (body or "").encode("utf-8", "replace")
-    # isBase64Encoded would matter only to an API that declares binary media types.
+    # isBase64Encoded has an effect only in APIs that declare binary media types.
 
     merged: dict[str, list[tuple[str, str]]] = {}
     for name, value in _mapping(answer, "headers").items():

@@ -1,4 +1,4 @@
-"""What goes in and out: requests and responses, as on the wire, and how their parts are read."""
+"""HTTP requests and responses, and the parsing of paths and queries."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, unquote
 
 @dataclass(frozen=True)
 class Request:
-    """One HTTP request. `raw_path` and `raw_query` are as on the wire, percent-encoded, bytes read as Latin-1."""
+    """An HTTP request. `raw_path` and `raw_query` are percent-encoded, with bytes decoded as Latin-1."""
 
     method: str
     raw_path: str
@@ -20,14 +20,14 @@ class Request:
     protocol: str = "HTTP/1.1"
 
     def header(self, name: str) -> str:
-        """The last value of a header, or an empty string."""
+        """Return the last value of a header, or an empty string."""
         values = [value for key, value in self.headers if key.lower() == name.lower()]
         return values[-1] if values else ""
 
 
 @dataclass(frozen=True)
 class Response:
-    """One HTTP response. `context` holds the `$context` variables that are known at its end, for access logs."""
+    """An HTTP response. `context` contains the `$context` variables at the end of the request, for access logs."""
 
     status: int
     headers: Sequence[tuple[str, str]]
@@ -35,16 +35,16 @@ class Response:
     context: Mapping[str, str] = field(default_factory=dict)
 
     def header(self, name: str) -> str:
-        """The last value of a header, or an empty string."""
+        """Return the last value of a header, or an empty string."""
         values = [value for key, value in self.headers if key.lower() == name.lower()]
         return values[-1] if values else ""
 
 
 def segments(raw_path: str) -> list[str]:
-    """The decoded segments of a path.
+    """Return the decoded segments of a path.
 
-    It is split before it is decoded, so that an encoded slash stays inside its segment; what is not UTF-8 is
-    replaced. One slash at the end is ignored (by observation).
+    The path is split before it is decoded, so that an encoded slash stays inside its segment. Invalid UTF-8 is
+    replaced. One trailing slash is ignored (by observation).
     """
     path = raw_path.removeprefix("/")
     if len(path) > 1 and path.endswith("/"):
@@ -53,8 +53,8 @@ def segments(raw_path: str) -> list[str]:
 
 
 def _decode(text: str) -> str:
-    """Percent-decode what came over the wire as Latin-1, and read it as UTF-8."""
-    # unquote() decodes escapes alone, and would leave raw bytes beside them as Latin-1.
+    """Percent-decode text whose bytes were decoded as Latin-1, and decode it as UTF-8."""
+    # unquote() would leave unescaped bytes as Latin-1.
     encoded = "".join(c if c < "\x80" else f"%{ord(c):02X}" for c in text)
     return unquote(encoded, "utf-8", "replace")
 
@@ -67,7 +67,7 @@ def query_pairs(raw_query: str) -> list[tuple[str, str]]:
 def single_and_multi(
     pairs: Sequence[tuple[str, str]], *, ignore_case: bool
 ) -> tuple[dict[str, str], dict[str, list[str]]]:
-    """Last values and all values by name, under a name's first spelling."""
+    """Return the last value and all values of each name, in the first spelling of the name."""
     spelling: dict[str, str] = {}
     multi: dict[str, list[str]] = {}
     for name, value in pairs:

@@ -1,4 +1,4 @@
-"""The gateway's own responses, in the forms that the API gives them."""
+"""Gateway responses, as customized by the API."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from local.gateway.messages import Response
 from local.template import Api
 
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-response-types.html
-# DEFAULT_4XX and DEFAULT_5XX have no status of their own.
+# DEFAULT_4XX and DEFAULT_5XX have no default status.
 GATEWAY_RESPONSE_STATUS: Mapping[str, int] = {
     "ACCESS_DENIED": 403,
     "API_CONFIGURATION_ERROR": 500,
@@ -40,7 +40,7 @@ _CONTEXT_VARIABLE = re.compile(r"\$context\.(\w+(?:\.\w+)*)", re.ASCII)
 
 
 class GatewayResponses:
-    """The responses that an API defines. GatewayError for one that there is not."""
+    """The gateway responses of an API. Raises GatewayError for an unknown response type."""
 
     def __init__(self, api: Api) -> None:
         self._defined: Mapping[str, Mapping[str, Any]] = api.body.get("x-amazon-apigateway-gateway-responses", {})
@@ -49,11 +49,11 @@ class GatewayResponses:
                 raise GatewayError(f"there is no gateway response {response_type}")
 
     def respond(self, refusal: RefusedError, context: dict[str, str]) -> Response:
-        """What a refused request is answered with. `context` learns of the error."""
+        """Return the response to a rejected request, and add the error to `context`."""
         status = refusal.status or GATEWAY_RESPONSE_STATUS[refusal.response_type]
         fallback = "DEFAULT_4XX" if status < 500 else "DEFAULT_5XX"
         definition = self._defined.get(refusal.response_type, self._defined.get(fallback, {}))
-        # A status on DEFAULT_4XX or DEFAULT_5XX is that of all the types that fall back to it.
+        # A status of DEFAULT_4XX or DEFAULT_5XX applies to all types that fall back to it.
         status = int(definition.get("statusCode", status))
         context["status"] = str(status)
         context["error.responseType"] = refusal.response_type
@@ -61,7 +61,7 @@ class GatewayResponses:
         context["error.messageString"] = json.dumps(refusal.message)
 
         templates = definition.get("responseTemplates") or {"application/json": _DEFAULT_TEMPLATE}
-        # Only by the Accept header would another than the first be chosen; JSON is what this API speaks.
+        # API Gateway selects the template by the Accept header. This API only uses JSON.
         media_type = "application/json" if "application/json" in templates else next(iter(templates))
         headers = [("Content-Type", media_type)]
         for target, source in definition.get("responseParameters", {}).items():
@@ -75,7 +75,7 @@ class GatewayResponses:
 
 
 def mapped(source: str, context: Mapping[str, str]) -> str | None:
-    """The value of a response parameter's mapping, or None when it maps to nothing."""
+    """Return the value of a response parameter mapping, or None if there is no value."""
     if len(source) >= 2 and source[0] == source[-1] == "'":
         return source[1:-1]
     if source.startswith("context."):

@@ -1,10 +1,10 @@
-"""API Gateway's REST API, emulated without sockets: a request in, a response out.
+"""An emulation of API Gateway's REST APIs, without sockets.
 
-Everything about the API comes from its OpenAPI document in the translated template. Where AWS documents a behaviour,
-the place is named; where it is only known by observation, the comment says so.
+The API is defined by its OpenAPI document in the translated template. Comments name the AWS documentation of a
+behavior, or state that it is known by observation.
 
     handle → size → route → throttle → authorize → integrate → respond
-                          any of them may end in a gateway response
+                          each step can end in a gateway response
 """
 
 from __future__ import annotations
@@ -29,10 +29,19 @@ HEAD_LIMIT = 10_240
 
 
 class Gateway:
-    """One REST API. `handle` is safe to call from many threads at once."""
+    """A REST API. `handle` is thread-safe."""
 
     def __init__(self, api: Api, invoke: Invoke, clock: Callable[[], float] = time.monotonic) -> None:
-        """`clock` gives seconds, for throttling and the authorizer's cache. GatewayError."""
+        """Create the gateway of an API.
+
+        Args:
+            api: The API.
+            invoke: Invokes a function.
+            clock: Returns seconds, for throttling and the authorizer cache.
+
+        Raises:
+            GatewayError: The API uses a feature that is not supported.
+        """
         self._api = api
         self._invoke = invoke
         self._responses = GatewayResponses(api)
@@ -42,11 +51,11 @@ class Gateway:
 
     @property
     def routes(self) -> list[tuple[str, str]]:
-        """Every (METHOD, resource), those that answer preflights included."""
+        """All methods and resources, including those for CORS preflight requests."""
         return [(method, route.resource) for route in self._routes for method in route.methods]
 
     def handle(self, request: Request) -> Response:
-        """Answer a request. Never raises for what a client may send."""
+        """Return the response to a request. Never raises, whatever the request contains."""
         exchange = Exchange(request, self._api)
         try:
             self._check_size(request)
@@ -60,14 +69,14 @@ class Gateway:
         return Response(status, headers, body, exchange.context)
 
     def refuse(self, request: Request, response_type: str, status: int | None = None) -> Response:
-        """A gateway response for a request that the HTTP server could not take as far as `handle`."""
+        """Return a gateway response to a request that the HTTP server could not parse."""
         message = HTTPStatus(status or GATEWAY_RESPONSE_STATUS[response_type]).phrase
         return self._responses.respond(
             RefusedError(response_type, message, status), Exchange(request, self._api).context
         )
 
     def _check_size(self, request: Request) -> None:
-        # The request line and the headers, with what separates them on the wire.
+        # The size of the request line and the headers, including separators.
         size = len(request.method) + len(request.raw_path) + len(request.raw_query) + len(request.protocol) + 5
         size += sum(len(name) + len(value) + 4 for name, value in request.headers)
         if size > HEAD_LIMIT:
@@ -82,15 +91,15 @@ class Gateway:
             if parameters is None:
                 continue
             method = route.methods.get(exchange.request.method) or route.methods.get("ANY")
-            # The resource is found first, and the method in it: no other resource is tried.
+            # The first matching resource decides, even if it does not have the method.
             if method is None:
                 break
             exchange.route = route
             exchange.path_parameters = parameters
             exchange.context["resourcePath"] = route.resource
             return method
-        # By observation. The gateway takes an Authorization header where no authorizer is for a Signature Version 4,
-        # and IncompleteSignature has no gateway response of its own. (Its message would quote the header.)
+        # By observation: without an authorizer, the gateway parses an Authorization header as Signature Version 4, and
+        # IncompleteSignature has no gateway response type. (The message of AWS quotes the header.)
         if exchange.request.header("Authorization"):
             raise RefusedError("DEFAULT_4XX", "Authorization header is not a complete signature", 403)
         raise RefusedError("MISSING_AUTHENTICATION_TOKEN", "Missing Authentication Token")

@@ -1,4 +1,4 @@
-"""How many requests the stage and its methods take."""
+"""Throttling of a stage and its methods."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from local.template import Api
 
 
 class Throttle:
-    """The limits of an API. `clock` gives seconds."""
+    """The throttling limits of an API. `clock` returns seconds."""
 
     def __init__(self, api: Api, clock: Callable[[], float]) -> None:
         self._buckets: dict[tuple[str, str], _Bucket] = {}
@@ -23,8 +23,8 @@ class Throttle:
             self._buckets[(str(setting["HttpMethod"]).upper(), path)] = _Bucket(rate, burst, clock)
 
     def check(self, method: str, resource: str) -> None:
-        """Count the request. RefusedError when it is one too many."""
-        # The most specific setting counts, and it alone.
+        """Count a request. Raises RefusedError if it exceeds the limit."""
+        # Only the most specific setting applies.
         for key in ((method, resource), ("*", resource), ("*", "/*")):
             bucket = self._buckets.get(key)
             if bucket is not None:
@@ -34,7 +34,7 @@ class Throttle:
 
 
 class _Bucket:
-    """A token bucket: `rate` tokens a second, `burst` at most."""
+    """A token bucket with `rate` tokens per second, and at most `burst` tokens."""
 
     def __init__(self, rate: float, burst: float, clock: Callable[[], float]) -> None:
         self._rate = rate

@@ -4,19 +4,19 @@
     (Fargate only)      │                                                           ▲         after an hour
                         └─ the image cannot be pulled, or StopTask ─────────────────┘
 
-`advance(now)` carries out whatever has become due, in order of time; `next_due()` says when that will next be
-the case, so that a virtual clock can jump. Every request and control first advances to the injected clock's
-time. All methods may be called from any thread.
+`advance(now)` carries out the changes that are due, in order of time. `next_due()` returns the time of the next change,
+for virtual clocks. Every request and control first advances to the time of the injected clock. All methods are
+thread-safe.
 
-What the simulated process does is told by `dockerLabels` of its container definition:
+`dockerLabels` of the container definition control the simulated process:
 
-    simulate.start           never: stays PENDING; fail: its image can't be pulled
-    simulate.ignore-sigterm  true: a stop lasts the whole stopTimeout (default 30 s), then exit code 137
-    simulate.exit-after      seconds from its start to its own exit
-    simulate.exit-code       the code of that exit, default 0
+    simulate.start           never: stays PENDING; fail: the image cannot be pulled
+    simulate.ignore-sigterm  true: a stop takes the whole stopTimeout (default 30 s), and ends with exit code 137
+    simulate.exit-after      seconds from the start to the exit
+    simulate.exit-code       the exit code of that exit, default 0
 
-With an `Engine` the processes are real, and these labels mean nothing: the engine starts and stops them, and tells
-when they start and end. The states and their order stay this package's.
+With an `Engine`, the processes are real and the labels have no effect: the engine starts and stops the processes, and
+reports their starts and exits. This package still determines the states and their order.
 """
 
 from local.emulator.ecs.api import TaskApi
@@ -29,10 +29,7 @@ from local.emulator.ecs.tasks import SIGKILLED, SimulatedContainer, SimulatedTas
 
 
 class TaskSimulation(TaskApi, EngineReports, HostCommands, Controls):
-    """RunTask, StopTask, DescribeTasks, ListTasks and ListContainerInstances, and the controls of a test.
-
-    `TaskLife` tells what to make it with.
-    """
+    """The simulated ECS API and its controls for tests. `TaskLife` describes the parameters of the constructor."""
 
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""The requests of the ECS API that are simulated."""
+"""The simulated operations of the ECS API."""
 
 import re
 from datetime import datetime
@@ -20,7 +20,7 @@ class TaskApi(Placement):
     OPERATIONS = frozenset({"RunTask", "StopTask", "DescribeTasks", "ListTasks", "ListContainerInstances"})
 
     def handle(self, operation: str, parameters: dict[str, Any], region: str = REGION) -> dict[str, Any]:
-        """Answer one of OPERATIONS: parameters and result as in the ECS API. Raises AwsError."""
+        """Perform one of OPERATIONS. Parameters and result are those of the ECS API. Raises AwsError."""
         with self._lock:
             now = self._tick()
             match operation:
@@ -69,10 +69,10 @@ class TaskApi(Placement):
         return {"tasks": [task.to_api(include_tags=True) for task in tasks], "failures": failures}
 
     def _repeat(self, cluster: Cluster, token: str, parameters: dict[str, Any], now: datetime) -> dict[str, Any] | None:
-        """The answer to a clientToken that was used before, or None when it is new or has lapsed.
+        """Return the response for a clientToken that was used before, or None if it is new or has expired.
 
-        Source: "Ensuring idempotency" in the ECS API reference. A token lives for 24 hours, or until an hour
-        after the last of its tasks has stopped, whichever is sooner. Failures to place are repeated as well.
+        Source: "Ensuring idempotency" in the ECS API reference. A token expires after 24 hours, or one hour after its
+        last task has stopped, whichever is sooner. Placement failures are repeated as well.
         """
         known = self._tokens.get((cluster.arn, token))
         if known is None:
@@ -157,7 +157,7 @@ class TaskApi(Placement):
 
 
 def _launch_type(parameters: dict[str, Any], definition: TaskDefinition) -> tuple[str, str | None]:
-    """The launch type, and the capacity provider when one was asked for. Raises AwsError."""
+    """Return the launch type, and the requested capacity provider, if any. Raises AwsError."""
     launch_type = parameters.get("launchType")
     strategy = parameters.get("capacityProviderStrategy") or []
     if launch_type and strategy:

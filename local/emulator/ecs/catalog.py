@@ -1,4 +1,4 @@
-"""What tasks refer to: clusters, task definitions and container instances."""
+"""Clusters, task definitions and container instances."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ class Cluster:
 
 @dataclass(frozen=True)
 class TaskDefinition:
-    """`containers`: definitions as RegisterTaskDefinition takes them; `cpu`, `memory`: of the task level."""
+    """A task definition. `containers` are as in RegisterTaskDefinition; `cpu` and `memory` are those of the task."""
 
     arn: str
     family: str
@@ -38,7 +38,7 @@ class TaskDefinition:
 
 @dataclass(frozen=True)
 class Instance:
-    """A container instance. `cpu` in units, `memory` in MiB: what it registered with, used or not."""
+    """A container instance. `cpu` (units) and `memory` (MiB) are the registered resources."""
 
     arn: str
     ec2_instance_id: str
@@ -55,14 +55,14 @@ class Instance:
 
 
 class Catalog(Protocol):
-    """Where clusters, task definitions and container instances are found; each by name, id or ARN."""
+    """Finds clusters, task definitions and container instances by name, id or ARN."""
 
     def cluster(self, reference: str, region: str) -> Cluster | None: ...
 
     def task_definition(self, reference: str, region: str) -> TaskDefinition | None: ...
 
     def instances(self, region: str) -> list[Instance]:
-        """All container instances of the region, of every cluster, in the order of their registration."""
+        """Return the container instances of all clusters of a region, in order of registration."""
 
     def add_instance(self, instance: Instance, region: str) -> None: ...
 
@@ -70,7 +70,7 @@ class Catalog(Protocol):
 
 
 class StaticCatalog:
-    """A catalog in memory, for a simulation without HTTP. One region."""
+    """A catalog of one region in memory, for simulations without HTTP."""
 
     def __init__(self, region: str = REGION, account: str = ACCOUNT) -> None:
         self._region = region
@@ -114,7 +114,7 @@ class StaticCatalog:
 
     def add_instance(self, instance: Instance, region: str) -> None:
         if region != self._region:
-            raise ValueError(f"this catalog is of {self._region}")
+            raise ValueError(f"this catalog belongs to {self._region}")
         self._instances[instance.arn] = instance
 
     def remove_instance(self, instance: Instance, region: str) -> None:

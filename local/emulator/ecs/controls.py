@@ -1,4 +1,4 @@
-"""What a test can see and do that the API does not offer."""
+"""Controls of the simulation for tests, in addition to the ECS API."""
 
 from local.emulator.ecs.catalog import REGION, Instance
 from local.emulator.ecs.engine import NotStartedError
@@ -8,10 +8,10 @@ from local.emulator.errors import AwsError
 
 
 class Controls(Placement):
-    """Looks at tasks, ends them out of turn, and changes the instances."""
+    """Inspects and ends tasks, and changes container instances."""
 
     def tasks(self, cluster: str | None = None) -> list[SimulatedTask]:
-        """Every task that is not forgotten, of one cluster (name or ARN) when given, in order of creation."""
+        """Return the tasks that are not forgotten, in order of creation, optionally of one cluster (name or ARN)."""
         with self._lock:
             self._tick()
             return [
@@ -21,17 +21,17 @@ class Controls(Placement):
             ]
 
     def live(self, started_by: str | None = None) -> list[SimulatedTask]:
-        """The tasks that have not stopped, those of one startedBy when given."""
+        """Return the tasks that have not stopped, optionally of one startedBy."""
         return [task for task in self.tasks() if task.live and started_by in (None, task.started_by)]
 
     def task(self, task_arn: str) -> SimulatedTask:
-        """Raises KeyError for a task that is unknown or forgotten."""
+        """Return a task by its ARN. Raises KeyError for a task that is unknown or forgotten."""
         with self._lock:
             self._tick()
             return self._tasks[task_arn]
 
     def exit(self, task_arn: str, exit_code: int, container: str | None = None) -> None:
-        """A running container dies by itself now: the named one, or the first essential one."""
+        """Let a running container exit now: the named container, or the first essential container."""
         with self._lock:
             now = self._tick()
             task = self._tasks[task_arn]
@@ -39,10 +39,10 @@ class Controls(Placement):
                 if candidate.running and (candidate.name == container if container else candidate.essential):
                     self._end(task, candidate, exit_code, now)
                     return
-            raise ValueError(f"no such container runs in {task_arn}")
+            raise ValueError(f"no such container is running in {task_arn}")
 
     def come_up(self, task_arn: str) -> None:
-        """The next step of a task's start is due now, however long the start was to take."""
+        """Make the next step of a task's start due now."""
         with self._lock:
             now = self._tick()
             task = self._tasks[task_arn]
@@ -52,35 +52,35 @@ class Controls(Placement):
                 self._tick()
 
     def interrupt(self, task_arn: str) -> None:
-        """Spot capacity is taken back: the task is asked to stop."""
+        """Interrupt a Spot task: it is asked to stop."""
         with self._lock:
             now = self._tick()
             reason = "Your Spot Task was interrupted."
             self._begin_stop(self._tasks[task_arn], "SpotInterruption", reason, now)
 
     def forget(self, task_arn: str) -> None:
-        """As if ECS's hour of memory had passed. A live one vanishes too, without an event."""
+        """Forget a task, as ECS does an hour after it stopped. A live task disappears too, without an event."""
         with self._lock:
             self._tick()
             self._forget(self._tasks[task_arn])
 
     def hide(self, task_arn: str) -> None:
-        """ECS is eventually consistent: DescribeTasks and StopTask do not know the task, which goes on all the same."""
+        """Hide a task from DescribeTasks and StopTask, as eventual consistency may. The task continues."""
         with self._lock:
             self._hidden.add(task_arn)
 
     def show(self, task_arn: str) -> None:
-        """DescribeTasks and StopTask know the task again."""
+        """Show a hidden task to DescribeTasks and StopTask again."""
         with self._lock:
             self._hidden.discard(task_arn)
 
     def set_capacity(self, ec2_instance_id: str, memory: int | None = None, cpu: int | None = None) -> None:
-        """Change what an instance has in all (MiB, CPU units); None restores what it registered with."""
+        """Change the total resources of an instance (MiB, CPU units). None restores the registered resources."""
         with self._lock:
             self._capacity[ec2_instance_id] = (cpu, memory)
 
     def set_agent_connected(self, ec2_instance_id: str, connected: bool) -> None:
-        """Whether the instance's agent answers; one that does not takes no task."""
+        """Connect or disconnect the agent of an instance. An instance with a disconnected agent accepts no tasks."""
         with self._lock:
             (self._agents_lost.discard if connected else self._agents_lost.add)(ec2_instance_id)
 
@@ -93,7 +93,7 @@ class Controls(Placement):
         region: str = REGION,
         attributes: dict[str, str] | None = None,
     ) -> str:
-        """Register a container instance and return its EC2 id; an id like mi-… makes it an external one."""
+        """Register a container instance and return its EC2 id. An id of the form mi-… makes it an external instance."""
         with self._lock:
             found = self._cluster({"cluster": cluster}, region)
             ec2_instance_id = ec2_instance_id or f"i-{self._hex(17)}"
@@ -104,7 +104,7 @@ class Controls(Placement):
             return ec2_instance_id
 
     def terminate_instance(self, ec2_instance_id: str, region: str = REGION) -> None:
-        """The host is gone: it leaves its cluster, and its tasks stop at once, without exit codes."""
+        """Terminate an instance: it leaves its cluster, and its tasks stop immediately, without exit codes."""
         with self._lock:
             now = self._tick()
             for instance in self._catalog.instances(region):
@@ -130,10 +130,10 @@ class Controls(Placement):
         tags: list[dict[str, str]] | None = None,
         paused: bool = False,
     ) -> SimulatedTask:
-        """Create a task that is RUNNING at once, without events: one that was there before.
+        """Create a task that is RUNNING immediately, without events, as if it had existed before.
 
-        Raises AwsError; with an engine, which is waited for, NotStartedError.
-        ec2_instance_id: its host; by default the first one of the cluster, whatever room it has.
+        Raises AwsError, and NotStartedError if an engine cannot start it.
+        ec2_instance_id: The host; by default the first instance of the cluster, even if it is full.
         """
         with self._lock:
             now = self._tick()
@@ -161,7 +161,7 @@ class Controls(Placement):
             self._running(task, now, docker_ids)
             for container in task.containers:
                 container.paused = paused
-            # As many changes as a task sees on its way to RUNNING.
+            # The number of changes of a task that becomes RUNNING.
             task.version = 3 if launch_type == "FARGATE" else 2
             self._schedule(task)
             return task

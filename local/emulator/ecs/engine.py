@@ -1,4 +1,4 @@
-"""What runs the containers of tasks for real."""
+"""The interface of engines, which run the containers of tasks."""
 
 from typing import Protocol
 
@@ -6,7 +6,7 @@ from local.emulator.ecs.tasks import SimulatedContainer, SimulatedTask
 
 
 class NotStartedError(Exception):
-    """A container of a task could not be started; the message is Docker's reason, as ECS words it."""
+    """A container of a task could not be started. The message is the reason, in the format of ECS."""
 
     def __init__(self, container: str, reason: str) -> None:
         super().__init__(reason)
@@ -14,20 +14,27 @@ class NotStartedError(Exception):
 
 
 class Engine(Protocol):
-    """Runs the containers of tasks for real.
+    """Runs the containers of tasks.
 
-    Called with the simulation locked, so only `launch` waits. What comes of the others is told to the simulation, from
-    any thread: `started` or `not_started`, then `exited` for each container.
+    The simulation calls it while holding its lock, so only `launch` blocks. The engine reports results to the
+    simulation from any thread: `started` or `not_started`, then `exited` for each container.
     """
 
     def start(self, task: SimulatedTask) -> None:
-        """Create and start the task's containers."""
+        """Create and start the containers of a task in the background."""
 
     def launch(self, task: SimulatedTask, paused: bool) -> dict[str, str]:
-        """The same, but wait, and then pause them if asked; their Docker ids by name. Raises NotStartedError."""
+        """Create and start the containers of a task, and optionally pause them.
+
+        Returns:
+            The Docker ids by container name.
+
+        Raises:
+            NotStartedError: A container could not be started.
+        """
 
     def stop(self, task: SimulatedTask, container: SimulatedContainer) -> None:
-        """Send a container SIGTERM, and SIGKILL after its stopTimeout."""
+        """Send SIGTERM to a container, and SIGKILL after its stopTimeout."""
 
     def remove(self, task: SimulatedTask) -> None:
-        """Kill what still runs of the task, and remove its containers. Nothing is told of it any more."""
+        """Kill and remove the containers of a task, without further reports."""

@@ -1,4 +1,4 @@
-"""The events in which ECS tells EventBridge of a task."""
+"""The events that ECS sends to EventBridge."""
 
 import json
 from datetime import datetime
@@ -8,7 +8,7 @@ from local.emulator.ecs.tasks import SimulatedTask
 
 
 def task_state_change(task: SimulatedTask, at: datetime, event_id: str, account: str) -> dict[str, Any]:
-    """The "ECS Task State Change" of a task as it is now, its times as text."""
+    """Return the "ECS Task State Change" event for the current state of a task."""
     return {
         "version": "0",
         "id": event_id,
@@ -23,7 +23,7 @@ def task_state_change(task: SimulatedTask, at: datetime, event_id: str, account:
 
 
 def _iso(value: Any) -> str:
-    """Times as ECS has them in events: UTC with milliseconds."""
+    """Format times as in ECS events: UTC with milliseconds."""
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%dT%H:%M:%S.") + f"{value.microsecond // 1000:03d}Z"
-    raise TypeError(f"{type(value).__name__} has no JSON form")
+    raise TypeError(f"{type(value).__name__} is not JSON serializable")

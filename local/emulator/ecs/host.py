@@ -1,4 +1,4 @@
-"""What a command on a host does to the containers there."""
+"""The effects of host commands on containers."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from local.emulator.ecs.tasks import SIGKILLED, SimulatedContainer, SimulatedTas
 
 
 class HostEffect(NamedTuple):
-    """What a command did on a host: the Docker ids of the containers that it changed, or why it changed none."""
+    """The effect of a command on a host: the Docker ids of the changed containers, or the reason if there are none."""
 
     changed: list[str]
     error: str | None = None
@@ -28,10 +28,10 @@ class HostCommands(TaskLife):
             ec2_instance_id: The host.
             action: `pause`, `unpause` or `kill`.
             runtime_ids: Docker ids of the containers.
-            at: When, by default now.
+            at: The time of the command; by default now.
 
         Returns:
-            Which containers were changed, or why none was: to pause or unpause, at least one has to be running.
+            The changed containers, or the reason if none was changed: pause and unpause need a running container.
         """
         with self._lock:
             self.advance(at or self._now())
@@ -57,7 +57,7 @@ class HostCommands(TaskLife):
             return HostEffect(changed)
 
     def _apply(self, action: str, task: SimulatedTask, container: SimulatedContainer, at: datetime) -> bool:
-        """Act on a running container. False: it was so already."""
+        """Act on a running container. Returns whether its state changed."""
         if action == "kill":
             self._end(task, container, SIGKILLED, at)
         elif container.paused == (action == "pause"):
@@ -78,6 +78,6 @@ class HostCommands(TaskLife):
         container.paused = False
         if container.exit_left is not None:
             container.exits_at, container.exit_left = at + container.exit_left, None
-        # The SIGTERM that was sent while it was frozen arrives now.
+        # A SIGTERM that was sent while the container was frozen arrives now.
         if container.killed_at is not None and not container.ignores_sigterm:
             container.terminates_at = at + self._stop_delay

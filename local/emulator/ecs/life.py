@@ -1,4 +1,4 @@
-"""The life of tasks: what becomes of them when, and the events that tell of it."""
+"""The life cycle of tasks: their state changes over time, and the resulting events."""
 
 import heapq
 import itertools
@@ -21,7 +21,7 @@ class TaskLife:
 
     run_delay: seconds from RunTask to RUNNING; stop_delay: seconds from SIGTERM to the exit.
     rng: the source of ids; seed it for a reproducible simulation.
-    engine: runs the tasks' containers for real, in its own time instead of these delays.
+    engine: runs the containers of the tasks; the delays then do not apply.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class TaskLife:
         self._tasks: dict[str, SimulatedTask] = {}
         self._tokens: dict[tuple[str, str], Token] = {}
         self._events: list[dict[str, Any]] = []
-        # (when, order of entry, task ARN): the order of entry makes equal times deterministic.
+        # (time, sequence number, task ARN). The sequence number makes the order of equal times deterministic.
         self._agenda: list[tuple[datetime, int, str]] = []
         self._entries = itertools.count()
         self._capacity: dict[str, tuple[int | None, int | None]] = {}
@@ -56,7 +56,7 @@ class TaskLife:
     # ── time ──
 
     def advance(self, now: datetime) -> None:
-        """Carry out what has become due by `now`, each at its own time, the earliest first."""
+        """Carry out the changes that are due by `now`, in order of time."""
         with self._lock:
             while (due := self.next_due()) is not None and due <= now:
                 task = self._tasks[heapq.heappop(self._agenda)[2]]
@@ -65,31 +65,31 @@ class TaskLife:
             self._time = max(now, self._time or now)
 
     def next_due(self) -> datetime | None:
-        """When the next change is due, or None."""
+        """Return the time of the next change, or None."""
         with self._lock:
             while self._agenda:
                 due, _, arn = self._agenda[0]
                 task = self._tasks.get(arn)
                 if task is not None and task.next_due() == due:
                     return due
-                # The task has changed since; what it waits for now has an entry of its own.
+                # The entry is outdated: the task has changed, and its next change has its own entry.
                 heapq.heappop(self._agenda)
             return None
 
     def _schedule(self, task: SimulatedTask) -> None:
-        """Enter in the agenda when a task changes next; to be called after whatever may have altered that."""
+        """Schedule the next change of a task. Call it after every change of the task."""
         due = task.next_due()
         if due is not None:
             heapq.heappush(self._agenda, (due, next(self._entries), task.arn))
 
     def drain_events(self) -> list[dict[str, Any]]:
-        """The EventBridge events ("ECS Task State Change") since the last call, in order."""
+        """Return the EventBridge events ("ECS Task State Change") since the last call, in order."""
         with self._lock:
             events, self._events = self._events, []
             return events
 
     def _tick(self) -> datetime:
-        """Advance to the clock's time, and return it. Time never runs backwards."""
+        """Advance to the time of the clock, and return it. Time never runs backwards."""
         self.advance(self._now())
         assert self._time is not None
         return self._time
@@ -187,7 +187,7 @@ class TaskLife:
         ]
 
     def _hold(self, task: SimulatedTask) -> None:
-        """Keep a task PENDING that never starts, or of which an engine is to say when it has."""
+        """Keep a task PENDING: it never starts, or an engine will report its start."""
         if self._engine is not None or any(container.start == "never" for container in task.containers):
             task.step_at = None
 
@@ -196,7 +196,7 @@ class TaskLife:
             self._engine.start(task)
 
     def _step(self, task: SimulatedTask, at: datetime) -> None:
-        """Carry out the one change of a task that is due at `at`."""
+        """Carry out the change of a task that is due at `at`."""
         if not task.live:
             self._forget(task)
         elif task.stopped_unstarted_at is not None and task.stopped_unstarted_at <= at:
@@ -242,7 +242,7 @@ class TaskLife:
         task.pull_stopped_at = task.started_at = at
         for container in task.containers:
             container.last_status = "RUNNING"
-            # Fargate's containers are not Docker's: their ids differ.
+            # Runtime ids on Fargate are not Docker ids, and have a different format.
             if task.launch_type == "FARGATE":
                 container.runtime_id = f"{task.id}-{self._rng.randrange(10**9, 10**10)}"
             else:
@@ -251,7 +251,7 @@ class TaskLife:
                 container.exits_at = at + container.exit_after
 
     def _begin_stop(self, task: SimulatedTask, code: str, reason: str, at: datetime) -> None:
-        """Ask a task to stop. One that is stopping or has stopped keeps its first reason."""
+        """Ask a task to stop. A task that is stopping or has stopped keeps its first reason."""
         if not task.live or task.desired_status == "STOPPED":
             return
         task.desired_status = "STOPPED"
@@ -262,24 +262,24 @@ class TaskLife:
             self._terminate_containers(task, at)
         else:
             task.step_at = None
-            # A start under way can't be taken back: the engine tells how it went, and that ends the task.
+            # A start in progress cannot be cancelled. The task ends when the engine reports the result.
             if self._engine is None or task.last_status == "PROVISIONING":
                 task.stopped_unstarted_at = at + self._stop_delay
         self._changed(task, at)
 
     def _terminate_containers(self, task: SimulatedTask, at: datetime) -> None:
-        """Send SIGTERM to what still runs, and SIGKILL after the stopTimeout."""
+        """Send SIGTERM to the running containers, and SIGKILL after the stopTimeout."""
         for container in task.containers:
             if container.running and self._engine is not None:
                 self._engine.stop(task, container)
             elif container.running:
                 container.killed_at = at + container.stop_timeout
-                # A frozen process does not see the signal before it is thawed.
+                # A frozen process handles the signal when it is thawed.
                 if not container.ignores_sigterm and not container.paused:
                     container.terminates_at = at + self._stop_delay
 
     def _end(self, task: SimulatedTask, container: SimulatedContainer, code: int, at: datetime) -> None:
-        """The process of a container has ended."""
+        """Record the exit of a container."""
         container.last_status = "STOPPED"
         container.exit_code = code
         container.paused = False
@@ -316,7 +316,7 @@ class TaskLife:
             self._engine.remove(task)
 
     def _changed(self, task: SimulatedTask, at: datetime) -> None:
-        """Raise the version, and put the event in the outbox."""
+        """Increment the version of the task, and add its event to the outbox."""
         task.version += 1
         self._schedule(task)
         self._events.append(task_state_change(task, at, self._uuid(), self._account))

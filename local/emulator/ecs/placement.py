@@ -1,4 +1,4 @@
-"""Where a task can be placed: capacity, agents and constraints."""
+"""Task placement: capacity, agents and constraints."""
 
 import re
 from typing import Any
@@ -12,10 +12,12 @@ _CLAUSE = re.compile(r"^\s*(?P<subject>[\w:.\-]+)\s*(?P<operator>==|!=|not_equal
 
 
 def satisfies(expression: str, instance: Instance) -> bool:
-    """Whether an instance satisfies an expression of the cluster query language.
+    """Return whether an instance satisfies an expression of the cluster query language.
 
-    Known are ec2InstanceId, agentConnected and attribute:NAME, compared by ==, != and `in [...]`, and `and`.
-    Raises AwsError (InvalidParameterException) for anything else.
+    Supports ec2InstanceId, agentConnected and attribute:NAME with ==, !=, `in [...]` and `and`.
+
+    Raises:
+        AwsError: The expression is not supported (InvalidParameterException).
     """
     for clause in re.split(r"\s+and\s+|\s*&&\s*", expression):
         match = _CLAUSE.match(clause)
@@ -40,7 +42,7 @@ class Placement(TaskLife):
     """Finds an instance for a task."""
 
     def instances(self, region: str = REGION) -> list[Instance]:
-        """The container instances as the controls left them (capacity, lost agents)."""
+        """Return the container instances with the changes made by the controls."""
         with self._lock:
             result = []
             for instance in self._catalog.instances(region):
@@ -61,7 +63,7 @@ class Placement(TaskLife):
             return result
 
     def usage(self, instance: Instance) -> tuple[int, int, int, int]:
-        """Of one instance: CPU units and MiB in use, number of running and of pending tasks."""
+        """Return the CPU units and MiB in use on an instance, and its numbers of running and pending tasks."""
         with self._lock:
             tasks = [task for task in self._tasks.values() if task.live and task.instance is not None]
             mine = [task for task in tasks if task.instance and task.instance.arn == instance.arn]
@@ -82,7 +84,7 @@ class Placement(TaskLife):
         region: str,
         placed: list[SimulatedTask],
     ) -> tuple[Instance | None, list[dict[str, str]]]:
-        """An instance with room for the task, or why each one was refused."""
+        """Return an instance with enough capacity for the task, or the failure of each instance."""
         candidates = [
             instance
             for instance in self.instances(region)

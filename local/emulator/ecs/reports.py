@@ -1,21 +1,25 @@
-"""What an engine tells of the containers that it runs."""
+"""The reports of an engine on the containers that it runs."""
 
 from local.emulator.ecs.life import TaskLife
 from local.emulator.ecs.tasks import SimulatedContainer, SimulatedTask
 
 
 class EngineReports(TaskLife):
-    """Takes what the engine tells, from any thread."""
+    """Handles the reports of the engine. Thread-safe."""
 
     def started(self, task_arn: str, docker_ids: dict[str, str]) -> bool:
-        """All containers of the task were started; their Docker ids by name. False: they are not wanted any more."""
+        """Report that all containers of a task have started, with their Docker ids by name.
+
+        Returns:
+            False if the task has ended in the meantime, so that the containers must be removed.
+        """
         with self._lock:
             now = self._tick()
             task = self._tasks.get(task_arn)
             if task is None or not task.live:
                 return False
             if task.desired_status == "STOPPED":
-                # It was asked to stop before it ran.
+                # The task was asked to stop before it was running.
                 self._stopped(task, now)
                 return False
             self._running(task, now, docker_ids)
@@ -26,7 +30,7 @@ class EngineReports(TaskLife):
             return True
 
     def not_started(self, task_arn: str, container: str, reason: str) -> None:
-        """A container of the task could not be started, and none of them runs."""
+        """Report that a container of a task could not be started, and that none of its containers is running."""
         with self._lock:
             now = self._tick()
             task = self._tasks.get(task_arn)
@@ -40,7 +44,7 @@ class EngineReports(TaskLife):
             self._stopped(task, now)
 
     def exited(self, task_arn: str, container: str, exit_code: int, reason: str | None = None) -> None:
-        """The process of a container has ended."""
+        """Record the exit of a container."""
         with self._lock:
             now = self._tick()
             task = self._tasks.get(task_arn)
@@ -54,7 +58,7 @@ class EngineReports(TaskLife):
                 found.early_exit = (exit_code, reason)
 
     def frozen(self, task_arn: str, container: str, paused: bool) -> None:
-        """A container was paused or unpaused."""
+        """Report that a container was paused or unpaused."""
         with self._lock:
             task = self._tasks.get(task_arn)
             if task is not None:

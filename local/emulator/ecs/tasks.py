@@ -1,4 +1,4 @@
-"""A task and its containers: their state, and what the processes in them will do."""
+"""Tasks and containers: their state, and the simulated behavior of their processes."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -30,11 +30,11 @@ class SimulatedContainer:
     reason: str | None = None
     paused: bool = False
     exits_at: datetime | None = None
-    # A paused process makes no progress: what is left of `exit_after` waits for the unpause.
+    # A paused process makes no progress: the rest of `exit_after` begins when it is unpaused.
     exit_left: timedelta | None = None
     terminates_at: datetime | None = None
     killed_at: datetime | None = None
-    # Told by an engine before it told that the task runs: the exit code, and a reason if there is one.
+    # An exit that the engine reported before the start of the task: the exit code and an optional reason.
     early_exit: tuple[int, str | None] | None = None
 
     @property
@@ -42,7 +42,7 @@ class SimulatedContainer:
         return self.last_status == "RUNNING"
 
     def next_end(self) -> tuple[datetime, int] | None:
-        """When and with which exit code the process ends as things stand."""
+        """Return the time and the exit code of the next exit of the process, or None."""
         ends = []
         if self.terminates_at is not None:
             ends.append((self.terminates_at, 0))
@@ -69,7 +69,7 @@ class SimulatedContainer:
 
 @dataclass
 class SimulatedTask:
-    """One task. `live` until it is STOPPED; `to_api()` is the Task of the ECS API, its times as datetimes."""
+    """A task. It is `live` until it is STOPPED. `to_api()` returns the Task of the ECS API, with times as datetimes."""
 
     arn: str
     region: str
@@ -90,7 +90,7 @@ class SimulatedTask:
     last_status: str = "PROVISIONING"
     desired_status: str = "RUNNING"
     version: int = 0
-    # When the next step of the start, or the visible step of the stop, is due.
+    # The time of the next step of the start, or of the visible step of the stop.
     step_at: datetime | None = None
     stopped_unstarted_at: datetime | None = None
     pull_started_at: datetime | None = None
@@ -112,7 +112,7 @@ class SimulatedTask:
         return self.arn.rpartition("/")[2]
 
     def next_due(self) -> datetime | None:
-        """When this task changes next by itself, its being forgotten included."""
+        """Return the time of the next change of the task, including when it is forgotten, or None."""
         if not self.live:
             return self.stopped_at + MEMORY_OF_STOPPED if self.stopped_at else None
         dues = [self.step_at, self.stopped_unstarted_at]
@@ -161,7 +161,7 @@ class SimulatedTask:
 
 
 def container_of(definition: dict[str, Any], arn: str) -> SimulatedContainer:
-    """A container of a task, by its definition as RegisterTaskDefinition takes it."""
+    """Create a container of a task from a container definition as in RegisterTaskDefinition."""
     labels = definition.get("dockerLabels") or {}
     exit_after = labels.get("simulate.exit-after")
     return SimulatedContainer(

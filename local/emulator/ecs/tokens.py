@@ -1,4 +1,4 @@
-"""clientTokens: what makes a repeat of RunTask start nothing."""
+"""Client tokens, which make RunTask idempotent."""
 
 import json
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ TOKEN_LIFETIME = timedelta(hours=24)
 
 @dataclass
 class Token:
-    """What a clientToken stands for."""
+    """The stored request and tasks of a clientToken."""
 
     used_at: datetime
     fingerprint: str
@@ -19,6 +19,6 @@ class Token:
 
 
 def fingerprint(parameters: dict[str, Any]) -> str:
-    """What must be equal in requests with the same clientToken; a cluster's name and its ARN are."""
+    """Return the parts of a request that must be equal for the same clientToken. Cluster names and ARNs are equal."""
     same = {name: value for name, value in parameters.items() if name not in ("clientToken", "cluster")}
     return json.dumps(same, sort_keys=True)

@@ -1,12 +1,12 @@
-"""Systems Manager Run Command: a state machine on an injected clock, acting on simulated tasks.
+"""Systems Manager Run Command: a state machine on an injected clock that acts on simulated tasks.
 
     SendCommand ──► Pending ──► InProgress ──► Success | Failed | TimedOut | …
                     │ (GetCommandInvocation does not know the command for the first 20 ms, as in AWS)
-                    └─ the document, the parameters and the instance are checked before
+                        └─ checks the document, the parameters and the instance
 
-What the script of the host document does on an instance is done to the tasks of that instance (`SimulatedScripts`).
-A `CommandPlan` decides how late and how often a command is delivered, and how long Docker takes. With a `Host` the
-script itself is run.
+`SimulatedScripts` applies the effects of the host document's script to the simulated tasks of an instance. A
+`CommandPlan` determines when and how often a command is delivered, and how long Docker takes. With a `Host`, the script
+itself runs.
 """
 
 from local.emulator.ssm.commands import CommandSimulation

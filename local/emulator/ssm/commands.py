@@ -1,4 +1,4 @@
-"""The requests of Run Command, and when commands change."""
+"""The simulated operations of Run Command, and the state changes of commands."""
 
 import random
 import threading
@@ -17,17 +17,17 @@ UNKNOWN_FOR = timedelta(milliseconds=20)
 
 
 class CommandSimulation:
-    """SendCommand, GetCommandInvocation and ListCommandInvocations, and the controls of a test.
+    """SendCommand, GetCommandInvocation and ListCommandInvocations, and controls for tests.
 
     Args:
         tasks: The tasks that commands act on.
-        document: Gives the content of a document by name and region, None when there is none.
+        document: Returns the content of a document by name and region, or None.
         now: The clock.
         command_delay: Seconds from SendCommand to the end of a command: half until the script starts, half until it
             ends.
         rng: The source of ids; seed it for a reproducible simulation.
-        host: Runs the documents' scripts, which otherwise act on the simulated tasks.
-        plan: Drawn once per SendCommand, in place of `command_delay`. With a host, only its delivery counts.
+        host: Runs the scripts of documents; by default they act on the simulated tasks.
+        plan: Called once per SendCommand; replaces `command_delay`. With a host, only the delivery applies.
     """
 
     OPERATIONS = frozenset({"SendCommand", "GetCommandInvocation", "ListCommandInvocations"})
@@ -52,7 +52,7 @@ class CommandSimulation:
         self._rng = rng or random.Random()
         self._lock = threading.RLock()
         self._invocations: dict[tuple[str, str], Invocation] = {}
-        self._pending: list[Invocation] = []  # those that have not ended
+        self._pending: list[Invocation] = []  # not ended
         self._forced: list[Forced] = []
         self._events: list[dict[str, Any]] = []
         self._disconnected: set[str] = set()
@@ -67,7 +67,7 @@ class CommandSimulation:
                 due = min((each for each in (script_due, status_due) if each is not None), default=None)
                 if due is None or due > now:
                     return
-                # A script that ends at the very end of its time has ended in time.
+                # A script that ends exactly at its timeout has not timed out.
                 if due == script_due:
                     self._scripts.step()
                 else:
@@ -83,14 +83,14 @@ class CommandSimulation:
         return min((each.due for each in self._pending if each.due is not None), default=None)
 
     def drain_events(self) -> list[dict[str, Any]]:
-        """The EventBridge events of the invocations since the last call, in order."""
+        """Return the EventBridge events of the invocations since the last call, in order."""
         with self._lock:
             events, self._events = self._events, []
             return events
 
     def _change_status(self, invocation: Invocation, at: datetime) -> None:
         if invocation.status != "Pending":
-            # Forced by a test; otherwise the script has exceeded its time.
+            # A test has forced the outcome, or the script has timed out.
             self._end(invocation, Outcome(None), at)
         elif invocation.plan.runs or invocation.forced is not None:
             self._begin(invocation, at)
@@ -120,7 +120,7 @@ class CommandSimulation:
             self._end(invocation, outcome, self._now())
 
     def _end(self, invocation: Invocation, outcome: Outcome, at: datetime) -> None:
-        """Report how the script ended, unless it has exceeded its time before."""
+        """Report the end of a script, unless it has already timed out."""
         if not invocation.ended:
             self._pending.remove(invocation)
             invocation.end(outcome, at)
@@ -132,7 +132,7 @@ class CommandSimulation:
     # ── requests ──
 
     def handle(self, operation: str, parameters: dict[str, Any], region: str = REGION) -> dict[str, Any]:
-        """Answer one of OPERATIONS: parameters and result as in the SSM API. Raises AwsError."""
+        """Perform one of OPERATIONS. Parameters and result are those of the SSM API. Raises AwsError."""
         with self._lock:
             now = self._now()
             self.advance(now)
@@ -203,7 +203,7 @@ class CommandSimulation:
         }
 
     def _drawn(self) -> CommandPlan:
-        """The plan of the next command."""
+        """Return the plan of the next command."""
         if self._plan is not None:
             return self._plan()
         half = self._delay.total_seconds() / 2
@@ -230,14 +230,16 @@ class CommandSimulation:
         digits = f"{self._rng.getrandbits(128):032x}"
         return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
 
-    # ── controls of a test ──
+    # ── controls ──
 
     def fail_next(
         self, times: int = 1, status: str = "Failed", response_code: int = 1, after_effect: bool = False
     ) -> None:
-        """The next commands end with this status and, unless after_effect, change nothing.
+        """End the next commands with a status. Unless `after_effect`, they change nothing.
 
-        status: Failed, TimedOut, DeliveryTimedOut or Undeliverable. response_code: the script's, for Failed.
+        Args:
+            status: Failed, TimedOut, DeliveryTimedOut or Undeliverable.
+            response_code: The exit code of the script, for Failed.
         """
         if status not in OUTCOMES:
             raise ValueError(f"status must be one of {', '.join(OUTCOMES)}")
@@ -245,7 +247,7 @@ class CommandSimulation:
             self._forced.extend(Forced(status, response_code, after_effect) for _ in range(times))
 
     def disconnect(self, instance_id: str) -> None:
-        """The instance's agent is out of reach: SendCommand answers InvalidInstanceId."""
+        """Disconnect the agent of an instance: SendCommand returns InvalidInstanceId."""
         with self._lock:
             self._disconnected.add(instance_id)
 
@@ -255,11 +257,11 @@ class CommandSimulation:
             self._disconnected.discard(instance_id)
 
     def invocations(self) -> list[Invocation]:
-        """Every invocation, in the order of the commands."""
+        """Return all invocations, in the order of the commands."""
         with self._lock:
             self.advance(self._now())
             return list(self._invocations.values())
 
 
 def _ignore(outcome: Outcome, at: datetime) -> None:
-    """The end of a repeated run, which SSM does not report."""
+    """Ignore the end of a repeated run, which SSM does not report."""

@@ -1,4 +1,4 @@
-"""Documents of Systems Manager: their parameters, and their scripts."""
+"""The parameters and scripts of Systems Manager documents."""
 
 import json
 import re
@@ -9,26 +9,31 @@ from typing import Any
 
 from local.emulator.errors import AwsError
 
-# Where the script of the host document keeps the numbers of its commands.
+# The folder in which the script of the host document stores command numbers.
 STATE_FOLDER = "/run/longshore"
 
 
 @dataclass(frozen=True)
 class Script:
-    """What a document runs on a host: POSIX shell, and the seconds that it may take."""
+    """The POSIX shell script of a document, and its timeout in seconds."""
 
     text: str
     timeout: float
 
     def with_state_in(self, folder: Path) -> "Script":
-        """The host document's script, keeping its state in another folder than `STATE_FOLDER`."""
+        """Return the script with another state folder than `STATE_FOLDER`."""
         return Script(self.text.replace(STATE_FOLDER, shlex.quote(str(folder))), self.timeout)
 
 
 def check_parameters(content: dict[str, Any], given: dict[str, list[str]]) -> dict[str, list[str]]:
-    """The parameters of a document with its defaults filled in. Raises AwsError (InvalidParameters).
+    """Check the parameters of a command, and add the defaults of the document.
 
-    content: a document of schemaVersion 2.2. Values are lists of strings, as in SendCommand.
+    Args:
+        content: A document of schemaVersion 2.2.
+        given: The parameters as in SendCommand.
+
+    Raises:
+        AwsError: A parameter is not valid (InvalidParameters).
     """
     known: dict[str, Any] = content.get("parameters") or {}
     for name in given:
@@ -61,7 +66,7 @@ def _check_parameter(name: str, rule: dict[str, Any], values: list[str]) -> None
     for value in values:
         if allowed is not None and value not in [str(item) for item in allowed]:
             raise refuse("has a value that is not allowed")
-        # Searched, not matched whole: a pattern that lacks its anchors must not look safe here.
+        # As in AWS, the pattern may match a part of the value unless it has anchors.
         if pattern is not None and not re.search(pattern, value):
             raise refuse("does not match the allowed pattern")
         if not int(rule.get("minChars", 0)) <= len(value) <= int(rule.get("maxChars", len(value))):
@@ -69,26 +74,26 @@ def _check_parameter(name: str, rule: dict[str, Any], values: list[str]) -> None
 
 
 def render(content: dict[str, Any], values: dict[str, list[str]]) -> Script:
-    """The script of a document's first step, with the parameters put in as SSM Agent does.
+    """Return the script of a document's first step, with the parameters substituted as by SSM Agent.
 
-    A String is put in as it is, and a StringList as JSON. Source: amazon-ssm-agent, docparser/parameters.
+    A String is inserted unchanged, and a StringList as JSON. Source: amazon-ssm-agent, docparser/parameters.
     """
     inputs = content["mainSteps"][0]["inputs"]
     text = "\n".join(inputs["runCommand"])
     for name, rule in content["parameters"].items():
         value = _as_json(values[name]) if rule["type"] == "StringList" else values[name][0]
-        # As it is, whatever it holds: a replacement that is text would be searched for groups.
+        # Not re.sub, which would interpret backslashes in the value.
         text = value.join(re.split(r"{{\s*" + re.escape(name) + r"\s*}}", text))
     return Script(text, timeout_of(content))
 
 
 def timeout_of(content: dict[str, Any]) -> float:
-    """The seconds that the script of a document may take."""
+    """Return the timeout of a document's script in seconds."""
     return float(content["mainSteps"][0]["inputs"].get("timeoutSeconds", 3600))
 
 
 def _as_json(values: list[str]) -> str:
-    """JSON as Go writes it."""
+    """Return JSON with the escapes of Go's encoder."""
     text = json.dumps(values, separators=(",", ":"), ensure_ascii=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")

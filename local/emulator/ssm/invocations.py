@@ -1,4 +1,4 @@
-"""A command on an instance, and what becomes of it."""
+"""Command invocations: a command on an instance, its delivery and its outcome."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,21 +9,21 @@ from local.emulator.ecs import ACCOUNT
 from local.emulator.ssm.documents import Script
 
 OUTCOMES = {
-    # What a test asks for: the Status and the StatusDetails that SSM reports.
+    # The Status and the StatusDetails of SSM, by the status that a test requests.
     "Failed": ("Failed", "Failed"),
     "TimedOut": ("TimedOut", "ExecutionTimedOut"),
     "DeliveryTimedOut": ("TimedOut", "DeliveryTimedOut"),
     "Undeliverable": ("Failed", "Undeliverable"),
 }
 
-# What GetCommandInvocation gives of a script's output, in characters.
+# The limits of GetCommandInvocation for the output of a script, in characters.
 MAX_OUTPUT = 24_000
 MAX_ERROR_OUTPUT = 8_000
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a script. `exit_code` None: it took too long and was killed."""
+    """The outcome of a script. `exit_code` is None if it was killed after its timeout."""
 
     exit_code: int | None
     output: str = ""
@@ -31,23 +31,23 @@ class Outcome:
 
 
 class Host(Protocol):
-    """A machine that runs the scripts of commands. Every instance is this one."""
+    """A machine that runs the scripts of the commands to all instances."""
 
     def run(self, script: Script, done: Callable[[Outcome], None]) -> None:
-        """Run the script without waiting for it; `done` is called from any thread."""
+        """Run the script in the background; `done` is called from any thread."""
 
 
 @dataclass(frozen=True)
 class CommandPlan:
-    """How a command is delivered to simulated tasks, and how long Docker takes there.
+    """The delivery of a command to simulated tasks, and the time that Docker takes.
 
     Attributes:
         deliver_after: Seconds from SendCommand until the script starts. It may exceed TimeoutSeconds: the command is
             `Pending` until then.
-        take: Seconds until Docker has done what the script asks. If they exceed the document's timeoutSeconds, SSM
-            reports ExecutionTimedOut, and the effect happens nevertheless.
-        runs: How often the script runs. 0: the command is never delivered, and SSM reports DeliveryTimedOut after
-            TimeoutSeconds. 2: it is delivered twice; SSM reports the first run.
+        take: Seconds until Docker has performed the action. If they exceed the document's timeoutSeconds, SSM
+            reports ExecutionTimedOut, and the action takes effect nevertheless.
+        runs: The number of times that the script runs. 0: the command is never delivered, and SSM reports
+            DeliveryTimedOut after TimeoutSeconds. 2: it is delivered twice; SSM reports the first run.
         second_after: Seconds from the first start to the second.
     """
 
@@ -59,7 +59,7 @@ class CommandPlan:
 
 @dataclass(frozen=True)
 class Forced:
-    """The outcome that a test has ordered. `after_effect`: whether the script runs nevertheless."""
+    """The outcome that a test has requested. `after_effect`: whether the script runs nevertheless."""
 
     status: str
     response_code: int
@@ -68,7 +68,7 @@ class Forced:
 
 @dataclass
 class Invocation:
-    """One command on one instance. `due`: when its status next changes, unless a script ends before."""
+    """A command on an instance. `due` is the time of its next status change, unless the script ends before."""
 
     command_id: str
     instance_id: str
@@ -96,7 +96,7 @@ class Invocation:
 
     @property
     def acts(self) -> bool:
-        """Whether the script runs."""
+        """Whether the script of this invocation runs."""
         return self.forced is None or self.forced.after_effect
 
     def begin(self, at: datetime) -> None:
@@ -105,7 +105,7 @@ class Invocation:
         self.due = None
 
     def end(self, outcome: Outcome, at: datetime) -> None:
-        """Set the last status: what a test has ordered, or what became of the script."""
+        """Set the final status: the status that a test has requested, or the outcome of the script."""
         self.ended_at = at
         self.due = None
         if self.forced is not None:
@@ -128,7 +128,7 @@ class Invocation:
         self.status, self.details = OUTCOMES["DeliveryTimedOut"]
 
     def to_api(self) -> dict[str, Any]:
-        """What GetCommandInvocation answers."""
+        """Return the response of GetCommandInvocation."""
         return {
             "CommandId": self.command_id,
             "InstanceId": self.instance_id,
@@ -148,7 +148,7 @@ class Invocation:
         }
 
     def to_list_api(self) -> dict[str, Any]:
-        """What ListCommandInvocations answers for it."""
+        """Return the entry in the response of ListCommandInvocations."""
         return {
             "CommandId": self.command_id,
             "InstanceId": self.instance_id,
@@ -162,7 +162,7 @@ class Invocation:
         }
 
     def to_event(self, event_id: str, at: datetime) -> dict[str, Any]:
-        """The event of its present status.
+        """Return the EventBridge event of the current status.
 
         Source: https://docs.aws.amazon.com/systems-manager/latest/userguide/monitoring-systems-manager-event-examples.html
         """

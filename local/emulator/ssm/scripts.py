@@ -1,4 +1,4 @@
-"""The script of the host document on simulated tasks: its lock, its numbers, its expiry and its reverting."""
+"""A simulation of the host document's script: lock, command numbers, expiry and reverting."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ Ended = Callable[[Outcome, datetime], None]
 
 
 class Order(NamedTuple):
-    """The parameters that put the commands to a Longshore container in order."""
+    """The parameters that determine the order of the commands to a Longshore container."""
 
     container: str
     number: int
@@ -33,17 +33,17 @@ class Order(NamedTuple):
 
 
 class Phase(Enum):
-    """What a run of the script does at present."""
+    """The current phase of a run of the script."""
 
-    DELIVERY = auto()  # it has not started
-    WAITING = auto()  # for the lock
+    DELIVERY = auto()  # not started
+    WAITING = auto()  # waiting for the lock
     ACTING = auto()
     REVERTING = auto()
 
 
 @dataclass(eq=False)
 class ScriptRun:
-    """One run of the script on an instance. Without `order` the script has no lock and never expires."""
+    """A run of the script on an instance. Without `order`, the run takes no lock and never expires."""
 
     instance_id: str
     action: str
@@ -59,7 +59,7 @@ class ScriptRun:
     def of(
         cls, instance_id: str, parameters: dict[str, list[str]], take: timedelta, start: datetime, ended: Ended
     ) -> "ScriptRun":
-        """A run with the parameters of a document, which has `container`, `number` and `expires` or none of them."""
+        """Create a run from document parameters, which contain `container`, `number` and `expires` or none of them."""
         order = None
         if parameters.get("number"):
             order = Order(parameters["container"][0], int(parameters["number"][0]), int(parameters["expires"][0]))
@@ -69,7 +69,7 @@ class ScriptRun:
 
 @dataclass
 class _Ledger:
-    """What an instance keeps for a Longshore container: the highest number, its exit code, and the lock."""
+    """The state of a Longshore container on an instance: the highest command number, its exit code, and the lock."""
 
     number: int = 0
     exit_code: int | None = None
@@ -83,7 +83,7 @@ class _Ledger:
 class SimulatedScripts:
     """Runs scripts on simulated tasks, each step at its own time.
 
-    A run goes on after SSM has reported ExecutionTimedOut for it, because the real script acts in its own session.
+    A run continues after SSM has reported ExecutionTimedOut, because the real script acts in its own session.
     """
 
     def __init__(self, tasks: TaskSimulation) -> None:
@@ -92,15 +92,15 @@ class SimulatedScripts:
         self._ledgers: dict[tuple[str, str], _Ledger] = {}
 
     def add(self, run: ScriptRun) -> None:
-        """Start a run at its time."""
+        """Add a run, which starts when it is due."""
         self._runs.append(run)
 
     def next_due(self) -> datetime | None:
-        """When the next step is due, or None."""
+        """Return the time of the next step, or None."""
         return min((run.due for run in self._runs), default=None)
 
     def step(self) -> None:
-        """Carry out the step that is due first."""
+        """Carry out the next step."""
         run = min(self._runs, key=lambda each: each.due)
         at = run.due
         match run.phase:
@@ -127,7 +127,7 @@ class SimulatedScripts:
             run.phase, run.due = Phase.WAITING, max(at, run.order.deadline())
 
     def _give_up(self, run: ScriptRun, at: datetime) -> None:
-        """The lock could not be taken in time."""
+        """End a run that could not take the lock in time."""
         assert run.order is not None
         if run.order.number == self._ledger(run).number:
             self._end(run, UNCERTAIN, at, "the first run has not ended")
@@ -163,7 +163,7 @@ class SimulatedScripts:
             self._finish(run, NOTHING_CHANGED, at, "reverting: expired")
 
     def _finish(self, run: ScriptRun, exit_code: int, at: datetime, error: str = "") -> None:
-        """End a run that holds the lock, and let the next one have it."""
+        """End a run that holds the lock, and give the lock to the next run."""
         self._end(run, exit_code, at, error)
         if run.order is None:
             return
