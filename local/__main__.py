@@ -1,4 +1,4 @@
-"""`python -m local serve` runs the stack; `python -m local token` prints a token for it."""
+"""The command line of the local stack: `python -m local serve` and `python -m local token`."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from local import tokens
 
 USAGE_ERROR = 2
 
-# Of the seed.
+# Ids of the demo project.
 PROJECT = "507f1f77bcf86cd799439033"
 CONTAINER = "507f1f77bcf86cd7994390{:02d}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; the exit code."""
+    """Run a command, and return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m local", description="The local stack.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("serve", help="serve the API; PORT, HOST, DYNAMODB and DOCKER configure it")
-    token = commands.add_parser("token", help="print a token that the local API accepts")
+    commands.add_parser("serve", help="serve the API (environment variables: PORT, HOST, DYNAMODB, DOCKER)")
+    token = commands.add_parser("token", help="print a token for the local API")
     token.add_argument("--user", default="operator", help="the user id (default: operator)")
     token.add_argument("--ttl", type=int, default=86400, help="seconds until it expires (default: a day)")
     options = parser.parse_args(arguments)
@@ -36,12 +36,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def serve() -> int:
-    """Serve until SIGINT or SIGTERM. 0, or 2 for what the caller can mend, with one line that says what."""
+    """Serve until SIGINT or SIGTERM.
+
+    Returns:
+        0, or 2 for a configuration error, which is printed to stderr.
+    """
     end = told_to_end()
     logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
     logging.getLogger("local").setLevel(logging.INFO)
 
-    # After the handlers, since this takes a second: a Ctrl-C meanwhile ends it cleanly too.
+    # These imports take a second. The signal handlers are already installed, so that Ctrl-C works meanwhile.
     from botocore.exceptions import EndpointConnectionError
 
     from local.dynamodb_local import DynamoDbLocalUnavailableError
@@ -85,17 +89,17 @@ def serve() -> int:
 
 
 def told_to_end() -> socket.socket:
-    """A socket that can be read from once SIGINT or SIGTERM has come.
+    """Return a socket that becomes readable when SIGINT or SIGTERM arrives.
 
-    Python runs a signal's handler between two of its instructions. One that arrives just before the main thread blocks,
-    in a queue or for an event, does not wake it, and the handler would wait with it for ever. A wakeup descriptor is
-    written to by the signal itself, whichever thread gets it.
+    Python runs signal handlers in the main thread between two instructions. A signal that arrives just before the main
+    thread blocks, or in another thread, would not wake it. The signal itself writes to a wakeup descriptor, in
+    whichever thread it arrives.
     """
     told, tell = socket.socketpair()
     tell.setblocking(False)
     signal.set_wakeup_fd(tell.detach(), warn_on_full_buffer=False)
     for number in (signal.SIGINT, signal.SIGTERM):
-        # A signal is written down only where it has a handler.
+        # Only signals with a handler are written to the descriptor.
         signal.signal(number, lambda *_: None)
     return told
 
@@ -106,7 +110,7 @@ def _fail(message: str) -> int:
 
 
 def _welcome(url: str, database: str, token: str) -> str:
-    """What to read and paste once the stack serves."""
+    """Return the message with the URLs, a token and example calls."""
     base = f"{url}/api/v1/containers"
     stopped, running, paused, failed, expired = (CONTAINER.format(number) for number in (11, 12, 13, 14, 15))
     long_history = CONTAINER.format(17)

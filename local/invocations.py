@@ -1,6 +1,6 @@
-"""Lambda's asynchronous invocations: a queue, repeats after errors, and dead letters.
+"""An emulation of Lambda's asynchronous invocations: a queue, retries after errors, and dead letters.
 
-Unlike AWS, a repeat comes after seconds rather than minutes, and the dead-letter queue is a list.
+Unlike on AWS, retries follow after seconds rather than minutes, and the dead-letter queue is a list.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from local.runtime import FunctionError, FunctionTimeoutError
 
 LOG = logging.getLogger("local.invocations")
 
-# Lambda waits one minute, then two.
+# Lambda waits one minute before the first retry, and two before the second.
 RETRY_DELAYS = (0.5, 1.0)
-# Lambda's default, for a function without an EventInvokeConfig.
+# Lambda's default for functions without an EventInvokeConfig.
 _RETRIES = 2
 _WORKERS = 16
-# How long `stop()` waits for functions that are running, in seconds.
+# The maximum time that `stop()` waits for running functions, in seconds.
 _GRACE_SECONDS = 10.0
 
 
 class Invoke(Protocol):
-    """Calls a function by logical id, as `Runtime.invoke` does."""
+    """Invokes a function by logical id, like `Runtime.invoke`."""
 
     def __call__(self, function: str, event: Any, *, request_id: str | None = None) -> Any: ...
 
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """An event that its function, by logical id, could not handle in so many attempts, and the last error."""
+    """An event that its function (by logical id) failed to process, the number of attempts, and the last error."""
 
     function: str
     event: Any
@@ -54,7 +54,7 @@ class _Delivery:
 
 
 class Invocations:
-    """Lambda's queue of asynchronous invocations, worked through by threads of its own."""
+    """Lambda's queue of asynchronous invocations, and the threads that process it."""
 
     def __init__(
         self,
@@ -62,11 +62,17 @@ class Invocations:
         retries: Mapping[str, int] | None = None,
         delays: Sequence[float] = RETRY_DELAYS,
     ) -> None:
-        """`retries` are the functions' MaximumRetryAttempts; `delays` (seconds) come before each."""
+        """Create the queue.
+
+        Args:
+            invoke: Invokes a function.
+            retries: MaximumRetryAttempts by function.
+            delays: Seconds before each retry.
+        """
         self._invoke = invoke
         self._retries = dict(retries or {})
         self._delays = delays
-        # (when it is due, order of entry, what)
+        # (due time, sequence number, delivery)
         self._waiting: list[tuple[float, int, _Delivery]] = []
         self._entries = itertools.count()
         self._running = 0
@@ -78,9 +84,9 @@ class Invocations:
         self.dead_letters: list[DeadLetter] = []
 
     def start(self) -> None:
-        """Begin to work. What is sent before that, or after `stop`, is lost."""
+        """Start to process the queue. Events that are sent before `start` or after `stop` are lost."""
         self._stopping = False
-        # Daemons: a function that hangs must not keep the process.
+        # Daemon threads, so that a function that hangs does not keep the process alive.
         self._threads = [
             threading.Thread(target=self._work, name=f"local-events-{number}", daemon=True)
             for number in range(_WORKERS)
@@ -89,7 +95,7 @@ class Invocations:
             thread.start()
 
     def stop(self) -> None:
-        """Begin nothing more, and wait for what is running. What waits is lost."""
+        """Start no more invocations, and wait for running functions. Waiting events are lost."""
         with self._something_to_do:
             self._stopping = True
             self._waiting.clear()
@@ -98,15 +104,15 @@ class Invocations:
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
         if any(thread.is_alive() for thread in self._threads):
-            LOG.warning("a function that was invoked asynchronously is running still")
+            LOG.warning("An asynchronously invoked function is still running")
         self._threads = []
 
     def send(self, function: str, event: Any) -> None:
-        """Invoke a function, by logical id, some time soon."""
+        """Add an invocation of a function, by logical id, to the queue."""
         self._enter(_Delivery(function, event, str(uuid.uuid4())), 0.0)
 
     def wait_idle(self, seconds: float) -> bool:
-        """Wait until nothing is waiting or running, retries included; False when it is not so in time."""
+        """Wait until no invocation, including retries, is waiting or running. Returns False after the timeout."""
         with self._idle:
             return self._idle.wait_for(lambda: not self._waiting and not self._running, seconds)
 
@@ -126,14 +132,14 @@ class Invocations:
                     self._idle.notify_all()
 
     def _take(self) -> _Delivery | None:
-        """The next delivery when it is due; None at the end."""
+        """Wait for the next delivery that is due. Returns None when the queue stops."""
         with self._something_to_do:
             while not self._stopping:
                 now = time.monotonic()
                 if self._waiting and self._waiting[0][0] <= now:
                     self._running += 1
                     taken = heapq.heappop(self._waiting)[2]
-                    # Somebody else has to watch for what is due next.
+                    # Another thread waits for the next delivery.
                     self._something_to_do.notify()
                     return taken
                 self._something_to_do.wait(self._waiting[0][0] - now if self._waiting else None)
@@ -147,8 +153,8 @@ class Invocations:
             error_type, message = error.error_type, error.message
         except FunctionTimeoutError:
             error_type, message = "Sandbox.Timedout", "The function did not answer in time"
-        except Exception as error:  # whatever it is, this thread has others to deliver
-            LOG.exception("%s could not be invoked", delivery.function)
+        except Exception as error:  # any error: the thread must continue with other deliveries
+            LOG.exception("Invocation of %s failed", delivery.function)
             error_type, message = type(error).__name__, str(error)
         else:
             return

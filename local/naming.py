@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 REGION = "us-east-1"
-# The account that the emulated AWS answers for.
+# The account of the emulated AWS.
 ACCOUNT_ID = "123456789012"
 PARTITION = "aws"
 STACK_NAME = "longshore"
 API_ID = "local"
 
-# The property that names a resource, where one is given.
+# The properties that contain the name of a resource.
 NAME_PROPERTIES = {
     "AWS::DynamoDB::Table": "TableName",
     "AWS::Events::EventBus": "Name",
@@ -28,7 +28,7 @@ NAME_PROPERTIES = {
     "AWS::SecretsManager::Secret": "Name",
 }
 
-# The ARN of a resource, after its partition.
+# ARN formats, without the prefix and the partition.
 _ARNS = {
     "AWS::DynamoDB::Table": "dynamodb:{region}:{account}:table/{name}",
     "AWS::Events::EventBus": "events:{region}:{account}:event-bus/{name}",
@@ -40,18 +40,18 @@ _ARNS = {
     "AWS::Logs::LogGroup": "logs:{region}:{account}:log-group:{name}:*",
     "AWS::SNS::Topic": "sns:{region}:{account}:{name}",
     "AWS::SQS::Queue": "sqs:{region}:{account}:{name}",
-    # Without the random suffix, which Secrets Manager lets a caller leave out.
+    # Without the random suffix, which is optional in requests to Secrets Manager.
     "AWS::SecretsManager::Secret": "secretsmanager:{region}:{account}:secret:{name}",
     "AWS::CloudWatch::Alarm": "cloudwatch:{region}:{account}:alarm:{name}",
 }
 
 
 class TemplateError(Exception):
-    """The template cannot be used locally; the message says which part and why."""
+    """The template cannot be used locally. The message states the part and the reason."""
 
 
 def as_string(value: object) -> str:
-    """A scalar of YAML as CloudFormation renders it."""
+    """Return a YAML scalar as CloudFormation renders it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str | int | float):

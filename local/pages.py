@@ -1,4 +1,4 @@
-"""The static pages that the local stack serves beside the API. A page is an answer to a GET of its exact path."""
+"""The static pages that the local stack serves in addition to the API. A page is served to GET of its exact path."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ _TEXT = ("text/", "application/javascript", "application/json", _YAML, "image/sv
 
 
 def pages() -> dict[str, Page]:
-    """All that the local stack serves beside the API, by path."""
+    """Return all static pages of the local stack, by path."""
     return {
-        # Swagger UI's own files, and the page that loads them.
+        # The files of Swagger UI, which flask-swagger-ui contains (Flask is not used), and the page that loads them.
         **folder(_package("flask_swagger_ui") / "dist", "/docs"),
         **folder(ROOT / "local" / "docs", "/docs"),
         "/openapi.yaml": _page(ROOT / "openapi.yaml", _YAML),
         **folder(ROOT / "console", "/console"),
-        # Its files name each other relative to their folder.
+        # The files refer to each other relative to their folder.
         "/console": _redirect("/console/"),
     }
 
 
 def folder(root: Path, prefix: str) -> dict[str, Page]:
-    """A page for each file below a folder, at `{prefix}/{its path}`; an `index.html` is at `prefix` too."""
+    """Return a page for each file in a folder, at `{prefix}/{path}`. `index.html` is also served at `prefix`."""
     found: dict[str, Page] = {}
     for path in sorted(path for path in root.rglob("*") if path.is_file()):
         page = _page(path)
@@ -46,12 +46,12 @@ def _page(path: Path, kind: str | None = None) -> Page:
     kind = kind or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
     charset = "; charset=utf-8" if kind.startswith(_TEXT) else ""
     headers = [("Content-Type", f"{kind}{charset}"), ("Cache-Control", "no-cache")]
-    # Read at each request, so that a page can be worked on while the stack runs.
+    # The file is read for each request, so that changes are visible while the stack runs.
     return lambda: Response(200, headers, path.read_bytes())
 
 
 def _package(name: str) -> Path:
-    """Where an installed package is, without importing it."""
+    """Return the folder of an installed package without importing it."""
     spec = importlib.util.find_spec(name)
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(f"{name} is not installed", name=name)

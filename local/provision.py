@@ -1,6 +1,6 @@
-"""Creates in the emulated AWS what the template declares and the functions use.
+"""Creates the template's resources that the functions use in the emulated AWS.
 
-A table that exists already stays as it is, with its data, so that a database can outlive the stack.
+Existing tables and their data stay unchanged, so that a database can outlive the stack.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from types_boto3_secretsmanager import SecretsManagerClient
     from types_boto3_ssm import SSMClient
 
-# What CreateTable takes as CloudFormation has it. Backups, encryption, tags and deletion protection are left out.
+# Properties with the same format in CreateTable. Backups, encryption, tags and deletion protection are omitted.
 _TABLE_PROPERTIES = (
     "AttributeDefinitions",
     "KeySchema",
@@ -31,7 +31,7 @@ _TABLE_PROPERTIES = (
 
 
 class ProvisionError(Exception):
-    """Something exists already and is not what the template declares; the message says what."""
+    """An existing resource differs from the template. The message names it."""
 
 
 def provision(
@@ -44,7 +44,7 @@ def provision(
     events: EventBridgeClient,
     token_key: str,
 ) -> None:
-    """Create tables, secrets (their value is `token_key`), documents, rules and the cluster. ProvisionError."""
+    """Create tables, secrets (with the value `token_key`), documents, rules and the cluster. Raises ProvisionError."""
     for logical_id, properties in stack.tables.items():
         _create_table(dynamodb, stack.physical_name(logical_id), properties)
     for logical_id in stack.of_type("AWS::SecretsManager::Secret"):
@@ -54,7 +54,7 @@ def provision(
     for logical_id, properties in stack.of_type("AWS::Events::Rule").items():
         _create_rule(events, stack.physical_name(logical_id), properties)
     if cluster := stack.parameters.get("ClusterName"):
-        # Creating a cluster that exists changes nothing.
+        # CreateCluster does nothing if the cluster exists.
         ecs.create_cluster(clusterName=cluster)
 
 
@@ -80,7 +80,7 @@ def _create_table(dynamodb: DynamoDBClient, name: str, properties: Mapping[str, 
 
 
 def _keys(table: Mapping[str, Any]) -> dict[str, list[tuple[str, str]]]:
-    """The key schema of a table and of each index, in a form that can be compared."""
+    """Return the key schemas of a table and its indexes, in a comparable form."""
 
     def schema(holder: Mapping[str, Any]) -> list[tuple[str, str]]:
         return sorted((key["AttributeName"], key["KeyType"]) for key in holder["KeySchema"])
@@ -104,7 +104,7 @@ def _create_document(ssm: SSMClient, name: str, properties: Mapping[str, Any]) -
     request: dict[str, Any] = {
         key: properties[key] for key in ("DocumentType", "DocumentFormat", "TargetType") if key in properties
     }
-    # The emulated AWS is made anew with each stack, so one that exists can only be this very document.
+    # The emulated AWS starts empty with each stack, so an existing document is the same document.
     with suppress(ssm.exceptions.DocumentAlreadyExists):
         ssm.create_document(Name=name, Content=content if isinstance(content, str) else json.dumps(content), **request)
 

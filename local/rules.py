@@ -1,4 +1,4 @@
-"""EventBridge's rules: patterns, schedules, targets and what each target receives."""
+"""EventBridge rules: patterns, schedules, targets and their input."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from local.transformer import InputTransformer
 LOG = logging.getLogger("local.rules")
 
 # The filters of https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern-operators.html that the
-# matcher knows. What it does not know it would let pass.
+# matcher supports. It would ignore other filters.
 _FILTERS = {"anything-but", "cidr", "equals-ignore-case", "exists", "numeric", "prefix", "suffix", "wildcard"}
 
 
 @dataclass(frozen=True)
 class Target:
-    """A function of the stack, by logical id, and what it receives: the event, a constant or a transformed event."""
+    """A target: a function by logical id, and its input, which is the event, a constant or a transformed event."""
 
     function: str
     input: str | None  # JSON
     transformer: InputTransformer | None = None
 
     def payload(self, event: Mapping[str, Any], rule_arn: str) -> Any:
-        """What the function receives for an event. TransformError."""
+        """Return the input of the function for an event. Raises TransformError."""
         if self.transformer is not None:
             return self.transformer.apply(event, rule_arn)
         return dict(event) if self.input is None else json.loads(self.input)
@@ -40,9 +40,9 @@ class Target:
 
 @dataclass(frozen=True)
 class Rule:
-    """One AWS::Events::Rule. It has a pattern or a schedule, or both.
+    """An AWS::Events::Rule with a pattern, a schedule or both.
 
-    One that is not the template's goes by its name for a logical id.
+    The logical id of a rule that is not in the template is its name.
     """
 
     logical_id: str
@@ -57,7 +57,7 @@ class Rule:
 
 
 def rules(stack: Stack, start: datetime) -> dict[str, Rule]:
-    """The rules of a template, by logical id, as made at `start`. TemplateError for what is not known locally."""
+    """Return the rules of a template by logical id, created at `start`. Raises TemplateError if unsupported."""
     found = {}
     for logical_id, properties in stack.of_type("AWS::Events::Rule").items():
         try:
@@ -68,7 +68,7 @@ def rules(stack: Stack, start: datetime) -> dict[str, Rule]:
 
 
 def _functions(stack: Stack) -> dict[str, str]:
-    """The functions' logical ids, by ARN."""
+    """Return the logical ids of the functions, by ARN."""
     return {function.arn: function.logical_id for function in stack.functions.values()}
 
 
@@ -94,13 +94,13 @@ def _schedule(expression: str, start: datetime) -> Schedule:
 
 
 def matcher(pattern: Mapping[str, Any]) -> EventPattern:
-    """The matcher of an event pattern. It knows nothing of arrays of objects. TemplateError."""
+    """Return the matcher of an event pattern. It does not support arrays of objects. Raises TemplateError."""
     _check_filters(pattern)
     return EventPattern.load(json.dumps(pattern))
 
 
 def _check_filters(node: Any) -> None:
-    """TemplateError for what is neither a list of values and known filters nor an object of such."""
+    """Raise TemplateError unless a pattern consists of objects and of lists of values and supported filters."""
     if not isinstance(node, Mapping):
         raise TemplateError("an event pattern holds objects and lists only")
     for name, value in node.items():
@@ -131,7 +131,7 @@ def _target(target: Mapping[str, Any], functions: Mapping[str, str]) -> Target:
 
 
 class ChangingRules:
-    """The rules as they are now. Reads anew only what has changed."""
+    """The current rules. Only changed rules are parsed again."""
 
     def __init__(
         self,
@@ -145,7 +145,7 @@ class ChangingRules:
         self._rules_now = rules_now
         self._now = now
         self._lock = threading.Lock()
-        # By logical id or name; None for what is not known locally.
+        # By logical id or name; None for rules with unsupported features.
         self._known: dict[str, tuple[Mapping[str, Any], Rule | None]] = {}
 
     def current(self) -> dict[str, Rule]:
@@ -160,14 +160,14 @@ class ChangingRules:
         before, known = self._known.get(key, ({}, None))
         if before == properties:
             return before, known
-        # Rules may have other targets too, which are nothing to this stack.
+        # Targets that are not functions of the stack are ignored.
         targets = [target for target in properties.get("Targets", []) if target["Arn"] in self._functions]
         try:
             rule = _rule(key, properties["Name"], {**properties, "Targets": targets}, self._functions, self._now())
         except TemplateError as error:
-            LOG.warning("rule %s does nothing here: %s", key, error)
+            LOG.warning("Rule %s is ignored: %s", key, error)
             return properties, None
         if known is not None and before.get("ScheduleExpression") == properties.get("ScheduleExpression"):
-            # Its intervals go on from when they began.
+            # The intervals of the schedule continue.
             rule = replace(rule, schedule=known.schedule)
         return properties, rule

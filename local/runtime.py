@@ -1,7 +1,8 @@
-"""Runs Lambda handlers in this process, many at a time.
+"""Runs Lambda handlers in this process, concurrently.
 
-What differs from Lambda: all functions share one process and one environment; a handler that runs over its time is
-answered for, but cannot be killed, and goes on; and a function is its one module, which cannot import its neighbours.
+Differences to Lambda: all functions share one process and one environment. A handler that exceeds its timeout cannot be
+killed, and continues after the timeout has been reported. A function consists of one module, which cannot import other
+modules of its folder.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from local.template import REGION, Function
 
 LOG = logging.getLogger("local.runtime")
 
-# Lambda's limit for one synchronous request or answer, in bytes of JSON.
+# Lambda's limit for synchronous requests and responses, in bytes of JSON.
 PAYLOAD_LIMIT = 6_291_556
 
 Handler = Callable[[Any, "LambdaContext"], Any]
@@ -36,11 +37,11 @@ _serial = itertools.count(1)
 
 
 class RuntimeConfigurationError(Exception):
-    """The functions cannot run together, or one cannot be loaded; the message says which and why."""
+    """The functions cannot share an environment, or a function cannot be loaded. The message states the reason."""
 
 
 class FunctionError(Exception):
-    """A handler raised, or answered with what is not JSON. `message` is the exception's text."""
+    """A handler raised an exception or returned a value that is not JSON. `message` is that of the exception."""
 
     def __init__(self, function: str, error_type: str, message: str) -> None:
         super().__init__(f"{function}: {error_type}")
@@ -49,15 +50,15 @@ class FunctionError(Exception):
 
 
 class FunctionTimeoutError(Exception):
-    """A handler did not answer within its function's timeout, or within the caller's wait."""
+    """A handler did not return within the timeout of its function, or within the caller's wait."""
 
 
 class PayloadTooLargeError(Exception):
-    """The event is larger than Lambda takes."""
+    """The event exceeds Lambda's limit."""
 
 
 class LambdaContext:
-    """The second argument of a handler, with the names that Lambda gives."""
+    """The context argument of a handler, with the attributes of Lambda's context object."""
 
     function_version = "$LATEST"
     identity = None
@@ -73,19 +74,19 @@ class LambdaContext:
         self._deadline = time.monotonic() + function.timeout
 
     def get_remaining_time_in_millis(self) -> int:
-        """Milliseconds until the function's timeout, never below zero."""
+        """Return the milliseconds until the timeout of the function, at least 0."""
         return max(0, int((self._deadline - time.monotonic()) * 1000))
 
 
 class Runtime:
     """The functions of a stack.
 
-    `start()` makes this process look like Lambda to them and imports them; `stop()` undoes it. Both change what is
-    global to the process (the environment, `sys.path`, `sys.modules`), so only one runtime is started at a time.
+    `start()` prepares this process like a Lambda execution environment and imports the functions; `stop()` reverts it.
+    Both change global state (the environment, `sys.path`, `sys.modules`), so only one runtime can run at a time.
     """
 
     def __init__(self, functions: Mapping[str, Function], layers: Iterable[Path] = ()) -> None:
-        """RuntimeConfigurationError when two functions want different values of one environment variable."""
+        """Raise RuntimeConfigurationError if two functions need different values of an environment variable."""
         self._functions = functions
         self._layers = [str(layer / "python" if (layer / "python").is_dir() else layer) for layer in layers]
         self._handlers: dict[str, Handler] = {}
@@ -95,10 +96,10 @@ class Runtime:
         self.environment = _shared_environment(functions.values())
 
     def start(self) -> None:
-        """Set the environment and import every function. RuntimeConfigurationError when one cannot be imported."""
+        """Set the environment and import all functions. Raises RuntimeConfigurationError if an import fails."""
         self._saved_environment = dict(os.environ)
         self._saved_path = list(sys.path)
-        # A cold start: what the layers' modules keep (clients above all) belongs to another environment.
+        # As in a cold start, the modules of the layers are imported again: their state belongs to another environment.
         self._saved_modules = self._take_layer_modules()
         os.environ.update(self.environment)
         sys.path[:0] = self._layers
@@ -106,7 +107,7 @@ class Runtime:
         threshold = gc.get_threshold()
         try:
             self._handlers = {name: _load(function) for name, function in self._functions.items()}
-            # A function arranges for its garbage as if the process were its own. Here it is whoever's that runs them.
+            # Functions configure the garbage collector for their own process. Here they share this process.
             gc.unfreeze()
             gc.set_threshold(*threshold)
         except BaseException:
@@ -114,7 +115,7 @@ class Runtime:
             raise
 
     def stop(self) -> None:
-        """Put back the environment, `sys.path` and the modules as `start()` found them."""
+        """Restore the environment, `sys.path` and the modules."""
         if self._saved_environment is None:
             return
         self._handlers = {}
@@ -128,11 +129,22 @@ class Runtime:
         self._saved_environment = None
 
     def invoke(self, function: str, event: Any, wait: float | None = None, *, request_id: str | None = None) -> Any:
-        """Call a function, by logical id, with an event of JSON values, and return its answer, also JSON values.
+        """Invoke a function.
 
-        `wait` (seconds) is how long the caller stays; the function's own timeout holds in any case. `request_id` is
-        that of an attempt before, when this one repeats it.
-        FunctionError, FunctionTimeoutError, PayloadTooLargeError; KeyError when there is no such function.
+        Args:
+            function: The logical id of the function.
+            event: The event, of JSON values.
+            wait: The maximum time to wait in seconds, in addition to the timeout of the function.
+            request_id: The request id of the previous attempt, if this is a retry.
+
+        Returns:
+            The result, of JSON values.
+
+        Raises:
+            FunctionError: The function failed.
+            FunctionTimeoutError: The function did not return in time.
+            PayloadTooLargeError: The event is too large.
+            KeyError: There is no such function.
         """
         definition = self._functions[function]
         handler = self._handlers[function]
@@ -142,12 +154,12 @@ class Runtime:
         call = _Call(definition, handler, payload, request_id)
         timeout = float(definition.timeout) if wait is None else min(wait, definition.timeout)
         if not call.done.wait(timeout):
-            LOG.error("%s did not answer within %g s", function, timeout)
+            LOG.error("%s did not return within %g s", function, timeout)
             raise FunctionTimeoutError(function)
         return call.result()
 
     def _take_layer_modules(self) -> dict[str, ModuleType]:
-        """Remove from `sys.modules`, and return, all modules that come from a layer's folder."""
+        """Remove the modules of the layers from `sys.modules`, and return them."""
         taken = {}
         for name, module in list(sys.modules.items()):
             origin = getattr(module, "__file__", None)
@@ -157,7 +169,7 @@ class Runtime:
 
 
 class _Call:
-    """One invocation, in a thread of its own. A daemon thread: one that hangs must not keep the process."""
+    """An invocation in its own daemon thread: a function that hangs does not keep the process alive."""
 
     def __init__(self, function: Function, handler: Handler, payload: str, request_id: str | None) -> None:
         self.done = threading.Event()
@@ -175,7 +187,7 @@ class _Call:
             answer = self._handler(json.loads(self._payload), LambdaContext(self._function, self._request_id))
             self._answer = json.loads(_encode_answer(answer))
         except BaseException as error:
-            # All of them: in Lambda, SystemExit ends a sandbox, not the service.
+            # All exceptions: in Lambda, SystemExit ends the execution environment, not the service.
             LOG.exception("%s raised", name)
             self._error = FunctionError(name, type(error).__name__, str(error))
         finally:
@@ -195,7 +207,7 @@ def _encode_answer(answer: Any) -> str:
 
 
 def _shared_environment(functions: Iterable[Function]) -> dict[str, str]:
-    """The union of the functions' environments, and what Lambda itself sets."""
+    """Return the union of the functions' environments and the variables that Lambda sets."""
     environment = {
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
@@ -220,7 +232,7 @@ def _shared_environment(functions: Iterable[Function]) -> dict[str, str]:
 
 
 def _load(function: Function) -> Handler:
-    """Import a function's module under a name that no other has, and return its handler."""
+    """Import the module of a function under a unique name, and return its handler."""
     module_name, _, attribute = function.handler.rpartition(".")
     path = function.code_path / f"{module_name.replace('.', '/')}.py"
     if not path.is_file():
@@ -230,7 +242,7 @@ def _load(function: Function) -> Handler:
     if spec is None or spec.loader is None:
         raise RuntimeConfigurationError(f"{function.logical_id}: {path} is not a module")
     module = importlib.util.module_from_spec(spec)
-    # Known by its name while it runs: dataclasses and pydantic look their module up.
+    # dataclasses and pydantic look the module up in sys.modules.
     sys.modules[unique_name] = module
     try:
         spec.loader.exec_module(module)

@@ -1,7 +1,6 @@
-"""A demo project: seven containers in every status, five users, and a history of a thousand rows.
+"""The demo project: seven containers in every status, five users, and a history of a thousand rows.
 
-`Seeder.add` makes further containers as the tests need them, each with the task, the rows and the counters that its
-status implies.
+Tests use `Seeder.add` to create further containers with the task, the rows and the counters of their status.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ GONE_INSTANCE = "i-0ffffffffffffffff"
 WEB = "web"
 WEB_FARGATE = "web-fargate"
 BUSYBOX = "busybox:local"
-# What the demo's containers do when they are real: a line a second, until SIGTERM.
+# The command of the demo's containers on Docker: it prints a line per second until SIGTERM.
 SERVE = "trap 'exit 0' TERM; while :; do date; sleep 1 & wait $!; done"
 
 _ROWS_OF_HISTORY = 1000
@@ -53,12 +52,15 @@ class Stack(Protocol):
 
 
 def container_id(number: int) -> str:
-    """The id of a demo container: 11 stopped, 12 running, 13 paused, 14 failed, 15 expired, 16 on Fargate, 17 long."""
+    """Return the id of a demo container.
+
+    11 is stopped, 12 running, 13 paused, 14 failed, 15 expired, 16 on Fargate, and 17 has a long history.
+    """
     return f"507f1f77bcf86cd7994390{number}"
 
 
 def seed(stack: Stack) -> None:
-    """Put the demo project into the stack's tables and cluster. What they hold of it already is replaced."""
+    """Write the demo project to the tables and the cluster of the stack, replacing an existing one."""
     seeder = Seeder(stack)
     seeder.cluster()
     seeder.members()
@@ -72,7 +74,7 @@ def seed(stack: Stack) -> None:
 
 
 def long_history(rows: int) -> list[str]:
-    """So many statuses, each one that may follow the one before, the last of them `stopped`. Always the same."""
+    """Return a deterministic sequence of statuses with valid transitions that ends with `stopped`."""
     choose = random.Random(rows)
     follows = {"stopped": ["running"], "failed": ["running", "stopped"], "paused": ["running", "stopped"]}
     statuses = ["stopped"]
@@ -80,14 +82,14 @@ def long_history(rows: int) -> list[str]:
         statuses.append(choose.choice(follows.get(statuses[-1], ["stopped", "paused", "failed"])))
     if statuses[-1] == "stopped":
         statuses[-1] = "running"
-        # What came before a stop may also come before a run, but for a run itself.
+        # Except for `running` itself, every status before `stopped` may also precede `running`.
         if statuses[-2] == "running":
             statuses[-1] = "paused"
     return [*statuses, "stopped"]
 
 
 class Seeder:
-    """Puts containers, users and tasks into a stack."""
+    """Writes containers, users and tasks to a stack."""
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
@@ -95,7 +97,7 @@ class Seeder:
         self._cluster = str(stack.parameters["ClusterName"])
 
     def cluster(self) -> None:
-        """One instance with plenty of room, and the demo's task definitions."""
+        """Create a container instance with sufficient capacity, and the task definitions of the demo."""
         self._stack.emulator.ecs.add_instance(self._cluster, INSTANCE, cpu=1 << 20, memory=1 << 20)
         self.task_definition(WEB)
         self.task_definition(WEB_FARGATE, launch_type="FARGATE")
@@ -103,7 +105,7 @@ class Seeder:
     def task_definition(
         self, family: str, *, launch_type: str = "EC2", labels: dict[str, str] | None = None, **settings: Any
     ) -> None:
-        """Register a task definition of one container. `labels` choose how a simulated process behaves."""
+        """Register a task definition with one container. `labels` control the simulated process."""
         fargate = {"networkMode": "awsvpc", "requiresCompatibilities": ["FARGATE"], "cpu": "256", "memory": "512"}
         self._stack.client("ecs").register_task_definition(
             family=family,
@@ -123,17 +125,17 @@ class Seeder:
         )
 
     def members(self, project: str = PROJECT) -> None:
-        """The demo's users, each with its role in the project. `stranger` has none."""
+        """Grant the users of the demo their roles in a project. `stranger` has no role."""
         for user, role in ROLES.items():
             self.grant(user, project, role)
         self.ban("banned")
 
     def ban(self, user: str) -> None:
-        """Ban a user, whatever roles it has."""
+        """Ban a user."""
         self._put("AccessTable", {"user_id": user, "scope": "account", "banned": True})
 
     def grant(self, user: str, project: str, role: str) -> None:
-        """Give a user a role in a project."""
+        """Grant a user a role in a project."""
         self._put("AccessTable", {"user_id": user, "scope": f"project#{project}", "role": role})
 
     def add(
@@ -147,7 +149,7 @@ class Seeder:
         server: str | None = None,
         task_definition: str | None = None,
     ) -> Container:
-        """Add a container that has had these statuses, a minute or so apart. A live one has its task."""
+        """Add a container with a history of these statuses, about a minute apart. A live container gets a task."""
         fargate = launch_type == "FARGATE"
         moment = datetime.now(UTC) - timedelta(minutes=len(statuses))
         container = Container(
@@ -188,7 +190,7 @@ class Seeder:
         return container
 
     def make_overdue(self, identity: str) -> None:
-        """Set the deadline of the container's pending operation back, so that recovery finds it."""
+        """Set the deadline of the container's pending operation to the past, so that the recovery sweep finds it."""
         self._dynamodb.update_item(
             TableName=self._stack.table_name("ContainersTable"),
             Key={"id": {"S": identity}},
@@ -210,7 +212,7 @@ class Seeder:
         return task.arn
 
     def _clear(self, identity: str) -> None:
-        """Take away the rows that a database which outlives the stack may hold."""
+        """Delete the container's rows, which exist if the database has outlived a stack."""
         table = self._stack.table_name("StatusLogsTable")
         pages = self._dynamodb.get_paginator("query").paginate(
             TableName=table,
@@ -241,7 +243,7 @@ class Seeder:
 
 
 def _metadata(statuses: Sequence[str], position: int) -> dict[str, Any]:
-    """What the row would say of such a change."""
+    """Return the metadata of the row of a status change."""
     before, status = statuses[position - 1] if position else None, statuses[position]
     match before, status:
         case None, _:

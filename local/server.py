@@ -1,6 +1,6 @@
-"""HTTP in front of the gateway: werkzeug's threaded server, given the request as it was on the wire.
+"""The HTTP server of the gateway: werkzeug's threaded server, with access to unmodified requests.
 
-Every connection serves one request: werkzeug's server closes it afterwards.
+Each connection serves one request; werkzeug closes it afterwards.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ from local.gateway import BODY_LIMIT, Gateway, Request, Response
 LOG = logging.getLogger("local.server")
 ACCESS_LOG = logging.getLogger("local.access")
 
-# A static page: what to answer to a GET of its path.
+# A static page: returns the response to a GET request.
 Page = Callable[[], Response]
 
 _BACKLOG = 512
-# How long `stop()` waits for requests that are being served, in seconds.
+# The maximum time that `stop()` waits for requests in progress, in seconds.
 _GRACE_SECONDS = 5.0
 _HEADERS = "longshore.headers"
 _TARGET = "longshore.target"
 
 
 class ListenError(Exception):
-    """The port is in use, or the host is not this machine; the message says which."""
+    """The port is in use, or the host is not an address of this machine. The message states the reason."""
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes a free one. ListenError."""
+    """Return a listening socket. Port 0 selects a free port. Raises ListenError."""
     listener = socket.socket(select_address_family(host, port), socket.SOCK_STREAM)
     try:
-        # So that a server that has just ended does not keep its port from the next one.
+        # The port can be used again immediately after a server has ended.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
         listener.listen(_BACKLOG)
@@ -58,10 +58,10 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class Server:
-    """Serves a gateway, and static pages, on a socket that listens already, in threads of its own."""
+    """Serves a gateway and static pages on a listening socket, in its own threads."""
 
     def __init__(self, gateway: Gateway, listener: socket.socket, pages: Mapping[str, Page] | None = None) -> None:
-        """Takes the listener over. `pages` are looked up for a GET, by exact path, before the gateway's routes."""
+        """Create a server, which owns the listener. `pages` take precedence over the routes of the gateway."""
         self._gateway = gateway
         self._pages = dict(pages or {})
         host, port = listener.getsockname()[:2]
@@ -69,22 +69,22 @@ class Server:
         self.port: int = port
         self._server = _Server(host, port, self._app, handler=_Handler, fd=listener.fileno())
         self._server.gateway = gateway
-        # The server has a duplicate.
+        # The server uses a duplicate of the socket.
         listener.close()
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="local-http", daemon=True)
 
     @property
     def url(self) -> str:
-        """The base URL, without a slash at its end."""
+        """The base URL, without a trailing slash."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
 
     def start(self) -> None:
-        """Begin to serve, and return."""
+        """Start to serve in the background."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Take no more connections, let the requests in progress end, and close."""
+        """Stop accepting connections, wait for requests in progress, and close the socket."""
         if self._thread.is_alive():
             self._server.shutdown()
             self._thread.join()
@@ -122,12 +122,12 @@ class Server:
         try:
             return self._gateway.handle(replace(request, body=body))
         except Exception:
-            LOG.exception("the local gateway failed")
+            LOG.exception("The local gateway failed")
             return self._gateway.refuse(request, "DEFAULT_5XX", 500)
 
 
 class _Server(ThreadedWSGIServer):
-    """Counts the requests in progress: its threads are daemons, which nothing else waits for."""
+    """A threaded server that counts the requests in progress, because its threads are daemons."""
 
     gateway: Gateway
 
@@ -138,7 +138,7 @@ class _Server(ThreadedWSGIServer):
 
     @contextmanager
     def busy(self) -> Iterator[None]:
-        """While a request is served, as against a connection that says nothing."""
+        """Count a request in progress while the context is open."""
         with self._idle:
             self._in_progress += 1
         try:
@@ -153,17 +153,17 @@ class _Server(ThreadedWSGIServer):
             self._idle.wait_for(lambda: self._in_progress == 0, seconds)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
-        LOG.debug("a connection failed: %r", sys.exc_info()[1])
+        LOG.debug("Connection failed: %r", sys.exc_info()[1])
 
 
 class _Handler(WSGIRequestHandler):
     server: _Server
-    # So that a client that connects and says nothing does not hold a thread for ever.
+    # A client that connects but sends nothing must not block a thread forever.
     timeout = 60
 
     def make_environ(self) -> dict[str, Any]:
         environ = super().make_environ()
-        # WSGI joins repeated headers and decodes the path, and http.server merges slashes at its start.
+        # WSGI joins repeated headers and decodes the path, and http.server merges leading slashes.
         environ[_HEADERS] = list(self.headers.items())
         environ[_TARGET] = self.requestline.split()[1]
         return environ
@@ -173,7 +173,7 @@ class _Handler(WSGIRequestHandler):
             super().run_wsgi()
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
-        """Refuse what is not HTTP, or is too long to be read, as the gateway would: in its own form."""
+        """Reject malformed or too long requests with a gateway response."""
         request = Request(method=self.command or "GET", raw_path="/", source_ip=self.client_address[0])
         response = self.server.gateway.refuse(request, "DEFAULT_4XX", code if 400 <= code < 500 else 400)
         _log_access(request, response, time.monotonic())
@@ -184,14 +184,14 @@ class _Handler(WSGIRequestHandler):
         self.wfile.write("\r\n".join(lines).encode("latin-1") + response.body)
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Nothing: the access log has its line already, without the query."""
+        """Log nothing. The access log contains the request, without its query."""
 
     def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002, ARG002
         LOG.debug(message, *args)
 
 
 def _split_target(target: str) -> tuple[str, str]:
-    """The raw path and query of a request's target, which may be a whole URL."""
+    """Return the raw path and query of a request target, which can be an absolute URL."""
     if not target.startswith("/") and "://" in target:
         parts = urlsplit(target)
         return parts.path or "/", parts.query
@@ -200,7 +200,7 @@ def _split_target(target: str) -> tuple[str, str]:
 
 
 def _log_access(request: Request, response: Response, started: float) -> None:
-    """One line: no header, since Authorization is one, and no query."""
+    """Return a line of the access log. It contains neither headers, such as Authorization, nor the query."""
     path = request.raw_path.encode("unicode_escape").decode("ascii")
     ACCESS_LOG.info(
         "%s %s %s %d ms user=%s request_id=%s",
@@ -221,7 +221,7 @@ def _reason(status: int) -> str:
 
 
 def _as_latin_1(value: str) -> str:
-    """A header's value such that HTTP's one-byte encoding of it is UTF-8 where Latin-1 cannot hold it."""
+    """Return a header value that is sent as UTF-8 if Latin-1 cannot encode it."""
     try:
         value.encode("latin-1")
     except UnicodeEncodeError:

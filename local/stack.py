@@ -1,4 +1,4 @@
-"""The whole local stack: an emulated AWS, what the template declares in it, the functions, the gateway, HTTP."""
+"""The local stack: the emulated AWS, the template's resources, the functions, the gateway and the HTTP server."""
 
 from __future__ import annotations
 
@@ -34,14 +34,22 @@ CACHE = template.ROOT / ".local"
 
 
 class LocalStack:
-    """Longshore on this machine. A context manager; `stop()` puts the process's environment back.
+    """Longshore on this machine. A context manager; `stop()` restores the environment of the process.
 
-    `port` 0 takes a free one. `dynamodb` is "moto", "local" (DynamoDB Local, fetched when it is missing; needs Java)
-    or the URL of a running database. `parameters` are the template's, over its defaults. `emulator_options` go to
-    `Emulator`. `timeouts` (seconds) take the place of the functions' own, by logical id. Without `events` neither ECS
-    nor the schedules invoke anything by themselves. With `docker`, tasks are Docker containers on this machine, and
-    commands' scripts run on it. `pages` are served beside the API; None serves all that there are. Moto's state and
-    the environment are the process's, so only one stack runs at a time.
+    Only one stack can run per process, because moto's state and the environment are global.
+
+    Args:
+        port: The port; 0 selects a free port.
+        host: The address to listen on.
+        dynamodb: "moto", "local" (DynamoDB Local, downloaded if necessary; needs Java) or the URL of a database.
+        parameters: Parameter values of the template.
+        seed: Whether to write the demo project.
+        docker: Whether to run tasks as Docker containers, and the commands' scripts on this machine.
+        emulator_options: Arguments of `Emulator`.
+        timeouts: Timeouts of functions in seconds, by logical id, instead of those in the template.
+        events: Whether events of ECS and schedules invoke functions.
+        pages: The static pages; None serves all pages.
+        template_path: The template.
     """
 
     def __init__(
@@ -83,13 +91,18 @@ class LocalStack:
         self.template: template.Stack | None = None
 
     def start(self) -> Self:
-        """Start everything; on return, requests are served.
+        """Start the stack. It serves requests when the method returns.
 
-        ListenError, TemplateError, RuntimeConfigurationError, ProvisionError, DynamoDbLocalUnavailableError,
-        DockerUnavailableError.
+        Raises:
+            ListenError: The port or host cannot be used.
+            TemplateError: The template cannot be used locally.
+            RuntimeConfigurationError: The functions cannot be loaded.
+            ProvisionError: An existing table differs from the template.
+            DynamoDbLocalUnavailableError: DynamoDB Local cannot be downloaded or run.
+            DockerUnavailableError: Docker is not available.
         """
         with ExitStack() as cleanup:
-            # First what fails soonest. Connections wait on it until all is ready.
+            # Listen first, to fail early. Connections wait until the stack is ready.
             listener = listen(self._host, self._port)
             cleanup.callback(listener.close)
             environment = cleanup.enter_context(Environment())
@@ -141,7 +154,7 @@ class LocalStack:
         return self
 
     def stop(self) -> None:
-        """Stop serving, end what was started, and put the environment back. A second stop does nothing."""
+        """Stop the stack, and restore the environment. A second call does nothing."""
         self._cleanup.close()
         self._runtime = None
         self._server = None
@@ -161,7 +174,7 @@ class LocalStack:
 
     @property
     def url(self) -> str:
-        """The base URL, without a slash at its end: the API is at `{url}/api/v1`."""
+        """The base URL, without a trailing slash. The API is at `{url}/api/v1`."""
         return _started(self._server).url
 
     @property
@@ -171,23 +184,23 @@ class LocalStack:
 
     @property
     def eventbridge(self) -> EventBridge:
-        """The rules of the template, and what they invoke."""
+        """The EventBridge rules."""
         return _started(self._eventbridge)
 
     @property
     def dead_letters(self) -> list[DeadLetter]:
-        """What asynchronous invocations failed to do for good, the oldest first."""
+        """The events of asynchronous invocations whose last retry failed, oldest first."""
         return self.eventbridge.dead_letters
 
     @property
     def database(self) -> str:
-        """Which database serves, for people: its kind and its URL."""
+        """A description of the database: its kind and its URL."""
         kind = {"moto": "moto (in memory)", "local": "DynamoDB Local (in memory)"}.get(self._dynamodb, "external")
         return f"{kind} at {self._dynamodb_url}"
 
     @property
     def dynamodb_url(self) -> str:
-        """Where this machine reaches the database."""
+        """The endpoint of the database for clients on this machine."""
         return self._dynamodb_url
 
     @property
@@ -196,24 +209,28 @@ class LocalStack:
         return _started(self.template).parameters
 
     def invoke(self, function: str, event: Any) -> Any:
-        """Call a function by logical id, past the gateway. FunctionError, FunctionTimeoutError."""
+        """Invoke a function by logical id, without the gateway. Raises FunctionError and FunctionTimeoutError."""
         return _started(self._runtime).invoke(function, event)
 
     def fire(self, rule: str, at: datetime | None = None) -> int:
         """Fire a rule, by logical id or name, with the scheduled time `at` (UTC; by default the next whole second).
 
-        Returns the number of targets, 0 for a disabled rule. KeyError.
+        Returns:
+            The number of targets; 0 for a disabled rule.
+
+        Raises:
+            KeyError: There is no such rule.
         """
         return self.eventbridge.fire(rule, at)
 
     def terminate_server(self, ec2_instance_id: str) -> None:
-        """Terminate an EC2 instance: its tasks stop, and EC2 tells of it. One that ECS does not know is told of too."""
+        """Terminate an EC2 instance: its tasks stop, and EC2 sends events. The instance may be unknown to ECS."""
         self.emulator.ecs.terminate_instance(ec2_instance_id)
         for state in ("shutting-down", "terminated"):
             self.eventbridge.put(instance_state_change(ec2_instance_id, state, datetime.now(UTC)))
 
     def client(self, service: str) -> Any:
-        """A boto3 client of the emulated AWS; made once, and safe to share between threads."""
+        """Return a boto3 client of the emulated AWS. Clients are cached and thread-safe."""
         with self._clients_lock:
             if service not in self._clients:
                 url = self._dynamodb_url if service == "dynamodb" else self.emulator.url
@@ -230,7 +247,7 @@ class LocalStack:
         )
 
     def table_name(self, logical_id: str) -> str:
-        """The name of a table, by its logical id in the template. KeyError."""
+        """Return the name of a table by its logical id in the template. Raises KeyError."""
         return _started(self.template).physical_name(logical_id)
 
     def _on_event(self, event: dict[str, Any]) -> None:

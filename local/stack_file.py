@@ -1,4 +1,4 @@
-"""`.local/stack.json`: how other programs on this machine find the local stack that is running."""
+"""`.local/stack.json`, by which other programs on this machine find the running local stack."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _FILE = Path(__file__).resolve().parent.parent / ".local" / "stack.json"
 
 
 def _file() -> Path:
-    # Tests have one of their own, and leave that of a stack that is running alone.
+    # Tests use another file, so that they do not interfere with a running stack.
     return Path(os.environ.get("LONGSHORE_STACK_FILE") or _FILE)
 
 
 @contextmanager
 def announced(stack: LocalStack) -> Iterator[None]:
-    """While open, the file says where the stack is. One that was started later has the file to itself."""
+    """Write the file, and delete it when the context closes unless another stack has replaced it."""
     path = _file()
     assert stack.template is not None
     content = {
@@ -33,7 +33,7 @@ def announced(stack: LocalStack) -> Iterator[None]:
         "endpoint_url": stack.emulator.url,
         "dynamodb_url": stack.dynamodb_url,
         "region": REGION,
-        # They open nothing anywhere, but DynamoDB Local keeps what belongs to each apart.
+        # No AWS account accepts them, but DynamoDB Local can separate data by credentials.
         "access_key_id": CREDENTIALS["AWS_ACCESS_KEY_ID"],
         "secret_access_key": CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
         "outputs": dict(stack.template.outputs),
@@ -41,7 +41,7 @@ def announced(stack: LocalStack) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.{os.getpid()}")
     beside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    # At once, so that nobody reads half of it.
+    # Atomic, so that readers never see an incomplete file.
     beside.replace(path)
     try:
         yield
@@ -51,7 +51,7 @@ def announced(stack: LocalStack) -> Iterator[None]:
 
 
 def read() -> dict[str, Any] | None:
-    """What the file says; None when there is none, or none that can be read."""
+    """Return the content of the file, or None if it does not exist or is not readable."""
     try:
         content = json.loads(_file().read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,7 +1,7 @@
 """`template.yaml`, translated from SAM to CloudFormation and resolved for local use.
 
-Nothing that the template says is written again here: routes, environments, tables and the like are read from what
-`load()` returns. An intrinsic function that this module does not know is an error that names it.
+The local stack reads routes, environments and tables from the result of `load()`. Unsupported intrinsic functions raise
+errors.
 """
 
 from __future__ import annotations
@@ -49,17 +49,17 @@ __all__ = [
 ]
 
 ROOT = Path(__file__).resolve().parent.parent
-# Where the translator expects packaged code. The key is the logical id, which finds the folder again afterwards.
+# The bucket of placeholders for packaged code, which the translator requires. Their key is the logical id.
 _ARTIFACT_BUCKET = "local-code"
 _CODE_PROPERTIES = {"AWS::Serverless::Function": "CodeUri", "AWS::Serverless::LayerVersion": "ContentUri"}
 
-# It warns of its feature flags and its metrics, which exist only inside AWS, and does so as late as at exit.
+# It logs warnings about feature flags and metrics that exist only inside AWS, even at exit.
 logging.getLogger("samtranslator").setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True)
 class Function:
-    """One Lambda function. `timeout` is in seconds, `memory` in MB; `code_path` is a folder that may not exist."""
+    """A Lambda function. `timeout` is in seconds, `memory` in MB; `code_path` is a folder that may not exist."""
 
     logical_id: str
     name: str
@@ -73,7 +73,7 @@ class Function:
 
 @dataclass(frozen=True)
 class Api:
-    """One REST API: `body` is its OpenAPI document, resolved; `functions` maps ARNs to logical ids."""
+    """A REST API. `body` is its resolved OpenAPI document; `functions` maps ARNs to logical ids."""
 
     id: str
     stage: str
@@ -85,10 +85,10 @@ class Api:
 
 @dataclass(frozen=True)
 class Stack:
-    """The translated template with every parameter, condition and intrinsic resolved.
+    """The translated template, with parameters, conditions and intrinsic functions resolved.
 
-    `resources` holds, by logical id, what the conditions leave: `{"Type": …, "Properties": {…}}`.
-    `translated` is the CloudFormation template before any of it was resolved.
+    `resources` contains the resources whose condition is true, by logical id: `{"Type": …, "Properties": {…}}`.
+    `translated` is the CloudFormation template before it is resolved.
     """
 
     parameters: Mapping[str, Any]
@@ -100,7 +100,7 @@ class Stack:
     translated: Mapping[str, Any]
 
     def of_type(self, resource_type: str) -> dict[str, Mapping[str, Any]]:
-        """The properties of every resource of a CloudFormation type, by logical id."""
+        """Return the properties of all resources of a CloudFormation type, by logical id."""
         return {
             logical_id: resource["Properties"]
             for logical_id, resource in self.resources.items()
@@ -109,22 +109,22 @@ class Stack:
 
     @property
     def tables(self) -> dict[str, Mapping[str, Any]]:
-        """The properties of every DynamoDB table, by logical id."""
+        """The properties of all DynamoDB tables, by logical id."""
         return self.of_type("AWS::DynamoDB::Table")
 
     def physical_name(self, logical_id: str) -> str:
-        """The name of a resource in the local account. KeyError when there is none."""
+        """Return the name of a resource in the local account. Raises KeyError."""
         resource = self.resources[logical_id]
         return physical_name(logical_id, resource["Type"], resource["Properties"])
 
 
 def translate(template: Path = ROOT / "template.yaml", parameters: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """The template as CloudFormation, its local code paths replaced by placeholders in S3. TemplateError."""
+    """Return the template as CloudFormation, with placeholders in S3 for local code paths. Raises TemplateError."""
     return _translate(_read(template), parameters or {})[0]
 
 
 def load(template: Path = ROOT / "template.yaml", parameters: Mapping[str, str] | None = None) -> Stack:
-    """The template, translated and resolved with these parameter values over its defaults. TemplateError."""
+    """Return the template, translated and resolved with these parameter values. Raises TemplateError."""
     source = _read(template)
     values = _parameter_values(source.get("Parameters", {}), parameters or {})
     translated, code_paths = _translate(source, parameters or {})
@@ -170,7 +170,7 @@ def _read(template: Path) -> dict[str, Any]:
 
 
 def _translate(source: Mapping[str, Any], parameters: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
-    """The translated template, and the local code path behind each placeholder's key."""
+    """Return the translated template, and the local code paths by the keys of their placeholders."""
     fragment = copy.deepcopy(dict(source))
     code_paths = {}
     for logical_id, resource in fragment["Resources"].items():
@@ -185,8 +185,8 @@ def _translate(source: Mapping[str, Any], parameters: Mapping[str, str]) -> tupl
 
     values = dict(parameters)
     to_py27_compatible_template(fragment, values)
-    # The same as samtranslator's transform(), which takes its region from the environment only. Nothing but the region
-    # is read from the session, and a real one would want the user's AWS profile to be in order.
+    # Like samtranslator's transform(), which reads the region only from the environment. The translator uses only the
+    # region of the session; a real session would require a valid AWS profile.
     translator = Translator(None, Parser(), boto_session=SimpleNamespace(region_name=REGION))
     try:
         translated = translator.translate(fragment, parameter_values=values, get_managed_policy_map=dict)
@@ -198,7 +198,7 @@ def _translate(source: Mapping[str, Any], parameters: Mapping[str, str]) -> tupl
 
 
 def _parameter_values(definitions: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, Any]:
-    """Every parameter's value as CloudFormation would hold it: a string, or a list of strings."""
+    """Return the values of all parameters, as strings or lists of strings."""
     if unknown := sorted(given.keys() - definitions.keys()):
         raise TemplateError(f"no such parameter: {', '.join(unknown)}")
     values: dict[str, Any] = {}

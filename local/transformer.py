@@ -1,9 +1,9 @@
-"""EventBridge's input transformers: values of an event, inserted into a JSON template.
+"""EventBridge input transformers: values of an event, inserted into a JSON template.
 
-As https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-transform-target-input.html describes them:
-- A placeholder outside of quotes becomes the JSON of its value, so a string gets quotes.
-- A placeholder within quotes becomes the text of its value, which is not escaped. Objects and lists lose their quotes.
-- A value that the event does not have leaves nothing behind.
+As documented in https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-transform-target-input.html:
+- A placeholder outside of quotes is replaced by its value as JSON, so a string gets quotes.
+- A placeholder inside quotes is replaced by its value as text, without escaping. Objects and lists lose their quotes.
+- A placeholder whose value is missing in the event is removed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from local.template import TemplateError
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _PATH = re.compile(r"\$((?:\.[A-Za-z0-9_/-]+|\[[0-9]+\])*)")
 _STEP = re.compile(r"\.([A-Za-z0-9_/-]+)|\[([0-9]+)\]")
-# In a template: an escaped character of a string, a quote, or a placeholder.
+# A token of a template: an escaped character of a string, a quote, or a placeholder.
 _TOKEN = re.compile(r"\\.|\"|<([A-Za-z0-9_.-]+)>", re.DOTALL)
 _PREDEFINED = {
     "aws.events.rule-arn",
@@ -34,11 +34,11 @@ _MOST_PATHS = 100
 
 
 class TransformError(Exception):
-    """The transformed event is not JSON, so that it cannot be delivered."""
+    """The transformed event is not JSON and cannot be delivered."""
 
 
 class _Missing:
-    """The value of a path that the event does not have."""
+    """The value of a path that is missing in the event."""
 
 
 _MISSING = _Missing()
@@ -48,17 +48,17 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class InputTransformer:
-    """One InputTransformer: the path of each variable, as keys and list indices, and the template."""
+    """An InputTransformer: the path of each variable, as keys and list indices, and the template."""
 
     paths: Mapping[str, Path]
     template: str
 
     @classmethod
     def of(cls, properties: Mapping[str, Any]) -> InputTransformer:
-        """Parse the property of a target.
+        """Parse the InputTransformer of a target.
 
         Raises:
-            TemplateError: EventBridge would refuse it, or it uses a syntax that is not emulated (wildcards).
+            TemplateError: EventBridge would reject it, or it uses an unsupported syntax (wildcards).
         """
         template = properties["InputTemplate"]
         given = properties.get("InputPathsMap", {})
@@ -75,7 +75,7 @@ class InputTransformer:
         return made
 
     def apply(self, event: Mapping[str, Any], rule_arn: str) -> Any:
-        """The transformed event.
+        """Transform an event.
 
         Raises:
             TransformError: The result is not JSON, because a value is missing or contains quotes.

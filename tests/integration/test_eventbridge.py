@@ -176,7 +176,7 @@ def test_an_event_that_cannot_be_transformed_is_not_delivered(
     bus = EventBridge(stack_of(tmp_path, TEMPLATE.replace("# MORE", more)), recorder)
     assert bus.put({"source": "x", "detail": {}}) == 0
     (told,) = caplog.records
-    assert told.getMessage() == 'rule Odd does not reach Listener: the transformed event is not JSON: {"a": }'
+    assert told.getMessage() == 'Rule Odd cannot be delivered to Listener: the transformed event is not JSON: {"a": }'
 
 
 # --- Rules that are made and changed while the stack runs ------------------------------------------------------------
@@ -276,7 +276,9 @@ def test_a_rule_without_permission_invokes_nothing(
     assert changing.fire("another-rule") == 0
     assert changing.invocations.wait_idle(PATIENCE)
     assert recorder.calls == []
-    assert [record.getMessage() for record in caplog.records] == ["rule another-rule may not invoke Clockwork"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "Rule another-rule is not allowed to invoke Clockwork"
+    ]
 
 
 def test_what_is_not_known_locally_does_nothing(
@@ -288,7 +290,7 @@ def test_what_is_not_known_locally_does_nothing(
     assert changing.next_firings()
     assert changing.fire("longshore-queue") == 0
     (told,) = caplog.records
-    assert told.getMessage().startswith("rule longshore-odd does nothing here: at(2030-01-01T00:00:00) is no schedule")
+    assert told.getMessage().startswith("Rule longshore-odd is ignored: at(2030-01-01T00:00:00) is no schedule")
 
 
 def test_an_event_reaches_a_rule_that_was_added(changing: EventBridge, rules: Rules, recorder: Recorder) -> None:
