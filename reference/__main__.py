@@ -1,4 +1,4 @@
-"""`python -m reference` writes the files that are made of the code: again after each change, or a test fails."""
+"""`python -m reference` writes the generated files. A test fails if they are out of date."""
 
 from __future__ import annotations
 

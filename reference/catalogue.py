@@ -1,4 +1,4 @@
-"""Every error code with its status and message, and what a caller is told of it."""
+"""The catalogue of error codes, with status, message, description and resolution."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from longshore.edge import http
 
 from reference.texts import read
 
-# The template's gateway responses have these words; a test compares them.
+# The messages of the template's gateway responses, which a test compares.
 _MESSAGES_OF_THE_GATEWAY: Final = {
     ErrorCode.ROUTE_NOT_FOUND: "Route not found",
     ErrorCode.RATE_LIMITED: "Too many requests",
@@ -20,7 +20,7 @@ _MESSAGES_OF_THE_GATEWAY: Final = {
 
 @dataclass(frozen=True)
 class Entry:
-    """One error code. `message` is its usual one; `description` and `resolution` are Markdown, of whole sentences."""
+    """An error code. `message` is the default message; `description` and `resolution` are sentences in Markdown."""
 
     code: ErrorCode
     status: int
@@ -50,4 +50,4 @@ def _catalogue() -> dict[ErrorCode, Entry]:
 
 
 CATALOGUE: Final = _catalogue()
-"""In the order in which their causes are checked. KeyError on import for a code without a text."""
+"""The error codes, in the order of their checks. The import fails with KeyError if a code has no text."""

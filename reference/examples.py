@@ -1,4 +1,4 @@
-"""An example of every answer, made by the code that answers, so that it says what that would say."""
+"""Examples of all responses, created by the code that creates the responses."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PROJECT: Final = "507f1f77bcf86cd799439033"
 REQUEST: Final = "3292ada3-d396-443c-80da-ca64ee8e4e2f"
 
 MALFORMED: Final = "The request is malformed"
-"""The gateway's words, in the template."""
+"""The message of the gateway response in the template."""
 
 _AT: Final = datetime(2025, 1, 15, 10, 30, tzinfo=UTC)
 _REGISTERED: Final = _AT - timedelta(days=9)
@@ -46,16 +46,16 @@ _TASK: Final = "4f0a2f6d0c9b4e0f8f7d3b1a5c6e7d80"
 
 
 def container() -> Example:
-    """GET /containers/{id}, by what the container is doing."""
+    """Return examples of GET /containers/{id}."""
     return {
-        "running": _read("A container that runs", _container(Status.RUNNING)),
-        "starting": _read("While an operation is pending", _container(Status.STOPPED, Operation.START)),
-        "expired": _read("Its server is gone", _container(Status.EXPIRED)),
+        "running": _read("A running container", _container(Status.RUNNING)),
+        "starting": _read("A container with a pending operation", _container(Status.STOPPED, Operation.START)),
+        "expired": _read("An expired container", _container(Status.EXPIRED)),
     }
 
 
 def status_logs() -> Example:
-    """GET /containers/{id}/status-logs."""
+    """Return examples of GET /containers/{id}/status-logs."""
     first = StatusLog(
         id="507f1f77bcf86cd799439076",
         container_id=CONTAINER,
@@ -96,7 +96,7 @@ def status_logs() -> Example:
 
 
 def completed() -> Example:
-    """POST /containers/{id}/{operation}, 200, by operation."""
+    """Return examples of POST /containers/{id}/{operation} with status 200, by operation."""
     found = {}
     for operation in Operation:
         status = final_status(operation)
@@ -106,26 +106,26 @@ def completed() -> Example:
 
 
 def accepted() -> Example:
-    """POST /containers/{id}/{operation}, 202."""
+    """Return examples of POST /containers/{id}/{operation} with status 202."""
     container = _container(Status.STOPPED)
-    return {"start": _operated("Its task is not running yet", outcomes.accepted(container, _pending(Operation.START)))}
+    return {"start": _operated("The task is not running yet", outcomes.accepted(container, _pending(Operation.START)))}
 
 
 def errors(code: ErrorCode) -> Example:
-    """The answers with an error code, each under a name that no other code has."""
+    """Return examples of an error code, under globally unique names."""
     name = code.lower().replace("_", "-")
     match code:
         case ErrorCode.VALIDATION_ERROR:
             limit = InvalidInputError([{"instancePath": "/limit", "message": "must be <= 100"}])
             return {
                 f"{name}-request": _refused("The request is malformed, or too large", code, message=MALFORMED),
-                f"{name}-query": _refused("A parameter is out of its bounds", code, limit),
-                f"{name}-operation": _refused("An operation that does not exist", code, http.unknown_operation()),
+                f"{name}-query": _refused("A parameter is out of range", code, limit),
+                f"{name}-operation": _refused("An unknown operation", code, http.unknown_operation()),
             }
         case ErrorCode.OPERATION_STATE_CONFLICT:
             pending = _conflict(Status.STOPPED, Operation.START)
             return {
-                f"{name}-status": _refused("The status does not allow it", code, _conflict(Status.RUNNING)),
+                f"{name}-status": _refused("The status does not allow the operation", code, _conflict(Status.RUNNING)),
                 f"{name}-pending": _refused("An operation is pending", code, pending),
             }
         case ErrorCode.EXTERNAL_SERVICE_ERROR:
@@ -192,7 +192,7 @@ def _succeeded(summary: str, answer: http.Answer) -> Example:
 
 
 def _refused(summary: str, code: ErrorCode, error: LongshoreError | None = None, message: str | None = None) -> Example:
-    """The answer to an error; without one, the code's usual, with this message or its own."""
+    """Return the response to an error, or to the default error of a code, optionally with another message."""
     entry = CATALOGUE[code]
     said = error.message if error else message or entry.message
     value: dict[str, Any] = {"statusCode": entry.status, "error": entry.phrase, "code": code.value, "message": said}

@@ -1,4 +1,4 @@
-"""JSON Schemas of what the API takes and answers, made of the library's models."""
+"""JSON Schemas of requests and responses, generated from the library's models."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ TIME: Final[Schema] = {
     "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$",
 }
 SUCCESSES: Final = {"Container": 200, "StatusLogsPage": 200, "OperationCompleted": 200, "OperationAccepted": 202}
-"""The statuses of the answers with this data."""
+"""The status codes of successful responses, by the schema of their `data`."""
 
 _REF: Final = "#/components/schemas/{model}"
 _IDS: Final = {"id", "container_id", "project_id"}
-# What a row's metadata may hold that is not plain text.
+# The metadata of history rows that is not plain text.
 _METADATA: Final[dict[str, Schema]] = {
     "command": {"$ref": _REF.format(model="Operation")},
     "superseded": {"$ref": _REF.format(model="Operation")},
@@ -46,21 +46,21 @@ _TEXTS_OF_METADATA: Final = (
 
 
 class _Generator(GenerateJsonSchema):
-    """Pydantic's, which does not see that what is written by `to_text` is a time."""
+    """Pydantic's generator, which also recognizes values that `to_text` serializes as times."""
 
     def ser_schema(self, schema: Any) -> JsonSchemaValue | None:
         return dict(TIME) if schema.get("function") is to_text else super().ser_schema(schema)
 
 
 def ref(name: str) -> Schema:
-    """A reference to a schema of the document."""
+    """Return a reference to a schema of the document."""
     return {"$ref": _REF.format(model=name)}
 
 
 def query() -> dict[str, Schema]:
-    """The query parameters of status-logs, by name."""
+    """Return the query parameters of status-logs, by name."""
     own = StatusLogsQuery.model_json_schema(schema_generator=_Generator)["properties"]
-    # Pydantic leaves bounds behind a validator under its own names for them.
+    # Pydantic uses its own names for bounds behind a validator.
     names = {"ge": "minimum", "le": "maximum"}
     return {
         name: {names.get(key, key): value for key, value in schema.items() if key != "title"}
@@ -69,19 +69,19 @@ def query() -> dict[str, Schema]:
 
 
 def schemas(texts: Texts) -> dict[str, Schema]:
-    """Every schema of the document, by name."""
+    """Return all schemas of the document, by name."""
     found = {name: _described(texts, name, schema) for name, schema in _data().items()}
     found |= {name_of(entry): _error(texts, entry) for entry in CATALOGUE.values()}
     return found | {_name_of_success(data): _success(texts, status, data) for data, status in SUCCESSES.items()}
 
 
 def success(data: str) -> Schema:
-    """A reference to the envelope of a success with this data."""
+    """Return a reference to the envelope of a successful response with this data."""
     return ref(_name_of_success(data))
 
 
 def name_of(entry: Entry) -> str:
-    """The name of an error's schema: `MissingToken` for MISSING_TOKEN."""
+    """Return the name of an error's schema, such as `MissingToken` for MISSING_TOKEN."""
     return "".join(word.capitalize() for word in entry.code.split("_"))
 
 
@@ -112,13 +112,13 @@ def _error(texts: Texts, entry: Entry) -> Schema:
         **data,
     )
     if entry.code is ErrorCode.VALIDATION_ERROR:
-        # What is refused before a parameter is looked at has none to name.
+        # Errors that are detected before the parameters are parsed have no `data`.
         envelope["required"].remove("data")
     return {"title": entry.title, "description": f"{entry.description}\n\n{entry.resolution}", **envelope}
 
 
 def _data() -> dict[str, Schema]:
-    """The schemas of what is in the envelopes, without texts."""
+    """Return the schemas of the envelopes' content, without descriptions."""
     own = _of_models()
     outcome, pending, container = own.pop("Outcome"), own.pop("PendingOperation"), own.pop("ContainerView")
     operation = _part(outcome, "operation", "container_id", "project_id", "message", "status")
@@ -146,7 +146,7 @@ def _data() -> dict[str, Schema]:
 
 
 def _of_models() -> dict[str, Schema]:
-    """The models' schemas as they are written, without what is only of use inside."""
+    """Return the serialization schemas of the models, without internal ones."""
     mode: JsonSchemaMode = "serialization"
     models = [(model, mode) for model in (ContainerView, StatusLogsPage, Outcome, PendingOperation)]
     found = models_json_schema(models, ref_template=_REF, schema_generator=_Generator)[1]["$defs"]
@@ -160,7 +160,7 @@ def _plain(schema: Schema) -> Schema:
 
 
 def _plain_property(name: str, schema: Schema) -> Schema:
-    """The property without titles and defaults: an answer has all of them. No number of ours is negative."""
+    """Return a property without title and default. Integers are never negative."""
     if name in _IDS:
         return dict(ID)
     own = {key: value for key, value in schema.items() if key not in {"title", "default"}}

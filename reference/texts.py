@@ -1,4 +1,4 @@
-"""The texts of `texts.yaml`, each of which has to be used."""
+"""The texts of `texts.yaml`, all of which must be used."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _FOLDER = Path(__file__).parent
 
 
 class TextError(Exception):
-    """A text is missing, or is told of nothing; the message says which."""
+    """A text is missing or unused. The message names it."""
 
 
 class Texts:
-    """`texts("schemas", "Container", "id")`, and what has not been asked for. TextError for what is not there."""
+    """Texts by path, as in `texts("schemas", "Container", "id")`. Records which texts are used."""
 
     def __init__(self) -> None:
         self._texts = dict(_leaves(read("texts.yaml")))
@@ -29,13 +29,13 @@ class Texts:
         return self._texts[path]
 
     def check(self) -> None:
-        """TextError when a text is left over."""
+        """Raise TextError if a text is unused."""
         if self._unused:
-            raise TextError(f"texts.yaml tells of what there is not: {', '.join(sorted(map(_name, self._unused)))}")
+            raise TextError(f"texts.yaml has unused texts: {', '.join(sorted(map(_name, self._unused)))}")
 
 
 def read(name: str) -> Any:
-    """A file of this folder."""
+    """Read a YAML file of this folder."""
     return yaml.safe_load((_FOLDER / name).read_text(encoding="utf-8"))
 
 

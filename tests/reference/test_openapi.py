@@ -150,5 +150,5 @@ def test_a_text_that_is_missing_or_left_over_is_an_error() -> None:
     with pytest.raises(TextError, match="no text for schemas/Container/colour"):
         texts("schemas", "Container", "colour")
     texts("about")
-    with pytest.raises(TextError, match=r"tells of what there is not: envelope/code, .*schemas/Container/id"):
+    with pytest.raises(TextError, match=r"has unused texts: envelope/code, .*schemas/Container/id"):
         texts.check()
