@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from api_client import Api
 from browser.console_page import ConsolePage
-from browser.dropping_proxy import dropping_proxy
+from lossy_proxy import LossyProxy, first_posts_lost
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
@@ -200,8 +200,7 @@ def test_a_lost_reply(
     """The operation is repeated under the same key: it has one effect, and its first answer."""
     refusals.add("net::ERR_EMPTY_RESPONSE")
     seeder.add(fresh_id, STOPPED)
-    with dropping_proxy(stack.url) as proxy:
-        proxy.drop = 2
+    with LossyProxy(stack.url, first_posts_lost(2), keep_alive=False) as proxy:
         console = visit(proxy.url)
         console.sign_in(fresh_id)
         console.click("start")

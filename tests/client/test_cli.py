@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from api_client import Api
-from client.lossy_proxy import LossyProxy
 from client.terminal import COMMAND, Terminal, environment, interruptible, run
 from invariants import check
+from lossy_proxy import LossyProxy
 
 from local import tokens
 from local.seed import PROJECT, Seeder, container_id

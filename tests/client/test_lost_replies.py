@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from client.lossy_proxy import LossyProxy
 from invariants import all_rows, check
 from longshore_client import Longshore, Retries, TransportError
 from longshore_client.models import Operation, Status
+from lossy_proxy import LossyProxy
 
 from local import tokens
 from local.seed import Seeder

@@ -1,26 +1,41 @@
-"""An HTTP proxy that loses requests and responses."""
+"""An HTTP proxy in front of the API that loses requests and replies."""
 
 import threading
 from collections import Counter
+from collections.abc import Callable
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
+
+Fate = Literal["answered", "reply lost", "never forwarded"]
 
 
 class LossyProxy:
-    """Forwards requests to `upstream`, and closes the connection instead of returning every third response.
+    """Forwards requests to `upstream`, and closes the connection instead of sending some of the replies.
 
-    Every fourth of these requests is not forwarded. For the others, the response of the upstream is lost. `fates`
-    counts the requests by outcome.
+    Attributes:
+        fates: The number of requests by fate.
+        keys: The Idempotency-Keys of all POST requests, in order.
     """
 
-    def __init__(self, upstream: str) -> None:
+    def __init__(self, upstream: str, choose: Callable[[str], Fate] | None = None, *, keep_alive: bool = True) -> None:
+        """Create a proxy on a free port.
+
+        Args:
+            upstream: The base URL of the API.
+            choose: Returns the fate of the next request, by its method. By default every third request is lost; every
+                fourth lost request is not forwarded.
+            keep_alive: Whether connections serve several requests. A browser repeats a request by itself when a
+                connection that it reuses is closed.
+        """
         self.fates: Counter[str] = Counter()
+        self.keys: list[str] = []
+        self.keep_alive = keep_alive
+        self._choose = choose or _every_third()
         self._lock = threading.Lock()
-        self._requests = 0
-        self._lost = 0
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self, urlsplit(upstream).netloc))
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
 
@@ -28,14 +43,12 @@ class LossyProxy:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_port}"
 
-    def fate(self) -> str:
-        """Return the outcome of the next request."""
+    def fate(self, method: str, key: str) -> Fate:
+        """Record a request, and return its fate."""
         with self._lock:
-            self._requests += 1
-            fate = "answered"
-            if self._requests % 3 == 0:
-                self._lost += 1
-                fate = "never forwarded" if self._lost % 4 == 0 else "reply lost"
+            if method == "POST":
+                self.keys.append(key)
+            fate = self._choose(method)
             self.fates[fate] += 1
             return fate
 
@@ -51,6 +64,28 @@ class LossyProxy:
         self._server.server_close()
 
 
+def first_posts_lost(number: int) -> Callable[[str], Fate]:
+    """Return a choice that loses the replies to the first POST requests."""
+    lost = iter(range(number))
+
+    def choose(method: str) -> Fate:
+        return "answered" if method != "POST" or next(lost, None) is None else "reply lost"
+
+    return choose
+
+
+def _every_third() -> Callable[[str], Fate]:
+    requests = count(1)
+
+    def choose(_: str) -> Fate:
+        number = next(requests)
+        if number % 3:
+            return "answered"
+        return "reply lost" if number % 12 else "never forwarded"
+
+    return choose
+
+
 def _handler(proxy: LossyProxy, upstream: str) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -63,7 +98,7 @@ def _handler(proxy: LossyProxy, upstream: str) -> type[BaseHTTPRequestHandler]:
 
         def _forward(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            fate = proxy.fate()
+            fate = proxy.fate(self.command, self.headers.get("Idempotency-Key", ""))
             if fate == "never forwarded":
                 self.close_connection = True
                 return
@@ -82,6 +117,8 @@ def _handler(proxy: LossyProxy, upstream: str) -> type[BaseHTTPRequestHandler]:
                 if name.lower() not in ("content-length", "connection", "transfer-encoding", "date", "server"):
                     self.send_header(name, value)
             self.send_header("Content-Length", str(len(content)))
+            if not proxy.keep_alive:
+                self.send_header("Connection", "close")
             self.end_headers()
             self.wfile.write(content)
 
