@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from local import template
-from local.gateway import Gateway
+from local.gateway import Gateway, Request, Response
 from local.gateway.exchange import Invoke
+
+Make = Callable[..., Gateway]
 
 AUTH = ("Authorization", "Bearer secret-token")
 
@@ -112,3 +115,13 @@ def make_gateway(folder: Path, functions: Invoke, clock: Clock, responses: str =
     stack = template.load(path, parameters)
     assert stack.api is not None
     return Gateway(stack.api, functions, clock)
+
+
+def ask(gateway: Gateway, method: str, target: str, *headers: tuple[str, str], body: bytes = b"") -> Response:
+    path, _, query = target.partition("?")
+    return gateway.handle(Request(method, path, query, headers, body))
+
+
+def event_of(response: Response) -> Any:
+    assert response.status == 200, response.body
+    return json.loads(response.body)

@@ -6,8 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from emulated import World
 from host_script import ScriptHost
+from small_api import Clock, Functions, Make, make_gateway
 
+from local.emulator import Emulator
+from local.gateway import Gateway
 from local.stack import LocalStack
 
 pytest.register_assert_rewrite("integration.recording_stack", "integration.rejections")
@@ -42,3 +46,37 @@ def unchanged(stack: LocalStack, seen: list[tuple[Any, Any]]) -> Iterator[None]:
     yield
     seen[:] = [(state.items(), state.effects())]
     assert seen == [(items, effects)]
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    """An emulator with a cluster, an instance and task definitions."""
+    events: list[dict[str, Any]] = []
+    with Emulator(run_delay=0.1, stop_delay=0.1, command_delay=0.06, on_event=events.append) as emulator:
+        world = World(emulator, events)
+        yield world
+        world.close()
+
+
+@pytest.fixture
+def functions() -> Functions:
+    """The functions of the small API."""
+    return Functions()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The clock of the small API's gateway."""
+    return Clock()
+
+
+@pytest.fixture
+def make(tmp_path: Path, functions: Functions, clock: Clock) -> Make:
+    """Creates a gateway of the small API."""
+    return lambda *given, **parameters: make_gateway(tmp_path, functions, clock, *given, **parameters)
+
+
+@pytest.fixture
+def gateway(make: Make) -> Gateway:
+    """A gateway of the small API."""
+    return make()
