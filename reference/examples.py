@@ -85,8 +85,8 @@ def status_logs() -> Example:
     )
 
     def page(summary: str, number: int, rows: list[StatusLog]) -> Example:
-        told = Pagination(total=2, page=number, limit=10, totalPages=1)
-        data = StatusLogsPage(logs=rows, pagination=told)
+        pagination = Pagination(total=2, page=number, limit=10, totalPages=1)
+        data = StatusLogsPage(logs=rows, pagination=pagination)
         return _answered(summary, "Container status logs retrieved successfully", data)
 
     return {
@@ -176,7 +176,7 @@ def _read(summary: str, container: Container) -> Example:
 
 
 def _answered(summary: str, message: str, data: BaseModel) -> Example:
-    return _succeeded(summary, http.Answer(message, data))
+    return _succeeded(summary, http.Answer(message, data.model_dump(mode="json")))
 
 
 def _operated(summary: str, outcome: Outcome) -> Example:
@@ -184,10 +184,9 @@ def _operated(summary: str, outcome: Outcome) -> Example:
 
 
 def _succeeded(summary: str, answer: http.Answer) -> Example:
-    data = answer.data.model_dump(mode="json") if isinstance(answer.data, BaseModel) else answer.data
     return {
         "summary": summary,
-        "value": {"statusCode": answer.status.value, "message": answer.message, "data": data},
+        "value": {"statusCode": answer.status.value, "message": answer.message, "data": answer.data},
     }
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from longshore.domain import pages
 from longshore.domain.clock import to_text
 from longshore.domain.errors import ErrorCode
-from longshore.domain.models import ContainerView, Outcome, PendingOperation, StatusLogsPage, StatusLogsQuery
+from longshore.domain.models import ContainerView, Outcome, PendingOperation, StatusLogsPage
 from longshore.edge import http
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue, models_json_schema
 
@@ -59,13 +60,15 @@ def ref(name: str) -> Schema:
 
 def query() -> dict[str, Schema]:
     """Return the query parameters of status-logs, by name."""
-    own = StatusLogsQuery.model_json_schema(schema_generator=_Generator)["properties"]
-    # Pydantic uses its own names for bounds behind a validator.
-    names = {"ge": "minimum", "le": "maximum"}
-    return {
-        name: {names.get(key, key): value for key, value in schema.items() if key != "title"}
-        for name, schema in own.items()
-    }
+    largest = {"page": pages.LARGEST_PAGE, "limit": pages.LARGEST_LIMIT}
+    choices = {"sort_by": pages.SORT_COLUMNS, "sort_order": pages.SORT_ORDERS}
+    found: dict[str, Schema] = {}
+    for name, default in pages.StatusLogsQuery()._asdict().items():
+        if name in largest:
+            found[name] = {"default": default, "minimum": 1, "maximum": largest[name], "type": "integer"}
+        else:
+            found[name] = {"default": default, "enum": list(choices[name]), "type": "string"}
+    return found
 
 
 def schemas(texts: Texts) -> dict[str, Schema]:
