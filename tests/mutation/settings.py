@@ -6,6 +6,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = Path("layers/common/longshore")
 MODULES = (
+    "aws/history_pages",
     "aws/hosts",
     "aws/index",
     "aws/items",

@@ -48,11 +48,13 @@ def test_metrics_of_a_request(
     assert "_aws" not in log.text
 
 
-def test_metrics_do_not_depend_on_the_log_level(
-    log: Log, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(logger._logger, "level", logging.ERROR)
-    call(fine)
+def test_metrics_do_not_depend_on_the_log_level(log: Log, capsys: pytest.CaptureFixture[str]) -> None:
+    before = logger.log_level
+    logger.setLevel(logging.ERROR)
+    try:
+        call(fine)
+    finally:
+        logger.setLevel(before)
     assert log.lines == []
     (line,) = capsys.readouterr().out.splitlines()
     published = json.loads(line)
