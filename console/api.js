@@ -1,5 +1,5 @@
 /**
- * The API over HTTP: one method a call, errors as the API words them, and operations that are safe to repeat.
+ * An HTTP client of the API, with one method per route and safe retries of operations.
  *
  * @import { Container, LogsPage, LogsQuery, Operation, OperationResult } from "./types.js"
  * @typedef {{data: any, message: string, status: number, requestId: string}} Answer
@@ -7,12 +7,12 @@
 
 import { learn } from "./clock.js";
 
-/** Longer than the gateway may take: 29 s. */
+/** Longer than the timeout of the gateway, 29 s. */
 const TIMEOUT_MS = 35_000;
-/** Waits before an operation is sent again. */
+/** Delays before an operation is sent again. */
 const REPEAT_AFTER_MS = [500, 1000, 2000, 4000, 8000];
 
-/** An error that the API answered with. */
+/** An error response of the API. */
 export class ApiError extends Error {
   /**
    * @param {number} status
@@ -31,11 +31,11 @@ export class ApiError extends Error {
   }
 }
 
-/** No answer of the API came: the connection failed, it took too long, or what came was not whole or not the API's. */
+/** The API did not respond: the connection failed or timed out, or the response was incomplete or not from the API. */
 export class NoAnswerError extends Error {
   /**
    * @param {string} message
-   * @param {boolean} lost Whether the call may have reached the API, so that repeating it makes sense.
+   * @param {boolean} lost Whether the request may have reached the API, so that it can be repeated.
    */
   constructor(message, lost) {
     super(message);
@@ -45,7 +45,7 @@ export class NoAnswerError extends Error {
 }
 
 export class Api {
-  /** @param {() => {baseUrl: string, token: string}} connection Asked at every call. */
+  /** @param {() => {baseUrl: string, token: string}} connection Called for each request. */
   constructor(connection) {
     this.connection = connection;
   }
@@ -71,11 +71,11 @@ export class Api {
   }
 
   /**
-   * Perform an operation. When its answer is lost it is repeated under the same key, so that it has one effect.
+   * Perform an operation. If the response is lost, repeat it with the same key, so that it takes effect once.
    * @param {string} id
    * @param {Operation} operation
    * @param {string} key The Idempotency-Key.
-   * @param {(reason: string) => void} onRepeat Told before each repeat.
+   * @param {(reason: string) => void} onRepeat Called before each repetition.
    * @returns {Promise<OperationResult>}
    */
   async operate(id, operation, key, onRepeat) {

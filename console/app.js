@@ -1,5 +1,5 @@
 /**
- * The console: one container, named in the address's fragment, watched and operated through the API.
+ * The console: shows and operates one container, whose id is in the fragment of the URL.
  *
  * @import { Container } from "./types.js"
  */
@@ -49,21 +49,21 @@ class Console {
       }).element,
     );
     this.poller = new Poller(() => this.#refresh(), () => this.#delay());
-    /** What is read of the open container is dropped once another is opened. */
+    /** Responses for the open container are ignored once another container is opened. */
     this.opened = new AbortController();
     this.id = "";
     /** @type {Container | null} */
     this.container = null;
     /** @type {History | null} */
     this.history = null;
-    /** Whether the history that is shown lacks what the container says has changed. */
+    /** Whether the container has changed since the displayed history was read. */
     this.behind = true;
     this.failures = 0;
     this.readAt = 0;
     this.retryAfter = 0;
   }
 
-  /** Open what the address names. */
+  /** Open the container in the URL. */
   open() {
     this.opened.abort();
     this.opened = new AbortController();
@@ -161,7 +161,7 @@ class Console {
     return typeof reason === "string" ? reason : undefined;
   }
 
-  /** An operation was sent, or answered. */
+  /** Update the page after an operation was sent or has returned. */
   #changed() {
     if (this.container) this.card.show(this.container, this.operations.unanswered(this.container.id));
     if (this.poller.active) this.poller.now();
@@ -183,7 +183,7 @@ class Console {
     else this.#showStale(error);
   }
 
-  /** Say that what is shown is old. */
+  /** Mark the displayed data as outdated. */
   #showStale(/** @type {unknown} */ error = undefined) {
     if (error) this.staleBecause = oneLine(error);
     const since = this.readAt && this.container ? `Not updated since ${clockTime(this.readAt)} (${duration(Date.now() - this.readAt)} ago)` : "Not read yet";
@@ -220,7 +220,7 @@ const page = new Console();
 byId("open-form").addEventListener("submit", (event) => {
   event.preventDefault();
   const hash = `#${encodeURIComponent(field("container-id").value.trim())}`;
-  // The same one again is opened anew.
+  // Open the same container again.
   if (location.hash === hash) page.open();
   else location.hash = hash;
 });

@@ -1,5 +1,5 @@
 /**
- * The container's card: what it is, its status, what is pending, and the buttons.
+ * The container's card: name, status, pending operation and buttons.
  *
  * @import { Container, Operation } from "./types.js"
  */
@@ -12,8 +12,8 @@ import { badge, capital, IN_PROGRESS, operationIcon, OPERATIONS } from "./status
 export class Card {
   /**
    * @param {HTMLElement} root
-   * @param {(operation: Operation) => void} onOperation Only called for what is allowed.
-   * @param {(message: string) => void} onRefused Told why a button does nothing.
+   * @param {(operation: Operation) => void} onOperation Only called for allowed operations.
+   * @param {(message: string) => void} onRefused Called with the reason for which a button is disabled.
    */
   constructor(root, onOperation, onRefused) {
     this.root = root;
@@ -52,7 +52,7 @@ export class Card {
 
   /**
    * @param {Container} container
-   * @param {Operation | null} unanswered The operation that was sent and has no answer yet.
+   * @param {Operation | null} unanswered The operation that was sent and has not returned yet.
    */
   show(container, unanswered) {
     this.container = container;
@@ -75,7 +75,7 @@ export class Card {
     this.tick();
   }
 
-  /** Count on: what shows elapsed time is set anew. */
+  /** Update the elapsed times. */
   tick() {
     const container = this.container;
     if (!container) return;

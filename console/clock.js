@@ -1,9 +1,9 @@
-/** The time as the API's host has it: an operator's clock may be wrong, and elapsed times must not be. */
+/** The clock of the API's host, because the clock of this machine may be wrong. */
 
 let skew = 0;
 
 /**
- * Learn from the `Date` header of an answer. It has whole seconds, so that small differences say nothing.
+ * Set the clock from the `Date` header of a response. It has whole seconds, so small differences are ignored.
  * @param {string | null} header
  */
 export function learn(header) {

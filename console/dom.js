@@ -1,4 +1,4 @@
-/** Making elements. Text is only ever set as text, so that nothing of the API's is read as HTML. */
+/** Creation of elements. Text is never parsed as HTML. */
 
 /** @typedef {Node | string | null | undefined | false} Child */
 
@@ -41,7 +41,7 @@ export function byId(id) {
 }
 
 /**
- * Set an element's text unless it is that already.
+ * Set an element's text if it differs.
  * @param {Element} element
  * @param {string} text
  */
@@ -50,7 +50,7 @@ export function setText(element, text) {
 }
 
 /**
- * A button that is not enabled keeps the focus, so that the keyboard does not lose its place.
+ * Enable or disable a button. A disabled button keeps the focus, for keyboard users.
  * @param {HTMLElement} button
  * @param {boolean} enabled
  */

@@ -1,5 +1,5 @@
 /**
- * Errors as the API words them.
+ * Notices for errors of the API.
  *
  * @import { Notice } from "./notices.js"
  */
@@ -7,7 +7,7 @@
 import { ApiError } from "./api.js";
 
 /**
- * A notice that tells all that the answer says: message, code, reason, faults, what is allowed, request id.
+ * Create a notice with all details of an error: message, code, reason, faults, allowed operations, request id.
  * @param {unknown} error
  * @returns {Notice}
  */
@@ -19,7 +19,7 @@ export function describe(error) {
 }
 
 /**
- * In one line.
+ * Describe an error in one line.
  * @param {unknown} error
  */
 export function oneLine(error) {

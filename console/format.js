@@ -1,5 +1,5 @@
 /**
- * Times, durations and causes for people.
+ * Formatting of times, durations and causes.
  *
  * @import { StatusLog } from "./types.js"
  */
@@ -68,7 +68,7 @@ export function duration(ms) {
 }
 
 /**
- * As `duration`, without a fraction: for what counts up each second.
+ * Like `duration`, without a fraction, for values that are updated every second.
  * @param {number} ms
  */
 export function wholeSeconds(ms) {
@@ -103,7 +103,7 @@ export function plural(number, noun) {
 }
 
 /**
- * What brought a change about, in a few words.
+ * Describe the cause of a change.
  * @param {StatusLog} row
  */
 export function causeOf(row) {

@@ -1,5 +1,5 @@
 /**
- * Asking for operations, and what they come to.
+ * The requests of operations, and their results.
  *
  * @import { Api } from "./api.js"
  * @import { Notices } from "./notices.js"
@@ -30,7 +30,7 @@ export class Operations {
   }
 
   /**
-   * The operation that was sent for a container last and has no answer yet.
+   * Return the last operation that was sent for a container and has not returned yet.
    * @param {string} id
    */
   unanswered(id) {
@@ -47,7 +47,7 @@ export class Operations {
   }
 
   /**
-   * See whether the operation that was answered by 202 has ended.
+   * Check whether the operation that returned 202 has ended.
    * @param {Container} container As read just now.
    * @param {() => string | undefined} reason Of the newest change of status.
    */
@@ -107,7 +107,7 @@ export class Operations {
     this.told = status;
     const notice = this.notices.show({ kind: accepted ? "info" : "ok", title: message, requestId }, before);
     if (!accepted) return;
-    // Only force-stop is accepted while another is pending.
+    // Only force-stop is allowed while an operation is pending.
     if (this.accepted?.notice.isConnected) {
       this.notices.show({ kind: "info", title: `${capital(this.accepted.operation)} was superseded` }, this.accepted.notice);
     }
@@ -128,7 +128,7 @@ export class Operations {
         `Whether ${operation} was carried out is not known: the status tells. Sending it again under the same key is safe.`,
       ];
     }
-    // The API keeps no such answers: under the same key it tries again, or finds that it is done already.
+    // The API does not store such responses: a retry with the same key runs the operation again, or finds it completed.
     if (error instanceof NoAnswerError || (error instanceof ApiError && error.status >= 500)) {
       notice.action = { text: "Send again", run: () => this.#send(container, operation, key) };
     }
@@ -142,7 +142,7 @@ export function inProgress(pending) {
 }
 
 /**
- * Ask whether to kill it.
+ * Ask the user to confirm a force-stop.
  * @param {Container} container
  * @returns {Promise<boolean>}
  */
@@ -159,7 +159,7 @@ function confirmed(container) {
       answer = true;
       dialog.close();
     };
-    // Also of the Escape key.
+    // Also closed by the Escape key.
     dialog.onclose = () => resolve(answer);
     dialog.showModal();
   });

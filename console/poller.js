@@ -1,4 +1,4 @@
-/** Runs a task again and again while the page can be seen, one run at a time. */
+/** Runs a task repeatedly while the page is visible, one run at a time. */
 export class Poller {
   /**
    * @param {() => Promise<void>} task Never rejects.
@@ -27,7 +27,7 @@ export class Poller {
     clearTimeout(this.timer);
   }
 
-  /** Run at once, or right after the run in progress: that one may have read what was true before. */
+  /** Run immediately, or after the current run, which may have read outdated data. */
   async now() {
     clearTimeout(this.timer);
     this.again = this.running;

@@ -43,7 +43,7 @@ export function forgetToken() {
 }
 
 /**
- * Who the token says that it is for, to show it. Nothing relies on it: the API checks the token.
+ * Return the user of a token, for display only. The API verifies the token.
  * @returns {{user: string, expires: Date | null} | null} null without a token, or when it is not a JWT.
  */
 export function tokenClaims() {

@@ -1,5 +1,5 @@
 /**
- * The statuses and operations: their order, names and icons. Each status has its colour by class, and its own shape.
+ * The statuses and operations: order, names and icons. Each status has a color, by its class, and a shape.
  *
  * @import { Operation, Status } from "./types.js"
  */

@@ -84,7 +84,7 @@ export class LogTable {
     this.body.replaceChildren();
   }
 
-  /** Read the page again. */
+  /** Reload the page. */
   async load() {
     this.loading?.abort();
     const loading = (this.loading = new AbortController());
@@ -103,7 +103,7 @@ export class LogTable {
   }
 
   /**
-   * Turn to a row and point it out.
+   * Open the page of a row and highlight it.
    * @param {StatusLog} row
    * @param {number} older How many rows are before it: a number that stays, while newer rows may come.
    */
@@ -126,7 +126,7 @@ export class LogTable {
   /** @param {LogsPage} page */
   #show(page) {
     const { total, page: number, limit, totalPages } = page.pagination;
-    // Rows never change: the same ids are the same page.
+    // Rows are immutable: equal ids mean an equal page.
     const same = this.shown?.logs.map((row) => row.id).join() === page.logs.map((row) => row.id).join();
     this.shown = page;
     this.totalPages = Math.max(1, totalPages);
@@ -141,11 +141,11 @@ export class LogTable {
     enable(this.buttons.last, number !== this.totalPages);
   }
 
-  /** Make the rows anew, in the time zone that is chosen. */
+  /** Render the rows again, in the selected time zone. */
   redraw() {
     const focused = document.activeElement?.closest("tr")?.dataset.row;
     this.body.replaceChildren(...(this.shown?.logs ?? []).flatMap((row) => this.#rows(row)));
-    // A row that is made anew keeps the focus.
+    // A row that is rendered again keeps the focus.
     if (focused && !this.body.contains(document.activeElement)) this.#rowElement(focused)?.querySelector("button")?.focus();
   }
 
@@ -155,7 +155,7 @@ export class LogTable {
   }
 
   /**
-   * A row, and the one that its metadata is in.
+   * Create a row, and the row with its metadata.
    * @param {StatusLog} row
    */
   #rows(row) {

@@ -1,5 +1,5 @@
 /**
- * The history as a picture: a lane for each status, a band for each time that the container spent in it.
+ * The history as a chart: a lane for each status, with a band for each period in that status.
  *
  * The picture is one stop of the Tab key, a slider over the changes in view: arrows move through them, and what is
  * selected is told below in words. The legend says in words what the picture shows.
@@ -113,10 +113,10 @@ export class Timeline {
     this.zooms.select(this.zoom);
   }
 
-  /** Load what the zoom shows, and draw. Never rejects. */
+  /** Load the displayed period, and draw. Never rejects. */
   async show() {
     this.draw();
-    // While it is loading, another container may be opened, or another span.
+    // Another container or period may have been opened in the meantime.
     this.again = true;
     if (this.loading) return;
     this.loading = true;
@@ -133,7 +133,7 @@ export class Timeline {
     this.draw();
   }
 
-  /** Draw what there is, up to now. */
+  /** Draw the loaded history, up to now. */
   draw() {
     const rows = this.history?.rows ?? [];
     this.root.hidden = rows.length === 0;
@@ -195,7 +195,7 @@ export class Timeline {
     const { from, to } = this.view;
     const room = Math.max(2, Math.floor((width - LABELS) / 75));
     const step = STEPS.find((one) => (to - from) / one <= room) ?? STEPS[STEPS.length - 1];
-    // Ticks are round in the zone that is shown.
+    // Ticks are round values in the displayed time zone.
     const shift = parts(to).offset * 60_000;
     const marks = [];
     for (let time = Math.ceil((from - shift) / step) * step + shift; time < to; time += step) {
@@ -237,7 +237,7 @@ export class Timeline {
     return this.bands.filter((band) => Date.parse(band.row.transition_time) >= this.view.from);
   }
 
-  /** What the arrow keys move through: never nothing. */
+  /** The bands that the arrow keys move through. Never empty. */
   #changes() {
     const begun = this.#begun();
     return begun.length ? begun : this.bands.slice(-1);
@@ -313,7 +313,7 @@ export class Timeline {
     if (band && this.history) this.onOpen(band.row, this.history.before + band.index);
   }
 
-  /** Tell of the band that the pointer is on, or else of the selected one. */
+  /** Describe the band under the pointer, or else the selected band. */
   #showDetail() {
     const band = this.#pointed() ?? this.#current();
     if (!band || !this.history) return;

@@ -1,5 +1,5 @@
 /**
- * What the API answers with, as the console reads it.
+ * The types of the API's responses.
  *
  * @typedef {"stopped" | "running" | "paused" | "failed" | "expired"} Status
  * @typedef {"start" | "stop" | "force-stop" | "restart" | "pause" | "resume"} Operation

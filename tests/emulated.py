@@ -28,7 +28,7 @@ DOCUMENT = {
 
 
 class World:
-    """One emulator with clients, a cluster, an instance and task definitions."""
+    """An emulator with clients, a cluster, an instance and task definitions."""
 
     def __init__(self, emulator: Emulator, events: list[dict[str, Any]]) -> None:
         self.emulator = emulator

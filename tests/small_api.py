@@ -1,4 +1,4 @@
-"""A small API with an authorizer and throttling, for tests of the local gateway and server."""
+"""A small API with an authorizer and throttling, for tests of the local gateway."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def verdict(*statements: Any, **context: Any) -> dict[str, Any]:
 
 
 class Functions:
-    """A fake of the runtime that records calls and returns the responses that a test has set."""
+    """A fake runtime: tests set its responses, and it records calls."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, Any]] = []
@@ -109,7 +109,7 @@ class Clock:
 
 
 def make_gateway(folder: Path, functions: Invoke, clock: Clock, responses: str = "", **parameters: str) -> Gateway:
-    """Create the gateway of the small API. `responses` replace the comment in the template."""
+    """Create the gateway of the small API. `responses` are inserted into its template."""
     path = folder / "template.yaml"
     path.write_text(TEMPLATE.replace("      # RESPONSES", responses))
     stack = template.load(path, parameters)

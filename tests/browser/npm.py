@@ -1,4 +1,4 @@
-"""Packages of the npm registry that tests use: fetched on demand, and no part of this repository."""
+"""Packages of the npm registry for tests, downloaded on demand."""
 
 import shutil
 import subprocess
@@ -8,11 +8,11 @@ CACHE = Path(__file__).parents[2] / ".local" / "npm"
 
 
 class NpmUnavailableError(Exception):
-    """The package can't be had here; the message says why."""
+    """The package cannot be downloaded. The message states the reason."""
 
 
 def package(name: str, version: str) -> Path:
-    """The folder of a package without dependencies, fetched unless it is there. NpmUnavailableError."""
+    """Return the folder of a package without dependencies, downloading it if necessary. Raises NpmUnavailableError."""
     prefix = CACHE / f"{name}-{version}"
     folder = prefix / "node_modules" / name
     if (folder / "package.json").is_file():

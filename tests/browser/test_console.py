@@ -48,7 +48,7 @@ def test_a_first_visit(console: ConsolePage, refusals: set[int | str]) -> None:
     assert token not in console.run("return Object.values(sessionStorage)")
 
 
-def test_where_the_token_may_be_sent(console: ConsolePage) -> None:
+def test_the_hosts_that_may_receive_the_token(console: ConsolePage) -> None:
     console.open()
     field = console.element("#base-url")
     faults = {
@@ -136,7 +136,7 @@ def test_from_one_container_to_another(console: ConsolePage) -> None:
     assert [option.get_attribute("value") for option in options] == [container_id(13), container_id(15)]
 
 
-def test_what_looks_like_html_is_text(console: ConsolePage, api: Api, seeder: Seeder, fresh_id: str) -> None:
+def test_html_is_shown_as_text(console: ConsolePage, api: Api, seeder: Seeder, fresh_id: str) -> None:
     html = "<img src=x onerror=\"window.broken='yes'\">"
     seeder.add(fresh_id, STOPPED, name=html)
     seeder.grant(html, PROJECT, "operator")

@@ -13,7 +13,7 @@ STOPPED = ["stopped", "running", "stopped"]
 RUNNING = ["stopped", "running"]
 
 
-def test_by_the_keyboard_alone(console: ConsolePage, api: Api, seeder: Seeder, fresh_id: str) -> None:
+def test_the_page_works_with_the_keyboard(console: ConsolePage, api: Api, seeder: Seeder, fresh_id: str) -> None:
     """Through the whole page in its order; then a token, an operation, the timeline and the table, all by keys."""
     seeder.add(fresh_id, STOPPED)
     console.open(fresh_id)

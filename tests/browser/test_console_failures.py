@@ -18,7 +18,7 @@ RUNNING = ["stopped", "running"]
 
 
 def test_a_conflict(console: ConsolePage, api: Api, seeder: Seeder, refusals: set[int | str], fresh_id: str) -> None:
-    """What changes behind the page's back is told in the API's words, and then shown."""
+    """A conflict shows the message of the API and the new state of the container."""
     refusals.add(400)
     seeder.add(fresh_id, RUNNING)
     console.freeze()
@@ -88,7 +88,7 @@ def test_a_lost_reply(
     refusals: set[int | str],
     fresh_id: str,
 ) -> None:
-    """The operation is repeated under the same key: it has one effect, and its first answer."""
+    """The operation is repeated with the same key: it takes effect once, and returns the first response."""
     refusals.add("net::ERR_EMPTY_RESPONSE")
     seeder.add(fresh_id, STOPPED)
     with LossyProxy(stack.url, first_posts_lost(2), keep_alive=False) as proxy:
@@ -107,7 +107,7 @@ def test_a_lost_reply(
 
 
 def test_no_connection(console: ConsolePage, seeder: Seeder, refusals: set[int | str], fresh_id: str) -> None:
-    """What is shown stays, and is called old, until the API answers again."""
+    """The displayed data stays, marked as outdated, until the API responds again."""
     refusals.add("net::ERR_INTERNET_DISCONNECTED")
     seeder.add(fresh_id, RUNNING)
     console.sign_in(fresh_id)
@@ -131,7 +131,7 @@ def test_no_connection(console: ConsolePage, seeder: Seeder, refusals: set[int |
         (container_id(12), "banned", "Account has been banned ACCOUNT_BANNED"),
     ],
 )
-def test_what_cannot_be_read(
+def test_containers_that_cannot_be_read(
     console: ConsolePage, refusals: set[int | str], identity: str, user: str, words: str
 ) -> None:
     refusals |= {400, 403, 404}

@@ -1,4 +1,4 @@
-"""The console's modules by the TypeScript compiler: their JSDoc types hold, and nothing is unused."""
+"""The TypeScript compiler checks the console's modules: JSDoc types are correct, and nothing is unused."""
 
 import shutil
 import subprocess
@@ -24,7 +24,7 @@ def compiler() -> list[str]:
 
 
 def test_types(compiler: list[str], tmp_path: Path) -> None:
-    """All that it finds is the fault in a module of the test's own, which shows that it looks."""
+    """The only error is in a faulty module, which shows that the check works."""
     modules = sorted(str(path) for path in CONSOLE.glob("*.js"))
     assert len(modules) > 10
     faulty = tmp_path / "faulty.js"

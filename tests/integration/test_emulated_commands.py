@@ -77,7 +77,7 @@ def test_document_and_instance_must_exist(world: World) -> None:
         ssm.get_command_invocation(CommandId="0" * 36, InstanceId=world.instance)
 
 
-def test_a_command_tells_of_itself(world: World) -> None:
+def test_a_command_sends_events(world: World) -> None:
     ids = [world.running()["containers"][0]["runtimeId"]]
     paused = world.send("pause", ids)
     world.result(paused)

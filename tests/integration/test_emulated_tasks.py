@@ -70,7 +70,7 @@ def test_a_receiver_of_events_may_call_the_emulator_and_fail() -> None:
         own.close()
 
 
-def test_a_client_token_names_one_task(world: World) -> None:
+def test_a_client_token_starts_one_task(world: World) -> None:
     ecs = world.client("ecs")
     first, second = world.run(clientToken="t"), world.run(clientToken="t")
     assert first == second
@@ -89,7 +89,7 @@ def test_a_client_token_names_one_task(world: World) -> None:
     assert world.run(clientToken="t") != first
 
 
-def test_what_is_unknown_is_refused(world: World) -> None:
+def test_unknown_resources_are_rejected(world: World) -> None:
     ecs = world.client("ecs")
     with pytest.raises(ecs.exceptions.InvalidParameterException, match="The referenced task was not found"):
         ecs.stop_task(cluster="main", task="0" * 32)
@@ -104,7 +104,7 @@ def test_what_is_unknown_is_refused(world: World) -> None:
     assert answer["failures"] == [{"arn": arn, "reason": "MISSING"}]
 
 
-def test_a_task_can_be_hidden_as_ecs_may_not_show_one_for_a_while(world: World) -> None:
+def test_a_task_can_be_hidden(world: World) -> None:
     ecs = world.client("ecs")
     hidden, other = world.run(), world.run()
     world.emulator.ecs.hide(hidden)
@@ -117,7 +117,7 @@ def test_a_task_can_be_hidden_as_ecs_may_not_show_one_for_a_while(world: World) 
     world.wait(hidden, "RUNNING")
 
 
-def test_tasks_are_listed_by_what_they_are(world: World) -> None:
+def test_tasks_are_listed_by_filters(world: World) -> None:
     ecs = world.client("ecs")
     mine, other = world.run(startedBy="me"), world.run("batch")
     world.wait(other, "STOPPED")
@@ -181,7 +181,7 @@ def test_fargate_needs_no_instance(world: World) -> None:
         ecs.run_task(**request)
 
 
-def test_labels_choose_what_a_process_does(world: World) -> None:
+def test_labels_control_the_process(world: World) -> None:
     never = world.run("never")
     failed = world.wait(world.run("unpullable"), "STOPPED")
     assert failed["stopCode"] == "TaskFailedToStart"
@@ -196,7 +196,7 @@ def test_labels_choose_what_a_process_does(world: World) -> None:
     assert [container["exitCode"] for container in world.wait(stubborn, "STOPPED")["containers"]] == [137, 0]
 
 
-def test_controls_end_adopt_and_take_away(world: World) -> None:
+def test_controls_end_adopt_and_forget_tasks(world: World) -> None:
     controls = world.emulator.ecs
     arn = world.running()["taskArn"]
     controls.exit(arn, 9)

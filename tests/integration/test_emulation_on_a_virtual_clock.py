@@ -46,7 +46,7 @@ def story(seed: int) -> list[dict[str, Any]]:
     return tasks.drain_events()
 
 
-def test_the_same_seed_tells_the_same_story() -> None:
+def test_the_same_seed_gives_the_same_events() -> None:
     events = story(7)
     assert events == story(7)
     detail = events[-1]["detail"]
@@ -56,7 +56,7 @@ def test_the_same_seed_tells_the_same_story() -> None:
     assert detail["stoppedAt"] == "2030-01-01T00:00:32.000Z"
 
 
-def test_time_ends_memory_and_tokens() -> None:
+def test_tasks_and_tokens_expire() -> None:
     clock, tasks, _ = virtual()
     request = {"cluster": "main", "taskDefinition": "web", "clientToken": "t"}
     arn = tasks.handle("RunTask", request)["tasks"][0]["taskArn"]
@@ -87,7 +87,7 @@ def test_an_invocation_is_unknown_at_first() -> None:
     assert seen == ["Pending", "InProgress", "Success"]
 
 
-def test_an_unpaused_process_goes_on_where_it_was() -> None:
+def test_an_unpaused_process_continues() -> None:
     clock, tasks, _ = virtual()
     catalog_task = tasks.adopt_running("main", "web")
     container = catalog_task.containers[0]

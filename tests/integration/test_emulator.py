@@ -12,7 +12,7 @@ from emulated import REGION, World, code
 from local.emulator import Emulator
 
 
-def test_one_emulator_after_another_starts_empty_and_leaves_nothing_behind() -> None:
+def test_an_emulator_starts_empty_and_releases_its_resources() -> None:
     before = set(threading.enumerate())
     for _ in range(2):
         with Emulator() as emulator:
@@ -54,7 +54,7 @@ def test_a_lost_reply_and_a_dropped_connection(world: World) -> None:
     assert len(world.emulator.ecs.live("dropped")) == 1
 
 
-def test_faults_speak_each_protocol_and_choose_by_parameters(world: World) -> None:
+def test_faults_use_the_protocol_of_the_service_and_match_parameters(world: World) -> None:
     faults = world.emulator.faults
     faults.add(error="ThrottlingException", status=400, times=None, match=lambda p: "Nothing" not in p)
     calls: dict[str, Callable[[Any], object]] = {

@@ -49,7 +49,7 @@ def test_a_proxy_event_has_the_shape_that_api_gateway_gives(gateway: Gateway) ->
     assert context["authorizer"] == {"principalId": "u1", "user": "u1", "expires": "12", "root": "false"}
 
 
-def test_what_is_empty_is_null(gateway: Gateway) -> None:
+def test_empty_values_are_null(gateway: Gateway) -> None:
     event = event_of(ask(gateway, "GET", "/open"))
     for name in ("queryStringParameters", "multiValueQueryStringParameters", "pathParameters", "body"):
         assert event[name] is None
@@ -97,7 +97,7 @@ def test_paths_are_split_and_then_decoded(
         ("GET", "/../things/1"),
     ],
 )
-def test_what_does_not_exist(gateway: Gateway, functions: Functions, method: str, target: str) -> None:
+def test_unknown_routes(gateway: Gateway, functions: Functions, method: str, target: str) -> None:
     response = ask(gateway, method, target)
     assert response.status == 403
     assert json.loads(response.body) == {"message": "Missing Authentication Token"}
@@ -138,7 +138,7 @@ def test_the_routes_of_the_template(real: template.Stack, functions: Functions) 
     assert {path for method, path in routes if method == "OPTIONS"} == {path for _, path in routes}
 
 
-def test_the_templates_own_answers(real: template.Stack, functions: Functions) -> None:
+def test_the_gateway_responses_of_the_template(real: template.Stack, functions: Functions) -> None:
     assert real.api is not None
     gateway = Gateway(real.api, functions)
     path = "/api/v1/containers/507f1f77bcf86cd799439011"

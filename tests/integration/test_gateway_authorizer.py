@@ -48,7 +48,7 @@ def test_a_request_authorizer_gets_its_event(gateway: Gateway, functions: Functi
         ([policy("Allow", "arn:.*")], 403),
     ],
 )
-def test_the_policy_is_judged(gateway: Gateway, functions: Functions, statements: list[Any], status: int) -> None:
+def test_the_policy_is_evaluated(gateway: Gateway, functions: Functions, statements: list[Any], status: int) -> None:
     functions.authorizer = verdict(*statements)
     response = ask(gateway, "GET", "/things/1", AUTH)
     assert response.status == status
@@ -75,7 +75,7 @@ def test_the_policy_is_judged(gateway: Gateway, functions: Functions, statements
         FunctionError("AuthFunction", "ValueError", "boom"),
     ],
 )
-def test_an_authorizer_that_fails_closes_the_door(gateway: Gateway, functions: Functions, answer: Any) -> None:
+def test_a_failed_authorizer_rejects_the_request(gateway: Gateway, functions: Functions, answer: Any) -> None:
     functions.authorizer = [] if answer is None else answer
     response = ask(gateway, "GET", "/things/1", AUTH)
     assert response.status == 500
@@ -83,7 +83,7 @@ def test_an_authorizer_that_fails_closes_the_door(gateway: Gateway, functions: F
     assert functions.count("EchoFunction") == 0
 
 
-def test_an_authorizer_may_raise_unauthorized_or_be_late(gateway: Gateway, functions: Functions) -> None:
+def test_an_authorizer_may_raise_unauthorized_or_time_out(gateway: Gateway, functions: Functions) -> None:
     functions.authorizer = FunctionError("AuthFunction", "Exception", "Unauthorized")
     assert ask(gateway, "GET", "/things/1", AUTH).status == 401
     functions.authorizer = FunctionTimeoutError("AuthFunction")
@@ -91,7 +91,7 @@ def test_an_authorizer_may_raise_unauthorized_or_be_late(gateway: Gateway, funct
     assert (response.status, response.context["error.responseType"]) == (500, "AUTHORIZER_FAILURE")
 
 
-def test_the_verdict_is_kept_by_token_and_judged_for_each_request(
+def test_the_policy_is_cached_by_token_and_evaluated_for_each_request(
     make: Make, functions: Functions, clock: Clock
 ) -> None:
     gateway = make(Ttl="60")
@@ -108,7 +108,7 @@ def test_the_verdict_is_kept_by_token_and_judged_for_each_request(
     assert functions.count("AuthFunction") == 3
 
 
-def test_a_failure_is_not_kept_and_a_ttl_of_zero_keeps_nothing(make: Make, functions: Functions) -> None:
+def test_a_failure_is_not_cached_and_a_ttl_of_zero_disables_the_cache(make: Make, functions: Functions) -> None:
     gateway = make()
     functions.authorizer = FunctionError("AuthFunction", "E", "boom")
     ask(gateway, "GET", "/things/1", AUTH)

@@ -68,7 +68,7 @@ def test_a_malformed_answer_is_a_bad_gateway(gateway: Gateway, functions: Functi
     assert response.context["error.responseType"] == "API_CONFIGURATION_ERROR"
 
 
-def test_a_function_that_is_late(gateway: Gateway, functions: Functions) -> None:
+def test_a_function_that_times_out(gateway: Gateway, functions: Functions) -> None:
     functions.answer = FunctionTimeoutError("EchoFunction")
     response = ask(gateway, "GET", "/open")
     assert (response.status, json.loads(response.body)) == (504, {"message": "Endpoint request timed out"})
@@ -126,6 +126,6 @@ def test_a_type_without_a_response_falls_back(make: Make, functions: Functions) 
     assert (response.status, json.loads(response.body)) == (502, {"message": "Internal server error"})
 
 
-def test_a_gateway_response_that_aws_does_not_have(make: Make) -> None:
+def test_an_unknown_gateway_response_type(make: Make) -> None:
     with pytest.raises(GatewayError, match="TEAPOT"):
         make("      GatewayResponses: {TEAPOT: {StatusCode: 418}}")

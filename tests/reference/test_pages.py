@@ -1,4 +1,4 @@
-"""The reference page of the local stack, over HTTP: all that it needs is there, and of this host."""
+"""The reference page of the local stack over HTTP: all its files are served by the same host."""
 
 import re
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def test_the_definition(web: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("path", ["/docs", "/docs/", "/docs/index.html"])
-def test_the_page_loads_files_of_this_host_which_are_there(web: httpx.Client, path: str) -> None:
+def test_the_page_loads_only_existing_files_of_its_host(web: httpx.Client, path: str) -> None:
     page = web.get(path)
     assert page.status_code == 200
     assert page.headers["Content-Type"] == "text/html; charset=utf-8"
@@ -42,7 +42,7 @@ def test_the_page_loads_files_of_this_host_which_are_there(web: httpx.Client, pa
         assert response.headers["Content-Type"].split(";")[0] in kinds[link[link.rindex(".") :]]
 
 
-def test_the_page_forbids_what_is_not_of_this_host(web: httpx.Client) -> None:
+def test_the_policy_of_the_page_forbids_other_hosts(web: httpx.Client) -> None:
     (policy,) = re.findall(r'content="(default-src[^"]*)"', web.get("/docs").text)
     rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
     assert rules.pop("connect-src") == "'self' https:"  # a deployed stack may be called
