@@ -101,7 +101,7 @@ format: $(VENV)/ready ## Format the code
 	$(BIN)/ruff format .
 
 # In this order: the versions of the first three agree.
-lock: $(VENV)/ready ## Write each requirements.txt from its requirements.in (UPGRADE=1 upgrades the packages that no requirements.in pins)
+lock: $(VENV)/ready ## Write each requirements.txt from its requirements.in (UPGRADE=1 also upgrades indirect requirements)
 	$(LOCK) --python-version 3.13 --output-file layers/common/requirements.txt layers/common/requirements.in
 	$(LOCK) --python-version 3.11 --output-file local/requirements.txt local/requirements.in
 	$(LOCK) --python-version 3.11 --output-file requirements.txt requirements.in
