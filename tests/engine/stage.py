@@ -254,3 +254,9 @@ def with_acting_event(container: Container) -> Container:
     """Return the container after an event handler has recorded that it acts for the pending operation."""
     assert container.operation is not None
     return container.model_copy(update={"operation": container.operation.model_copy(update={"event_acted": True})})
+
+
+def event(task: SimulatedTask, status: str | None = None, **changes: Any) -> dict[str, Any]:
+    """Return the event of a task, optionally with another status and other fields."""
+    detail = task.to_api() | ({"lastStatus": status} if status else {}) | changes
+    return {"source": "aws.ecs", "detail": detail}

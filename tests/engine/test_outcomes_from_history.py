@@ -158,8 +158,7 @@ def test_with_a_full_history_an_abandoned_operation_is_an_error(stage: Stage) ->
     assert raised.value.reason == NO_EFFECT
 
 
-# --- results of sweeps
-# -------------------------------------------------------------------------------------------------
+# --- results of sweeps ------------------------------------------------------------------------------------------------
 
 
 def test_a_sweep_learns_that_the_operation_was_abandoned(stage: Stage) -> None:

@@ -1,29 +1,21 @@
 """Tests of task events while an operation is pending."""
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from longshore.domain.clock import to_text
 from longshore.domain.errors import ExternalServiceError
 
 from engine.aws import CLUSTER, DENIED, FAILED, Call
-from engine.stage import Stage, with_acting_event
+from engine.stage import Stage, event, with_acting_event
 from local.emulator.ecs import SimulatedTask
-
-
-def event(task: SimulatedTask, status: str | None = None, **changes: Any) -> dict[str, Any]:
-    """Return the event of a task, optionally with another status and other fields."""
-    detail = task.to_api() | ({"lastStatus": status} if status else {}) | changes
-    return {"source": "aws.ecs", "detail": detail}
 
 
 def writes(stage: Stage) -> int:
     return stage.count("UpdateItem") + stage.count("TransactWriteItems") + stage.count("PutItem")
 
 
-# --- events of the container's own task
-# ---------------------------------------------------------------------------------
+# --- events of the container's own task -------------------------------------------------------------------------------
 
 OPERATIONS = [("running", "stop"), ("running", "force-stop"), ("running", "restart"), ("running", "pause")]
 
@@ -149,8 +141,7 @@ def test_a_leftover_task_that_has_not_stopped(stage: Stage) -> None:
     assert stage.count("RunTask") == runs == 0
 
 
-# --- events of another task during a start
-# ------------------------------------------------------------------------------
+# --- events of another task during a start ----------------------------------------------------------------------------
 
 
 def started(stage: Stage, **labels: str) -> tuple[str, SimulatedTask]:
@@ -306,8 +297,7 @@ def test_the_event_of_a_start_that_fails_is_delivered_again(stage: Stage) -> Non
     assert stage.status(container) == "running"
 
 
-# --- events of another task during other operations
-# --------------------------------------------------------------------
+# --- events of another task during other operations -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("status", "operation"), OPERATIONS)

@@ -119,8 +119,7 @@ def test_passing_on_the_remaining_containers_fails() -> None:
         Continuation(Functions(NO_ANSWER), "arn:f").hand_on([A], StopInput(all=True))  # type: ignore[arg-type]
 
 
-# --- the containers of a run
-# -------------------------------------------------------------------------------------------
+# --- the containers of a run ------------------------------------------------------------------------------------------
 
 
 def run(stage: Stage, **wanted: Any) -> dict[str, int]:

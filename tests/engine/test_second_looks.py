@@ -25,8 +25,7 @@ def absent(stage: Stage, since: timedelta, status: str = "running") -> str:
     return container
 
 
-# --- due times
-# ---------------------------------------------------------------------------------------------------------
+# --- due times --------------------------------------------------------------------------------------------------------
 
 
 def test_a_container_is_due_half_a_minute_after_the_first_lookup(stage: Stage) -> None:
@@ -59,8 +58,7 @@ def test_when_a_container_is_due(stage: Stage) -> None:
     assert stage.container(container).due_at == stage.pending(container).deadline
 
 
-# --- results
-# -----------------------------------------------------------------------------------------------------------
+# --- results ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", ["running", "paused"])
@@ -178,8 +176,7 @@ def test_a_failed_lookup(stage: Stage, call: str) -> None:
     assert stage.sweep() == {"repaired": 1}
 
 
-# --- failed queries
-# ----------------------------------------------------------------------------------------------------
+# --- failed queries ---------------------------------------------------------------------------------------------------
 
 
 def fail_shards(stage: Stage, *shards: int) -> None:

@@ -1,21 +1,14 @@
 """Tests of sightings: an event or a lookup shows a task that the operation's driver has not found."""
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from longshore.domain.errors import ExternalServiceError
 from longshore.domain.task import Task
 
 from engine.aws import CLUSTER, Call
-from engine.stage import Stage
+from engine.stage import Stage, event
 from local.emulator.ecs import SimulatedTask
-
-
-def event(task: SimulatedTask, status: str | None = None, **changes: Any) -> dict[str, Any]:
-    """Return the event of a task, optionally with another status and other fields."""
-    detail = task.to_api() | ({"lastStatus": status} if status else {}) | changes
-    return {"source": "aws.ecs", "detail": detail}
 
 
 def absent(stage: Stage, operation: str = "stop") -> tuple[str, SimulatedTask]:

@@ -71,8 +71,7 @@ def test_failed_lookups_do_not_end_the_wait(stage: Stage) -> None:
     assert stage.ask(container, "start").kind == "completed"
 
 
-# --- a previous task
-# ---------------------------------------------------------------------------------------------------
+# --- a previous task --------------------------------------------------------------------------------------------------
 
 
 def test_the_previous_task_of_a_failed_container_is_stopped_first(stage: Stage) -> None:

@@ -262,8 +262,7 @@ def test_a_stop_that_is_refused_is_abandoned(stage: Stage) -> None:
     assert len(stage.rows(container)) == 1
 
 
-# --- paused tasks
-# ------------------------------------------------------------------------------------------------------
+# --- paused tasks -----------------------------------------------------------------------------------------------------
 
 
 def test_a_paused_task_is_unpaused_first(stage: Stage) -> None:

@@ -23,8 +23,7 @@ def failed_by_exit(stage: Stage, start: str = "") -> str:
     return container
 
 
-# --- use of a known end
-# -------------------------------------------------------------------------------------------------
+# --- use of a known end -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("operation", ["restart", "force-stop"])
@@ -67,8 +66,7 @@ def test_a_task_that_ecs_returns_is_not_gone_even_after_its_end(stage: Stage) ->
         assert not looking.is_gone(arn)
 
 
-# --- records of an end
-# --------------------------------------------------------------------------------------------------
+# --- records of an end ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

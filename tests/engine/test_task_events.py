@@ -1,7 +1,6 @@
 """Tests of task events: which are applied, and their effects."""
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from longshore.domain.clock import to_text
@@ -11,15 +10,7 @@ from longshore.domain.models import NO_NEWER
 from longshore.domain.task import adopted_as
 
 from engine.aws import CLUSTER, DENIED, FAILED, NOT_FOUND, Call
-from engine.stage import Stage
-from local.emulator.ecs import SimulatedTask
-
-
-def event(task: SimulatedTask, status: str | None = None, **changes: Any) -> dict[str, Any]:
-    """Return the event of a task, optionally with another status and other fields."""
-    detail = task.to_api() | ({"lastStatus": status} if status else {}) | changes
-    return {"source": "aws.ecs", "detail": detail}
-
+from engine.stage import Stage, event
 
 # --- no pending operation -------------------------------------------------------------------------------------------
 
@@ -205,8 +196,7 @@ def test_a_stray_task_that_cannot_be_stopped(stage: Stage) -> None:
         stage.deliver(event(stray))
 
 
-# --- ownership of tasks
-# ------------------------------------------------------------------------------------------------
+# --- ownership of tasks -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("started_by", [None, "somebody", "x" * 24, "507f1f77bcf86cd799439099", "ecs-svc/123"])
@@ -255,8 +245,7 @@ def test_an_unreadable_container(stage: Stage) -> None:
         stage.deliver(event(task))
 
 
-# --- concurrent changes
-# ------------------------------------------------------------------------------------------------
+# --- concurrent changes -----------------------------------------------------------------------------------------------
 
 
 def test_the_container_has_changed_since_it_was_read(stage: Stage) -> None:
@@ -299,8 +288,7 @@ def test_a_container_that_changes_before_every_write(stage: Stage) -> None:
     assert len(tries) == 5
 
 
-# --- tasks that ECS returns
-# --------------------------------------------------------------------------------------------
+# --- tasks that ECS returns -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("newer", "effect"), [(0, "recorded"), (1, "recorded")])
