@@ -1,14 +1,16 @@
-"""What the tests share: the local stack, a client of it, and containers to use up.
+"""Fixtures that all tests share: the local stack, a client of its API, and containers.
 
-A module that asks for `stack` gets one of its own, on moto. With `pytestmark = databases("moto", "dynamodb-local")` its
-tests run on each of these. DynamoDB Local needs Java and npm: without them its tests skip.
+A module that uses `stack` gets a stack of its own, on moto. With `pytestmark = databases("moto", "dynamodb-local")` its
+tests run on both. DynamoDB Local needs Java and npm; without them its tests are skipped.
+
+The local stack is imported by the fixtures that use it: the unit tests do not need it.
 """
 
 import os
 import tempfile
 from collections.abc import Iterator
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from api_client import Api
@@ -16,11 +18,11 @@ from distribution import Distribution
 from no_skips import pytest_make_collect_report as pytest_make_collect_report
 from no_skips import pytest_runtest_makereport as pytest_runtest_makereport
 
-from local.dynamodb_local import DynamoDbLocalUnavailableError
-from local.seed import Seeder
-from local.stack import LocalStack
+if TYPE_CHECKING:
+    from local.seed import Seeder
+    from local.stack import LocalStack
 
-# No test can see real credentials.
+# Tests cannot see real credentials.
 for _name in [name for name in os.environ if name.startswith("AWS_")]:
     del os.environ[_name]
 os.environ |= {
@@ -30,7 +32,7 @@ os.environ |= {
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     "AWS_EC2_METADATA_DISABLED": "true",
     "AWS_DEFAULT_REGION": "us-east-1",
-    # Nor the local stack that somebody is using.
+    # Nor a local stack that is running.
     "LONGSHORE_STACK_FILE": os.path.join(tempfile.gettempdir(), f"longshore-test-{os.getpid()}.json"),  # noqa: PTH118
 }
 
@@ -52,8 +54,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Distribution
 
 
 @pytest.fixture(scope="module")
-def stack(request: pytest.FixtureRequest) -> Iterator[LocalStack]:
-    """The local stack on a free port, with the seed. Waits are short, and nothing is throttled."""
+def stack(request: pytest.FixtureRequest) -> "Iterator[LocalStack]":
+    """The local stack on a free port, with demo containers. Waits are short, and the gateway does not throttle."""
+    from local.dynamodb_local import DynamoDbLocalUnavailableError
+    from local.stack import LocalStack
+
     database = "local" if request.param == "dynamodb-local" else request.param
     local = LocalStack(port=0, dynamodb=database, parameters=PARAMETERS, emulator_options=QUICK)
     try:
@@ -65,27 +70,29 @@ def stack(request: pytest.FixtureRequest) -> Iterator[LocalStack]:
 
 
 @pytest.fixture
-def emulator(stack: LocalStack) -> Iterator[Any]:
-    """The emulated AWS, free of faults before and after."""
+def emulator(stack: "LocalStack") -> Iterator[Any]:
+    """The emulated AWS, without faults before and after the test."""
     stack.emulator.faults.clear()
     yield stack.emulator
     stack.emulator.faults.clear()
 
 
 @pytest.fixture
-def seeder(stack: LocalStack) -> Seeder:
+def seeder(stack: "LocalStack") -> "Seeder":
     """Adds containers, users and task definitions."""
+    from local.seed import Seeder
+
     return Seeder(stack)
 
 
 @pytest.fixture
 def fresh_id() -> str:
-    """An id of a container that no other test uses."""
+    """A container id that no other test uses."""
     return f"{next(_ids):024x}"
 
 
 @pytest.fixture(scope="module")
-def api(stack: LocalStack) -> Iterator[Api]:
+def api(stack: "LocalStack") -> Iterator[Api]:
     client = Api(stack.url)
     yield client
     client.close()
