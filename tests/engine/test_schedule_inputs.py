@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from longshore.aws.functions import Function
 from longshore.domain.errors import ExternalServiceError
 from longshore.engine.schedules import Continuation, StopInput, StopResult, _effect_of_conflict
 from pydantic import ValidationError
@@ -98,7 +99,7 @@ class Functions:
 def test_the_remaining_containers_are_passed_on(count: int, sizes: list[int]) -> None:
     functions = Functions()
     ids = [f"{number:024x}" for number in range(count)]
-    Continuation(functions, "arn:f").hand_on(ids, StopInput(all=True, rule="r", time=SCHEDULED))  # type: ignore[arg-type]
+    Continuation(Function(functions, "arn:f")).hand_on(ids, StopInput(all=True, rule="r", time=SCHEDULED))  # type: ignore[arg-type]
     events = [json.loads(call["Payload"]) for call in functions.calls]
     assert [len(event["container_ids"]) for event in events] == sizes
     assert [each for event in events for each in event["container_ids"]] == ids
@@ -110,13 +111,13 @@ def test_the_remaining_containers_are_passed_on(count: int, sizes: list[int]) ->
 
 def test_the_project_is_passed_on() -> None:
     functions = Functions()
-    Continuation(functions, "arn:f").hand_on([B], StopInput(project_id=A, time=SCHEDULED))  # type: ignore[arg-type]
+    Continuation(Function(functions, "arn:f")).hand_on([B], StopInput(project_id=A, time=SCHEDULED))  # type: ignore[arg-type]
     assert json.loads(functions.calls[0]["Payload"])["project_id"] == A
 
 
 def test_passing_on_the_remaining_containers_fails() -> None:
     with pytest.raises(ExternalServiceError):
-        Continuation(Functions(NO_ANSWER), "arn:f").hand_on([A], StopInput(all=True))  # type: ignore[arg-type]
+        Continuation(Function(Functions(NO_ANSWER), "arn:f")).hand_on([A], StopInput(all=True))  # type: ignore[arg-type]
 
 
 # --- the containers of a run ------------------------------------------------------------------------------------------

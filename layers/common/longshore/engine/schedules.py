@@ -12,11 +12,11 @@ containers for which an operation was requested at or after the scheduled time:
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, model_validator
 
+from longshore.aws.functions import Function
 from longshore.aws.store import Store
 from longshore.domain.clock import to_milliseconds, to_text
 from longshore.domain.errors import (
@@ -30,9 +30,6 @@ from longshore.domain.lifecycle import LIVE, Operation, Status
 from longshore.domain.models import Container, OperationRequest, Trigger
 from longshore.engine.operations import Operations
 from longshore.engine.sweeps import OnFailure, Spread
-
-if TYPE_CHECKING:
-    from types_boto3_lambda import LambdaClient
 
 LATEST = timedelta(hours=1)
 """A run that starts later than this after its scheduled time does nothing."""
@@ -207,9 +204,8 @@ class ScheduledStops:
 class Continuation:
     """Passes the remaining containers of a run to another invocation of the function."""
 
-    def __init__(self, functions: "LambdaClient", function_arn: str) -> None:
-        self._functions = functions
-        self._function_arn = function_arn
+    def __init__(self, function: Function) -> None:
+        self._function = function
 
     def hand_on(self, container_ids: list[str], wanted: StopInput) -> None:
         """Invoke the function asynchronously for the remaining containers of a run.
@@ -228,14 +224,7 @@ class Continuation:
             rest = wanted.model_copy(
                 update={"all": False, "container_ids": container_ids[start : start + _HANDED_ON_AT_ONCE]}
             )
-            try:
-                self._functions.invoke(
-                    FunctionName=self._function_arn,
-                    InvocationType="Event",
-                    Payload=rest.model_dump_json(exclude_defaults=True),
-                )
-            except (ClientError, BotoCoreError) as error:
-                raise ExternalServiceError("Lambda did not take over the rest of the batch") from error
+            self._function.invoke(rest.model_dump_json(exclude_defaults=True))
 
 
 def _effect_without_stop(container: Container | None, project_id: str | None, scheduled_at: datetime) -> str | None:

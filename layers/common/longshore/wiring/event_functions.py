@@ -66,9 +66,10 @@ def scheduled_stops() -> "ScheduledStops":
 
 
 def continuation(function_arn: str) -> "Continuation":
+    from longshore.aws.functions import Function
     from longshore.engine.schedules import Continuation
 
-    return Continuation(api_functions.functions(), function_arn)
+    return Continuation(Function(api_functions.functions(), function_arn))
 
 
 def sweeps() -> None:
