@@ -119,7 +119,7 @@ export class Api {
       if (signal?.aborted) throw error;
       const host = new URL(baseUrl).host;
       throw new NoAnswerError(
-        timeout.aborted ? `No answer from ${host} within ${TIMEOUT_MS / 1000} s` : `No answer from ${host}`,
+        timeout.aborted ? `No response from ${host} within ${TIMEOUT_MS / 1000} s` : `No response from ${host}`,
         true,
       );
     }
@@ -146,7 +146,7 @@ function read(reply, text) {
     const seconds = Number.parseInt(reply.headers.get("Retry-After") ?? "", 10);
     throw new ApiError(reply.status, body, requestId, Number.isNaN(seconds) ? null : seconds * 1000);
   }
-  throw new NoAnswerError(`What answered is not the API (HTTP ${reply.status})`, reply.ok || reply.status >= 500);
+  throw new NoAnswerError(`The response is not from the API (HTTP ${reply.status})`, reply.ok || reply.status >= 500);
 }
 
 /** @param {unknown} error */

@@ -142,7 +142,7 @@ class Console {
     this.timeline.open(history);
   }
 
-  /** @param {Container | null} before The container as it was read the last time. */
+  /** @param {Container | null} before The previous state of the container. */
   #show(before) {
     const container = this.container;
     if (!container) return;
@@ -152,7 +152,7 @@ class Console {
       settings.remember({ id: container.id, name: container.name });
       showRecent();
     } else if (before.status !== container.status && !this.operations.accepted) {
-      if (container.status !== this.operations.told) this.notices.announce(`Container is ${container.status}`);
+      if (container.status !== this.operations.reported) this.notices.announce(`Container is ${container.status}`);
     }
   }
 

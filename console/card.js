@@ -13,7 +13,7 @@ export class Card {
   /**
    * @param {HTMLElement} root
    * @param {(operation: Operation) => void} onOperation Only called for allowed operations.
-   * @param {(message: string) => void} onRefused Called with the reason for which a button is disabled.
+   * @param {(message: string) => void} onRefused Called with the reason why a button is disabled.
    */
   constructor(root, onOperation, onRefused) {
     this.root = root;
@@ -85,9 +85,9 @@ export class Card {
     this.progress.hidden = !pending && !this.unanswered;
     if (pending) {
       const began = Date.parse(pending.started_at);
-      setText(this.progressText, `${IN_PROGRESS[pending.operation]} for ${wholeSeconds(now() - began)}, asked for by ${pending.triggered_by}`);
+      setText(this.progressText, `${IN_PROGRESS[pending.operation]} for ${wholeSeconds(now() - began)}, requested by ${pending.triggered_by}`);
     } else if (this.unanswered) {
-      setText(this.progressText, `${IN_PROGRESS[this.unanswered]}: sent, no answer yet`);
+      setText(this.progressText, `${IN_PROGRESS[this.unanswered]}: sent, no response yet`);
     }
   }
 

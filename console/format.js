@@ -58,7 +58,7 @@ export function clockTime(time) {
 }
 
 /**
- * In two units at most, such as `421 ms`, `3.5 s`, `2 min 4 s`, `3 h 12 min`, `9 d 4 h`.
+ * At most two units, such as `421 ms`, `3.5 s`, `2 min 4 s`, `3 h 12 min`, `9 d 4 h`.
  * @param {number} ms
  */
 export function duration(ms) {

@@ -1,6 +1,6 @@
 /**
- * A container's history as far back as it was loaded. Rows are only ever added, so in ascending order a full page never
- * changes: whatever is missing, at either end, is read by its page.
+ * The loaded part of a container's history. Rows are only ever added, so a full page in ascending order never changes,
+ * and missing rows at either end can be read page by page.
  *
  * @import { Api } from "./api.js"
  * @import { StatusLog } from "./types.js"
@@ -19,9 +19,9 @@ export class History {
     this.api = api;
     this.id = id;
     this.signal = signal;
-    /** @type {StatusLog[]} The newest ones, oldest first, without a gap. */
+    /** @type {StatusLog[]} The newest rows without gaps, oldest first. */
     this.rows = [];
-    /** How many rows there are before `rows`. */
+    /** The number of rows that are older than `rows`. */
     this.before = 0;
   }
 
@@ -29,14 +29,14 @@ export class History {
     return this.before + this.rows.length;
   }
 
-  /** Read what was written since the last time; the first time, the newest rows. */
+  /** Read the rows that were added since the last call. The first call reads the newest rows. */
   async update() {
     if (this.rows.length === 0) return this.#newest();
     for (;;) {
       const known = this.total;
       const page = Math.floor(known / PAGE) + 1;
       const { logs, pagination } = await this.#page(page);
-      // Fewer than before: it is another history, such as that of a stack that was started again.
+      // A smaller total means a different history, for example after a restart of the local stack.
       if (pagination.total < known) return this.#newest();
       this.rows.push(...logs.slice(known - (page - 1) * PAGE));
       if (this.total >= pagination.total) return;
@@ -44,7 +44,7 @@ export class History {
   }
 
   /**
-   * Read older rows until they reach back to a time, or there are `most` of them.
+   * Read older rows until the oldest is before `time`, or `most` rows are loaded.
    * @param {number} time Milliseconds since 1970.
    * @param {number} most
    * @param {() => void} onProgress

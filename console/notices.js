@@ -1,4 +1,4 @@
-/** The messages: what an operation came to, newest first, until they are dismissed or pushed out by newer ones. */
+/** Messages about operations, newest first. They stay until they are dismissed or replaced by newer messages. */
 
 import { h } from "./dom.js";
 import { clockTime } from "./format.js";
@@ -26,7 +26,7 @@ export class Notices {
   }
 
   /**
-   * Show a notice, in the place of `before` if that is still there, and announce it.
+   * Show and announce a notice. It replaces `before` if that is still displayed.
    * @param {Notice} notice
    * @param {HTMLElement} [before]
    * @returns {HTMLElement}
@@ -35,7 +35,7 @@ export class Notices {
     const { kind, title, code, lines = [], requestId, action } = notice;
     const close = () => {
       element.remove();
-      // The focus was on what is gone.
+      // The focused element was removed.
       this.root.focus();
     };
     const element = h(
@@ -68,7 +68,7 @@ export class Notices {
 
   /** @param {string} text */
   announce(text) {
-    // Another element each time, so that the same text twice is announced twice.
+    // A new element each time, so that a repeated text is announced again.
     this.live.replaceChildren(h("p", {}, text));
   }
 

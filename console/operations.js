@@ -1,5 +1,5 @@
 /**
- * The requests of operations, and their results.
+ * Sends operations and shows their results.
  *
  * @import { Api } from "./api.js"
  * @import { Notices } from "./notices.js"
@@ -15,18 +15,18 @@ export class Operations {
   /**
    * @param {Api} api
    * @param {Notices} notices
-   * @param {() => void} onChange What was asked for, or its result, has changed what is to be shown.
+   * @param {() => void} onChange Called when an operation is sent or has returned.
    */
   constructor(api, notices, onChange) {
     this.api = api;
     this.notices = notices;
     this.onChange = onChange;
-    /** @type {Map<string, {id: string, operation: Operation}>} The requests that wait for their answer, by their key. */
+    /** @type {Map<string, {id: string, operation: Operation}>} The requests in progress, by key. */
     this.waiting = new Map();
-    /** @type {{id: string, operation: Operation, startedAt: string | null, notice: HTMLElement} | null} Answered by 202. */
+    /** @type {{id: string, operation: Operation, startedAt: string | null, notice: HTMLElement} | null} Returned 202. */
     this.accepted = null;
-    /** @type {import("./types.js").Status | null} The status that the last answer has told of. */
-    this.told = null;
+    /** @type {import("./types.js").Status | null} The status in the last response. */
+    this.reported = null;
   }
 
   /**
@@ -48,8 +48,8 @@ export class Operations {
 
   /**
    * Check whether the operation that returned 202 has ended.
-   * @param {Container} container As read just now.
-   * @param {() => string | undefined} reason Of the newest change of status.
+   * @param {Container} container The current state.
+   * @param {() => string | undefined} reason Returns the reason of the newest status change.
    */
   follow(container, reason) {
     const accepted = this.accepted;
@@ -63,12 +63,12 @@ export class Operations {
     this.accepted = null;
     const name = capital(operation);
     if (pending) {
-      this.notices.show({ kind: "info", title: `${name} has ended: now ${pending.operation} is pending` }, notice);
+      this.notices.show({ kind: "info", title: `${name} has ended, and ${pending.operation} is pending` }, notice);
     } else if (container.status === GOAL[operation]) {
-      this.notices.show({ kind: "ok", title: `${name} is done: the container is ${container.status}` }, notice);
+      this.notices.show({ kind: "ok", title: `${name} completed: the container is ${container.status}` }, notice);
     } else {
       const why = reason();
-      const title = `${name} ended otherwise: the container is ${container.status}`;
+      const title = `${name} did not succeed: the container is ${container.status}`;
       this.notices.show({ kind: "error", title, lines: why ? [why] : [] }, notice);
     }
   }
@@ -76,7 +76,7 @@ export class Operations {
   /**
    * @param {Container} container
    * @param {Operation} operation
-   * @param {string} key The Idempotency-Key: of this click, whatever it takes to get an answer.
+   * @param {string} key The Idempotency-Key, which all attempts share.
    */
   async #send(container, operation, key) {
     /** @type {HTMLElement | undefined} */
@@ -85,7 +85,7 @@ export class Operations {
     this.onChange();
     try {
       const result = await this.api.operate(container.id, operation, key, (why) => {
-        const title = `${why}. Sending ${operation} again, under the same key.`;
+        const title = `${why}. Retrying ${operation} with the same Idempotency-Key.`;
         repeating = this.notices.show({ kind: "info", title }, repeating);
       });
       this.#answered(container, operation, result, repeating);
@@ -104,7 +104,7 @@ export class Operations {
    * @param {HTMLElement} [before]
    */
   #answered(container, operation, { accepted, message, status, requestId }, before) {
-    this.told = status;
+    this.reported = status;
     const notice = this.notices.show({ kind: accepted ? "info" : "ok", title: message, requestId }, before);
     if (!accepted) return;
     // Only force-stop is allowed while an operation is pending.
@@ -125,7 +125,7 @@ export class Operations {
     const notice = describe(error);
     if (error instanceof NoAnswerError) {
       notice.lines = [
-        `Whether ${operation} was carried out is not known: the status tells. Sending it again under the same key is safe.`,
+        `${capital(operation)} may have taken effect: check the status. Sending it again with the same Idempotency-Key is safe.`,
       ];
     }
     // The API does not store such responses: a retry with the same key runs the operation again, or finds it completed.
@@ -151,7 +151,7 @@ function confirmed(container) {
   const pending = container.pending_operation;
   byId("confirm-text").textContent =
     `${container.name} is ${container.status}${pending ? ` and ${inProgress(pending).toLowerCase()}` : ""}. ` +
-    "Its processes are killed at once, without the time to end cleanly. Unsaved work is lost.";
+    "Its processes are killed immediately, without a graceful shutdown. Unsaved work is lost.";
   return new Promise((resolve) => {
     let answer = false;
     byId("confirm-cancel").onclick = () => dialog.close();

@@ -2,7 +2,7 @@
 export class Poller {
   /**
    * @param {() => Promise<void>} task Never rejects.
-   * @param {() => number} delay Milliseconds until the next run, asked after each.
+   * @param {() => number} delay Returns the milliseconds until the next run; called after each run.
    */
   constructor(task, delay) {
     this.task = task;

@@ -1,6 +1,6 @@
 /**
- * What the console remembers. The base URL and the token stay in the tab's session storage, and never get into an
- * address: a link must not be able to send a token elsewhere. Recent containers and the time zone outlive the tab.
+ * Stored settings. The base URL and the token are in the session storage of the tab, and never in a URL: a link
+ * cannot send a token to another host. Recent containers and the time zone are in the local storage.
  */
 
 const BASE_URL = "longshore.base-url";
@@ -23,10 +23,10 @@ export function connection() {
 }
 
 /**
- * Check and keep a connection. An empty token keeps the one there is, as long as the base URL stays the same.
+ * Check and store a connection. With an empty token, the stored token is kept if the base URL does not change.
  * @param {string} baseUrl
  * @param {string} token As pasted: a token, or a whole Authorization header.
- * @throws {Error} With a message for the user; then nothing is changed.
+ * @throws {Error} The connection is invalid. The message is for the user, and nothing is stored.
  */
 export function connect(baseUrl, token) {
   const url = checkedUrl(baseUrl);
@@ -44,7 +44,7 @@ export function forgetToken() {
 
 /**
  * Return the user of a token, for display only. The API verifies the token.
- * @returns {{user: string, expires: Date | null} | null} null without a token, or when it is not a JWT.
+ * @returns {{user: string, expires: Date | null} | null} null if there is no token, or if it is not a JWT.
  */
 export function tokenClaims() {
   const payload = connection().token.split(".")[1];
@@ -58,7 +58,7 @@ export function tokenClaims() {
   }
 }
 
-/** @returns {Recent[]} The containers opened last, the latest first. */
+/** @returns {Recent[]} The containers that were opened last, latest first. */
 export function recent() {
   try {
     const list = JSON.parse(localStorage.getItem(RECENT) ?? "[]");
@@ -96,7 +96,7 @@ function checkedUrl(text) {
     throw new Error("The base URL must have no user, query or fragment");
   }
   if (url.origin !== location.origin && url.protocol !== "https:") {
-    throw new Error("The base URL must be https:, or on the console's own host");
+    throw new Error("The base URL must be https:, or be on the host of the console");
   }
   return url.href.replace(/\/+$/, "");
 }

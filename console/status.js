@@ -1,5 +1,5 @@
 /**
- * The statuses and operations: order, names and icons. Each status has a color, by its class, and a shape.
+ * The statuses and operations: order, names and icons. Each status has a color (by class) and a shape.
  *
  * @import { Operation, Status } from "./types.js"
  */
@@ -9,7 +9,7 @@ import { h, s } from "./dom.js";
 /** @type {readonly Status[]} */
 export const STATUSES = ["running", "paused", "stopped", "failed", "expired"];
 
-/** @type {readonly Operation[]} In the order of the buttons; force-stop stands apart. */
+/** @type {readonly Operation[]} In the order of the buttons. */
 export const OPERATIONS = ["start", "stop", "restart", "pause", "resume", "force-stop"];
 
 /** @type {Record<Operation, string>} */
@@ -22,7 +22,7 @@ export const IN_PROGRESS = {
   resume: "Resuming",
 };
 
-/** @type {Record<Operation, Status>} The status that an operation aims at. */
+/** @type {Record<Operation, Status>} The status after an operation succeeds. */
 export const GOAL = {
   start: "running",
   stop: "stopped",
@@ -32,7 +32,7 @@ export const GOAL = {
   resume: "running",
 };
 
-/** @type {Record<Status, string>} Paths in a box of 16. */
+/** @type {Record<Status, string>} Paths in a 16 x 16 view box. */
 const SHAPES = {
   running: "M4 2.5v11l9.5-5.5z",
   paused: "M3.5 2.5h3.2v11H3.5zM9.3 2.5h3.2v11H9.3z",
@@ -67,7 +67,7 @@ export function operationIcon(operation) {
 }
 
 /**
- * Icon and name, in the status's colour.
+ * Create an element with the icon and name of a status, in its color.
  * @param {Status} status
  * @param {string} [className]
  */

@@ -36,7 +36,7 @@ export class LogTable {
     this.shown = null;
     /** @type {Set<string>} The rows whose metadata is shown. */
     this.expanded = new Set();
-    /** @type {string | null} A row to point out. */
+    /** @type {string | null} The id of the highlighted row. */
     this.marked = null;
     /** @type {AbortController | null} */
     this.loading = null;
@@ -105,7 +105,7 @@ export class LogTable {
   /**
    * Open the page of a row and highlight it.
    * @param {StatusLog} row
-   * @param {number} older How many rows are before it: a number that stays, while newer rows may come.
+   * @param {number} older The number of older rows. It does not change when rows are added.
    */
   async reveal(row, older) {
     this.marked = row.id;
@@ -132,7 +132,7 @@ export class LogTable {
     this.totalPages = Math.max(1, totalPages);
     if (!same) this.redraw();
     const first = (number - 1) * limit + 1;
-    setText(this.range, page.logs.length ? `${count(first)} to ${count(first + page.logs.length - 1)} of ${count(total)}` : `None of ${count(total)}`);
+    setText(this.range, page.logs.length ? `${count(first)} to ${count(first + page.logs.length - 1)} of ${count(total)}` : `0 of ${count(total)}`);
     if (document.activeElement !== this.pageInput) this.pageInput.value = String(number);
     setText(this.pageCount, `of ${count(this.totalPages)}`);
     enable(this.buttons.first, number > 1);
@@ -215,7 +215,7 @@ export class LogTable {
   }
 
   #setLimit() {
-    // The row that was first stays in view.
+    // The first row of the old page stays in view.
     const first = (this.query.page - 1) * this.query.limit;
     this.query.limit = Number(this.limitSelect.value);
     this.#go(Math.floor(first / this.query.limit) + 1);

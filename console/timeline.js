@@ -1,8 +1,8 @@
 /**
  * The history as a chart: a lane for each status, with a band for each period in that status.
  *
- * The picture is one stop of the Tab key, a slider over the changes in view: arrows move through them, and what is
- * selected is told below in words. The legend says in words what the picture shows.
+ * For the keyboard and screen readers, the chart is a slider over the status changes in view: arrow keys move through
+ * them, and the selected change is described below the chart. The legend describes the chart as text.
  *
  * @import { History } from "./history.js"
  * @import { Status, StatusLog } from "./types.js"
@@ -21,7 +21,7 @@ const RIGHT = 4;
 const LEAST_WIDTH = 1;
 const REACH = 4;
 const LOADED_AT_MOST = 1000;
-/** As many changes are to be seen at first. */
+/** The number of changes in the initial view. */
 const AT_FIRST = 20;
 
 const HOUR = 3_600_000;
@@ -40,8 +40,8 @@ const STEPS = [1, 2, 5, 10, 15, 30].map((n) => n * 1000)
 export class Timeline {
   /**
    * @param {HTMLElement} root
-   * @param {HTMLElement} controls Where the choice of the zoom goes.
-   * @param {(row: StatusLog, older: number) => void} onOpen Show a row elsewhere; `older` counts those before it.
+   * @param {HTMLElement} controls The element for the zoom buttons.
+   * @param {(row: StatusLog, older: number) => void} onOpen Called to show a row in the table. `older` is the number of older rows.
    * @param {(error: unknown) => void} onError
    */
   constructor(root, controls, onOpen, onError) {
@@ -55,7 +55,7 @@ export class Timeline {
     this.most = LOADED_AT_MOST;
     /** @type {string | null} The id of the selected row, or null for the newest. */
     this.selected = null;
-    /** @type {{x: number, y: number} | null} Where the pointer is, in the window. */
+    /** @type {{x: number, y: number} | null} The position of the pointer in the window. */
     this.pointer = null;
     /** @type {Band[]} */
     this.bands = [];
@@ -232,7 +232,7 @@ export class Timeline {
     this.more.hidden = this.loading || !(cut || all);
   }
 
-  /** The bands whose beginning, the change of status, is in view. */
+  /** The bands that begin in view. */
   #begun() {
     return this.bands.filter((band) => Date.parse(band.row.transition_time) >= this.view.from);
   }
@@ -256,13 +256,13 @@ export class Timeline {
   /** @param {Band | null} band */
   #select(band) {
     if (!band) return;
-    // The newest follows what comes.
+    // If the newest band is selected, later bands are selected as they are added.
     this.selected = band === this.bands[this.bands.length - 1] ? null : band.row.id;
     this.#showDetail();
   }
 
   /**
-   * The band under the pointer: of the lane that it is in, if one is near, for many are narrower than a finger.
+   * The band nearest to the pointer, preferably in its lane, because many bands are too narrow to hit.
    * @returns {Band | null}
    */
   #pointed() {
@@ -352,7 +352,7 @@ export class Timeline {
 }
 
 /**
- * The bands that reach into a span of time, oldest first, cut to it.
+ * The bands that overlap a time span, oldest first, cut to the span.
  * @param {StatusLog[]} rows Oldest first.
  * @param {number} from
  * @param {number} to

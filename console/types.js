@@ -43,7 +43,7 @@
  * @typedef {{page: number, limit: number, sort_by: SortBy, sort_order: SortOrder}} LogsQuery
  *
  * @typedef {object} OperationResult
- * @property {boolean} accepted Whether it is under way still (202).
+ * @property {boolean} accepted Whether the operation is pending (202).
  * @property {string} message
  * @property {Status} status
  * @property {string} requestId

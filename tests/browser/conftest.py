@@ -1,4 +1,4 @@
-"""A headless Chromium, and a fresh tab of it for each test. Skipped without chromium and chromedriver."""
+"""Fixtures: a headless Chromium with a new tab for each test. Tests are skipped without chromium and chromedriver."""
 
 import re
 import shutil
@@ -16,7 +16,7 @@ from local.stack import LocalStack
 
 ARGUMENTS = [
     "--headless=new",
-    "--no-sandbox",  # tests run as root in containers, where Chromium's sandbox can't
+    "--no-sandbox",  # tests run as root in containers, where Chromium's sandbox does not work
     "--disable-dev-shm-usage",
     "--disable-gpu",
     "--disable-quic",
@@ -33,7 +33,7 @@ _AXE = ("axe-core", "4.14.1")
 
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]:
-    """Chromium, driven; for the whole run. Tests ask for `tab`."""
+    """Chromium with its driver, for the whole session. Tests use `tab`."""
     chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
     if chromium is None or chromedriver is None:
         pytest.skip("chromium or chromedriver is missing: Debian's packages are chromium and chromium-driver")
@@ -50,13 +50,13 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]:
 
 @pytest.fixture
 def refusals() -> set[int | str]:
-    """What a test expects in the browser's console: HTTP statuses of refused calls, and network errors (`net::…`)."""
+    """Errors that a test expects in the browser's log: HTTP statuses of refused calls, and network errors."""
     return set()
 
 
 @pytest.fixture
 def tab(browser: WebDriver, refusals: set[int | str]) -> Iterator[WebDriver]:
-    """The browser on a fresh, empty tab of 1280 by 900. At the end its console has to be free of errors."""
+    """The browser with a new, empty tab of 1280 by 900 pixels. Fails if the browser's log has unexpected errors."""
     old = browser.current_window_handle
     browser.switch_to.new_window("tab")
     new = browser.current_window_handle
@@ -64,7 +64,7 @@ def tab(browser: WebDriver, refusals: set[int | str]) -> Iterator[WebDriver]:
     browser.close()
     browser.switch_to.window(new)
     for log in ("browser", "performance"):
-        browser.get_log(log)  # type: ignore[no-untyped-call]  # what is left of the test before
+        browser.get_log(log)  # type: ignore[no-untyped-call]  # entries of the previous test
     yield browser
     entries = browser.get_log("browser")  # type: ignore[no-untyped-call]
     errors = [entry["message"] for entry in entries if entry["level"] in {"SEVERE", "WARNING"}]
@@ -73,7 +73,7 @@ def tab(browser: WebDriver, refusals: set[int | str]) -> Iterator[WebDriver]:
 
 @pytest.fixture
 def visit(tab: WebDriver) -> Callable[[str], ConsolePage]:
-    """Takes the base URL of a stack, and gives its console."""
+    """A function that returns the console of the stack with the given base URL."""
 
     def console(url: str) -> ConsolePage:
         tab.execute_cdp_cmd("Storage.clearDataForOrigin", {"origin": url, "storageTypes": "all"})
@@ -84,13 +84,13 @@ def visit(tab: WebDriver) -> Callable[[str], ConsolePage]:
 
 @pytest.fixture
 def console(visit: Callable[[str], ConsolePage], stack: LocalStack, api: Api) -> ConsolePage:
-    """The console of the stack, not opened yet."""
+    """The console of the stack. The page is not open yet."""
     return visit(stack.url)
 
 
 @pytest.fixture(scope="session")
 def axe() -> str:
-    """The source of axe-core, which finds faults of accessibility."""
+    """The source of axe-core, an accessibility checker."""
     try:
         return (package(*_AXE) / "axe.min.js").read_text(encoding="utf-8")
     except NpmUnavailableError as missing:
@@ -101,4 +101,4 @@ def _expected(error: str, refusals: set[int | str]) -> bool:
     refused = _REFUSED.search(error)
     if refused:
         return int(refused[1]) in refusals
-    return any(isinstance(one, str) and one in error for one in refusals)
+    return any(isinstance(refusal, str) and refusal in error for refusal in refusals)

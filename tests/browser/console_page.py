@@ -1,4 +1,4 @@
-"""The console as a test uses it: what is on the page, and what a user does to it."""
+"""Page object of the console."""
 
 import json
 from collections.abc import Callable
@@ -19,21 +19,21 @@ OPERATIONS = ["start", "stop", "restart", "pause", "resume", "force-stop"]
 
 
 class ConsolePage:
-    """One console in a browser's tab."""
+    """The console in a browser tab."""
 
     def __init__(self, driver: WebDriver, url: str) -> None:
         self.driver = driver
         self.url = url
 
-    # What a user does
+    # Actions of a user
 
     def open(self, container_id: str = "") -> None:
-        """Load the page, with a container in its address."""
+        """Load the page, with a container in its URL."""
         self.driver.get(f"{self.url}/console{'#' if container_id else ''}{container_id}")
         self.wait(lambda: self.element("#connection-toggle").is_displayed())
 
     def sign_in(self, container_id: str, user: str = "operator") -> None:
-        """Open a container and enter a token of the user's; on return its status and its history are shown."""
+        """Open a container, enter a token of the user, and wait until status and history are shown."""
         self.open(container_id)
         self.connect(tokens.token(user))
         self.wait(lambda: self.shown_rows() and self.slider()["now"])
@@ -42,7 +42,7 @@ class ConsolePage:
         field = self.element("#token")
         field.clear()
         field.click()
-        # Pasted.
+        # As pasting does.
         self.cdp("Input.insertText", text=token)
         self.element("#connection-form button[type=submit]").click()
 
@@ -50,12 +50,12 @@ class ConsolePage:
         self.element(f"[data-operation={operation}]").click()
 
     def press(self, *keys: str) -> None:
-        """Type keys, one after the other, into what has the focus."""
+        """Send keys to the focused element, one after the other."""
         for key in keys:
             ActionChains(self.driver).send_keys(key).perform()
 
     def freeze(self) -> None:
-        """From the next load on the page no longer refreshes by itself; it still does after what a user does."""
+        """Disable periodic refreshes from the next load on. The page still refreshes after actions of a user."""
         script = "const later = setTimeout; window.setTimeout = (run, ms) => (ms >= 5000 ? 0 : later(run, ms));"
         self.cdp("Page.addScriptToEvaluateOnNewDocument", source=script)
 
@@ -63,24 +63,24 @@ class ConsolePage:
         self.cdp("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
 
     def prefer(self, **features: str) -> None:
-        """Media features, such as `prefers_color_scheme="dark"`."""
+        """Set media features, such as `prefers_color_scheme="dark"`."""
         media = [{"name": name.replace("_", "-"), "value": value} for name, value in features.items()]
         self.cdp("Emulation.setEmulatedMedia", features=media)
 
-    # What is on the page
+    # Content of the page
 
     def element(self, selector: str) -> WebElement:
         return self.driver.find_element(By.CSS_SELECTOR, selector)
 
     def text(self, selector: str) -> str:
-        """The text of an element as it is shown; empty when it is not."""
+        """Return the displayed text of an element, or an empty string if the element is hidden."""
         return self.element(selector).text
 
     def status(self) -> str:
         return self.text("#container .status").lower()
 
     def enabled(self) -> list[str]:
-        """The operations whose buttons are enabled."""
+        """Return the operations whose buttons are enabled."""
         buttons = self.driver.find_elements(By.CSS_SELECTOR, "[data-operation]")
         assert [button.get_attribute("data-operation") for button in buttons] == OPERATIONS
         return [
@@ -93,11 +93,11 @@ class ConsolePage:
         return [element.text for element in self.driver.find_elements(By.CSS_SELECTOR, ".notice")]
 
     def announced(self) -> str:
-        """What the live region says, to a screen reader alone."""
+        """Return the text of the live region, which only screen readers announce."""
         return str(self.element("#live").get_attribute("textContent"))
 
     def shown_rows(self) -> list[dict[str, Any]]:
-        """The table's rows, each by its id, its times and its statuses."""
+        """Return the rows of the table."""
         script = """
             return [...document.querySelectorAll("tr[data-row]")].map((row) => {
               const [time, from, to, , trigger, , created] = row.cells;
@@ -117,19 +117,19 @@ class ConsolePage:
         ]
 
     def slider(self) -> dict[str, Any]:
-        """The timeline's slider as a screen reader has it."""
+        """Return the ARIA values of the timeline's slider."""
         element = self.element(".timeline-slider")
         return {name: element.get_attribute(f"aria-value{name}") for name in ("min", "max", "now", "text")}
 
     def bands(self) -> dict[str, int]:
-        """How many bands are drawn of each status."""
+        """Return the number of bands of each status."""
         script = """
             return [...document.querySelectorAll("path.band")].map((path) =>
               [path.className.baseVal.replace("band is-", ""), path.getAttribute("d").split("M").length - 1]);"""
         return dict(self.run(script))
 
     def requests(self) -> list[dict[str, Any]]:
-        """The requests since the last time that this was asked: `url`, `method`, `headers`."""
+        """Return the requests since the last call: `url`, `method`, `headers`."""
         entries = self.driver.get_log("performance")  # type: ignore[no-untyped-call]
         messages = [json.loads(entry["message"])["message"] for entry in entries]
         return [
@@ -143,7 +143,7 @@ class ConsolePage:
         return self.driver.execute_cdp_cmd(command, parameters)
 
     def wait(self, condition: Callable[[], _T]) -> _T:
-        """Until it is true. What is drawn anew meanwhile is looked up again."""
+        """Wait until the condition is true, and return its value. Elements that were replaced are looked up again."""
         waiting = WebDriverWait(self.driver, PATIENCE, 0.05, ignored_exceptions=[StaleElementReferenceException])
         return waiting.until(lambda _: condition())
 
@@ -151,7 +151,7 @@ class ConsolePage:
         self.wait(lambda: self.status() == status)
 
     def wait_for_notice(self, *parts: str) -> str:
-        """The notice that has all these parts, once there is one."""
+        """Wait for a notice that contains all parts, and return its text."""
 
         def find() -> str:
             return next((text for text in self.notices() if all(part in text for part in parts)), "")

@@ -1,4 +1,4 @@
-"""The reference page in a browser, as its reader uses it."""
+"""Page object of the reference page."""
 
 import json
 from collections.abc import Callable
@@ -21,14 +21,14 @@ class DocsPage:
         self._url = url
 
     def open(self) -> "DocsPage":
-        """Go there, and wait until the operations are shown."""
+        """Open the page, and wait until the operations are shown."""
         self._driver.get(f"{self._url}/docs")
         self._wait(lambda: self.operations)
         return self
 
     @property
     def operations(self) -> list[str]:
-        """The operations as they are listed: method and path."""
+        """The listed operations: method and path."""
         return [
             " ".join(part.text.replace("\u200b", "") for part in parts)
             for block in self._all(".opblock")
@@ -37,12 +37,12 @@ class DocsPage:
 
     @property
     def faults(self) -> list[str]:
-        """What Swagger UI finds wrong with the definition."""
+        """The errors that Swagger UI reports for the definition."""
         return [box.text for box in self._all(".errors-wrapper")]
 
     @property
     def hosts(self) -> set[str]:
-        """Whom the page, and what it has loaded, has asked for anything since the tab was opened."""
+        """The hosts of all requests since the tab was opened."""
         entries = self._driver.get_log("performance")  # type: ignore[no-untyped-call]
         messages = [json.loads(entry["message"])["message"] for entry in entries]
         urls = [
@@ -53,14 +53,14 @@ class DocsPage:
         return {f"{url.scheme}://{url.netloc}" for url in urls if url.scheme not in {"data", "chrome"}}
 
     def authorize(self, token: str) -> None:
-        """Paste a token under Authorize."""
+        """Enter a token in the Authorize dialog."""
         self._one(".btn.authorize").click()
         self._one(".auth-container input").send_keys(token)
         self._one(".auth-btn-wrapper .authorize").click()
         self._one(".auth-btn-wrapper .btn-done").click()
 
     def expand(self, operation: str) -> WebElement:
-        """Show an operation, by its id; scrolled to."""
+        """Expand an operation, scroll to it, and return its element."""
         block = self._one(f"#operations-Containers-{operation}")
         block.find_element(By.CSS_SELECTOR, ".opblock-summary-control").click()
         self._wait(lambda: block.find_elements(By.CSS_SELECTOR, ".responses-wrapper"))
@@ -68,7 +68,7 @@ class DocsPage:
         return block
 
     def execute(self, block: WebElement, **values: str) -> tuple[int, Any]:
-        """Fill an expanded operation in, by the names of its parameters, and send it: the status and the body."""
+        """Set parameters of an expanded operation by name, send it, and return the status and the body."""
         for name, value in values.items():
             self._fill(block, name, value)
         block.find_element(By.CSS_SELECTOR, ".btn.execute").click()

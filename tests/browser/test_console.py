@@ -13,7 +13,7 @@ RUNNING = ["stopped", "running"]
 
 
 def test_a_first_visit(console: ConsolePage, refusals: set[int | str]) -> None:
-    """The page asks for a token, refuses bad ones in the API's words, and keeps a good one in this tab alone."""
+    """The page asks for a token, shows the API's error for an invalid one, and stores a valid one in this tab only."""
     refusals.add(401)
     console.open(container_id(12))
     assert console.element("#base-url").get_attribute("value") == f"{console.url}/api/v1"
@@ -70,7 +70,7 @@ def test_the_hosts_that_may_receive_the_token(console: ConsolePage) -> None:
 def test_an_api_on_another_host(
     console: ConsolePage, api: Api, seeder: Seeder, refusals: set[int | str], fresh_id: str
 ) -> None:
-    """The API's CORS lets the console in: its headers, its request ids. Only for plain HTTP is its policy put aside."""
+    """CORS allows the headers and exposes the request ids. The page's CSP is bypassed, because it forbids plain HTTP."""
     refusals.add(400)
     seeder.add(fresh_id, STOPPED)
     console.cdp("Page.setBypassCSP", enabled=True)
@@ -110,7 +110,7 @@ def test_start_and_pause_by_clicking(console: ConsolePage, api: Api, seeder: See
     assert console.wait(lambda: console.bands()) == {"running": 2, "paused": 1, "stopped": 2, "failed": 0, "expired": 0}
 
 
-def test_a_button_that_is_not_enabled(console: ConsolePage, api: Api, seeder: Seeder, fresh_id: str) -> None:
+def test_a_disabled_button(console: ConsolePage, api: Api, seeder: Seeder, fresh_id: str) -> None:
     seeder.add(fresh_id, RUNNING)
     console.sign_in(fresh_id)
     console.requests()
@@ -120,7 +120,7 @@ def test_a_button_that_is_not_enabled(console: ConsolePage, api: Api, seeder: Se
 
 
 def test_from_one_container_to_another(console: ConsolePage) -> None:
-    """The address names the container: by the form, by a link, and by the browser's Back."""
+    """The URL selects the container, whether it changes by a link, the form or the browser's Back button."""
     console.sign_in(container_id(13))
     assert console.status() == "paused"
     field = console.element("#container-id")

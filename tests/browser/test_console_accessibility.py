@@ -14,13 +14,13 @@ RUNNING = ["stopped", "running"]
 
 
 def test_the_page_works_with_the_keyboard(console: ConsolePage, api: Api, seeder: Seeder, fresh_id: str) -> None:
-    """Through the whole page in its order; then a token, an operation, the timeline and the table, all by keys."""
+    """The Tab order of the page, then a token, an operation, the timeline and the table, all with the keyboard."""
     seeder.add(fresh_id, STOPPED)
     console.open(fresh_id)
     console.press(*tokens.token("operator"), Keys.ENTER)
     console.wait_for_status("stopped")
     console.wait(lambda: len(console.shown_rows()) == 3)
-    # Loaded anew, the page is entered at its top.
+    # After a reload, the focus starts at the top of the page.
     console.driver.refresh()
     console.wait(lambda: len(console.shown_rows()) == 3)
     seen: list[str] = []
@@ -34,7 +34,7 @@ def test_the_page_works_with_the_keyboard(console: ConsolePage, api: Api, seeder
     assert positions == sorted(positions)
     assert seen[-1] == "limit"
 
-    # To the buttons by the skip link.
+    # The skip link leads to the buttons.
     console.driver.refresh()
     console.wait(lambda: len(console.shown_rows()) == 3)
     assert _tab(console) == "skip"
@@ -46,7 +46,7 @@ def test_the_page_works_with_the_keyboard(console: ConsolePage, api: Api, seeder
     console.wait_for_status("running")
     assert _focused(console) == "start"
 
-    # The timeline tells the change that is selected, and Enter finds it in the table.
+    # The timeline describes the selected change, and Enter shows it in the table.
     console.wait(lambda: console.slider()["max"] == "4")
     console.run("document.querySelector('.timeline-slider').focus()")
     rows = api.rows(fresh_id)
@@ -67,7 +67,7 @@ def _tab(console: ConsolePage) -> str:
 
 
 def _focused(console: ConsolePage) -> str:
-    """What has the focus, by the name that says most; empty when nothing has."""
+    """Return a name of the focused element, or an empty string if no element has the focus."""
     script = """
         const one = document.activeElement;
         const row = one.closest("tr[data-row]");
@@ -78,7 +78,7 @@ def _focused(console: ConsolePage) -> str:
 
 
 def test_a_phone(console: ConsolePage, api: Api, seeder: Seeder, refusals: set[int | str], fresh_id: str) -> None:
-    """360 pixels wide, nothing but the table is wider, whatever is shown."""
+    """On a screen of 360 pixels, nothing but the table is wider than the screen."""
     refusals.add(400)
     seeder.add(fresh_id, RUNNING, name="a-name-without-any-space-that-is-as-long-as-a-name-might-ever-get-to-be")
     console.resize(360, 740)
@@ -107,7 +107,7 @@ def _fits(console: ConsolePage) -> None:
 def test_accessibility(
     console: ConsolePage, api: Api, seeder: Seeder, refusals: set[int | str], axe: str, fresh_id: str
 ) -> None:
-    """axe-core finds nothing, in both colour schemes: contrast, names, roles, order."""
+    """axe-core finds no violations in either color scheme."""
     refusals.add(400)
     console.freeze()
     seeder.add(fresh_id, ["stopped", "running", "failed", "running", "paused", "running"])

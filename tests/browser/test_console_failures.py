@@ -36,7 +36,7 @@ def test_a_conflict(console: ConsolePage, api: Api, seeder: Seeder, refusals: se
     console.wait(lambda: console.notices() == [])
 
 
-def test_force_stop_asks_first(console: ConsolePage, api: Api, seeder: Seeder, fresh_id: str) -> None:
+def test_force_stop_asks_for_confirmation(console: ConsolePage, api: Api, seeder: Seeder, fresh_id: str) -> None:
     seeder.add(fresh_id, RUNNING, name="web-2")
     console.sign_in(fresh_id)
     console.click("force-stop")
@@ -61,7 +61,7 @@ def test_a_failure_of_aws(
     refusals: set[int | str],
     fresh_id: str,
 ) -> None:
-    """Its reason is shown, and the same request can be sent again, under the same key."""
+    """The reason is shown, and the request can be sent again with the same key."""
     refusals.add(500)
     seeder.add(fresh_id, STOPPED)
     console.sign_in(fresh_id)
@@ -114,7 +114,7 @@ def test_no_connection(console: ConsolePage, seeder: Seeder, refusals: set[int |
     network = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
     console.cdp("Network.emulateNetworkConditions", offline=True, **network)
     try:
-        console.wait(lambda: "No answer from 127.0.0.1" in console.text("#stale"))
+        console.wait(lambda: "No response from 127.0.0.1" in console.text("#stale"))
         assert console.text("#stale").startswith("Not updated since ")
         assert console.status() == "running"
     finally:

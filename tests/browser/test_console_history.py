@@ -1,4 +1,4 @@
-"""The console's history: the table against the API's rows, and the timeline against both."""
+"""The console in a browser: the table and the timeline show the rows that the API returns."""
 
 from collections import Counter
 from typing import Any
@@ -28,7 +28,7 @@ def history(console: ConsolePage) -> ConsolePage:
 
 
 def expect(console: ConsolePage, api: Api, **query: Any) -> None:
-    """The table comes to show what the API answers to this query, and says where in the whole it is."""
+    """Wait until the table shows the page that the API returns for the query, and its position in the history."""
     data = api.logs(LONG, **query).json()["data"]
     rows = [{name: row[name] for name in SHOWN} for row in data["logs"]]
     assert rows
@@ -50,7 +50,7 @@ def test_pages(history: ConsolePage, api: Api) -> None:
     expect(history, api, page=2, **newest)
     turn(history, "Last")
     expect(history, api, page=40, **newest)
-    # There is no next one.
+    # There is no next page.
     turn(history, "Next")
     turn(history, "Previous")
     expect(history, api, page=39, **newest)
@@ -58,7 +58,7 @@ def test_pages(history: ConsolePage, api: Api) -> None:
     field.send_keys(Keys.CONTROL, "a")
     field.send_keys("17", Keys.ENTER)
     expect(history, api, page=17, **newest)
-    # The first row, the 401st, stays in view.
+    # The first row of the page, row 401, stays in view.
     Select(history.element("#limit")).select_by_value("100")
     expect(history, api, page=5, **newest | {"limit": 100})
     turn(history, "First")
@@ -95,7 +95,7 @@ def test_the_timeline(history: ConsolePage, api: Api) -> None:
     history.wait(lambda: history.bands() == {name: counts.get(name, 0) for name in history.bands()})
     history.wait(lambda: history.slider()["max"] == "1000")
     assert "1,000 changes of status" in history.text("#timeline-summary")
-    # The slider tells any of them, and the table turns to it.
+    # The slider describes the selected change, and the table opens its page.
     slider = history.element(".timeline-slider")
     slider.send_keys(Keys.HOME, *[Keys.PAGE_UP] * 3)
     assert history.slider()["now"] == "31"
@@ -104,14 +104,14 @@ def test_the_timeline(history: ConsolePage, api: Api) -> None:
     history.wait(lambda: rows[30]["id"] in [row["id"] for row in history.shown_rows()])
     assert history.element("#page").get_attribute("value") == "39"
     assert history.element("tr.marked").get_attribute("data-row") == rows[30]["id"]
-    # A narrower span has the newest ones alone, and the one that reaches into it.
+    # A shorter span shows the newest changes, and the band that overlaps its start.
     history.element("label[for=zoom-6h]").click()
     history.wait(lambda: 0 < int(history.slider()["max"]) < 1000)
     assert sum(history.bands().values()) - int(history.slider()["max"]) in (0, 1)
 
 
 def test_pointing_at_the_timeline(history: ConsolePage) -> None:
-    """The band that reaches to now is at the right end, in its lane."""
+    """The newest band is at the right end of its lane."""
     newest = history.text(".timeline-detail .num")
     assert newest.endswith("→ now")
     slider = history.element(".timeline-slider")
@@ -133,7 +133,7 @@ def test_one_row(console: ConsolePage, api: Api, seeder: Seeder, fresh_id: str) 
 
 
 def test_no_row(console: ConsolePage, stack: LocalStack, seeder: Seeder, fresh_id: str) -> None:
-    """As of a container that was put into the tables without one."""
+    """A container that was written without a history."""
     seeder.add(fresh_id, ["stopped"])
     seeder._clear(fresh_id)
     stack.client("dynamodb").update_item(
@@ -144,7 +144,7 @@ def test_no_row(console: ConsolePage, stack: LocalStack, seeder: Seeder, fresh_i
     )
     console.open(fresh_id)
     console.connect(tokens.token("operator"))
-    console.wait(lambda: console.text("#range") == "None of 0")
+    console.wait(lambda: console.text("#range") == "0 of 0")
     assert console.status() == "stopped"
     assert not console.element("#timeline").is_displayed()
     console.click("start")

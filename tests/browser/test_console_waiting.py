@@ -1,4 +1,4 @@
-"""Operations that take longer than the API waits: the console follows them to their end."""
+"""The console in a browser: operations that return 202 are followed until they end."""
 
 from collections.abc import Callable, Iterator
 
@@ -13,7 +13,7 @@ from local.stack import LocalStack
 
 @pytest.fixture(scope="module")
 def slow() -> Iterator[LocalStack]:
-    """A stack that waits a second at most, where a task takes longer to start."""
+    """A stack that waits at most one second for an operation. Its tasks take longer to start."""
     parameters, delays = PARAMETERS | {"WaitSeconds": "1"}, QUICK | {"run_delay": 3}
     with LocalStack(port=0, parameters=parameters, emulator_options=delays) as stack:
         yield stack
@@ -24,10 +24,10 @@ def test_a_start_is_followed(visit: Callable[[str], ConsolePage], slow: LocalSta
     console = visit(slow.url)
     console.sign_in(fresh_id)
     console.click("start")
-    console.wait(lambda: "asked for by user" in console.text(".progress"))
+    console.wait(lambda: "requested by user" in console.text(".progress"))
     console.wait(lambda: console.enabled() == ["force-stop"])
     console.wait_for_notice("Container is starting")
-    console.wait_for_notice("Start is done: the container is running")
+    console.wait_for_notice("Start completed: the container is running")
     assert console.status() == "running"
     assert not console.element(".progress").is_displayed()
     console.wait(lambda: [row["to_status"] for row in console.shown_rows()] == ["running", "stopped"])
@@ -40,12 +40,12 @@ def test_a_start_that_fails(visit: Callable[[str], ConsolePage], slow: LocalStac
     console = visit(slow.url)
     console.sign_in(fresh_id)
     console.click("start")
-    notice = console.wait_for_notice("Start ended otherwise: the container is failed")
+    notice = console.wait_for_notice("Start did not succeed: the container is failed")
     assert "CannotPullContainerError" in notice
     assert console.status() == "failed"
 
 
-def test_a_start_that_somebody_supersedes(visit: Callable[[str], ConsolePage], slow: LocalStack, fresh_id: str) -> None:
+def test_a_start_superseded_elsewhere(visit: Callable[[str], ConsolePage], slow: LocalStack, fresh_id: str) -> None:
     Seeder(slow).add(fresh_id, ["stopped"])
     api = Api(slow.url)
     console = visit(slow.url)
@@ -54,14 +54,14 @@ def test_a_start_that_somebody_supersedes(visit: Callable[[str], ConsolePage], s
     console.wait_for_notice("Container is starting")
     api.post(fresh_id, "force-stop")
     api.close()
-    # Which of the two depends on whether the page reads the container while it is being stopped.
-    either = ["Start has ended: now force-stop is pending", "Start ended otherwise: the container is stopped"]
+    # The message depends on whether the page reads the container while it is being stopped.
+    either = ["Start has ended, and force-stop is pending", "Start did not succeed: the container is stopped"]
     console.wait(lambda: any(text in notice for text in either for notice in console.notices()))
     console.wait_for_status("stopped")
     assert "Container is starting" not in " ".join(console.notices())
 
 
-def test_a_start_that_the_page_supersedes(visit: Callable[[str], ConsolePage], slow: LocalStack, fresh_id: str) -> None:
+def test_a_start_superseded_by_the_page(visit: Callable[[str], ConsolePage], slow: LocalStack, fresh_id: str) -> None:
     Seeder(slow).add(fresh_id, ["stopped"])
     console = visit(slow.url)
     console.sign_in(fresh_id)

@@ -1,4 +1,4 @@
-"""The reference page in Chromium: it loads without a fault and from this host alone, and one can try calls in it."""
+"""The reference page in Chromium: it loads without errors and only from this host, and it can send requests."""
 
 import pytest
 from api_client import Api
@@ -18,7 +18,7 @@ def docs(tab: WebDriver, stack: LocalStack) -> DocsPage:
     return DocsPage(tab, stack.url).open()
 
 
-def test_it_shows_every_operation_and_asks_nobody_else(docs: DocsPage, stack: LocalStack) -> None:
+def test_it_shows_every_operation_and_uses_no_other_host(docs: DocsPage, stack: LocalStack) -> None:
     assert docs.operations == [
         "GET /containers/{id}",
         "GET /containers/{id}/status-logs",
