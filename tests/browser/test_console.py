@@ -70,7 +70,7 @@ def test_the_hosts_that_may_receive_the_token(console: ConsolePage) -> None:
 def test_an_api_on_another_host(
     console: ConsolePage, api: Api, seeder: Seeder, refusals: set[int | str], fresh_id: str
 ) -> None:
-    """CORS allows the headers and exposes the request ids. The page's CSP is bypassed, because it forbids plain HTTP."""
+    """CORS allows the headers and exposes the request ids. The CSP is bypassed, because it forbids plain HTTP."""
     refusals.add(400)
     seeder.add(fresh_id, STOPPED)
     console.cdp("Page.setBypassCSP", enabled=True)
