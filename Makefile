@@ -1,4 +1,4 @@
-# `make` lists what there is to do. `make up` and `make test` set everything up by themselves.
+# `make` lists the targets. Each target installs its requirements.
 SHELL := /bin/sh
 PYTHON ?= python3
 VENV := .venv
@@ -10,11 +10,11 @@ export SAM_CLI_TELEMETRY := 0
 PORT ?= 3000
 DYNAMODB ?= moto
 DOCKER ?=
-# A token: USER counts only when it is given to make, since every shell has one
+# A token. USER is used only if it is set on make's command line, because every shell sets it
 TTL ?= 86400
 # Deployment
 ENV ?= default
-# `sam build` wants the functions' Python on the path, with pip, and must not see our PYTHONPATH.
+# `sam build` needs the functions' Python version in PATH, with pip, and must not use this PYTHONPATH.
 PYTHON_OF_FUNCTIONS ?= $(firstword $(wildcard /usr/bin/python3.13) $(shell command -v python3.13))
 SAM = env -u PYTHONPATH PATH="$(abspath $(VENV))/sam/bin:$$PATH" $(VENV)/sam/bin/sam
 # Processes that run the tests
@@ -34,7 +34,7 @@ EXAMPLES ?= 2000
 UPGRADE ?=
 
 INSTALL = install --quiet --disable-pip-version-check --require-hashes
-# The client is no wheel and has no hash. The lock contains what it needs, including the package that builds it.
+# The client is not a wheel and has no hash. The lock contains its requirements, including its build backend.
 INSTALL_CLIENT = install --quiet --disable-pip-version-check --no-deps --no-build-isolation --check-build-dependencies --editable clients/python
 LOCK = UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --generate-hashes --annotation-style line $(if $(UPGRADE),--upgrade)
 
@@ -52,7 +52,7 @@ admin: $(VENV)/serves ## Set up the administration commands, and list them
 token: $(VENV)/serves ## Print a token for the local API (USER=operator, TTL=86400)
 	@$(BIN)/python -m local token --user $(if $(filter command,$(origin USER)),$(USER),operator) --ttl $(TTL)
 
-test: $(VENV)/ready ## Run the tests (what needs Java skips without it)
+test: $(VENV)/ready ## Run the tests (without Java, tests that need it are skipped)
 	$(BIN)/pytest --ignore tests/e2e --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
 
 e2e: $(VENV)/ready ## Run the end-to-end tests: SAM CLI, real Lambda containers, real Docker tasks
@@ -61,22 +61,22 @@ e2e: $(VENV)/ready ## Run the end-to-end tests: SAM CLI, real Lambda containers,
 simulate: $(VENV)/ready ## Run callers, events and sweeps against faults on a virtual clock (N=1000, SEED=1)
 	cd tests && $(abspath $(BIN))/python -m simulation --runs $(N) --seed $(SEED) --jobs $(JOBS)
 
-simulate-mutants: $(VENV)/ready ## Take out what keeps the invariants, one by one: the simulation has to notice
+simulate-mutants: $(VENV)/ready ## Remove each safeguard of the invariants, and check that the simulation notices
 	cd tests && $(abspath $(BIN))/python -m simulation.mutants --jobs $(JOBS)
 
-mutate: $(VENV)/ready ## Change the engine mechanically: the tests have to find 90 % of the changes (N=200, SEED=1, JOBS=2)
+mutate: $(VENV)/ready ## Run the tests against mutants of the engine: 90 % must be found (N=200, SEED=1, JOBS=2)
 	cd tests && $(abspath $(BIN))/python -m mutation --mutants $(if $(filter command environment,$(origin N)),$(N),200) --seed $(SEED) --jobs $(JOBS)
 
-explore: $(VENV)/ready ## Run every interleaving of two actors, with a bounded number of faults (MINUTES=90; QUICK=1: the part that CI runs)
+explore: $(VENV)/ready ## Run every interleaving of two actors, with a bounded number of faults (MINUTES=90; QUICK=1: the part in CI)
 	cd tests && $(abspath $(BIN))/python -m exploration --minutes $(MINUTES) --jobs $(JOBS) $(if $(QUICK),--quick)
 
-bench: $(VENV)/ready $(VENV)/sam/ready ## Measure speed and costs, and write them down (QUICK=1 only tries it; ONLY=cold,warm,...)
+bench: $(VENV)/ready $(VENV)/sam/ready ## Run the benchmarks, and write docs/performance.md (QUICK=1 only checks that they run; ONLY=cold,warm,...)
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
 
 build: $(VENV)/sam/ready ## Build the functions and the layer
 	$(SAM) build
 
-validate: $(VENV)/ready $(VENV)/sam/ready ## Validate the template, by SAM CLI and by cfn-lint on what it translates to
+validate: $(VENV)/ready $(VENV)/sam/ready ## Validate the template with SAM CLI, and the translated template with cfn-lint
 	$(SAM) validate --lint
 	$(SAM) validate
 	$(BIN)/pytest -q tests/template/test_template.py
@@ -84,10 +84,10 @@ validate: $(VENV)/ready $(VENV)/sam/ready ## Validate the template, by SAM CLI a
 deploy: build ## Deploy to AWS (ENV=default, dev or prod of samconfig.toml)
 	$(SAM) deploy --config-env $(ENV)
 
-openapi: $(VENV)/ready ## Write openapi.yaml, docs/errors.md and the client's catalogue, which are made of the code
+openapi: $(VENV)/ready ## Generate openapi.yaml, docs/errors.md and the client's error catalogue from the code
 	$(BIN)/python -m reference
 
-fuzz: $(VENV)/ready ## Send what openapi.yaml allows and forbids to the local stack (EXAMPLES=2000 per operation)
+fuzz: $(VENV)/ready ## Send valid and invalid requests, generated from openapi.yaml, to the local stack (EXAMPLES=2000 per operation)
 	FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/pytest -v -rP tests/reference/test_fuzz.py --show-capture=stdout
 
 lint: $(VENV)/ready ## Check style, types and layers
@@ -100,7 +100,7 @@ format: $(VENV)/ready ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# In this order: the versions of the first three agree.
+# The order matters: the versions in the first three files agree.
 lock: $(VENV)/ready ## Write each requirements.txt from its requirements.in (UPGRADE=1 also upgrades indirect requirements)
 	$(LOCK) --python-version 3.13 --output-file layers/common/requirements.txt layers/common/requirements.in
 	$(LOCK) --python-version 3.11 --output-file local/requirements.txt local/requirements.in
@@ -108,13 +108,13 @@ lock: $(VENV)/ready ## Write each requirements.txt from its requirements.in (UPG
 	$(LOCK) --python-version 3.13 --output-file tests/e2e/requirements.txt tests/e2e/requirements.in
 	$(LOCK) --python-version 3.11 --output-file tests/template/requirements-checkov.txt tests/template/requirements-checkov.in
 
-check: lint test ## All that a pull request has to pass
+check: lint test ## Run the checks of a pull request
 
-checkov: $(VENV)/checkov/ready ## Install checkov, for the test that runs it
+checkov: $(VENV)/checkov/ready ## Install checkov, which a test runs
 
-installed: $(VENV)/ready $(VENV)/sam/ready $(VENV)/checkov/ready ## Install all that the checks need (with -j, at once)
+installed: $(VENV)/ready $(VENV)/sam/ready $(VENV)/checkov/ready ## Install the requirements of all checks (in parallel with -j)
 
-clean: ## Remove what was installed and fetched
+clean: ## Remove installed packages, downloads and caches
 	rm -rf $(VENV) .local .mypy_cache .ruff_cache .pytest_cache .aws-sam .import_linter_cache
 
 # Run again when the requirements change.
@@ -127,11 +127,11 @@ $(VENV)/serves: local/requirements.txt clients/python/pyproject.toml
 	@touch $@
 
 $(VENV)/ready: $(VENV)/serves requirements.txt
-	@echo "Installing what the tests need (once; about half a minute)" >&2
+	@echo "Installing the requirements of the tests (once; about half a minute)" >&2
 	@$(BIN)/pip $(INSTALL) --requirement requirements.txt >&2
 	@touch $@
 
-# SAM CLI and checkov pin other versions than the project, so each has its own virtual environment.
+# SAM CLI and checkov require other versions than the project, so each has its own virtual environment.
 $(VENV)/sam/ready: tests/e2e/requirements.txt
 	@test -n "$(PYTHON_OF_FUNCTIONS)" || { echo "Python 3.13 is needed: the functions run on it" >&2; exit 2; }
 	@echo "Installing SAM CLI into $(VENV)/sam (once; about half a minute)" >&2

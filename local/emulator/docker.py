@@ -84,7 +84,7 @@ class DockerEngine:
         """Start to report the exits and pauses of containers to the simulation.
 
         Raises:
-            DockerUnavailableError: Docker does not answer, or a required tool is missing.
+            DockerUnavailableError: Docker does not respond, or a required tool is missing.
         """
         check()
         self._tasks = tasks
@@ -284,7 +284,7 @@ def check() -> None:
     """Check that Docker answers its command line, and that the other tools of the commands' script are installed.
 
     Raises:
-        DockerUnavailableError: Docker does not answer, or a tool is missing.
+        DockerUnavailableError: Docker does not respond, or a tool is missing.
     """
     for tool in ("flock", "setsid"):
         if shutil.which(tool) is None:
@@ -296,14 +296,14 @@ def check() -> None:
     )
     if version.returncode:
         error = version.stderr.strip().rpartition("\n")[2] or f"exit status {version.returncode}"
-        raise DockerUnavailableError(f"Docker does not answer: {error}")
+        raise DockerUnavailableError(f"Docker does not respond: {error}")
 
 
 def provide_busybox(image: str = BUSYBOX) -> None:
     """Create or pull the image of the demo tasks.
 
     Raises:
-        DockerUnavailableError: Docker does not answer, or the image can be neither created nor pulled.
+        DockerUnavailableError: Docker does not respond, or the image can be neither created nor pulled.
     """
     client = _connect()
     try:
@@ -331,7 +331,7 @@ def _connect() -> docker.DockerClient:
     try:
         return docker.from_env(timeout=_TIMEOUT)
     except FAILURES as error:
-        raise DockerUnavailableError(f"Docker does not answer: {reason(error)}") from error
+        raise DockerUnavailableError(f"Docker does not respond: {reason(error)}") from error
 
 
 @contextmanager

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Runs the end-to-end tests, `make e2e`. First sets up what they need: SAM CLI in .venv/sam, a Docker that runs, and the
-# image of the Lambda runtime. As root on Debian it also installs what is missing; a Docker daemon that it started, it
-# ends. What cannot be set up is said, and then the tests that need it are skipped, or fail in CI.
+# Runs the end-to-end tests (`make e2e`). First sets up their requirements: SAM CLI in .venv/sam, a running Docker daemon,
+# and the image of the Lambda runtime. As root on Debian, it also installs missing packages. It stops a Docker daemon that
+# it has started. If a requirement cannot be set up, a message is printed, and the tests that need it are skipped, or fail
+# in CI.
 #
-#   tests/e2e/run.sh [more arguments for pytest, such as -k story]
-#   tests/e2e/run.sh --set-up     sets up, and runs nothing
+#   tests/e2e/run.sh [arguments for pytest, such as -k story]
+#   tests/e2e/run.sh --set-up     only sets up the requirements
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export PATH="$PATH:/usr/sbin:/sbin" SAM_CLI_TELEMETRY=0
-# make's, for the local stack. SAM CLI's Python must not see it.
+# The Makefile sets PYTHONPATH for the local stack. SAM CLI must not use it.
 unset PYTHONPATH
 image=public.ecr.aws/lambda/python:3.13-x86_64
 state=.local/e2e
@@ -24,7 +25,7 @@ install() { # packages
   }
 }
 
-python_of_the_functions() { # `sam build` runs pip with the Python that the functions run on
+python_of_the_functions() { # `sam build` runs pip with the Python version of the functions
   local candidate
   for candidate in python3.13 /usr/bin/python3.13; do
     if "$candidate" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info[:2] != (3, 13))' 2>/dev/null; then
@@ -57,7 +58,7 @@ end_docker() {
 set_up_docker() {
   local missing=()
   command -v docker >/dev/null || missing+=(docker-cli)
-  # Only where Docker has to be started here is a daemon needed.
+  # The daemon's package is needed only if no daemon is running.
   if ! docker version >/dev/null 2>&1; then
     command -v dockerd >/dev/null || missing+=(docker.io)
   fi
@@ -69,10 +70,10 @@ set_up_docker() {
   fi
   docker version >/dev/null 2>&1 && return
   if [ "$(id -u)" -ne 0 ] || ! command -v dockerd >/dev/null; then
-    echo "Docker does not answer" >&2
+    echo "Docker does not respond" >&2
     return 1
   fi
-  # In a session of its own: an interrupt ends the tests first, and then the daemon.
+  # In its own session, so that an interrupt ends the tests before the daemon.
   setsid dockerd >"$state/dockerd.log" 2>&1 </dev/null &
   dockerd_pid=$!
   for _ in $(seq 120); do
@@ -86,17 +87,17 @@ set_up_docker() {
 }
 
 set_up_images() {
-  # What the tests' own tasks run. Where it is missing, the tests have an image pulled.
+  # The tasks of the tests run busybox. If it is missing, the tests pull an image.
   command -v busybox >/dev/null || install busybox-static || true
   docker image inspect "$image" >/dev/null 2>&1 && return
-  echo "Fetching $image" >&2
+  echo "Pulling $image" >&2
   timeout 600 docker pull --quiet --platform linux/amd64 "$image" >/dev/null 2>&1 && return
   command -v debootstrap >/dev/null || install debootstrap
   if [ "$(id -u)" -ne 0 ] || [ "$(uname -m)" != x86_64 ] || ! command -v debootstrap >/dev/null; then
-    echo "$image cannot be fetched, and building one like it takes root, debootstrap and an x86_64 machine" >&2
+    echo "$image cannot be pulled, and building a substitute requires root, debootstrap and x86_64" >&2
     return 1
   fi
-  echo "It cannot be fetched: building one like it (a minute or so)" >&2
+  echo "The image cannot be pulled: building a substitute (about a minute)" >&2
   tests/e2e/runtime_image.sh "$image" .venv/sam/bin/python
 }
 
@@ -104,7 +105,7 @@ trap end_docker EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# Without errexit: a condition switches it off, so every step of the three says itself when it fails.
+# errexit is off within a condition, so each of the three functions reports its own errors.
 if ! { set_up_sam && set_up_docker && set_up_images; } && [ -n "${CI:-}" ]; then
   exit 1
 fi

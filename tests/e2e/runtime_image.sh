@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Builds an image that `sam local` can run Python 3.13 functions in, where AWS's own cannot be fetched. It is made of
-# Debian's packages and AWS's runtime interface client. Like AWS's, it starts /var/runtime/bootstrap and looks for code in
-# /var/task and /opt/python. Unlike AWS's it holds no boto3, because the layer brings its own.
+# Builds a substitute for AWS's image of the Python 3.13 runtime, for machines that cannot pull it. The image consists of
+# Debian packages and AWS's runtime interface client. Like AWS's image, it starts /var/runtime/bootstrap and finds code in
+# /var/task and /opt/python. Unlike AWS's image, it does not contain boto3, because the layer contains it.
 #
 #   runtime_image.sh IMAGE PYTHON     as root, on x86_64, with debootstrap and Docker; PYTHON has pip
 set -euo pipefail

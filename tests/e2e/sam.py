@@ -43,7 +43,7 @@ def lacks_containers() -> str | None:
     if shutil.which("docker") is None:
         return "Docker is missing: Lambda containers run on it"
     if subprocess.run(["docker", "version"], capture_output=True).returncode:
-        return "Docker does not answer: Lambda containers run on it"
+        return "Docker does not respond: Lambda containers run on it"
     if subprocess.run(["docker", "image", "inspect", IMAGE], capture_output=True).returncode:
         return f"Docker has no {IMAGE}: `make e2e` fetches or builds it"
     return None

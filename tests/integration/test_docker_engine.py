@@ -176,7 +176,7 @@ def test_docker_that_does_not_answer_is_unavailable(tmp_path: Path, monkeypatch:
         script.write_text("#!/bin/sh\necho Client:\necho 'Cannot connect to the Docker daemon' >&2\nexit 1\n")
         script.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(DockerUnavailableError, match="Docker does not answer: Cannot connect to the Docker daemon"):
+    with pytest.raises(DockerUnavailableError, match="Docker does not respond: Cannot connect to the Docker daemon"):
         check()
     (tmp_path / "setsid").unlink()
     with pytest.raises(DockerUnavailableError, match="setsid of util-linux is not installed"):

@@ -1,4 +1,4 @@
-"""What schemathesis checks besides: what the contract says of every answer, and of refusals."""
+"""Additional schemathesis checks: the contract's rules for every response and for refusals."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import schemathesis
 
-# Never in an answer.
+# Never in a response.
 INTERNALS = re.compile(r"arn:|longshore-|Traceback|boto|dynamo|Exception|pydantic|\.py\b", re.IGNORECASE)
 
 
@@ -19,9 +19,9 @@ INTERNALS = re.compile(r"arn:|longshore-|Traceback|boto|dynamo|Exception|pydanti
 def contract(
     _context: schemathesis.CheckContext, response: schemathesis.Response, case: schemathesis.Case[Any]
 ) -> None:
-    """Every answer has the envelope, its own id, and nothing internal; also those to methods that do not exist."""
+    """Every response has the envelope, a request id and nothing internal, even if the method does not exist."""
     if response.request.method == "OPTIONS":
-        # A preflight's answer has no body.
+        # The response to a preflight has no body.
         return
     body = response.json()
     assert body["statusCode"] == response.status_code
@@ -34,7 +34,7 @@ def contract(
 
 @schemathesis.check
 def refusal(_context: schemathesis.CheckContext, response: schemathesis.Response, case: schemathesis.Case[Any]) -> None:
-    """A 400 to a valid operation is for a reason that lies in the container, or in the key's first use."""
+    """A valid operation returns 400 only because of the container's state or an earlier use of the key."""
     if case.method != "POST" or response.status_code != 400 or not _is_valid(case):
         return
     body = response.json()
@@ -56,10 +56,10 @@ def _is_valid(case: schemathesis.Case[Any]) -> bool:
 
 @schemathesis.check
 class Answers:
-    """Writes how often each operation was answered with each code into the file that FUZZ_ANSWERS names."""
+    """Counts the responses by operation and code, and writes the counts to the file in FUZZ_ANSWERS."""
 
     def __init__(self) -> None:
-        # By test case: a case is checked again when it is replayed.
+        # By test case, because a replayed case is checked again.
         self._codes: dict[str, dict[str, str]] = defaultdict(dict)
 
     def after_response(
@@ -69,5 +69,5 @@ class Answers:
             self._codes[case.operation.label][case.id] = response.json().get("code", "OK")
 
     def after_run(self, _context: schemathesis.CheckContext) -> None:
-        told = {operation: Counter(codes.values()) for operation, codes in self._codes.items()}
-        Path(os.environ["FUZZ_ANSWERS"]).write_text(json.dumps(told))
+        counts = {operation: Counter(codes.values()) for operation, codes in self._codes.items()}
+        Path(os.environ["FUZZ_ANSWERS"]).write_text(json.dumps(counts))

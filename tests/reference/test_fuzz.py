@@ -1,4 +1,4 @@
-"""Schemathesis against the local stack: all its checks and ours, as several callers. `make fuzz` runs more examples."""
+"""Schemathesis against the local stack: all checks, as several users. `make fuzz` runs more examples."""
 
 import json
 import os
@@ -20,12 +20,12 @@ from local.stack import LocalStack
 
 HERE = Path(__file__).parent
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES") or 12)
-# The same examples each time, but where it is to look for new ones.
+# The same examples in each run, unless FUZZ_EXAMPLES is set.
 DETERMINISTIC = [] if "FUZZ_EXAMPLES" in os.environ else ["--generation-deterministic"]
-# Each is a walk of several calls.
+# Each walk makes several calls.
 WALKS = max(EXAMPLES // 20, 3)
 MANAGE = "POST /containers/{id}/{operation}"
-# How schemathesis calls them.
+# Schemathesis's codes for failed checks.
 NOT_AS_DOCUMENTED = "ST108"
 ACCEPTED_THOUGH_WRONG = "ST201"
 OPERATIONS = ("GET /containers/{id}", "GET /containers/{id}/status-logs", MANAGE)
@@ -33,7 +33,7 @@ OPERATIONS = ("GET /containers/{id}", "GET /containers/{id}/status-logs", MANAGE
 
 @dataclass
 class Run:
-    """What schemathesis did: its exit code, what it printed, and the answers by operation and code ("OK" for none)."""
+    """The exit code and output of schemathesis, and the responses by operation and code ("OK" for none)."""
 
     exit_code: int
     printed: str
@@ -60,7 +60,7 @@ def run(
 
 
 def found_nothing(done: Run, examples: int, *operations: str) -> None:
-    """Assert that there were as many examples of each operation, and that all was well."""
+    """Assert that no check failed, and that each operation had at least `examples` examples."""
     assert done.exit_code == 0, done.printed
     assert done.answers.keys() == set(operations)
     for operation, codes in done.answers.items():
@@ -77,8 +77,8 @@ def test_an_operator(stack: LocalStack, tmp_path: Path) -> None:
     settled(stack)
 
 
-def test_walks_from_answer_to_answer(stack: LocalStack, tmp_path: Path) -> None:
-    """By the document's links: what one answer tells is what the next call asks for."""
+def test_linked_calls(stack: LocalStack, tmp_path: Path) -> None:
+    """Follows the links of the document: a call takes its parameters from an earlier response."""
     done = run(stack, tmp_path, "owner", "--max-examples", str(WALKS), "--phases", "stateful")
     found_nothing(done, 1, *OPERATIONS)
     settled(stack)
@@ -103,8 +103,8 @@ def test_without_a_token(stack: LocalStack, tmp_path: Path) -> None:
     assert row_counts(stack) == rows
 
 
-def test_it_would_notice(stack: LocalStack, tmp_path: Path) -> None:
-    """A document that is wrong about one bound and one property."""
+def test_a_wrong_document_is_detected(stack: LocalStack, tmp_path: Path) -> None:
+    """One bound and one property of the document are wrong."""
     document = load()
     document["components"]["parameters"]["Limit"]["schema"]["maximum"] = 50
     document["components"]["schemas"]["Pagination"]["required"].append("pages")
@@ -117,12 +117,12 @@ def test_it_would_notice(stack: LocalStack, tmp_path: Path) -> None:
 
 
 def settled(stack: LocalStack) -> None:
-    """Assert that everything comes to its end, and what must always hold of the containers."""
+    """Wait until no operation is pending, and check the invariants of the containers."""
     eventually(lambda: pending(stack), lambda waiting: not waiting)
     for number in range(11, 18):
         check(stack, container_id(number))
 
 
 def row_counts(stack: LocalStack) -> list[int]:
-    """The number of rows of each container."""
+    """Return the number of rows of each container."""
     return [check(stack, container_id(number))["log_count"] for number in range(11, 18)]

@@ -1,4 +1,4 @@
-"""openapi.yaml says what the code says: routes, codes, messages, examples."""
+"""openapi.yaml matches the code: routes, codes, messages and examples."""
 
 import json
 import re
@@ -23,7 +23,7 @@ METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}
 
 
 def operations() -> list[tuple[str, str, dict[str, Any]]]:
-    """Every operation of the document: its method, path and definition."""
+    """Return the method, path and definition of every operation of the document."""
     return [
         (method.upper(), path, operation)
         for path, item in DOCUMENT["paths"].items()
@@ -33,14 +33,14 @@ def operations() -> list[tuple[str, str, dict[str, Any]]]:
 
 
 def answers() -> list[tuple[str, int]]:
-    """Every answer of every operation: the operation's id, and the status."""
+    """Return the operation id and status of every response of the document."""
     return [
         (operation["operationId"], int(status)) for _, _, operation in operations() for status in operation["responses"]
     ]
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
-def test_what_is_made_of_the_code_is_up_to_date(path: Path) -> None:
+def test_generated_files_are_up_to_date(path: Path) -> None:
     assert path.read_text(encoding="utf-8") == PAGES[path](), "run `make openapi`"
 
 
@@ -48,11 +48,11 @@ def test_it_is_valid() -> None:
     OpenAPIV31SpecValidator(DOCUMENT).validate()
 
 
-def test_its_routes_are_the_template_s() -> None:
+def test_the_routes_are_those_of_the_template() -> None:
     assert STACK.api
     routes = {route for route in Gateway(STACK.api, lambda *_: None).routes if route[0] != "OPTIONS"}
     documented = {(method, f"{openapi.BASE}{path}") for method, path, _ in operations()}
-    # Each operation has a function of its own, and a further one tells which there are.
+    # Each operation has its own function. Another function refuses unknown operations and lists the valid ones.
     every = ("POST", f"{openapi.BASE}/containers/{{id}}/{{operation}}")
     names = DOCUMENT["components"]["schemas"]["Operation"]["enum"]
     assert documented | {("POST", every[1].replace("{operation}", name)) for name in names} == routes
@@ -77,14 +77,14 @@ def test_operation_ids_and_security() -> None:
 def test_every_error_code_has_all_its_texts() -> None:
     codes = DOCUMENT["x-error-codes"]
     assert list(codes) == [code.value for code in ErrorCode]
-    for told in codes.values():
-        assert list(told) == ["status", "title", "message", "description", "resolution"]
+    for texts in codes.values():
+        assert list(texts) == ["status", "title", "message", "description", "resolution"]
         for name in ("description", "resolution"):
-            assert told[name].endswith("."), told
-        assert not told["title"].endswith(".")
+            assert texts[name].endswith("."), texts
+        assert not texts["title"].endswith(".")
 
 
-def test_every_error_code_is_an_answer_of_some_operation_and_its_status_is_the_answer_s() -> None:
+def test_every_error_code_is_in_a_response_with_its_status() -> None:
     documented = Documented(DOCUMENT)
     found = set()
     for _, _, operation in operations():
@@ -97,19 +97,19 @@ def test_every_error_code_is_an_answer_of_some_operation_and_its_status_is_the_a
 
 
 @pytest.mark.parametrize(("operation", "status"), answers())
-def test_every_answer_has_examples_of_all_that_it_may_say_which_are_as_it_says(operation: str, status: int) -> None:
+def test_every_response_has_valid_examples_of_all_its_codes(operation: str, status: int) -> None:
     documented = Documented(closed(DOCUMENT))
     answer = documented.answer(operation, status)
-    told = documented.examples(answer)
-    assert told
-    for name, example in told.items():
+    examples = documented.examples(answer)
+    assert examples
+    for name, example in examples.items():
         assert documented.faults(answer, example) == [], name
-    assert {example["code"] for example in told.values() if "code" in example} == documented.codes(answer)
+    assert {example["code"] for example in examples.values() if "code" in example} == documented.codes(answer)
 
 
 @pytest.mark.parametrize(("operation", "status"), answers())
-def test_a_schema_refuses_what_is_left_out_and_what_is_too_much(operation: str, status: int) -> None:
-    """What the test above relies on, and the tests of real answers."""
+def test_schemas_refuse_missing_and_additional_properties(operation: str, status: int) -> None:
+    """The test above and the tests of actual responses rely on this."""
     documented = Documented(closed(DOCUMENT))
     answer = documented.answer(operation, status)
     for example in documented.examples(answer).values():
@@ -123,7 +123,7 @@ def test_a_schema_refuses_what_is_left_out_and_what_is_too_much(operation: str, 
                 assert documented.faults(answer, {**example, "data": less}), key
 
 
-def test_the_gateway_s_messages_are_the_catalogue_s() -> None:
+def test_the_messages_of_the_gateway_are_those_of_the_catalogue() -> None:
     assert STACK.api
     usual = {entry.code.value: entry.message for entry in CATALOGUE.values()}
     found = set()
@@ -140,12 +140,12 @@ def test_the_gateway_s_messages_are_the_catalogue_s() -> None:
     assert json.loads(bad_request["responseTemplates"]["application/json"]) == malformed
 
 
-def test_nothing_internal_is_told() -> None:
+def test_nothing_internal_is_documented() -> None:
     text = (ROOT / "openapi.yaml").read_text()
     assert not re.search(r"arn:|longshore-|Traceback|boto|pydantic|\.py\b", text)
 
 
-def test_a_text_that_is_missing_or_left_over_is_an_error() -> None:
+def test_missing_and_unused_texts_are_errors() -> None:
     texts = Texts()
     with pytest.raises(TextError, match="no text for schemas/Container/colour"):
         texts("schemas", "Container", "colour")

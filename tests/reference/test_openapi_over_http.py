@@ -1,4 +1,4 @@
-"""What the API answers over HTTP is what openapi.yaml says that it may: no more, no less."""
+"""Responses of the API over HTTP match openapi.yaml exactly."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,26 +24,26 @@ OPERATIONS = {"getContainer": ("GET", ""), "getStatusLogs": ("GET", "/status-log
 
 
 def as_documented(operation: str, response: httpx.Response) -> Any:
-    """Assert that the operation may give this answer; its body."""
+    """Assert that the response is documented for the operation, and return its body."""
     return DOCUMENTED.check(operation, response)
 
 
-def told_of(page: Any) -> None:
-    """Assert that the document tells of all that the rows' metadata has: more may be there, but not of our writing."""
-    told = DOCUMENT["components"]["schemas"]["StatusLogMetadata"]["properties"].keys()
+def assert_metadata_documented(page: Any) -> None:
+    """Assert that all metadata of the rows is documented. The schema allows more, but Longshore writes no other."""
+    documented = DOCUMENT["components"]["schemas"]["StatusLogMetadata"]["properties"].keys()
     assert page["data"]["logs"]
     for row in page["data"]["logs"]:
-        assert (row["metadata"] or {}).keys() <= told
+        assert (row["metadata"] or {}).keys() <= documented
 
 
 def example(operation: str, status: int, name: str) -> Any:
-    """A body that the document has as an example."""
+    """Return an example from the document."""
     return DOCUMENTED.examples(DOCUMENTED.answer(operation, status))[name]
 
 
 @dataclass
 class Calls:
-    """Makes an operation's simplest call."""
+    """Makes the simplest call of an operation."""
 
     api: Api
     operation: str
@@ -56,7 +56,7 @@ class Calls:
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[LocalStack]:
-    """An operation is waited for only briefly, so that some are still under way."""
+    """A local stack that waits only briefly for an operation, so that some return 202."""
     parameters = {"WaitSeconds": "5", "ThrottleRate": "100000", "ThrottleBurst": "100000"}
     quick = {"run_delay": 0.05, "stop_delay": 0.05, "command_delay": 0.03}
     with LocalStack(port=0, parameters=parameters, emulator_options=quick) as local:
@@ -81,17 +81,17 @@ def test_history(api: Api, query: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("operation", Operation)
-def test_an_operation_that_is_observed(api: Api, seeder: Seeder, fresh_id: str, operation: Operation) -> None:
+def test_a_completed_operation(api: Api, seeder: Seeder, fresh_id: str, operation: Operation) -> None:
     before = {Operation.START: "stopped", Operation.RESUME: "paused"}.get(operation, "running")
     seeder.add(fresh_id, ["stopped", "running", "paused"][: ["stopped", "running", "paused"].index(before) + 1])
     body = as_documented("manage", api.post(fresh_id, operation))
-    told = example("manage", 200, operation)
+    expected = example("manage", 200, operation)
     ours = {"container_id": fresh_id}
-    assert body == {**told, "data": {**told["data"], **ours}}
-    told_of(as_documented("getStatusLogs", api.logs(fresh_id)))
+    assert body == {**expected, "data": {**expected["data"], **ours}}
+    assert_metadata_documented(as_documented("getStatusLogs", api.logs(fresh_id)))
 
 
-def test_an_operation_that_is_under_way(api: Api, seeder: Seeder, fresh_id: str) -> None:
+def test_a_pending_operation(api: Api, seeder: Seeder, fresh_id: str) -> None:
     seeder.task_definition("never-runs", labels={"simulate.start": "never"})
     seeder.add(fresh_id, ["stopped"], task_definition="never-runs")
     accepted = api.post(fresh_id, "start")
@@ -101,7 +101,7 @@ def test_an_operation_that_is_under_way(api: Api, seeder: Seeder, fresh_id: str)
     conflict = as_documented("manage", api.post(fresh_id, "stop"))["data"]
     assert pending == shown["pending_operation"] == conflict["pending_operation"]
     as_documented("manage", api.post(fresh_id, "force-stop"))
-    told_of(as_documented("getStatusLogs", api.logs(fresh_id)))
+    assert_metadata_documented(as_documented("getStatusLogs", api.logs(fresh_id)))
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def test_the_page_loads_only_existing_files_of_its_host(web: httpx.Client, path:
     assert len(links) == 6
     kinds = {
         ".css": {"text/css"},
-        ".js": {"text/javascript", "application/javascript"},  # which of them, the machine says
+        ".js": {"text/javascript", "application/javascript"},  # depends on the operating system
         ".png": {"image/png"},
         ".yaml": {"application/yaml"},
     }

@@ -269,7 +269,7 @@ class OutcomeKind(StrEnum):
     """The kind of answer to an operation."""
 
     COMPLETED = "completed"  # its effect was observed
-    ACCEPTED = "accepted"  # it is under way
+    ACCEPTED = "accepted"  # the operation is pending
     CONFLICT = "conflict"  # the state of the container did not allow it
 
 

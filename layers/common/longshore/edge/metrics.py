@@ -9,7 +9,7 @@ from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 class Metric(StrEnum):
     """Names of metrics. Each has the dimensions `service` and `function`; metrics of events also have `effect`."""
 
-    REQUESTS = "Requests"  # requests answered, with whatever status
+    REQUESTS = "Requests"  # requests answered, with any status
     DURATION = "Duration"  # duration of a request in milliseconds
     ACCEPTED = "Accepted"  # requests answered 202: the effect was not observed within the wait
     REFUSALS = "Refusals"  # requests answered 4xx

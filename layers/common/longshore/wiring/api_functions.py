@@ -1,4 +1,4 @@
-"""Creates the clients and use cases of the functions behind the API, each once and when it is first needed."""
+"""Creates the clients and use cases of the functions behind the API, each once and on first use."""
 
 import os
 import threading

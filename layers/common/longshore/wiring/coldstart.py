@@ -14,10 +14,10 @@ os.environ.setdefault("PYTHONTZPATH", "")
 
 
 def ready(*needs: Callable[[], object]) -> None:
-    """Create what the handler needs, then turn garbage collection on for objects that are created from now on."""
+    """Create the objects that the handler needs, then turn garbage collection on for objects that are created later."""
     for need in needs:
         need()
     gc.freeze()
-    # A request leaves few objects behind that are not freed with their last reference.
+    # A request creates few reference cycles, so garbage collection can be rare.
     gc.set_threshold(10_000)
     gc.enable()
