@@ -41,7 +41,7 @@ def serve() -> int:
     Returns:
         0, or 2 for a configuration error, which is printed to stderr.
     """
-    end = told_to_end()
+    end = stop_signal()
     logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
     logging.getLogger("local").setLevel(logging.INFO)
 
@@ -88,7 +88,7 @@ def serve() -> int:
     return 0
 
 
-def told_to_end() -> socket.socket:
+def stop_signal() -> socket.socket:
     """Return a socket that becomes readable when SIGINT or SIGTERM arrives.
 
     Python runs signal handlers in the main thread between two instructions. A signal that arrives just before the main

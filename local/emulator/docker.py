@@ -344,7 +344,7 @@ def _failing_as(container: str, kind: str) -> Iterator[None]:
 
 
 def _cancel(stream: CancellableStream[dict[str, Any]]) -> None:
-    # The stream may have ended by itself.
+    # The stream may have ended on its own.
     with suppress(OSError, AttributeError):
         stream.close()
 

@@ -44,8 +44,8 @@ def test_a_signal_to_another_thread_ends_it() -> None:
     """The system may deliver a signal to any thread, and does not wake the main thread."""
     program = (
         "import signal, threading\n"
-        "from local.__main__ import told_to_end\n"
-        "end = told_to_end()\n"
+        "from local.__main__ import stop_signal\n"
+        "end = stop_signal()\n"
         "take = lambda: signal.pthread_kill(threading.get_ident(), signal.SIGTERM)\n"
         "threading.Timer(0.2, take).start()\n"
         "end.recv(1)\n"

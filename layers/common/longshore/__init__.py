@@ -1,4 +1,5 @@
 """The Longshore library: a container lifecycle on Amazon ECS, with an exact history.
 
-`lifecycle` decides, `operations` orders the side effects, `store` keeps the state, `http` and `events` own the edges.
+`domain` has the rules and the data, `aws` the calls to AWS, `engine` the operations, and `edge` HTTP and Lambda events.
+`wiring` creates the objects of each function.
 """

@@ -60,7 +60,7 @@ class CommandSimulation:
     # ── time ──
 
     def advance(self, now: datetime) -> None:
-        """Carry out what has become due by `now`, each at its own time, the earliest first."""
+        """Carry out the changes that are due by `now`, in order of time."""
         with self._lock:
             while True:
                 script_due, status_due = self._scripts.next_due(), self._status_due()
@@ -74,7 +74,7 @@ class CommandSimulation:
                     self._change_status(next(each for each in self._pending if each.due == due), due)
 
     def next_due(self) -> datetime | None:
-        """When the next change is due, or None."""
+        """Return the time of the next change, or None."""
         with self._lock:
             dues = (self._scripts.next_due(), self._status_due())
             return min((due for due in dues if due is not None), default=None)

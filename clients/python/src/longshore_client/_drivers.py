@@ -30,7 +30,7 @@ class Driver:
     http: httpx.Client
 
     def run(self, plan: Plan[T]) -> T:
-        """What the plan returns. Raises what it raises."""
+        """Run a plan. Return its result, or raise its error."""
         reply: Reply = None
         while True:
             try:
@@ -63,7 +63,7 @@ class AsyncDriver:
     http: httpx.AsyncClient
 
     async def run(self, plan: Plan[T]) -> T:
-        """What the plan returns. Raises what it raises."""
+        """Run a plan. Return its result, or raise its error."""
         reply: Reply = None
         while True:
             try:

@@ -21,7 +21,7 @@ class Status(StrEnum):
     STOPPED = "stopped"  # has no task; can be started
     RUNNING = "running"  # its task is running
     PAUSED = "paused"  # its task exists, and the task's processes are suspended
-    FAILED = "failed"  # its task ended with an error, did not come up, or could no longer be controlled
+    FAILED = "failed"  # its task ended with an error, did not start, or could no longer be controlled
     EXPIRED = "expired"  # terminal: its server was terminated
 
 
@@ -201,7 +201,7 @@ def final_status(operation: Operation) -> Status:
 
 
 def status_after_exit(exit_code: int | None) -> Status:
-    """Return the status of a container whose task ended by itself: `stopped` for exit code 0, else `failed`.
+    """Return the status of a container whose task ended on its own: `stopped` for exit code 0, else `failed`.
 
     An unknown exit code (None) counts as an error, because nothing proves that the task succeeded.
     """

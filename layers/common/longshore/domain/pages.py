@@ -1,4 +1,4 @@
-"""Pages of a container's history: the query that asks for a page, and where the page lies in an index. Pure.
+"""Pages of a container's history: the query that asks for a page, and the page's position in an index. Pure.
 
 A row has a dense number `seq` (1, 2, ...), and its rank among the rows with the same `to_status` and with the same
 `from_status`. The container's counters say how many rows there are of each status, so a page is a closed interval of an
@@ -45,7 +45,7 @@ class StatusLogsQuery(NamedTuple):
             given: Values by field. Fields that are missing take their defaults.
 
         Returns:
-            The query, and what is wrong by field. The query is of no use if something is wrong.
+            The query, and the faults by field. The query must not be used if there are faults.
         """
         values: dict[str, Any] = {}
         faults: dict[str, str] = {}
@@ -76,7 +76,7 @@ def _fault_of_number(number: int | None, largest: int) -> str | None:
 
 
 class Counted(Protocol):
-    """What a page needs of its container: a `Container` has it, and so do the `Counters` that are read for a page."""
+    """The attributes of a container that a page needs. `Container` and `Counters` have them."""
 
     @property
     def id(self) -> str: ...
@@ -104,7 +104,7 @@ def rank_key(status: str | None, rank: int) -> str:
 
 
 def span(container: Counted, query: StatusLogsQuery) -> Span | None:
-    """Return where the page lies, or None if it is past the end."""
+    """Return the position of the page, or None if it is past the end."""
     total = container.log_count
     first = (query.page - 1) * query.limit
     if first >= total:

@@ -43,7 +43,7 @@ def change_by(
 
 
 def change_by_exit(at: datetime, task: Task | None, triggered_by: Trigger = Trigger.SYSTEM) -> Change:
-    """Build the change for a task that ended by itself.
+    """Build the change for a task that ended on its own.
 
     Args:
         at: When the task ended, or when it was found to be gone (UTC).

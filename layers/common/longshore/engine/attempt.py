@@ -37,7 +37,7 @@ _LONGEST_POLL = 2.0  # seconds
 
 
 class Attempt:
-    """Calls ECS for one attempt at a step and keeps the findings.
+    """Calls ECS for one attempt at a step and records the findings.
 
     Args:
         until: Stop repeating calls at this time (UTC). Every call is made at least once.
@@ -132,7 +132,7 @@ class Attempt:
         return task
 
     def _missed(self, name: str) -> None:
-        """Keep the time of a lookup that found nothing. `name` is the task's ARN or the searched client token."""
+        """Record the time of a lookup that found nothing. `name` is the task's ARN or the searched client token."""
         self._not_found.add(name)
         first = self.absent.get(name)
         if first is None or self.now() - first > LOOKS_LAST:
@@ -146,7 +146,7 @@ class Attempt:
     # --- acting on tasks -------------------------------------------------------------------------------------------
 
     def run(self, token: str) -> Task:
-        """Run a task, or get the task that was run with this client token before, and keep its ARN.
+        """Run a task, or get the task that was run with this client token before, and record its ARN.
 
         Raises:
             PlacementError: ECS could not place the task, so no task of the token exists.
@@ -164,12 +164,12 @@ class Attempt:
         return task
 
     def note_task(self, arn: str, run_at: datetime) -> None:
-        """Keep the ARN of the task that the operation, or the start that it superseded, has run."""
+        """Record the ARN of the task that the operation, or the start that it superseded, has run."""
         if arn != self.task_arn:
             self.task_arn, self.task_run_at, self.task_shown = arn, run_at, False
 
     def search(self, token: str, since: datetime) -> Task | None:
-        """Search for the task that was run with a client token that ECS may have forgotten, and keep its ARN.
+        """Search for the task that was run with a client token that ECS may have forgotten, and record its ARN.
 
         Args:
             token: The client token.

@@ -128,7 +128,7 @@ class Commits:
         return record.answer if record and record.answer else outcome
 
     def overtaken(self, container: Container, task: Task | None, patience: Patience) -> Shared | Outcome:
-        """Find out why a commit was refused, and whether to continue.
+        """Determine why a commit was refused, and whether to continue.
 
         Another driver may have changed or continued the operation, or ended it; its rows then determine the answer.
         If a force-stop has superseded the operation, a task that this driver has started is stopped.

@@ -240,14 +240,14 @@ class Driver:
         if ran_and_ended:
             recorded = self._recorder.record_exit(result, seen.task, Trigger.SYSTEM)
             if isinstance(recorded, ConditionFailed) and patience.once:
-                # The event that told of the end must be applied to what has been claimed since.
+                # The event that reported the end must be applied to the operation that was claimed since.
                 raise OvertakenError
         return self._commits.first_answer(pending, outcome, patience)
 
     def _ended(
         self, container: Container, pending: PendingOperation, seen: Ended, patience: Patience
     ) -> Container | Shared | Outcome:
-        """Write the row of a task that ended by itself. Then continue the operation, or end it with a conflict."""
+        """Write the row of a task that ended on its own. Then continue the operation, or end it with a conflict."""
         change = change_by_exit(seen.at, seen.task)
         if seen.task is None and awaits_host(container, pending):
             # A command may have paused the task. If ECS shows the task again, it is not known whether it is paused.

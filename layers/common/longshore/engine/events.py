@@ -121,7 +121,7 @@ class TaskEvents:
             # DescribeTasks may return an old state too: here, one from before an end that is already known.
             if not news and not (shown and task.version == container.task_version):
                 return Effect.STALE
-            # The task came up after its start was given up, or ECS did not show it for a while.
+            # The task started after its start was given up, or ECS did not show it for a while.
             trigger = Trigger.RECOVERY if shown else Trigger.SYSTEM
             result = self._recorder.record_running(container, task, trigger)
         elif not news:

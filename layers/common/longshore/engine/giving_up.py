@@ -37,7 +37,7 @@ class GivingUp:
         """Begin to give up a step that has run out of attempts.
 
         A step that sends commands to a host must first revert its command; `finish` does so and ends the operation.
-        Other operations end immediately. If the step is a start, its task is stopped, because it may still come up. The
+        Other operations end immediately. If the step is a start, its task is stopped, because it may still start. The
         container keeps the task's ARN, so that a later force-stop or restart makes sure that the task is gone.
 
         Args:

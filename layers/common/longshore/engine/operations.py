@@ -290,7 +290,7 @@ class Operations:
 
 
 def _task_of(superseded: PendingOperation) -> dict[str, Any]:
-    """Return what a force-stop needs to know about a task that the superseded start may have run."""
+    """Return the attributes by which a force-stop finds a task that the superseded start may have run."""
     return {
         "superseded_start": superseded.token,
         "superseded_start_since": superseded.token_since,

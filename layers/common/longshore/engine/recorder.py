@@ -1,4 +1,4 @@
-"""Records changes that no operation has caused: a task ended by itself, or came up after its start was given up."""
+"""Records changes that no operation has caused: a task ended on its own, or ran after its start was given up."""
 
 from longshore.aws.store import ConditionFailed, Store
 from longshore.domain.clock import Clock
@@ -20,7 +20,7 @@ class Recorder:
     def record_exit(
         self, container: Container, task: Task | None, triggered_by: Trigger
     ) -> Container | ConditionFailed:
-        """Write the row of a task that ended by itself.
+        """Write the row of a task that ended on its own.
 
         Args:
             container: The container as read.
@@ -39,7 +39,7 @@ class Recorder:
     def record_running(self, container: Container, task: Task, triggered_by: Trigger) -> Container | ConditionFailed:
         """Write the row of a failed container whose task is running.
 
-        Either the task came up after its start was given up, or ECS did not show the task for a while. A container that
+        Either the task started after its start was given up, or ECS did not show the task for a while. A container that
         was paused when ECS stopped showing its task is `paused` again.
 
         Args:

@@ -29,7 +29,7 @@ class Reached(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """The task had ended by itself before the step could act on it."""
+    """The task had ended on its own before the step could act on it."""
 
     at: datetime
     task: Task | None  # None: it is gone, or there was none
