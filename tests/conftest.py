@@ -1,6 +1,6 @@
 """Fixtures that all tests share: the local stack, a client of its API, and containers.
 
-A module that uses `stack` gets a stack of its own, on moto. With `pytestmark = databases("moto", "dynamodb-local")` its
+A module that uses `stack` gets its own stack, on moto. With `pytestmark = databases("moto", "dynamodb-local")` its
 tests run on both. DynamoDB Local needs Java and npm; without them its tests are skipped.
 
 The local stack is imported by the fixtures that use it: the unit tests do not need it.
@@ -32,7 +32,7 @@ os.environ |= {
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     "AWS_EC2_METADATA_DISABLED": "true",
     "AWS_DEFAULT_REGION": "us-east-1",
-    # Nor a local stack that is running.
+    # Tests cannot see a running local stack either.
     "LONGSHORE_STACK_FILE": os.path.join(tempfile.gettempdir(), f"longshore-test-{os.getpid()}.json"),  # noqa: PTH118
 }
 

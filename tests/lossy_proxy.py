@@ -28,7 +28,7 @@ class LossyProxy:
             upstream: The base URL of the API.
             choose: Returns the fate of the next request, by its method. By default every third request is lost; every
                 fourth lost request is not forwarded.
-            keep_alive: Whether connections serve several requests. A browser repeats a request by itself when a
+            keep_alive: Whether connections serve several requests. A browser repeats a request automatically when a
                 connection that it reuses is closed.
         """
         self.fates: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""What the benchmarks compute from what they measure."""
+"""Tests of the computations of the benchmarks."""
 
 import re
 from pathlib import Path
@@ -27,7 +27,7 @@ def test_a_ratio_is_the_median_of_pairs() -> None:
     assert spread == Spread(median=3.0, low=2.5, high=3.5, samples=3)
 
 
-def test_what_both_have_is_taken_off() -> None:
+def test_a_constant_is_subtracted_from_both() -> None:
     assert ratios([(3, 2)], less=1).median == 2.0
     assert Spread.of([7.0]) == Spread(7.0, 7.0, 7.0, 1)
 
@@ -42,7 +42,7 @@ def test_what_both_have_is_taken_off() -> None:
         ([(0, 1), (1, 2), (2, 3)], 3),
     ],
 )
-def test_what_overlaps_does_not_depend(times: list[tuple[int, int]], length: int) -> None:
+def test_overlapping_calls_are_independent(times: list[tuple[int, int]], length: int) -> None:
     assert costs.depth({"began": began, "ended": ended} for began, ended in times) == length
 
 
@@ -50,13 +50,13 @@ def test_the_size_of_an_item() -> None:
     assert costs.item_size({"id": {"S": "ab"}, "n": {"N": "-123"}, "m": {"M": {"k": {"S": "v"}}}}) == 15
 
 
-def test_a_call_lasts_as_long_as_its_effect() -> None:
+def test_the_duration_of_a_call_includes_its_effect() -> None:
     least = 0.01 * 1769 / 512 + 3 * prices.ROUND_TRIP
     assert prices.duration(CASE, 512) == pytest.approx(least + prices.EFFECT["start"])
     assert prices.duration({**CASE, "wcu": 0.0}, 512) == pytest.approx(least)
 
 
-def test_the_price_of_a_million() -> None:
+def test_the_price_of_a_million_calls() -> None:
     price = prices.price(CASE, 512, "arm64")
     assert price.gateway == pytest.approx(3.50)
     assert price.database == pytest.approx(2 * 0.125 + 16 * 0.625)
@@ -65,7 +65,7 @@ def test_the_price_of_a_million() -> None:
     assert prices.price({**CASE, "gateway": False}, 512, "arm64").gateway == 0
 
 
-def test_the_rows_that_are_loaded_are_a_history() -> None:
+def test_loaded_rows_form_a_history() -> None:
     rows = list(samples.history(long_history(200)))
     container, last = rows[-1]
     assert container.log_count == 200
@@ -79,7 +79,7 @@ def pins(path: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("peer", ["boto3", *PEERS])
-def test_peers_have_the_versions_that_we_have(peer: str) -> None:
+def test_peers_use_the_same_versions(peer: str) -> None:
     ours = pins(ROOT / "layers" / "common" / "requirements.txt")
     theirs = pins(HERE / "peers" / peer / "requirements.txt")
     assert "botocore" in theirs

@@ -1,4 +1,4 @@
-"""docs/performance.md and its charts tell what `benchmarks/results.json` holds."""
+"""docs/performance.md and its charts match `benchmarks/results.json`."""
 
 import copy
 import re
@@ -24,17 +24,17 @@ def test_every_part_was_measured(found: dict[str, Any]) -> None:
 
 def test_the_tables(found: dict[str, Any]) -> None:
     page = report.PAGE.read_text(encoding="utf-8")
-    assert report.render(page, found) == page, "bring it up to date: python -m benchmarks.report"
+    assert report.render(page, found) == page, "run `python -m benchmarks.report`"
 
 
-def test_a_figure_that_changed_is_noticed(found: dict[str, Any]) -> None:
+def test_a_changed_figure_is_detected(found: dict[str, Any]) -> None:
     page = report.PAGE.read_text(encoding="utf-8")
     changed = copy.deepcopy(found)
     changed["warm"]["figures"]["targets"]["status_logs"]["ratio"]["median"] += 1
     assert report.render(page, changed) != page
 
 
-def test_every_table_has_its_place() -> None:
+def test_every_table_is_on_the_page() -> None:
     page = report.PAGE.read_text(encoding="utf-8")
     assert sorted(re.findall(r"<!-- figures: ([a-z-]+) -->", page)) == sorted(report.TABLES)
 
@@ -46,13 +46,13 @@ def test_the_charts(found: dict[str, Any]) -> None:
     for name in shown:
         described = ET.parse(CHARTS / name).find(".//{http://purl.org/dc/elements/1.1/}description")
         assert described is not None
-        assert described.text == results.digest(found), f"draw {name} anew: make bench"
+        assert described.text == results.digest(found), f"{name} is outdated: run `make bench`"
 
 
-def test_enough_was_measured(found: dict[str, Any]) -> None:
-    """As docs/performance.md has it: medians of fifteen pairs or more, and a million rows."""
-    spreads = [one["ratio"] for one in found["cold"]["figures"]["targets"].values()]
-    spreads += [one["ratio"] for one in found["warm"]["figures"]["targets"].values()]
+def test_the_number_of_measurements(found: dict[str, Any]) -> None:
+    """At least fifteen pairs and a million rows, as docs/performance.md states."""
+    spreads = [target["ratio"] for target in found["cold"]["figures"]["targets"].values()]
+    spreads += [target["ratio"] for target in found["warm"]["figures"]["targets"].values()]
     depth = found["depth"]["figures"]
     spreads += [page["ratio"] for order in depth["orders"] for page in order["pages"] if page["ratio"]]
     assert min(spread["samples"] for spread in spreads) >= 15

@@ -1,4 +1,4 @@
-"""Tests of a driver whose commit fails its condition: the answer follows from the changes meanwhile."""
+"""Tests of a driver whose commit fails its condition: the answer follows from the changes in the meantime."""
 
 from datetime import timedelta
 from typing import Any

@@ -97,7 +97,7 @@ def test_a_kill_that_is_given_up(stage: Stage) -> None:
     assert (after.status, after.task_arn, after.task_version, after.task_ended) == ("failed", task.arn, 8, False)
 
 
-@pytest.mark.parametrize("final", [True, False], ids=["refused for good", "given up"])
+@pytest.mark.parametrize("final", [True, False], ids=["refused permanently", "given up"])
 def test_a_start_that_saw_its_previous_task_end(stage: Stage, final: bool) -> None:
     """The container keeps that task, and an event that reports it running is older."""
     container = stage.add("failed")

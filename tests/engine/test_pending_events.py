@@ -37,7 +37,7 @@ def test_the_end_of_the_task_is_applied_without_a_call(stage: Stage, status: str
         assert stage.deliver(reported) == "settled"
     assert stage.pending_ids == [pending.id]
     row = stage.rows(container)[1]
-    # An essential container exited: the task ended by itself, unless a force-stop may have killed it.
+    # An essential container exited: the task ended on its own, unless a force-stop may have killed it.
     assert row["to_status"] == ("stopped" if operation == "force-stop" else "failed")
     assert row["triggered_by"] == ("user" if operation == "force-stop" else "system")
     assert row["metadata"]["exit_code"] == 3

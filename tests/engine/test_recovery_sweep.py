@@ -83,7 +83,7 @@ def test_stuck_operations_are_counted(stage: Stage, attempts: int) -> None:
     stage.advance(61)
     stage.sweep()
     assert stage.stuck == [0 if attempts < 3 else 2]
-    # Each sweep counts anew.
+    # Each sweep counts from zero.
     for container in containers:
         stage.edit_pending(container, attempts=0)
     stage.advance(61)

@@ -110,7 +110,7 @@ class Other(StrEnum):
     REPEAT = "repeat"  # the first request again, with the same Idempotency-Key
     STARTED = "started"  # the event that a task is running
     STOPPED = "stopped-event"  # the event that a task has stopped
-    EXIT = "exit"  # the container's task exits by itself, and its event
+    EXIT = "exit"  # the container's task exits on its own, and its event
     RECOVERY = "recovery"  # the recovery sweep, after the deadline of the pending operation
     DRIFT = "drift"  # the drift sweep
     SCHEDULE = "schedule"  # a scheduled stop of all containers

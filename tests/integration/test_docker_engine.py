@@ -1,4 +1,4 @@
-"""The Docker engine against a fake Docker daemon: what it asks of Docker, and what it reports to the simulation."""
+"""Tests of the Docker engine with a fake Docker daemon: its requests to Docker, and its reports to the simulation."""
 
 import os
 import threading
@@ -170,7 +170,7 @@ def test_open_removes_the_containers_of_abandoned_stacks(daemon: FakeDaemon) -> 
     assert set(daemon.containers) == {"2" * 64, "3" * 64}
 
 
-def test_docker_that_does_not_answer_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_docker_that_does_not_respond_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for tool in ("flock", "setsid", "docker"):
         script = tmp_path / tool
         script.write_text("#!/bin/sh\necho Client:\necho 'Cannot connect to the Docker daemon' >&2\nexit 1\n")

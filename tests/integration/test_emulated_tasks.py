@@ -35,7 +35,7 @@ def test_a_task_starts_and_is_stopped(world: World) -> None:
     assert (stopped["stopCode"], stopped["stoppedReason"]) == ("UserInitiated", "enough")
     assert [container["exitCode"] for container in stopped["containers"]] == [0, 0]
     assert stopped["createdAt"] <= stopped["startedAt"] <= stopped["stoppingAt"] <= stopped["stoppedAt"]
-    # Again is no error and changes nothing.
+    # A second StopTask succeeds and changes nothing.
     again = ecs.stop_task(cluster="main", task=arn, reason="again")["task"]
     assert (again["stoppedReason"], again["version"]) == ("enough", stopped["version"])
 
@@ -84,7 +84,7 @@ def test_a_client_token_starts_one_task(world: World) -> None:
     world.wait(first, "STOPPED")
     repeated = ecs.run_task(cluster="main", taskDefinition="web", clientToken="t")["tasks"]
     assert repeated == [{"taskArn": first, "lastStatus": "STOPPED", "desiredStatus": "STOPPED"}]
-    # The token lapses with the memory of its tasks.
+    # The token expires when its tasks are forgotten.
     world.emulator.ecs.forget(first)
     assert world.run(clientToken="t") != first
 

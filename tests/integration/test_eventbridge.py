@@ -1,4 +1,4 @@
-"""The local EventBridge: rules of the template and rules that are made while the stack runs, fired and matched."""
+"""Tests of the local EventBridge: rules of the template, and rules that are created while the stack runs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def bus(tmp_path: Path, recorder: Recorder) -> Iterator[EventBridge]:
     made.stop()
 
 
-def test_the_clock_fires_what_is_due_once(tmp_path: Path, recorder: Recorder) -> None:
+def test_the_clock_fires_due_rules_once(tmp_path: Path, recorder: Recorder) -> None:
     clock = Clock()
     bus = EventBridge(stack_of(tmp_path), recorder, clock)
     assert bus.next_firings() == {
@@ -45,7 +45,7 @@ def test_the_clock_fires_what_is_due_once(tmp_path: Path, recorder: Recorder) ->
     bus.start()
     bus.start_schedules()
     try:
-        # The machine sleeps for most of an hour: what was missed is not made up for.
+        # The machine sleeps for most of an hour: missed times are skipped.
         clock.now = START + timedelta(minutes=52)
         eventually(lambda: len(recorder.calls) == 1)
         clock.now = START + timedelta(minutes=55)
@@ -63,7 +63,7 @@ def test_the_clock_fires_what_is_due_once(tmp_path: Path, recorder: Recorder) ->
 # --- Rules ------------------------------------------------------------------------------------------------------------
 
 
-def test_an_event_reaches_the_targets_of_the_rules_that_match(bus: EventBridge, recorder: Recorder) -> None:
+def test_an_event_reaches_the_targets_of_matching_rules(bus: EventBridge, recorder: Recorder) -> None:
     event = instance_state_change("i-0a1b2c3d4e5f60718", "terminated", START)
     assert bus.put(event) == 1
     assert bus.put(instance_state_change("i-0a1b2c3d4e5f60718", "stopped", START)) == 0
@@ -112,7 +112,7 @@ def test_events_can_be_lost(bus: EventBridge, recorder: Recorder) -> None:
         (transformed("{}")[:-2] + ", Input: '{}'}]", "either an Input or an InputTransformer"),
     ],
 )
-def test_what_is_not_known_locally_is_an_error_that_names_it(tmp_path: Path, rule: str, message: str) -> None:
+def test_an_unsupported_feature_is_named_in_the_error(tmp_path: Path, rule: str, message: str) -> None:
     more = f"Odd:\n    Type: AWS::Events::Rule\n    Properties:\n      EventPattern: {{source: [x]}}\n      {rule}"
     stack = stack_of(tmp_path, TEMPLATE.replace("# MORE", more))
     with pytest.raises(TemplateError, match=f"Odd: .*{re.escape(message)}"):
@@ -139,7 +139,7 @@ def at_time(moment: str) -> dict[str, Any]:
     return {"time": moment, "input": {"all": True}, "text": f"at {moment}"}
 
 
-def test_a_rule_passes_its_scheduled_time_and_not_when_it_was_noticed(tmp_path: Path, recorder: Recorder) -> None:
+def test_a_late_rule_passes_its_scheduled_time(tmp_path: Path, recorder: Recorder) -> None:
     clock = Clock()
     bus = EventBridge(timed(tmp_path), recorder, clock)
     bus.start()
@@ -151,9 +151,7 @@ def test_a_rule_passes_its_scheduled_time_and_not_when_it_was_noticed(tmp_path: 
         bus.stop()
 
 
-def test_a_rule_that_is_fired_by_hand_passes_the_time_that_is_given_or_the_next_second(
-    tmp_path: Path, recorder: Recorder
-) -> None:
+def test_a_manually_fired_rule_passes_the_given_time_or_the_next_second(tmp_path: Path, recorder: Recorder) -> None:
     clock = Clock()
     clock.now = START + timedelta(milliseconds=1)
     bus = EventBridge(timed(tmp_path), recorder, clock)
@@ -175,15 +173,15 @@ def test_an_event_that_cannot_be_transformed_is_not_delivered(
     more = f"Odd:\n    Type: AWS::Events::Rule\n    Properties:\n      EventPattern: {{source: [x]}}\n      {odd}"
     bus = EventBridge(stack_of(tmp_path, TEMPLATE.replace("# MORE", more)), recorder)
     assert bus.put({"source": "x", "detail": {}}) == 0
-    (told,) = caplog.records
-    assert told.getMessage() == 'Rule Odd cannot be delivered to Listener: the transformed event is not JSON: {"a": }'
+    (record,) = caplog.records
+    assert record.getMessage() == 'Rule Odd cannot be delivered to Listener: the transformed event is not JSON: {"a": }'
 
 
-# --- Rules that are made and changed while the stack runs ------------------------------------------------------------
+# --- Rules that are created and changed while the stack runs ----------------------------------------------------------
 
 
 class Rules:
-    """Rules as EventBridge holds them, which a test changes."""
+    """The rules in EventBridge, which tests change."""
 
     def __init__(self, stack: template.Stack) -> None:
         self.arn = stack.functions["Clockwork"].arn
@@ -227,14 +225,14 @@ def changing(tmp_path: Path, recorder: Recorder, rules: Rules, clock: Clock) -> 
     bus.stop()
 
 
-def test_a_rule_that_is_added_comes_until_it_is_removed(
+def test_an_added_rule_fires_until_it_is_removed(
     changing: EventBridge, rules: Rules, clock: Clock, recorder: Recorder
 ) -> None:
     assert changing.next_firings() == {}
     changing.start_schedules()
     rules.put("longshore-soon", "rate(1 minute)")
     eventually(lambda: changing.next_firings() == {"longshore-soon": START + timedelta(minutes=1)})
-    time.sleep(0.5)  # until the clock's thread has seen it too: a firing before that would not be made up for
+    time.sleep(0.5)  # until the clock's thread has read the rule; an earlier time would be skipped
     clock.now = START + timedelta(minutes=1)
     eventually(lambda: recorder.calls)
     clock.now = START + timedelta(minutes=2)
@@ -247,11 +245,11 @@ def test_a_rule_that_is_added_comes_until_it_is_removed(
     assert len(recorder.calls) == 2
 
 
-def test_a_rule_is_as_it_was_last_put(changing: EventBridge, rules: Rules, clock: Clock) -> None:
+def test_a_changed_rule(changing: EventBridge, rules: Rules, clock: Clock) -> None:
     rules.put("longshore-r", "rate(10 minutes)")
     assert changing.next_firings() == {"longshore-r": START + timedelta(minutes=10)}
     clock.now = START + timedelta(minutes=4)
-    # Another input leaves the intervals as they are, another expression begins anew.
+    # The intervals restart only if the expression changes.
     rules.put("longshore-r", "rate(10 minutes)", Description="another")
     assert changing.next_firings() == {"longshore-r": START + timedelta(minutes=10)}
     rules.put("longshore-r", "rate(20 minutes)")
@@ -261,7 +259,7 @@ def test_a_rule_is_as_it_was_last_put(changing: EventBridge, rules: Rules, clock
     assert changing.fire("longshore-r") == 0
 
 
-def test_the_templates_rules_go_by_their_logical_ids(changing: EventBridge, rules: Rules, recorder: Recorder) -> None:
+def test_rules_of_the_template_have_their_logical_ids(changing: EventBridge, rules: Rules, recorder: Recorder) -> None:
     rules.put("longshore-ClockworkOften", "rate(7 minutes)")
     assert changing.next_firings() == {"ClockworkOften": START + timedelta(minutes=7)}
     assert changing.fire("ClockworkOften") == 1
@@ -281,7 +279,7 @@ def test_a_rule_without_permission_invokes_nothing(
     ]
 
 
-def test_what_is_not_known_locally_does_nothing(
+def test_a_rule_with_unsupported_features_does_nothing(
     changing: EventBridge, rules: Rules, caplog: pytest.LogCaptureFixture
 ) -> None:
     rules.put("longshore-odd", "at(2030-01-01T00:00:00)")
@@ -289,11 +287,11 @@ def test_what_is_not_known_locally_does_nothing(
     assert list(changing.next_firings()) == ["longshore-queue"]
     assert changing.next_firings()
     assert changing.fire("longshore-queue") == 0
-    (told,) = caplog.records
-    assert told.getMessage().startswith("Rule longshore-odd is ignored: at(2030-01-01T00:00:00) is no schedule")
+    (record,) = caplog.records
+    assert record.getMessage().startswith("Rule longshore-odd is ignored: at(2030-01-01T00:00:00) is no schedule")
 
 
-def test_an_event_reaches_a_rule_that_was_added(changing: EventBridge, rules: Rules, recorder: Recorder) -> None:
+def test_an_added_rule_receives_events(changing: EventBridge, rules: Rules, recorder: Recorder) -> None:
     target = {"Id": "1", "Arn": rules.arn}
     rules.now.append({"Name": "longshore-p", "EventPattern": {"source": ["aws.ec2"]}, "Targets": [target]})
     event = instance_state_change("i-0a1b2c3d4e5f60718", "stopped", START)
@@ -313,7 +311,7 @@ def test_the_stack_has_the_rules_of_the_template(stack: LocalStack) -> None:
     assert stack.dead_letters == []
 
 
-def test_metrics_are_printed_only_when_they_are_asked_for(
+def test_metrics_are_printed_only_on_request(
     stack: LocalStack, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     event = instance_state_change("i-0123456789abcdef0", "terminated", START)

@@ -1,4 +1,4 @@
-"""What is mutated, and by which commands mutants are to be found."""
+"""The mutated modules, and the commands that have to find the mutants."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,8 +56,8 @@ class Command:
 _PYTEST = ("-m", "pytest", "-x", "-q", "-p", "no:cacheprovider")
 _SIMULATION = ("-m", "simulation", "--seed", "1", "--jobs", "1", "--runs")
 
-# Each mutant runs against these in turn until one fails: first what is quick and finds most. None of them depends on
-# real time, so that a busy machine finds no more than an idle one.
+# Each mutant runs against these in order until one fails, the fastest and most effective first. None of them depends on
+# real time, so a busy machine does not find more mutants than an idle one.
 COMMANDS = (
     Command("engine tests", (*_PYTEST, "tests/engine"), 60),
     Command("a few simulated runs", (*_SIMULATION, "40"), 60, "tests"),

@@ -19,7 +19,7 @@ class Crash(BaseException):
 
 
 class Machine(Protocol):
-    """A component that changes by itself at known times."""
+    """A component that changes on its own at known times."""
 
     def advance(self, now: datetime) -> None: ...
 

@@ -1,6 +1,6 @@
 """Tests of the security of the deployed stack: encryption, transport, logs, limits and secrets.
 
-checkov needs a virtual environment of its own (`make checkov`); without it its test is skipped. Accepted findings are
+checkov needs its own virtual environment (`make checkov`); without it its test is skipped. Accepted findings are
 listed in the template, in the Metadata of their resource. A listed finding that checkov no longer reports fails the
 test.
 """
