@@ -49,7 +49,7 @@ class Code(StrEnum):
 
 
 STATE = frozenset({Code.TASK_MISSING, Code.TASK_UNEXPECTED, Code.OVERDUE})
-"""Faults that compare the item with ECS or the clock. They are certain only if the item does not change meanwhile."""
+"""Faults that compare the item with ECS or the clock. They are certain only while the item does not change."""
 
 
 @dataclass(frozen=True)
@@ -240,7 +240,7 @@ def task_faults(
     """Compare a container with its tasks in ECS.
 
     A container with a pending operation or a recent change has no faults. A task that ECS does not show is a fault only
-    if a second look half a minute later does not find it either; the caller makes that look.
+    if a second lookup half a minute later does not find it either; the caller makes that lookup.
 
     Args:
         container: The container to check.

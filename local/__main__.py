@@ -123,10 +123,10 @@ def _welcome(url: str, database: str, token: str) -> str:
         call("a stopped container", stopped),
         call("start it", f"{stopped}/start", post),
         call("its history, newest first", f"{stopped}/status-logs"),
-        call("pause one that runs", f"{running}/pause", post),
-        call("a conflict: it is paused already", f"{paused}/pause", post),
-        call("one that failed starts again by a restart", f"{failed}/restart", post),
-        call("403: an expired one takes no operation", f"{expired}/start", post),
+        call("pause a running container", f"{running}/pause", post),
+        call("a conflict: the container is already paused", f"{paused}/pause", post),
+        call("restart a failed container", f"{failed}/restart", post),
+        call("403: an expired container allows no operation", f"{expired}/start", post),
         call("a deep page of 1,000 rows", f"{long_history}/status-logs?page=40&limit=25&sort_by=to_status"),
     ]
     return "\n".join(
@@ -135,13 +135,13 @@ def _welcome(url: str, database: str, token: str) -> str:
             f"Reference: {url}/docs",
             f"Database: {database}",
             f"Console: {url}/console#{long_history} (paste the token below)",
-            f"Demo project {PROJECT}; the token below is user operator's and is good for a day.",
+            f"Demo project {PROJECT}. The token below is for the user operator and expires in a day.",
             "",
             f"  AUTH='Authorization: Bearer {token}'",
             "",
             *calls,
             "",
-            "Ctrl-C ends it.",
+            "Press Ctrl-C to stop.",
         ]
     )
 

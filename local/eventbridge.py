@@ -158,7 +158,7 @@ class EventBridge:
         except FunctionError as error:
             failure = {"errorMessage": error.message, "errorType": error.error_type}
         except FunctionTimeoutError:
-            failure = {"errorMessage": "The function did not answer in time", "errorType": "Sandbox.Timedout"}
+            failure = {"errorMessage": "The function did not respond in time", "errorType": "Sandbox.Timedout"}
         except PayloadTooLargeError:
             raise AwsError("RequestTooLargeException", "The payload is larger than 6 MB.", 413) from None
         return InvokeAnswer(json.dumps(failure), failed=True)

@@ -91,7 +91,7 @@ class Resolver:
 
     def value(self, node: Any) -> Any:
         if isinstance(node, str) and "{{resolve:" in node:
-            raise TemplateError("a dynamic reference ({{resolve:…}}) is not known locally")
+            raise TemplateError("a dynamic reference ({{resolve:…}}) is not supported locally")
         if isinstance(node, list):
             return [item for item in map(self.value, node) if item is not _NO_VALUE]
         if not isinstance(node, dict):
@@ -101,7 +101,7 @@ class Resolver:
             if name in self._functions:
                 return self._functions[name](argument)
             if str(name).startswith("Fn::"):
-                raise TemplateError(f"{name} is not known locally")
+                raise TemplateError(f"{name} is not supported locally")
         items = ((key, self.value(item)) for key, item in node.items())
         return {key: item for key, item in items if item is not _NO_VALUE}
 
@@ -126,7 +126,7 @@ class Resolver:
             return arn_of(resource_type, physical_name)
         if attribute == "QueueName" and resource_type == "AWS::SQS::Queue":
             return physical_name
-        raise TemplateError(f"Fn::GetAtt {logical_id}.{attribute} of a {resource_type} is not known locally")
+        raise TemplateError(f"Fn::GetAtt {logical_id}.{attribute} of a {resource_type} is not supported locally")
 
     def _named(self, logical_id: str, function: str) -> tuple[str, str]:
         """Return the type and the physical name of a resource."""
@@ -192,4 +192,4 @@ class Resolver:
             case "Fn::Not":
                 return not self._condition(argument[0])
             case _:
-                raise TemplateError(f"{name} in a condition is not known locally")
+                raise TemplateError(f"{name} in a condition is not supported locally")

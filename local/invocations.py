@@ -152,7 +152,7 @@ class Invocations:
         except FunctionError as error:
             error_type, message = error.error_type, error.message
         except FunctionTimeoutError:
-            error_type, message = "Sandbox.Timedout", "The function did not answer in time"
+            error_type, message = "Sandbox.Timedout", "The function did not respond in time"
         except Exception as error:  # any error: the thread must continue with other deliveries
             LOG.exception("Invocation of %s failed", delivery.function)
             error_type, message = type(error).__name__, str(error)

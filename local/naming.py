@@ -71,5 +71,5 @@ def physical_name(logical_id: str, resource_type: str, properties: Mapping[str, 
 def arn_of(resource_type: str, name: str) -> str:
     pattern = _ARNS.get(resource_type)
     if pattern is None:
-        raise TemplateError(f"the ARN of a {resource_type} is not known locally")
+        raise TemplateError(f"the ARN of a {resource_type} is not supported locally")
     return f"arn:{PARTITION}:" + pattern.format(region=REGION, account=ACCOUNT_ID, name=name)

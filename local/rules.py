@@ -102,7 +102,7 @@ def matcher(pattern: Mapping[str, Any]) -> EventPattern:
 def _check_filters(node: Any) -> None:
     """Raise TemplateError unless a pattern consists of objects and of lists of values and supported filters."""
     if not isinstance(node, Mapping):
-        raise TemplateError("an event pattern holds objects and lists only")
+        raise TemplateError("an event pattern contains only objects and lists")
     for name, value in node.items():
         if name == "$or":
             for alternative in value:
@@ -110,14 +110,14 @@ def _check_filters(node: Any) -> None:
         elif not isinstance(value, list):
             _check_filters(value)
         elif unknown := {key for item in value if isinstance(item, Mapping) for key in item} - _FILTERS:
-            raise TemplateError(f"the filter {', '.join(sorted(unknown))} is not known locally")
+            raise TemplateError(f"the filter {', '.join(sorted(unknown))} is not supported locally")
 
 
 def _target(target: Mapping[str, Any], functions: Mapping[str, str]) -> Target:
     if unknown := target.keys() - {"Id", "Arn", "Input", "InputTransformer", "DeadLetterConfig", "RetryPolicy"}:
-        raise TemplateError(f"a target's {', '.join(sorted(unknown))} is not known locally")
+        raise TemplateError(f"a target's {', '.join(sorted(unknown))} is not supported locally")
     if target["Arn"] not in functions:
-        raise TemplateError(f"the target {target['Arn']} is no function of this stack")
+        raise TemplateError(f"the target {target['Arn']} is not a function of this stack")
     constant, transformer = target.get("Input"), target.get("InputTransformer")
     if constant is not None and transformer is not None:
         raise TemplateError("a target has either an Input or an InputTransformer")

@@ -202,7 +202,7 @@ class _Call:
 def _encode_answer(answer: Any) -> str:
     encoded = json.dumps(answer)
     if len(encoded) > PAYLOAD_LIMIT:
-        raise ValueError("the answer is larger than Lambda returns")
+        raise ValueError("the response exceeds Lambda's limit")
     return encoded
 
 
@@ -224,7 +224,7 @@ def _shared_environment(functions: Iterable[Function]) -> dict[str, str]:
             if environment.setdefault(name, value) != value:
                 other = owners.get(name, "Lambda itself")
                 raise RuntimeConfigurationError(
-                    f"{function.logical_id} and {other} want different values of {name},"
+                    f"{function.logical_id} and {other} need different values of {name},"
                     " and functions share one environment locally"
                 )
             owners[name] = function.logical_id

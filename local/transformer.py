@@ -113,7 +113,7 @@ def _path(name: str, path: str) -> Path:
     if not _NAME.fullmatch(name) or name.upper().startswith("AWS"):
         raise TemplateError(f"{name} is not a name for a variable of an InputTransformer")
     if match is None:
-        raise TemplateError(f"the path {path} is not known locally")
+        raise TemplateError(f"the path {path} is not supported locally")
     return tuple(int(index) if index else key for key, index in _STEP.findall(match[1]))
 
 

@@ -54,7 +54,7 @@ def make_overdue(stack: LocalStack, container_id: str, attempts: int | None = No
 
 
 def set_looks_back(stack: LocalStack, container_id: str) -> bool:
-    """Set the unsuccessful looks for a task of the container back by two minutes, and its RunTask by years.
+    """Set the unsuccessful lookups of a task of the container back by two minutes, and its RunTask by years.
 
     If the next look does not find the task either, it counts as gone, even if ECS has never shown it.
 

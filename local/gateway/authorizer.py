@@ -139,7 +139,7 @@ def _read_verdict(answer: Any) -> Verdict:
         if not isinstance(statement, dict) or statement.get("Effect") not in {"Allow", "Deny"}:
             raise MalformedError("a statement's Effect is neither Allow nor Deny")
         if unknown := statement.keys() - {"Sid", "Effect", "Action", "Resource"}:
-            raise MalformedError(f"a statement has {', '.join(sorted(unknown))}, which is not known locally")
+            raise MalformedError(f"a statement has {', '.join(sorted(unknown))}, which is not supported locally")
         for key in ("Action", "Resource"):
             patterns = statement.get(key)
             patterns = [patterns] if isinstance(patterns, str) else patterns

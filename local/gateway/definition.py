@@ -92,12 +92,12 @@ def _route(api: Api, path: str, item: Mapping[str, Any]) -> Route:
             raise GatewayError(f"{where} has no integration")
         kind = str(integration["type"]).lower()
         if kind not in {"aws_proxy", "mock"}:
-            raise GatewayError(f"{where}: an integration of type {kind} is not known locally")
+            raise GatewayError(f"{where}: an integration of type {kind} is not supported locally")
         function = _function(api, integration["uri"], where) if kind == "aws_proxy" else None
         # SAM writes NONE for a method without an authorizer.
         security = [name for entry in operation.get("security", []) for name in entry if name != "NONE"]
         if len(security) > 1 or not _schemes(api).keys() >= set(security):
-            raise GatewayError(f"{where}: security {security} is not known locally")
+            raise GatewayError(f"{where}: security {security} is not supported locally")
         key = "ANY" if name == _ANY_METHOD else name.upper()
         methods[key] = Method(integration, function, security[0] if security else None)
     return Route(path, tuple(path.strip("/").split("/")), methods)
@@ -106,11 +106,11 @@ def _route(api: Api, path: str, item: Mapping[str, Any]) -> Route:
 def _authorizer(api: Api, name: str, scheme: Mapping[str, Any]) -> Authorizer:
     definition = scheme.get("x-amazon-apigateway-authorizer")
     if definition is None or definition.get("type") != "request":
-        raise GatewayError(f"{name}: only REQUEST authorizers are known locally")
+        raise GatewayError(f"{name}: only REQUEST authorizers are supported locally")
     sources = tuple(part.strip() for part in str(definition.get("identitySource", "")).split(",") if part)
     for source in sources:
         if not source.startswith(("method.request.header.", "method.request.querystring.")):
-            raise GatewayError(f"{name}: identity source {source} is not known locally")
+            raise GatewayError(f"{name}: identity source {source} is not supported locally")
     return Authorizer(
         name,
         _function(api, definition["authorizerUri"], name),

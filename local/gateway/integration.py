@@ -108,5 +108,5 @@ def _header_value(name: str, value: Any) -> str:
         raise MalformedError(f"its header {name} is not text")
     text = str(value).lower() if isinstance(value, bool) else str(value)
     if re.search(r"[\r\n\0]", name + text) or not name:
-        raise MalformedError("one of its headers would break the response apart")
+        raise MalformedError("a header has no name, or contains a line break or a null character")
     return text

@@ -19,9 +19,9 @@ def package(name: str, version: str) -> Path:
         return folder
     npm = shutil.which("npm")
     if npm is None:
-        raise NpmUnavailableError(f"npm is missing: it fetches {name}")
+        raise NpmUnavailableError(f"npm is missing: it downloads {name}")
     options = ["--prefix", str(prefix), "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
     done = subprocess.run([npm, "install", *options, f"{name}@{version}"], capture_output=True, text=True)
     if done.returncode != 0 or not (folder / "package.json").is_file():
-        raise NpmUnavailableError(f"npm could not fetch {name}: {(done.stderr or done.stdout).strip()[-500:]}")
+        raise NpmUnavailableError(f"npm could not download {name}: {(done.stderr or done.stdout).strip()[-500:]}")
     return folder

@@ -257,7 +257,7 @@ def test_the_command_of_another_operation_completes_nothing(
 def test_a_task_that_has_stopped_is_not_recorded_as_paused(
     stack: RecordingStack, api: Api, seeder: Seeder, fresh_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The task's event may be late, so the function that handles the command's event first looks at the task."""
+    """The task's event may be late, so the function that handles the command's event first describes the task."""
     running(stack, seeder, fresh_id)
     # Deliver no event except the one below.
     monkeypatch.setattr(stack, "_events", False)

@@ -99,14 +99,14 @@ def test_events_can_be_lost(bus: EventBridge, recorder: Recorder) -> None:
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
-        ("Targets: [{Id: a, Arn: 'arn:aws:sqs:us-east-1:123456789012:q'}]", "no function of this stack"),
+        ("Targets: [{Id: a, Arn: 'arn:aws:sqs:us-east-1:123456789012:q'}]", "is not a function of this stack"),
         ("Targets: [{Id: a, Arn: !GetAtt Listener.Arn, Input: 'not JSON'}]", "not JSON"),
-        ("Targets: [{Id: a, Arn: !GetAtt Listener.Arn, InputPath: $.detail}]", "InputPath is not known"),
+        ("Targets: [{Id: a, Arn: !GetAtt Listener.Arn, InputPath: $.detail}]", "InputPath is not supported"),
         ("Targets: []\n      ScheduleExpression: rate(2 weeks)", "is no schedule"),
         (transformed("not JSON <a>", a="$.time"), "InputTemplate is not JSON"),
         (transformed('{"a": <b>}', a="$.time"), "names b, which the InputPathsMap does not have"),
-        (transformed('{"a": <a>}', a="$.detail[*]"), "the path $.detail[*] is not known"),
-        (transformed('{"a": <a>}', a="time"), "the path time is not known"),
+        (transformed('{"a": <a>}', a="$.detail[*]"), "the path $.detail[*] is not supported"),
+        (transformed('{"a": <a>}', a="time"), "the path time is not supported"),
         (transformed('{"a": <AWS.a>}', **{"AWS-a": "$.time"}), "AWS-a is not a name"),
         (transformed('{"a": "' + "b" * 8192 + '"}'), "at most 8192 characters"),
         (transformed("{}")[:-2] + ", Input: '{}'}]", "either an Input or an InputTransformer"),

@@ -207,7 +207,7 @@ def test_a_task_that_vanished_is_detected(stack: RecordingStack, api: Api, seede
     # Earlier tests may have left other containers.
     assert sweep(stack)["absent"] >= 1
     assert len(api.rows(fresh_id)) == len(LONG_RUNNING)
-    # A second look within 30 seconds does not count.
+    # A second lookup within 30 seconds does not count.
     assert sweep(stack)["absent"] >= 1
     assert api.get(fresh_id).json()["data"]["status"] == "running"
     assert set_looks_back(stack, fresh_id)
@@ -222,7 +222,7 @@ def test_a_task_that_vanished_is_detected(stack: RecordingStack, api: Api, seede
 
 
 def test_a_task_that_reappears(stack: RecordingStack, api: Api, seeder: Seeder, fresh_id: str) -> None:
-    """Nothing is recorded until a second look has failed. After that, the container returns to its status."""
+    """Nothing is recorded until a second lookup has failed. After that, the container returns to its status."""
     seeder.add(fresh_id, LONG_RUNNING)
     (task,) = stack.emulator.ecs.live(started_by=fresh_id)
     for _ in range(2):

@@ -132,12 +132,12 @@ def test_a_restart_of_a_task_that_has_exited(
 def test_a_task_unknown_to_ecs(
     stack: LocalStack, api: Api, seeder: Seeder, emulator: Emulator, fresh_id: str, operation: str
 ) -> None:
-    """The operation is pending until a second look, at least 30 seconds later, does not find the task either."""
+    """The operation is pending until a second lookup, at least 30 seconds later, does not find the task either."""
     statuses = PAUSED if operation == "resume" else RUNNING
     seeder.add(fresh_id, statuses)
     emulator.ecs.forget(task_of(emulator, fresh_id).arn)
     assert accepted_without_waiting(api, fresh_id, operation).json()["data"]["status"] == statuses[-1]
-    # A second look within 30 seconds does not count.
+    # A second lookup within 30 seconds does not count.
     assert make_overdue(stack, fresh_id)
     assert stack.invoke("RecoverFunction", {"sweep": "operations"}) == {"accepted": 1}
     assert [row["to_status"] for row in all_rows(stack, fresh_id)] == statuses
@@ -184,7 +184,7 @@ def test_a_task_that_is_temporarily_not_shown(
     container = check(stack, fresh_id)
     assert list(container["operation"]["absent"]) == [task.arn]
     assert (container["status"], container["log_count"]) == (statuses[-1], len(statuses))
-    # A look that finds the task clears the earlier one, even if that was long ago.
+    # A lookup that finds the task clears the earlier one, even if that was long ago.
     assert set_looks_back(stack, fresh_id)
     emulator.ecs.show(task.arn)
 

@@ -17,10 +17,10 @@ Timestamp = Annotated[datetime, PlainSerializer(to_text)]
 """A time in UTC to the millisecond; as text, `2025-01-15T10:30:00.000Z`."""
 
 BETWEEN_LOOKS = timedelta(seconds=30)
-"""The shortest time between two looks that together prove that a task is gone."""
+"""The shortest time between two lookups that together prove that a task is gone."""
 
 LOOKS_LAST = timedelta(minutes=10)
-"""An older look that did not find a task proves nothing: ECS may have shown the task since."""
+"""An older lookup that did not find a task proves nothing: ECS may have shown the task since."""
 
 NO_NEWER = 2**53
 """A task version that no event reaches: no later event of the task is applied."""
@@ -82,7 +82,7 @@ class PendingOperation(_Model):
     task_arn: str | None = None  # the task that this operation or the superseded start has run
     task_run_at: Timestamp | None = None  # the latest time at which the task can have been run; None: not known
     task_shown: bool = False  # ECS has shown that task
-    absent: dict[str, Timestamp] = {}  # by task ARN or client token: the first look that found nothing
+    absent: dict[str, Timestamp] = {}  # by task ARN or client token: the first lookup that found nothing
     command_number: int = 0  # number of the first command to a host that the current driver may send
     command_expires_at: Timestamp | None = None  # when the driver's commands expire; None: at the deadline
     giving_up: str | None = None  # why the step has failed; its command is being reverted
@@ -137,7 +137,7 @@ class Container(_Model):
     operation: PendingOperation | None = None
     command_number: int = 0  # the highest number that a command to a host can have
     requested_at: Timestamp | None = None  # when the last operation was requested; for a schedule, its scheduled time
-    absent_since: Timestamp | None = None  # the drift sweep's first look that did not find the task
+    absent_since: Timestamp | None = None  # the drift sweep's first lookup that did not find the task
     history_full: bool = False  # the history has reached DynamoDB's limit of 10 GB and takes no more rows
     log_count: int = 0
     to_counts: dict[str, int] = {}

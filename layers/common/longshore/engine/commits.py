@@ -25,7 +25,7 @@ DEADLINE = timedelta(seconds=60)
 """How long an operation belongs to its driver. Longer than a function may run."""
 
 ON_ITS_WAY = timedelta(hours=1)
-"""For this long after a step began, attempts that find its task on its way do not count towards giving up."""
+"""For this long after a step began, attempts that find its task in transition do not count towards giving up."""
 
 _LOOK_AGAIN = timedelta(seconds=30)  # time until the next lookup of a task that was not found
 
