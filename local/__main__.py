@@ -45,7 +45,7 @@ def serve() -> int:
     logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
     logging.getLogger("local").setLevel(logging.INFO)
 
-    # These imports take a second. The signal handlers are already installed, so that Ctrl-C works meanwhile.
+    # These imports take a second. The signal handlers are already installed, so that Ctrl-C works during the import.
     from botocore.exceptions import EndpointConnectionError
 
     from local.dynamodb_local import DynamoDbLocalUnavailableError

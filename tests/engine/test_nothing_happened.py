@@ -152,7 +152,7 @@ def test_abandoning_fails_after_a_takeover(stage: Stage, other: str) -> None:
 
 
 def test_a_driver_does_not_abandon_an_operation_answered_202(stage: Stage) -> None:
-    """A retry was answered 202 meanwhile, and the refusal of the first driver must not undo that."""
+    """A retry was answered 202 in the meantime, and the refusal of the first driver must not undo that."""
     container = stage.add("stopped")
 
     def answered(_: Call) -> None:

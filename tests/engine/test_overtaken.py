@@ -284,7 +284,7 @@ def test_a_stored_202_is_the_answer(stage: Stage) -> None:
 
 
 def test_a_change_of_the_operation_fails_after_it_was_superseded(stage: Stage) -> None:
-    """A sweep has not found the task, and a force-stop has superseded the operation meanwhile."""
+    """A sweep has not found the task, and a force-stop has then superseded the operation."""
     container = stage.add("running")
     before = stage.container(container).generation
     stage.claim(container, "stop")

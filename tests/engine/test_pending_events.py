@@ -277,7 +277,7 @@ def test_a_stray_task_whose_event_completes_the_start(stage: Stage) -> None:
     assert stage.container(container).task_arn == own.arn != stray.arn
 
 
-def test_a_container_that_is_deleted_meanwhile(stage: Stage) -> None:
+def test_a_container_that_is_deleted_in_the_meantime(stage: Stage) -> None:
     _, task = started(stage)
     stage.before("GetItem", lambda _: stage.dynamodb.tables["containers"].items.clear(), skip=1)
     assert stage.deliver(event(task, "PENDING")) == "settled"

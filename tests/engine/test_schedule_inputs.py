@@ -174,7 +174,7 @@ def test_an_unreadable_container_does_not_stop_the_others(stage: Stage) -> None:
     assert run(stage, container_ids=containers) == only(skipped=1, stopped=1)
 
 
-def test_the_container_has_expired_meanwhile(stage: Stage) -> None:
+def test_the_container_has_expired_in_the_meantime(stage: Stage) -> None:
     container = stage.add("running", server="i-1")
     stage.before("UpdateItem", lambda _: stage.terminate("i-1"))
     assert run(stage, container_ids=[container]) == only(skipped=1)

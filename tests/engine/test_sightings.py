@@ -169,7 +169,7 @@ def test_an_event_is_retried_up_to_five_times(stage: Stage, command: bool, times
 
 
 @pytest.mark.parametrize("by", ["force-stop", "end"])
-def test_an_event_of_an_operation_that_has_ended_meanwhile(stage: Stage, by: str) -> None:
+def test_an_event_of_an_operation_that_has_ended_in_the_meantime(stage: Stage, by: str) -> None:
     """The event's handler reads the container again and finds nothing left to do."""
     container = stage.add("running")
     stage.claim(container, "pause")

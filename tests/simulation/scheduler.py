@@ -51,7 +51,7 @@ class Priorities:
     """Pauses by priority, as in PCT: an actor overtakes all actors of lower priority, except at a few change points.
 
     The pauses of an actor are so long compared with those of the next higher priority that the higher one completes
-    many calls meanwhile. At a change point the current actor drops to the lowest priority. Source: Burckhardt et al.,
+    many calls in between. At a change point the current actor drops to the lowest priority. Source: Burckhardt et al.,
     "A randomized scheduler with probabilistic guarantees of finding bugs" (ASPLOS 2010).
     """
 

@@ -180,7 +180,7 @@ def command_events(scene: Scene) -> None:
     scene.leave_pending(container, "pause", key="pause by its host, lost", lost=True)
     assert scene.invoke(function, scene.command_event(container)) == {"effect": "settled"}
 
-    # A restart continues with its second step when the task has stopped meanwhile.
+    # A restart continues with its second step if the task has already stopped.
     container = scene.add(PAUSED)
     scene.post_without_waiting(container, "restart")
     event = scene.command_event(container)
