@@ -95,13 +95,13 @@ def stop_signal() -> socket.socket:
     thread blocks, or in another thread, would not wake it. The signal itself writes to a wakeup descriptor, in
     whichever thread it arrives.
     """
-    told, tell = socket.socketpair()
-    tell.setblocking(False)
-    signal.set_wakeup_fd(tell.detach(), warn_on_full_buffer=False)
+    receiver, sender = socket.socketpair()
+    sender.setblocking(False)
+    signal.set_wakeup_fd(sender.detach(), warn_on_full_buffer=False)
     for number in (signal.SIGINT, signal.SIGTERM):
         # Only signals with a handler are written to the descriptor.
         signal.signal(number, lambda *_: None)
-    return told
+    return receiver
 
 
 def _fail(message: str) -> int:

@@ -158,8 +158,8 @@ def _operation(
         fault: The suffix of its examples of VALIDATION_ERROR.
     """
     answers = {
-        SUCCESSES[data]: _answer(texts("operations", name, str(SUCCESSES[data])), success(data), told)
-        for data, told in successes.items()
+        SUCCESSES[data]: _answer(texts("operations", name, str(SUCCESSES[data])), success(data), bodies)
+        for data, bodies in successes.items()
     }
     for status in sorted({CATALOGUE[code].status for code in errors}):
         entries = [CATALOGUE[code] for code in errors if CATALOGUE[code].status == status]
@@ -187,7 +187,7 @@ def _errors(texts: Texts, entries: Sequence[Entry], fault: str = "") -> Node:
             "oneOf": list(references.values()),
             "discriminator": {"propertyName": "code", "mapping": mapping},
         }
-    told = {
+    bodies = {
         name: {"$ref": f"#/components/examples/{name}"}
         for entry in entries
         for name in examples.errors(entry.code)
@@ -195,14 +195,14 @@ def _errors(texts: Texts, entries: Sequence[Entry], fault: str = "") -> Node:
     }
     lines = [f"- `{entry.code}`: {entry.description} *{entry.resolution}*" for entry in entries]
     description = "\n".join([texts("errors", status), "", *lines])
-    return _answer(description, schema, told, *(["Retry-After"] if status == 429 else []))
+    return _answer(description, schema, bodies, *(["Retry-After"] if status == 429 else []))
 
 
-def _answer(description: str, schema: Node, told: Node, *headers: str) -> Node:
+def _answer(description: str, schema: Node, bodies: Node, *headers: str) -> Node:
     return {
         "description": description,
         "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Request-Id", *headers)},
-        "content": {"application/json": {"schema": schema, "examples": told}},
+        "content": {"application/json": {"schema": schema, "examples": bodies}},
     }
 
 

@@ -51,13 +51,13 @@ def sam_validate(path: Path) -> None:
 
 
 CHANGES: dict[str, tuple[str, str, Callable[[Path], None], str]] = {
-    "a Ref in Globals to nothing": (
+    "a Ref in Globals to a missing resource": (
         "CONTAINERS_TABLE: !Ref ContainersTable",
         "CONTAINERS_TABLE: !Ref ContainerTable",
         loads,
         "ContainerTable",
     ),
-    "a layer that is not there": (
+    "a missing layer": (
         "CommonLayerArm64, !Ref CommonLayer]",
         "CommonLayerArm64, !Ref CommonLayers]",
         loads,
@@ -70,9 +70,9 @@ CHANGES: dict[str, tuple[str, str, Callable[[Path], None], str]] = {
         "AuthorizerFunction.Uri",
     ),
     "a runtime that does not exist": ("Runtime: python3.13", "Runtime: python3.99", cfn_lint, "python3.99"),
-    "a rate in the wrong number": ("rate(15 minutes)", "rate(15 minute)", cfn_lint, "E3027"),
+    "a rate with the wrong unit": ("rate(15 minutes)", "rate(15 minute)", cfn_lint, "E3027"),
     "a misspelled gateway response": ("        THROTTLED:", "        THROTLED:", gateway_responses, "THROTLED"),
-    "an authorizer that is not there": (
+    "a missing authorizer": (
         "DefaultAuthorizer: TokenAuthorizer",
         "DefaultAuthorizer: TokensAuthorizer",
         sam_validate,

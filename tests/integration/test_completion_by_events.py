@@ -307,9 +307,9 @@ def test_a_foreign_command_is_ignored(stack: RecordingStack, seeder: Seeder, fre
             Comment=comment,
         )["Command"]
         eventually(partial(is_finished, stack, sent["CommandId"]))
-        told = {"detail": {"command-id": sent["CommandId"], "instance-id": INSTANCE}}
+        event = {"detail": {"command-id": sent["CommandId"], "instance-id": INSTANCE}}
         effect = "stale" if comment.endswith("command 1") else "foreign"
-        assert stack.invoke("CommandFinishedFunction", told) == {"effect": effect}
+        assert stack.invoke("CommandFinishedFunction", event) == {"effect": effect}
 
 
 def test_an_event_is_retried_if_its_command_cannot_be_read(

@@ -85,19 +85,19 @@ def test_a_command_sends_events(world: World) -> None:
     refused = world.send("unpause", ids)
     world.result(refused)
 
-    def told() -> list[dict[str, Any]]:
+    def events() -> list[dict[str, Any]]:
         return [event for event in list(world.events) if event["source"] == "aws.ssm"]
 
-    eventually(lambda: len(told()) == 4)
+    eventually(lambda: len(events()) == 4)
     ((_, begun), (first, success), _, (second, failed)) = [
-        (event["detail"]["command-id"], event["detail"]["status"]) for event in told()
+        (event["detail"]["command-id"], event["detail"]["status"]) for event in events()
     ]
     assert (begun, first, success, second, failed) == ("InProgress", paused, "Success", refused, "Failed")
-    event = told()[1]
+    event = events()[1]
     assert event["detail-type"] == "EC2 Command Invocation Status-change Notification"
     assert event["resources"] == [f"arn:aws:ec2:us-east-1:123456789012:instance/{world.instance}"]
     assert (event["detail"]["instance-id"], event["detail"]["document-name"]) == (world.instance, "freezer")
-    assert len({event["id"] for event in told()}) == 4
+    assert len({event["id"] for event in events()}) == 4
 
 
 def test_commands_can_be_made_to_fail(world: World) -> None:

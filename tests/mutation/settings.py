@@ -32,7 +32,7 @@ LEAST_FOUND = 90.0
 """The share of the mutants that the tests have to find, in percent; equivalent mutants do not count."""
 
 MEMORY = 6_000_000
-"""How much address space a command may use, in KB: a mutant may allocate without end."""
+"""The maximum address space of a command in KB, because a mutant may allocate without limit."""
 
 
 @dataclass(frozen=True)

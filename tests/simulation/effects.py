@@ -73,7 +73,7 @@ class Effects:
         senders = {
             sent.operation_id for sent in self.sent if sent.container_id == task.started_by and sent.action == action
         }
-        # Equal commands cannot be told apart.
+        # Equal commands cannot be distinguished.
         if len(senders) == 1:
             self._did(senders.pop(), f"killed the processes of the task {task.id[-6:]}")
 

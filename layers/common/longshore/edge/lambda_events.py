@@ -89,7 +89,7 @@ def log_failure(name: str, error: LongshoreError) -> None:
 
 
 def enough_time(context: Any) -> Callable[[], bool]:
-    """Return a function that tells whether there is time to begin another item."""
+    """Return a function that returns whether there is time to begin another item."""
     return lambda: context.get_remaining_time_in_millis() > _RESERVE
 
 
