@@ -29,7 +29,7 @@ from local.emulator.ecs.tasks import SIGKILLED, SimulatedContainer, SimulatedTas
 
 
 class TaskSimulation(TaskApi, EngineReports, HostCommands, Controls):
-    """The simulated ECS API and its controls for tests. `TaskLife` describes the parameters of the constructor."""
+    """The simulated ECS API and its controls for tests. `Agenda` describes the parameters of the constructor."""
 
 
 __all__ = [

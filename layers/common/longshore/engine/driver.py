@@ -88,9 +88,7 @@ class Driver:
         return self.drive(taken, Patience(until, for_caller, counted=not for_caller))
 
     def settle(self, container: Container, *, told: Task | None = None, host_is_done: bool = False) -> bool:
-        """Apply an event to the pending operation without waiting, and commit the step if its goal is reached.
-
-        The operation still belongs to its driver.
+        """Apply an event to the pending operation, which keeps its driver. Do not wait; commit the step if it is done.
 
         Args:
             container: The container as read.
@@ -105,8 +103,7 @@ class Driver:
         """
         pending = container.operation
         assert pending is not None
-        # Only a start can act on ECS here: it may call RunTask. If the claimer's own RunTask is refused, the claimer
-        # must not abandon the operation.
+        # A start may call RunTask here. Its claimer must then not abandon it, even if its own RunTask is refused.
         if pending.step is Step.START and not pending.has_row and not pending.event_acted:
             noted = self._store.note_event_acts(container, pending)
             if isinstance(noted, ConditionFailed):
