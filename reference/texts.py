@@ -1,4 +1,4 @@
-"""The texts of `texts.yaml`, all of which must be used."""
+"""The descriptions and examples of the API reference, from `texts.yaml`. Each of them must be used."""
 
 from __future__ import annotations
 

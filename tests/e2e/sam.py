@@ -95,8 +95,8 @@ class LambdaStack(LocalStack):
     def serve(self, log: Path) -> Iterator[str]:
         """Run `sam local start-api` until the end of the block. Yields its URL. Each function keeps its container.
 
-        EAGER warm containers would be created in concurrent threads, the first of which each create a registry of
-        containers. SAM CLI keeps only one registry, and never stops the containers in the others.
+        With EAGER warm containers, SAM CLI creates containers in concurrent threads, and several threads may each
+        create a registry of containers. SAM CLI keeps only one registry, and never stops the containers in the others.
         """
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))

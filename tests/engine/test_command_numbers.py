@@ -8,7 +8,7 @@ from longshore.aws.hosts import Action, CommandResult
 from longshore.domain.errors import ExternalServiceError
 from longshore.domain.models import COMMANDS, next_command_number
 from longshore.domain.task import Task
-from longshore.engine.commits import Patience
+from longshore.engine.commits import DrivePolicy
 
 from engine.aws import FAILED, Call
 from engine.stage import HIGH, Stage
@@ -138,9 +138,9 @@ def test_the_number_of_a_command_is_never_reused(stage: Stage) -> None:
     def give_up(_: Call) -> None:
         stage.ssm._delay = timedelta(hours=1)
         stage.fail("SendCommand", FAILED, times=2, lost=True)
-        patience = Patience(stage.clock.now(), for_caller=False)
+        policy = DrivePolicy(stage.clock.now(), for_caller=False)
         with suppress(ExternalServiceError):
-            stage.wired.driver.drive(stage.container(container), patience)
+            stage.wired.driver.drive(stage.container(container), policy)
         stage.hide_tasks(times=1)
 
     stage.after("GetItem", give_up)

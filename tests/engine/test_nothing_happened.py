@@ -7,7 +7,7 @@ import pytest
 from longshore.domain.clock import to_text
 from longshore.domain.errors import ExternalServiceError, OperationFailedError
 from longshore.domain.lifecycle import Operation
-from longshore.engine.commits import Patience
+from longshore.engine.commits import DrivePolicy
 
 from engine.aws import DENIED, FAILED, HOST, Call
 from engine.stage import NUMBER, Stage
@@ -17,9 +17,9 @@ DENIED_REASON = "Longshore is not permitted to do this on the cluster"
 
 
 def drive(stage: Stage, container: str, *, alone: bool = True, owns: bool = True) -> ExternalServiceError:
-    patience = Patience(stage.clock.now(), for_caller=True, alone=alone, owns=owns)
+    policy = DrivePolicy(stage.clock.now(), for_caller=True, alone=alone, owns=owns)
     with stage.open(), pytest.raises(ExternalServiceError) as raised:
-        stage.wired.driver.drive(stage.container(container), patience)
+        stage.wired.driver.drive(stage.container(container), policy)
     return raised.value
 
 

@@ -55,7 +55,7 @@ def test_the_row_has_the_version_of_the_event(stage: Stage) -> None:
     stage.claim(container, "pause")
     (task,) = stage.live(container)
     reported = Task.of(task.to_api() | {"version": 12})
-    _, findings = stage.attempt(container, wait=0, told=reported)
+    _, findings = stage.attempt(container, wait=0, event_task=reported)
     assert findings.own_version == 12
 
 

@@ -50,31 +50,31 @@ REFUSED, FAILURE, CONFLICT = (
 @pytest.mark.parametrize("effect", [True, False])
 def test_a_call_that_succeeds(stage: Stage, container: str, effect: bool) -> None:
     calling = stage.looking(container)
-    assert calling.insist(Answers("yes"), effect=effect) == "yes"
+    assert calling.retry(Answers("yes"), effect=effect) == "yes"
     assert calling.acted is effect
 
 
 def test_a_call_that_finds_nothing(stage: Stage, container: str) -> None:
     calling = stage.looking(container)
-    assert calling.insist(Answers(None)) is None
+    assert calling.retry(Answers(None)) is None
     assert not calling.acted
 
 
 @pytest.mark.parametrize("effect", [True, False])
 def test_a_call_that_fails_and_then_succeeds(stage: Stage, container: str, effect: bool) -> None:
     calling = stage.looking(container, wait=5)
-    assert calling.insist(Answers(FAILURE, FAILURE, None), effect=effect) is None
+    assert calling.retry(Answers(FAILURE, FAILURE, None), effect=effect) is None
     assert calling.acted is effect
 
 
 def test_a_call_that_fails_until_the_timeout(stage: Stage, container: str) -> None:
     answers = Answers(*[FAILURE] * 20)
     with pytest.raises(EcsError) as raised:
-        stage.looking(container, wait=5).insist(answers)
+        stage.looking(container, wait=5).retry(answers)
     assert raised.value is FAILURE
     assert len(answers.answers) == 20 - 8
     with pytest.raises(EcsError):
-        stage.looking(container).insist(answers)
+        stage.looking(container).retry(answers)
     assert len(answers.answers) == 20 - 9
 
 
@@ -82,7 +82,7 @@ def test_a_refusal_is_not_repeated(stage: Stage, container: str) -> None:
     calling = stage.looking(container, wait=5)
     answers = Answers(REFUSED, "no")
     with pytest.raises(EcsError) as raised:
-        calling.insist(answers)
+        calling.retry(answers)
     assert raised.value is REFUSED
     assert (answers.answers, calling.acted) == (["no"], False)
 
@@ -90,7 +90,7 @@ def test_a_refusal_is_not_repeated(stage: Stage, container: str) -> None:
 def test_a_refusal_after_a_failure_of_a_call_with_an_effect(stage: Stage, container: str) -> None:
     calling = stage.looking(container, wait=5)
     with pytest.raises(EcsError) as raised:
-        calling.insist(Answers(FAILURE, REFUSED))
+        calling.retry(Answers(FAILURE, REFUSED))
     assert not raised.value.no_effect
     assert calling.acted
 
@@ -98,7 +98,7 @@ def test_a_refusal_after_a_failure_of_a_call_with_an_effect(stage: Stage, contai
 def test_a_refusal_after_a_failed_lookup(stage: Stage, container: str) -> None:
     calling = stage.looking(container, wait=5)
     with pytest.raises(EcsError) as raised:
-        calling.insist(Answers(FAILURE, REFUSED), effect=False)
+        calling.retry(Answers(FAILURE, REFUSED), effect=False)
     assert raised.value.no_effect
     assert not calling.acted
 
@@ -107,7 +107,7 @@ def test_a_conflict_is_not_repeated_and_may_have_had_an_effect(stage: Stage, con
     calling = stage.looking(container, wait=5)
     answers = Answers(CONFLICT, "no")
     with pytest.raises(EcsError):
-        calling.insist(answers)
+        calling.retry(answers)
     assert (answers.answers, calling.acted) == (["no"], True)
 
 

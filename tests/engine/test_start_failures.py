@@ -94,7 +94,7 @@ def test_the_previous_task_has_not_stopped(stage: Stage) -> None:
     stage.give_task(container, stop_timeout=40)
     stage.claim(container, "restart")
     seen, findings = stage.attempt(container)
-    assert seen == Unobserved("The task before has not stopped")
+    assert seen == Unobserved("The previous task has not stopped")
     assert (findings.acted, findings.on_its_way, findings.task_arn) == (True, True, None)
     assert stage.count("RunTask") == 0
 
@@ -115,7 +115,7 @@ def test_stop_task_does_not_find_the_previous_task(stage: Stage) -> None:
     stage.claim(container, "restart")
     stage.fail("StopTask", NOT_FOUND, times=-1)
     seen, findings = stage.attempt(container)
-    assert seen == Unobserved("The task before has not stopped")
+    assert seen == Unobserved("The previous task has not stopped")
     assert (list(findings.absent), findings.acted) == ([leftover.arn], False)
     assert stage.count("RunTask") == 0
     stage.edit_pending(container, absent={leftover.arn: stage.clock.now() - timedelta(seconds=30)})

@@ -206,19 +206,19 @@ def refusal_hides_effects() -> Iterator[None]:
         from longshore.engine.attempt import Attempt
 
         refused: list[str] = []
-        insist = Attempt.insist
+        retry = Attempt.retry
 
-        def insisting(attempt: Attempt, call: Any, *, effect: bool = True) -> Any:
+        def retrying(attempt: Attempt, call: Any, *, effect: bool = True) -> Any:
             from longshore.aws.ecs import EcsError
 
             try:
-                return insist(attempt, call, effect=effect)
+                return retry(attempt, call, effect=effect)
             except EcsError as error:
                 if error.no_effect:
                     refused.append(error.reason)
                 raise
 
-        with mock.patch.object(Attempt, "insist", insisting):
+        with mock.patch.object(Attempt, "retry", retrying):
             result = original(self, *arguments, **options)
         findings = result.findings._replace(acted=False)
         observation = result.observation

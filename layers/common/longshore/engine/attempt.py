@@ -41,7 +41,7 @@ class Attempt:
 
     Args:
         until: Stop repeating calls at this time (UTC). Every call is made at least once.
-        told: A task as an event describes it, used instead of looking that task up.
+        event_task: A task as an event describes it, used instead of looking that task up.
 
     Attributes:
         acted: Whether a call with an effect was not refused, so that it may have taken effect.
@@ -60,7 +60,7 @@ class Attempt:
         container: Container,
         pending: PendingOperation,
         until: datetime,
-        told: Task | None,
+        event_task: Task | None,
     ) -> None:
         self.container = container
         self.pending = pending
@@ -74,7 +74,7 @@ class Attempt:
         self.own_version: int | None = None
         self._ecs = ecs
         self._clock = clock
-        self._told = told
+        self._event_task = event_task
         self._not_found: set[str] = set()
 
     def now(self) -> datetime:
@@ -84,9 +84,9 @@ class Attempt:
 
     def look(self, arn: str) -> Task | None:
         """Return the task as the event describes it, or else as ECS shows it. None when ECS does not show it."""
-        if self._told is not None and self._told.arn == arn:
-            return self._looked(arn, self._told)
-        return self._looked(arn, self.insist(lambda: self._ecs.describe(self.container.runtime, arn), effect=False))
+        if self._event_task is not None and self._event_task.arn == arn:
+            return self._looked(arn, self._event_task)
+        return self._looked(arn, self.retry(lambda: self._ecs.describe(self.container.runtime, arn), effect=False))
 
     def find(self, arn: str) -> Task | None:
         """Look up a task until ECS shows it. Returns None when it is gone or the time runs out."""
@@ -101,7 +101,7 @@ class Attempt:
         for number, _ in enumerate(self._pauses()):
             if seen(task):
                 break
-            if number == 0 and (self._told is None or self._told.arn != task.arn):
+            if number == 0 and (self._event_task is None or self._event_task.arn != task.arn):
                 continue  # The task is the result of a lookup just before this call.
             try:
                 task = self.look(task.arn) or task
@@ -154,7 +154,7 @@ class Attempt:
         """
         container, acted = self.container, self.acted
         try:
-            task = self.insist(
+            task = self.retry(
                 lambda: self._ecs.run(container.runtime, container.server_instance_id, container.id, token)
             )
         except PlacementError:
@@ -178,7 +178,7 @@ class Attempt:
         Returns:
             The task, preferably one that has not stopped. None when ECS lists no task; see `is_unused`.
         """
-        tasks, complete = self.insist(
+        tasks, complete = self.retry(
             lambda: self._ecs.started_by(self.container.runtime, self.container.id), effect=False
         )
         found = [
@@ -203,7 +203,7 @@ class Attempt:
 
     def stop(self, arn: str, reason: str) -> Task | None:
         """Call StopTask. Returns None when ECS does not know the task, which counts as a failed lookup."""
-        return self._looked(arn, self.insist(lambda: self._ecs.stop(self.container.runtime, arn, reason)))
+        return self._looked(arn, self.retry(lambda: self._ecs.stop(self.container.runtime, arn, reason)))
 
     def end(self, arns: Sequence[str], reason: str) -> dict[str, Task] | None:
         """Stop tasks, and wait until each has stopped or is gone.
@@ -247,7 +247,7 @@ class Attempt:
 
     # --- repeating -------------------------------------------------------------------------------------------------
 
-    def insist(self, call: Callable[[], T], *, effect: bool = True) -> T:
+    def retry(self, call: Callable[[], T], *, effect: bool = True) -> T:
         """Repeat a call that is safe to repeat until ECS accepts it, ECS refuses it, or the time runs out.
 
         Raises:

@@ -30,7 +30,7 @@ ON_ITS_WAY = timedelta(hours=1)
 _LOOK_AGAIN = timedelta(seconds=30)  # time until the next lookup of a task that was not found
 
 
-class Patience(NamedTuple):
+class DrivePolicy(NamedTuple):
     """How long a driver waits for effects, and how it handles the result.
 
     Attributes:
@@ -38,7 +38,8 @@ class Patience(NamedTuple):
         for_caller: Whether the outcome answers an API request. It is then stored for the request's Idempotency-Key.
         alone: Whether this is the claimer's first attempt, and no other driver can have acted for the operation.
         owns: Whether the operation belongs to this driver until its deadline. False for the handler of an event.
-        once: Whether a refused commit raises OvertakenError. Otherwise the driver continues with the current state.
+        raises_overtaken: Whether a refused commit raises OvertakenError. Otherwise the driver continues with the
+            current state.
         counted: Whether this attempt was counted when the operation was taken over.
     """
 
@@ -46,12 +47,12 @@ class Patience(NamedTuple):
     for_caller: bool
     alone: bool = False
     owns: bool = True
-    once: bool = False
+    raises_overtaken: bool = False
     counted: bool = False
 
 
 class OvertakenError(Exception):
-    """A commit was refused, and `Patience.once` is set."""
+    """A commit was refused, and `DrivePolicy.raises_overtaken` is set."""
 
 
 class Shared(NamedTuple):
@@ -116,18 +117,18 @@ class Commits:
         after = after.model_copy(update={"operation": continuing})
         return self._store.commit(container, after, entry, answer, forget=forget)
 
-    def first_answer(self, pending: PendingOperation, outcome: Outcome, patience: Patience) -> Outcome:
+    def first_answer(self, pending: PendingOperation, outcome: Outcome, policy: DrivePolicy) -> Outcome:
         """Return the answer that is stored for the Idempotency-Key if the request was answered 202, else the outcome.
 
         Raises:
             StoreError: DynamoDB failed.
         """
-        if not (patience.for_caller and pending.answered and pending.idempotency_id):
+        if not (policy.for_caller and pending.answered and pending.idempotency_id):
             return outcome
         record = self._store.record(pending.idempotency_id)
         return record.answer if record and record.answer else outcome
 
-    def overtaken(self, container: Container, task: Task | None, patience: Patience) -> Shared | Outcome:
+    def overtaken(self, container: Container, task: Task | None, policy: DrivePolicy) -> Shared | Outcome:
         """Determine why a commit was refused, and whether to continue.
 
         Another driver may have changed or continued the operation, or ended it; its rows then determine the answer.
@@ -136,19 +137,19 @@ class Commits:
         Args:
             container: The container before the refused commit.
             task: The task that the driver has started or found, if any.
-            patience: Whether to continue the operation while another driver does.
+            policy: Whether to continue the operation while another driver does.
 
         Returns:
             The container to continue with, or the answer.
 
         Raises:
-            OvertakenError: `patience.once` is set.
+            OvertakenError: `policy.raises_overtaken` is set.
             ContainerNotFoundError: The container has been deleted.
             ContainerExpiredError: The container has expired.
             OperationFailedError: The operation has ended without success.
             StoreError: DynamoDB failed.
         """
-        if patience.once:
+        if policy.raises_overtaken:
             raise OvertakenError
         pending = container.operation
         assert pending is not None
@@ -160,10 +161,12 @@ class Commits:
             # With the same row count and attempts, only attributes of the operation have changed. Otherwise another
             # driver continues it, and only a driver whose caller waits stays with it.
             same_place = (current.log_count, latest.attempts) == (container.log_count, pending.attempts)
-            if same_place or (patience.for_caller and self._clock.now() < patience.until):
+            if same_place or (policy.for_caller and self._clock.now() < policy.until):
                 return Shared(current)
             elsewhere = Unobserved("Another worker continues it")
-            return self.accept(current, latest, elsewhere, same(latest), patience._replace(owns=False, counted=False))
+            return self.accept(
+                current, latest, elsewhere, stored_findings(latest), policy._replace(owns=False, counted=False)
+            )
         if task is not None and not task.is_stopped and current.task_arn != task.arn:
             self._steps.stop_stray(container, task.arn)
         return self._keep_last(container, self._outcome_from_rows(container, current))
@@ -191,14 +194,14 @@ class Commits:
             return outcome
         return self._store.keep_answer(record_of(container, outcome)).answer or outcome
 
-    def fail(self, container: Container, change: Change, task: Task | None, patience: Patience) -> Shared | Outcome:
+    def fail(self, container: Container, change: Change, task: Task | None, policy: DrivePolicy) -> Shared | Outcome:
         """End the operation with the container `failed`. The error is not stored for the Idempotency-Key.
 
         Args:
             container: The container as read, with the operation.
             change: The change to `failed`; its metadata holds the reason.
             task: The task that the driver has started or found, if any.
-            patience: As in `overtaken`.
+            policy: As in `overtaken`.
 
         Returns:
             Only if the commit was refused: the container to continue with, or the answer.
@@ -208,7 +211,7 @@ class Commits:
             StoreError: DynamoDB failed; the operation may have ended.
         """
         if isinstance(self.commit(container, change, None, None, forget=True), ConditionFailed):
-            return self.overtaken(container, task, patience)
+            return self.overtaken(container, task, policy)
         raise OperationFailedError(str(change.metadata["reason"]))
 
     # --- leaving the operation pending -----------------------------------------------------------------------------
@@ -219,7 +222,7 @@ class Commits:
             return False
         return not result.findings.on_its_way or self._clock.now() - pending.begun_at >= ON_ITS_WAY
 
-    def _found(self, pending: PendingOperation, result: Result, patience: Patience) -> dict[str, Any]:
+    def _found(self, pending: PendingOperation, result: Result, policy: DrivePolicy) -> dict[str, Any]:
         """Return the findings of an attempt as changes to the pending operation."""
         findings = result.findings
         found: dict[str, Any] = {
@@ -227,7 +230,7 @@ class Commits:
             "task_arn": findings.task_arn,
             "task_run_at": findings.task_run_at,
         }
-        if patience.counted and not self.counts(pending, result):
+        if policy.counted and not self.counts(pending, result):
             found["attempts"] = pending.attempts - 1
         changed = {name: value for name, value in found.items() if value != getattr(pending, name)}
         if findings.task_shown and (changed or findings.absent):
@@ -240,7 +243,7 @@ class Commits:
         pending: PendingOperation,
         seen: Unobserved,
         findings: Findings,
-        patience: Patience,
+        policy: DrivePolicy,
     ) -> Shared | Outcome:
         """Answer 202, and store the findings that later drivers and events need.
 
@@ -249,30 +252,30 @@ class Commits:
             pending: Its pending operation.
             seen: What was observed instead of the step's goal.
             findings: The other findings of the attempt.
-            patience: Whether to store the answer for the Idempotency-Key, and which findings to store.
+            policy: Whether to store the answer for the Idempotency-Key, and which findings to store.
 
         Returns:
             The answer, or the container to continue with if it has changed since it was read.
 
         Raises:
-            OvertakenError: The container has changed, and `patience.once` is set.
+            OvertakenError: The container has changed, and `policy.raises_overtaken` is set.
             StoreError: DynamoDB failed.
         """
         outcome = accepted(container, pending)
-        keeps = patience.for_caller and pending.idempotency_id is not None and not pending.answered
-        update = self._found(pending, Result(seen, findings), patience)
-        if findings.absent and patience.owns:
+        keeps = policy.for_caller and pending.idempotency_id is not None and not pending.answered
+        update = self._found(pending, Result(seen, findings), policy)
+        if findings.absent and policy.owns:
             update["deadline"] = min(pending.deadline, self._clock.now() + _LOOK_AGAIN)
         # The handler of an event stores nothing but a task that it has run. Any write raises the generation, and the
         # operation's driver would have to read the container again.
-        nothing_new = not update or (patience.once and "task_arn" not in update)
+        nothing_new = not update or (policy.raises_overtaken and "task_arn" not in update)
         if not keeps and nothing_new:
             return outcome
         noted = pending.model_copy(update=update | {"answered": pending.answered or keeps})
         result = self._store.note(container, noted, outcome if keeps else None)
-        return self.overtaken(container, seen.task, patience) if isinstance(result, ConditionFailed) else outcome
+        return self.overtaken(container, seen.task, policy) if isinstance(result, ConditionFailed) else outcome
 
-    def release(self, container: Container, pending: PendingOperation, result: Result, patience: Patience) -> None:
+    def release(self, container: Container, pending: PendingOperation, result: Result, policy: DrivePolicy) -> None:
         """Release the operation so that a sweep or a retry can take it over immediately.
 
         If a command to the host may be in flight, the deadline is the command's expiry time instead. The next driver's
@@ -281,13 +284,13 @@ class Commits:
         Raises:
             StoreError: DynamoDB failed. The operation then keeps its deadline.
         """
-        update = self._found(pending, result, patience)
+        update = self._found(pending, result, policy)
         in_flight = result.findings.acted and awaits_host(container, pending)
         update["deadline"] = pending.command_expiry if in_flight else self._clock.now()
         self._store.note(container, pending.model_copy(update=update), None)
 
 
-def same(pending: PendingOperation) -> Findings:
+def stored_findings(pending: PendingOperation) -> Findings:
     """Return findings that leave the operation as it is stored."""
     return Findings(
         task_arn=pending.task_arn,

@@ -22,7 +22,7 @@ from longshore.domain.lifecycle import GOAL, Proceed, Refused, Status, Step, dec
 from longshore.domain.models import NO_NEWER, Container, Outcome, PendingOperation, Trigger, next_command_number
 from longshore.domain.results import change_by, change_by_exit, completed, conflict
 from longshore.domain.task import Task
-from longshore.engine.commits import DEADLINE, Commits, OvertakenError, Patience, Shared, same
+from longshore.engine.commits import DEADLINE, Commits, DrivePolicy, OvertakenError, Shared, stored_findings
 from longshore.engine.giving_up import GivingUp, as_seen
 from longshore.engine.recorder import Recorder
 from longshore.engine.steps import (
@@ -85,14 +85,14 @@ class Driver:
         taken = self._store.take_over(container, renewed)
         if isinstance(taken, ConditionFailed):
             return None
-        return self.drive(taken, Patience(until, for_caller, counted=not for_caller))
+        return self.drive(taken, DrivePolicy(until, for_caller, counted=not for_caller))
 
-    def settle(self, container: Container, *, told: Task | None = None, host_is_done: bool = False) -> bool:
+    def settle(self, container: Container, *, event_task: Task | None = None, host_is_done: bool = False) -> bool:
         """Apply an event to the pending operation, which keeps its driver. Do not wait; commit the step if it is done.
 
         Args:
             container: The container as read.
-            told: A task as the event describes it, used instead of asking ECS.
+            event_task: A task as the event describes it, used instead of asking ECS.
             host_is_done: Whether the event reports that the step's command to the host has succeeded.
 
         Returns:
@@ -110,8 +110,8 @@ class Driver:
                 return False
             container = noted
         try:
-            patience = Patience(self._clock.now(), for_caller=False, owns=False, once=True)
-            self.drive(container, patience, told=told, host_is_done=host_is_done)
+            policy = DrivePolicy(self._clock.now(), for_caller=False, owns=False, raises_overtaken=True)
+            self.drive(container, policy, event_task=event_task, host_is_done=host_is_done)
         except OperationFailedError:
             return True  # The operation has ended, and its row states the reason.
         except OvertakenError:
@@ -119,21 +119,21 @@ class Driver:
         return True
 
     def drive(
-        self, container: Container, patience: Patience, *, told: Task | None = None, host_is_done: bool = False
+        self, container: Container, policy: DrivePolicy, *, event_task: Task | None = None, host_is_done: bool = False
     ) -> Outcome:
-        """Drive the pending operation from its current step until it ends or `patience` runs out.
+        """Drive the pending operation from its current step until it ends or the time of `policy` runs out.
 
         Args:
             container: The container as read, with the operation.
-            patience: How long to wait, and how to handle the result.
-            told: A task as an event describes it, used instead of asking ECS.
+            policy: How long to wait, and how to handle the result.
+            event_task: A task as an event describes it, used instead of asking ECS.
             host_is_done: Whether the current step's command to the host is known to have succeeded.
 
         Returns:
             The answer: completed, accepted (still pending) or a conflict.
 
         Raises:
-            OvertakenError: The container has changed since it was read, and `patience.once` is set.
+            OvertakenError: The container has changed since it was read, and `policy.raises_overtaken` is set.
             ContainerExpiredError: The container has expired.
             OperationFailedError: The operation has ended without success.
             ExternalServiceError: A service failed; the operation is pending and will be continued.
@@ -143,25 +143,25 @@ class Driver:
             assert pending is not None
             settled: Container | Shared | Outcome
             if pending.giving_up is not None:
-                settled = self._giving_up.finish(container, pending, patience, reverted=host_is_done)
+                settled = self._giving_up.finish(container, pending, policy, reverted=host_is_done)
             else:
                 result = self._steps.run(
                     container,
                     pending,
-                    patience.until,
-                    look_first=not patience.for_caller,
-                    told=told,
+                    policy.until,
+                    look_first=not policy.for_caller,
+                    event_task=event_task,
                     host_is_done=host_is_done,
                 )
-                settled = self._settle(container, pending, result, patience)
+                settled = self._settle(container, pending, result, policy)
             match settled:
                 case Outcome():
                     return settled
                 case Shared():
-                    container, patience = settled.container, patience._replace(alone=False)
+                    container, policy = settled.container, policy._replace(alone=False)
                 case Container():
                     # The command and the counted attempt belong to the previous step.
-                    container, host_is_done, patience = settled, False, patience._replace(counted=False)
+                    container, host_is_done, policy = settled, False, policy._replace(counted=False)
 
     def accept(self, container: Container, until: datetime) -> Outcome | None:
         """Answer 202 to a repeated request while another driver continues its operation.
@@ -174,10 +174,10 @@ class Driver:
         """
         pending = container.operation
         assert pending is not None
-        patience = Patience(until, for_caller=True, owns=False, once=True)
+        policy = DrivePolicy(until, for_caller=True, owns=False, raises_overtaken=True)
         try:
             settled = self._commits.accept(
-                container, pending, Unobserved("Nothing was seen yet"), same(pending), patience
+                container, pending, Unobserved("No effect has been observed yet"), stored_findings(pending), policy
             )
         except OvertakenError:
             return None
@@ -186,39 +186,39 @@ class Driver:
     # --- handling observations -------------------------------------------------------------------------------------
 
     def _settle(
-        self, container: Container, pending: PendingOperation, result: Result, patience: Patience
+        self, container: Container, pending: PendingOperation, result: Result, policy: DrivePolicy
     ) -> Container | Shared | Outcome:
         """Commit or store an attempt's result. Returns the answer, or the container to continue with."""
         seen, findings = result
         match seen:
             case Reached():
-                return self._reached(container, pending, seen, patience)
+                return self._reached(container, pending, seen, policy)
             case Ended():
-                return self._ended(container, pending, seen, patience)
+                return self._ended(container, pending, seen, policy)
             case NeverRan():
-                return self._never_ran(container, pending, seen, findings, patience)
+                return self._never_ran(container, pending, seen, findings, policy)
             case TokenExpired():
-                return self._replace_token(container, pending, patience)
-            case NoEffect() if self._nothing_happened(pending, findings, patience):
+                return self._replace_token(container, pending, policy)
+            case NoEffect() if self._nothing_happened(pending, findings, policy):
                 if isinstance(self._store.abandon(container), ConditionFailed):
-                    return self._commits.overtaken(container, None, patience)
+                    return self._commits.overtaken(container, None, policy)
                 raise OperationFailedError(seen.reason)
             case NoEffect() if seen.final:
                 change = change_by(pending, Status.FAILED, self._clock.now(), {"reason": seen.reason}, None)
-                return self._commits.fail(container, as_seen(change, container, findings), None, patience)
-            case Unobserved() | Uncertain() | NoEffect() if patience.owns and self._giving_up.is_due(pending, result):
-                return self._giving_up.begin(container, pending, result, patience)
+                return self._commits.fail(container, as_seen(change, container, findings), None, policy)
+            case Unobserved() | Uncertain() | NoEffect() if policy.owns and self._giving_up.is_due(pending, result):
+                return self._giving_up.begin(container, pending, result, policy)
             case Unobserved():
-                return self._commits.accept(container, pending, seen, findings, patience)
+                return self._commits.accept(container, pending, seen, findings, policy)
             case NoEffect() | Uncertain():
-                if patience.owns:
-                    self._commits.release(container, pending, result, patience)
+                if policy.owns:
+                    self._commits.release(container, pending, result, policy)
                 raise ExternalServiceError(seen.reason)
             case _:
                 assert_never(seen)
 
     def _reached(
-        self, container: Container, pending: PendingOperation, seen: Reached, patience: Patience
+        self, container: Container, pending: PendingOperation, seen: Reached, policy: DrivePolicy
     ) -> Container | Shared | Outcome:
         goal = GOAL[pending.step]
         step = next_step(pending.operation, pending.step)
@@ -231,18 +231,18 @@ class Driver:
             change = change._replace(task_version=change.task_version - 1)
         result = self._commits.commit(container, change, step, None if step else outcome)
         if isinstance(result, ConditionFailed):
-            return self._commits.overtaken(container, seen.task, patience)
+            return self._commits.overtaken(container, seen.task, policy)
         if step is not None:
             return result
         if ran_and_ended:
             recorded = self._recorder.record_exit(result, seen.task, Trigger.SYSTEM)
-            if isinstance(recorded, ConditionFailed) and patience.once:
+            if isinstance(recorded, ConditionFailed) and policy.raises_overtaken:
                 # The event that reported the end must be applied to the operation that was claimed since.
                 raise OvertakenError
-        return self._commits.first_answer(pending, outcome, patience)
+        return self._commits.first_answer(pending, outcome, policy)
 
     def _ended(
-        self, container: Container, pending: PendingOperation, seen: Ended, patience: Patience
+        self, container: Container, pending: PendingOperation, seen: Ended, policy: DrivePolicy
     ) -> Container | Shared | Outcome:
         """Write the row of a task that ended on its own. Then continue the operation, or end it with a conflict."""
         change = change_by_exit(seen.at, seen.task)
@@ -259,8 +259,8 @@ class Driver:
         absent = pending.absent if seen.task is None else {}
         result = self._commits.commit(container, change, step, answer, absent=absent)
         if isinstance(result, ConditionFailed):
-            return self._commits.overtaken(container, None, patience)
-        return self._commits.first_answer(pending, answer, patience) if answer else result
+            return self._commits.overtaken(container, None, policy)
+        return self._commits.first_answer(pending, answer, policy) if answer else result
 
     def _never_ran(
         self,
@@ -268,24 +268,24 @@ class Driver:
         pending: PendingOperation,
         seen: NeverRan,
         findings: Findings,
-        patience: Patience,
+        policy: DrivePolicy,
     ) -> Shared | Outcome:
         facts = (seen.task.facts if seen.task else {}) | {"reason": seen.reason}
         change = change_by(pending, Status.FAILED, seen.at, facts, seen.task)
         if seen.task is None:
             change = change._replace(task_arn=findings.task_arn, task_version=0, task_ended=False)
-        return self._commits.fail(container, change, seen.task, patience)
+        return self._commits.fail(container, change, seen.task, policy)
 
-    def _replace_token(self, container: Container, pending: PendingOperation, patience: Patience) -> Shared | Outcome:
+    def _replace_token(self, container: Container, pending: PendingOperation, policy: DrivePolicy) -> Shared | Outcome:
         """Store a new client token before using it."""
         update = {"client_token": new_id(), "client_token_since": self._clock.now(), "absent": {}}
         noted = self._store.note(container, pending.model_copy(update=update), None)
         if isinstance(noted, ConditionFailed):
-            return self._commits.overtaken(container, None, patience)
+            return self._commits.overtaken(container, None, policy)
         return Shared(noted)
 
     @staticmethod
-    def _nothing_happened(pending: PendingOperation, findings: Findings, patience: Patience) -> bool:
+    def _nothing_happened(pending: PendingOperation, findings: Findings, policy: DrivePolicy) -> bool:
         """Check whether a refusal proves that the operation has had no effect at all."""
-        first = patience.alone and pending.attempts == 0 and not pending.answered
+        first = policy.alone and pending.attempts == 0 and not pending.answered
         return first and not findings.acted and not pending.has_row and pending.superseded is None

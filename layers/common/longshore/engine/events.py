@@ -152,14 +152,14 @@ class TaskEvents:
                 return Effect.STALE
             if task.version <= container.task_version and container.is_live:
                 return Effect.STALE
-            return Effect.SETTLED if self._driver.settle(container, told=task) else None
+            return Effect.SETTLED if self._driver.settle(container, event_task=task) else None
         if not starting:
             if task.is_stopped and pending.superseded_start is not None:
                 # It may be the task of the start that the force-stop has superseded. The force-stop waits for its end.
-                return Effect.SETTLED if self._driver.settle(container, told=task) else None
+                return Effect.SETTLED if self._driver.settle(container, event_task=task) else None
             return self._stop_stray(container, task)
         # If the operation has no task stored, the start calls RunTask with its client token, which returns its task.
-        if (task.is_running or task.is_stopped) and not self._driver.settle(container, told=task):
+        if (task.is_running or task.is_stopped) and not self._driver.settle(container, event_task=task):
             return None
         current = self._store.container(container.id)
         known = {current.task_arn, current.operation.task_arn if current.operation else None} if current else {task.arn}

@@ -8,7 +8,7 @@ from longshore.domain.errors import ExternalServiceError
 from longshore.domain.lifecycle import Status, Step
 from longshore.domain.models import NO_NEWER, Change, Container, Outcome, PendingOperation, next_command_number
 from longshore.domain.results import change_by
-from longshore.engine.commits import DEADLINE, Commits, Patience, Shared
+from longshore.engine.commits import DEADLINE, Commits, DrivePolicy, Shared
 from longshore.engine.steps import Findings, NoEffect, Result, Steps, Uncertain, Unobserved, awaits_host
 
 LAST_ATTEMPT = 10
@@ -32,7 +32,7 @@ class GivingUp:
         return self._clock.now() - pending.begun_at >= LEAST_TIME
 
     def begin(
-        self, container: Container, pending: PendingOperation, result: Result, patience: Patience
+        self, container: Container, pending: PendingOperation, result: Result, policy: DrivePolicy
     ) -> Container | Shared | Outcome:
         """Begin to give up a step that has run out of attempts.
 
@@ -44,7 +44,7 @@ class GivingUp:
             container: The container as read.
             pending: Its pending operation.
             result: The result of the last attempt.
-            patience: How to handle a refused commit.
+            policy: How to handle a refused commit.
 
         Returns:
             The container to continue with, or the answer if another driver has ended the operation.
@@ -67,7 +67,7 @@ class GivingUp:
             }
             noted = self._store.note(container, pending.model_copy(update=update), None)
             if isinstance(noted, ConditionFailed):
-                return self._commits.overtaken(container, None, patience)
+                return self._commits.overtaken(container, None, policy)
             return noted
         task = seen.task if isinstance(seen, Unobserved) else None
         facts = (task.facts if task else {}) | {"reason": reason}
@@ -76,10 +76,10 @@ class GivingUp:
             self._steps.stop_stray(container, findings.task_arn)
             if task is None:
                 change = change._replace(task_arn=findings.task_arn, task_version=0, task_ended=False)
-        return self._commits.fail(container, as_seen(change, container, findings), None, patience)
+        return self._commits.fail(container, as_seen(change, container, findings), None, policy)
 
     def finish(
-        self, container: Container, pending: PendingOperation, patience: Patience, *, reverted: bool
+        self, container: Container, pending: PendingOperation, policy: DrivePolicy, *, reverted: bool
     ) -> Shared | Outcome:
         """Revert the step's last command, and end the operation when Systems Manager has accepted the opposite command.
 
@@ -88,7 +88,7 @@ class GivingUp:
         Args:
             container: The container as read.
             pending: Its pending operation, which `begin` has changed.
-            patience: How to handle a refused commit.
+            policy: How to handle a refused commit.
             reverted: Whether the opposite command is known to have succeeded.
 
         Returns:
@@ -105,7 +105,7 @@ class GivingUp:
             raise ExternalServiceError(pending.giving_up)
         change = change_by(pending, Status.FAILED, self._clock.now(), {"reason": pending.giving_up}, None)
         # It is not known whether the task's processes are paused, so later events of the task are ignored.
-        return self._commits.fail(container, change._replace(task_version=NO_NEWER), None, patience)
+        return self._commits.fail(container, change._replace(task_version=NO_NEWER), None, policy)
 
 
 def as_seen(change: Change, container: Container, findings: Findings) -> Change:

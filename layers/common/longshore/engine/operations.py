@@ -33,7 +33,7 @@ from longshore.domain.models import (
     next_command_number,
 )
 from longshore.domain.results import conflict, given, superseded
-from longshore.engine.commits import DEADLINE, Patience
+from longshore.engine.commits import DEADLINE, DrivePolicy
 from longshore.engine.concurrency import together
 from longshore.engine.driver import Driver
 
@@ -130,7 +130,7 @@ class Operations:
             claimed = self._claim(container, request, verdict)
             match claimed:
                 case Container():
-                    return given(self._driver.drive(claimed, Patience(until, for_caller=True, alone=True)))
+                    return given(self._driver.drive(claimed, DrivePolicy(until, for_caller=True, alone=True)))
                 case Replayed():
                     record = claimed.record
                 case ConditionFailed():

@@ -105,7 +105,7 @@ class Steps:
         until: datetime,
         *,
         look_first: bool = False,
-        told: Task | None = None,
+        event_task: Task | None = None,
         host_is_done: bool = False,
     ) -> Result:
         """Make one attempt at the pending operation's step: act, and wait for the effect.
@@ -115,12 +115,14 @@ class Steps:
             pending: Its pending operation.
             until: Stop waiting at this time (UTC).
             look_first: Whether to look up a task before StopTask, because an earlier attempt may have stopped it.
-            told: A task as an event describes it, used instead of looking that task up.
+            event_task: A task as an event describes it, used instead of looking that task up.
             host_is_done: Whether the step's command to the host is known to have succeeded.
         """
-        attempt = Attempt(self._ecs, self._clock, container, pending, until, told)
+        attempt = Attempt(self._ecs, self._clock, container, pending, until, event_task)
         try:
-            observation = self._observe(attempt, look_first=look_first or told is not None, host_is_done=host_is_done)
+            observation = self._observe(
+                attempt, look_first=look_first or event_task is not None, host_is_done=host_is_done
+            )
         except PlacementError as error:
             observation = NoEffect(error.reason, final=True)
         except EcsError as error:
@@ -190,7 +192,7 @@ class Steps:
         if container.status is Status.FAILED and container.task_arn:
             # The container's task may still exist, and a container has at most one live task.
             if attempt.end([container.task_arn], f"Longshore operation {pending.id}") is None:
-                return Unobserved("The task before has not stopped")
+                return Unobserved("The previous task has not stopped")
             attempt.on_its_way = False
         task = _task_of_start(attempt)
         if not isinstance(task, Task):
