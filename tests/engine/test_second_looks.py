@@ -85,6 +85,19 @@ def test_ecs_returns_the_task_again(stage: Stage) -> None:
     assert stage.sweep() == {}
 
 
+def test_another_sweep_has_found_the_task(stage: Stage) -> None:
+    """Two lookups prove nothing if ECS has shown the task between them, also to another worker."""
+    container = absent(stage, LOOKS)
+    before = stage.container(container)
+    assert stage.sweep() == {"shown again": 1}
+    stage.hide_tasks()
+    with stage.open():
+        assert stage.wired.drift.look_again(before) == "changed"
+    after = stage.container(container)
+    assert (after.status, after.absent_since) == (Status.RUNNING, None)
+    assert len(stage.rows(container)) == 1
+
+
 def test_the_task_has_ended(stage: Stage) -> None:
     container = absent(stage, LOOKS)
     (task,) = stage.live(container)

@@ -176,8 +176,15 @@ class Store:
         return self._commit_with_row(self._still_pending(before), before, after, entry, more)
 
     def commit_observed(self, before: Container, after: Container, entry: Entry) -> Container | ConditionFailed:
-        """Write a change that no operation has caused. The container must be as read, with nothing pending."""
-        return self._commit_with_row(as_read(before, None), before, after, entry)
+        """Write a change that no operation has caused. The container must be as read, with nothing pending.
+
+        Two lookups that do not find a task prove that it is gone. If another worker has found the task since the
+        container was read, it has cleared `absent_since`, and the write is refused.
+        """
+        condition = as_read(before, None)
+        if before.absent_since is not None:
+            condition = condition.also("#absent_since = :was_absent", was_absent=to_text(before.absent_since))
+        return self._commit_with_row(condition, before, after, entry)
 
     def note_idle(self, before: Container, after: Container) -> Container | ConditionFailed:
         """Write attributes of a container with nothing pending, without a row."""
