@@ -90,6 +90,32 @@ def test_a_first_lookup_proves_nothing(stage: Stage, container: str) -> None:
     looking.look(NOTED)
     assert not looking.is_gone(NOTED)
     stage.advance(0.001)
+    assert not looking.is_gone(NOTED)
+    looking.look(NOTED)
+    assert looking.is_gone(NOTED)
+
+
+def test_a_late_response_proves_nothing(stage: Stage, container: str) -> None:
+    """The time between two lookups ends when the second is sent, not when it is answered."""
+    now = stage.clock.now()
+    stage.edit_pending(container, absent={NOTED: now - LOOKS + MILLISECOND}, task_arn=NOTED, task_run_at=now - UNSHOWN)
+    looking = stage.looking(container)
+    stage.tick = 20
+    looking.look(NOTED)
+    assert stage.clock.now() == now + timedelta(seconds=20)
+    assert not looking.is_gone(NOTED)
+    looking.look(NOTED)
+    assert looking.is_gone(NOTED)
+
+
+def test_a_late_response_does_not_prove_that_a_new_task_is_gone(stage: Stage, container: str) -> None:
+    now = stage.clock.now()
+    stage.edit_pending(container, absent={NOTED: now - LOOKS}, task_arn=NOTED, task_run_at=now - UNSHOWN + MILLISECOND)
+    looking = stage.looking(container)
+    stage.tick = 1
+    looking.look(NOTED)
+    assert not looking.is_gone(NOTED)
+    looking.look(NOTED)
     assert looking.is_gone(NOTED)
 
 

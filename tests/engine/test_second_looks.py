@@ -98,6 +98,22 @@ def test_another_sweep_has_found_the_task(stage: Stage) -> None:
     assert len(stage.rows(container)) == 1
 
 
+@pytest.mark.parametrize("since", [LOOKS - MILLISECOND, LOOKS])
+@pytest.mark.parametrize("drift", [False, True], ids=["recovery", "drift"])
+def test_a_late_response_proves_nothing(stage: Stage, drift: bool, since: timedelta) -> None:
+    """The half minute ends when the second lookup is sent, not when it is answered."""
+    reads = timedelta(seconds=2 if drift else 0)  # the drift sweep reads the index and the item first
+    container = absent(stage, since - reads)
+    before = stage.container(container)
+    stage.hide_tasks()
+    with stage.open():
+        stage.tick = 1
+        result = stage.wired.drift.sweep(CLUSTER) if drift else stage.wired.drift.look_again(before)
+    effect = "repaired" if since == LOOKS else "absent"
+    assert result in (effect, {effect: 1})
+    assert stage.status(container) == ("failed" if since == LOOKS else "running")
+
+
 def test_the_task_has_ended(stage: Stage) -> None:
     container = absent(stage, LOOKS)
     (task,) = stage.live(container)

@@ -3,7 +3,8 @@
 ECS is eventually consistent: DescribeTasks may not return, and StopTask may not know, a task that exists. A task that
 a lookup does not find is therefore only absent. It counts as gone when both are true:
 
-- Two lookups, at least 30 seconds and at most 10 minutes apart, did not find it.
+- Two lookups, at least 30 seconds and at most 10 minutes apart, did not find it. The 30 seconds are between the
+  response to the first lookup and the request of the second, because a response may be late.
 - ECS has shown it before, or five minutes have passed since its RunTask. The response of RunTask is not a lookup.
 
     RunTask         absent          absent: gone
@@ -75,7 +76,8 @@ class Attempt:
         self._ecs = ecs
         self._clock = clock
         self._event_task = event_task
-        self._not_found: set[str] = set()
+        self._asked_at = clock.now()  # when the last call was sent
+        self._not_found: dict[str, datetime] = {}  # when the last lookup that found nothing was sent
 
     def now(self) -> datetime:
         return self._clock.now()
@@ -116,7 +118,7 @@ class Attempt:
         if not self._is_absent_twice(arn):
             return False
         if arn == self.task_arn and not self.task_shown:
-            return self.now() - (self.task_run_at or self.now()) >= UNSHOWN
+            return self.task_run_at is not None and self._not_found[arn] - self.task_run_at >= UNSHOWN
         # ECS has shown the container's own task before, or its start was given up long after RunTask.
         return True
 
@@ -124,7 +126,7 @@ class Attempt:
         if task is None:
             self._missed(arn)
         else:
-            self._not_found.discard(arn)
+            self._not_found.pop(arn, None)
             self.absent.pop(arn, None)
             self.task_shown = self.task_shown or arn == self.task_arn
             if arn == self.container.task_arn:
@@ -133,15 +135,15 @@ class Attempt:
 
     def _missed(self, name: str) -> None:
         """Record the time of a lookup that found nothing. `name` is the task's ARN or the searched client token."""
-        self._not_found.add(name)
+        self._not_found[name] = self._asked_at
         first = self.absent.get(name)
         if first is None or self.now() - first > LOOKS_LAST:
             self.absent[name] = self.now()
 
     def _is_absent_twice(self, name: str) -> bool:
         """Check whether this attempt's lookup and another at least 30 seconds earlier found nothing."""
-        first = self.absent.get(name)
-        return name in self._not_found and first is not None and self.now() - first >= BETWEEN_LOOKS
+        first, last = self.absent.get(name), self._not_found.get(name)
+        return first is not None and last is not None and last - first >= BETWEEN_LOOKS
 
     # --- acting on tasks -------------------------------------------------------------------------------------------
 
@@ -236,7 +238,7 @@ class Attempt:
             try:
                 return self.look(arn)
             except EcsError:
-                self._not_found.discard(arn)
+                self._not_found.pop(arn, None)
         return None
 
     def _look_again(self, arn: str) -> Task | None:
@@ -255,6 +257,7 @@ class Attempt:
         """
         failure: EcsError | None = None
         for _ in self._pauses():
+            self._asked_at = self.now()
             try:
                 result = call()
             except PlacementError:

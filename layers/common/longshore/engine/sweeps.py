@@ -6,7 +6,7 @@ read, a cluster that does not answer or an operation that fails does not prevent
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import TypeVar
 
@@ -182,7 +182,8 @@ class Drift:
             ended = container.model_copy(update={"absent_since": None})
             return _effect(self._store.note_idle(container, ended), "true")
         arn = container.task_arn
-        return self._reconcile(container, self._ecs.describe(container.runtime, arn) if arn else None)
+        asked_at = self._clock.now()
+        return self._reconcile(container, self._ecs.describe(container.runtime, arn) if arn else None, asked_at)
 
     def _containers(self) -> Iterator[str]:
         try:
@@ -215,20 +216,22 @@ class Drift:
 
     def _compare(self, cluster: str, containers: list[Container]) -> Iterator[str]:
         arns = [container.task_arn for container in containers if container.task_arn]
+        asked_at = self._clock.now()
         tasks = self._ecs.describe_many(cluster, arns) if arns else {}
         for container in containers:
             try:
-                yield self._reconcile(container, tasks.get(container.task_arn or ""))
+                yield self._reconcile(container, tasks.get(container.task_arn or ""), asked_at)
             except LongshoreError as error:
                 yield _failed(container.id, error, self._on_failure)
 
-    def _reconcile(self, container: Container, task: Task | None) -> str:
+    def _reconcile(self, container: Container, task: Task | None, asked_at: datetime) -> str:
+        """Compare a container with the task that a lookup, sent at `asked_at`, has returned."""
         if task is not None and not task.is_stopped:
             if container.absent_since is None:
                 return "true"
             shown = container.model_copy(update={"absent_since": None})
             return _effect(self._store.note_idle(container, shown), "shown again")
-        if task is None and not self._is_gone(container):
+        if task is None and not self._is_gone(container, asked_at):
             since = container.absent_since
             if since is not None and self._clock.now() - since <= LOOKS_LAST:
                 return "absent"
@@ -236,9 +239,10 @@ class Drift:
             return _effect(self._store.note_idle(container, absent), "absent")
         return _effect(self._recorder.record_exit(container, task, Trigger.RECOVERY), "repaired")
 
-    def _is_gone(self, container: Container) -> bool:
+    @staticmethod
+    def _is_gone(container: Container, asked_at: datetime) -> bool:
         since = container.absent_since
-        return since is not None and BETWEEN_LOOKS <= self._clock.now() - since <= LOOKS_LAST
+        return since is not None and BETWEEN_LOOKS <= asked_at - since <= LOOKS_LAST
 
     def _tasks(self, cluster: str) -> Iterator[str]:
         try:
