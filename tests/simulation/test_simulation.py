@@ -1,4 +1,4 @@
-"""Tests that the invariants hold in 100 simulated runs (500 in CI) and that a run is reproducible."""
+"""Tests that the invariants hold in 100 simulated runs (200 in CI) and that a run is reproducible."""
 
 import os
 from collections import Counter
@@ -10,7 +10,7 @@ from simulation.faults import Kind
 from simulation.hostility import BEHAVIOURS, Hostility
 from simulation.run import run
 
-RUNS = 500 if os.environ.get("CI") else 100
+RUNS = 200 if os.environ.get("CI") else 100
 _BATCH = 25
 
 
