@@ -11,6 +11,8 @@ from collections.abc import Callable
 gc.disable()
 # pydantic imports zoneinfo, which otherwise imports sysconfig to find its data. All times here are in UTC.
 os.environ.setdefault("PYTHONTZPATH", "")
+# pydantic otherwise reads the metadata of every installed package to find plugins. The layer has none.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 
 def ready(*needs: Callable[[], object]) -> None:
