@@ -16,7 +16,7 @@ from local.stack import LocalStack
 pytestmark = pytest.mark.databases("moto", "dynamodb-local")
 
 CALLERS = 32
-ROUNDS = {"moto": 10, "dynamodb-local": 50}  # moto copies whole tables for each transaction
+ROUNDS = {"moto": 10, "dynamodb-local": 20}  # moto copies whole tables for each transaction
 OPERATIONS = ["start", "stop", "force-stop", "restart", "pause", "resume"]
 
 

@@ -1,6 +1,6 @@
 """Tests of scheduled stops: many containers while ECS throttles and time runs out, and the input of a rule.
 
-The test stops 500 containers, or 5,000 with LONGSHORE_SCALE=full. It uses DynamoDB Local if available, otherwise moto.
+The test stops 200 containers, or 5,000 with LONGSHORE_SCALE=full. It uses DynamoDB Local if available, otherwise moto.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from local.seed import PROJECT, WEB, Seeder
 from local.stack import LocalStack
 
 FULL = os.environ.get("LONGSHORE_SCALE") == "full"
-COUNT = 5000 if FULL else 500
+COUNT = 5000 if FULL else 200
 SECONDS = 20 if FULL else 1
 BIG_PROJECT = "b16" + "0" * 21
 RULE = "ScheduledStopFunctionNightly"
