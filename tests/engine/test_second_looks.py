@@ -9,7 +9,7 @@ from longshore.domain.lifecycle import Status
 from longshore.domain.models import Trigger
 
 from engine.aws import CLUSTER, FAILED, NO_ANSWER, Call
-from engine.stage import Stage
+from engine.stage import Stage, event
 
 LOOKS = timedelta(seconds=30)
 LAST = timedelta(minutes=10)
@@ -81,6 +81,15 @@ def test_ecs_returns_the_task_again(stage: Stage) -> None:
     container = absent(stage, LOOKS)
     before = stage.container(container)
     assert stage.sweep() == {"shown again": 1}
+    assert stage.container(container) == before.model_copy(update={"absent_since": None})
+    assert stage.sweep() == {}
+
+
+def test_an_event_shows_the_task(stage: Stage) -> None:
+    container = absent(stage, LOOKS)
+    before = stage.container(container)
+    (task,) = stage.live(container)
+    assert stage.deliver(event(task, version=task.version + 1)) == "recorded"
     assert stage.container(container) == before.model_copy(update={"absent_since": None})
     assert stage.sweep() == {}
 
