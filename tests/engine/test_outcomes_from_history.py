@@ -92,40 +92,67 @@ def test_the_operation_was_abandoned_and_the_container_has_expired(stage: Stage)
 
 
 @pytest.mark.parametrize(("status", "operation"), [("running", "stop"), ("running", "pause"), ("stopped", "start")])
-@pytest.mark.parametrize("full", [True, False])
-def test_with_a_full_history_the_status_shows_the_completion(
-    stage: Stage, full: bool, status: str, operation: str
-) -> None:
+def test_with_a_full_history_the_item_shows_the_completion(stage: Stage, status: str, operation: str) -> None:
     """The other driver completed the operation, but there was no room for its row."""
     container = stage.add(status)
 
     def hook() -> None:
         stage.history_is_full = True
         sweep(stage, container)
-        stage.edit(container, history_full=full)
 
     before_commit(stage, hook)
-    if full:
-        outcome = stage.ask(container, operation)
-        assert (outcome.kind, outcome.status) == ("completed", stage.status(container))
-    else:
-        messages = {"stop": "Container is already stopped", "pause": "Container is already paused"}
-        assert stage.refused(container, operation) == messages.get(operation, "Container is already running")
+    outcome = stage.ask(container, operation)
+    assert (outcome.kind, outcome.status) == ("completed", stage.status(container))
     assert stage.status(container) != status
     assert len(stage.rows(container)) == 1
 
 
-def test_with_a_full_history_another_status_shows_the_failure(stage: Stage) -> None:
-    """Another driver ended the start with a failure."""
+@pytest.mark.parametrize("follows", [False, True])
+def test_with_a_full_history_the_item_shows_the_failure(stage: Stage, follows: bool) -> None:
+    """Another driver ended the start with a failure; another operation may be pending since."""
     container = stage.add("stopped", labels={"simulate.start": "fail"})
 
     def hook() -> None:
         stage.history_is_full = True
         with pytest.raises(OperationFailedError):
             sweep(stage, container)
+        if follows:
+            stage.claim(container, "force-stop")
 
     before_commit(stage, hook)
-    assert stage.refused(container, "start") == "Container has failed"
+    with pytest.raises(OperationFailedError) as raised:
+        stage.ask(container, "start")
+    assert raised.value.reason == "The operation failed"
+
+
+def test_with_a_full_history_a_restart_is_complete_although_another_operation_is_pending(stage: Stage) -> None:
+    """The row `stopped` of the restart had room, its row `running` had not, and a force-stop has been claimed since."""
+    container = stage.add("running")
+
+    def hook() -> None:
+        def now_full(_: Call) -> None:
+            stage.history_is_full = True
+
+        stage.before("RunTask", now_full)
+        sweep(stage, container)
+        assert stage.container(container).operation is None
+        stage.claim(container, "force-stop")
+
+    before_commit(stage, hook)
+    outcome = stage.ask(container, "restart")
+    assert (outcome.kind, outcome.status) == ("completed", "running")
+    assert [row["to_status"] for row in stage.rows(container)] == ["running", "stopped"]
+
+
+def test_with_a_full_history_a_restart_that_was_superseded_before_its_end_is_a_conflict(stage: Stage) -> None:
+    container = stage.add("running")
+
+    def hook() -> None:
+        stage.history_is_full = True
+        stage.crash(container, "force-stop", "StopTask")
+
+    stage.before("RunTask", lambda _: hook())
+    assert stage.refused(container, "restart") == "Container is force-stopping"
 
 
 def test_with_a_full_history_another_pending_operation_is_a_conflict(stage: Stage) -> None:

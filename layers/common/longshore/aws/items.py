@@ -31,6 +31,7 @@ CHANGEABLE = (
     "requested_at",
     "absent_since",
     "history_full",
+    "reached_without_row",
     "schema",
     "log_count",
     "to_counts",

@@ -269,14 +269,18 @@ class Store:
         """Write the container together with its row.
 
         If the history has reached DynamoDB's size limit, the change, which has already happened, is written without a
-        row. From then on the container refuses all operations except stop and force-stop.
+        row; the container's item then has the status that the operation reached. From then on the container refuses
+        all operations except stop and force-stop.
         """
         try:
             return self._commit([self._update(after, condition), self._writes.put_log(entry), *more], after)
         except HistoryFullError:
             history = {name: getattr(before, name) for name in _OF_HISTORY}
             # Without a row, only the generation proves that this step is complete.
-            full = {"history_full": True, "generation": after.generation + 1}
+            full: dict[str, Any] = {"history_full": True, "generation": after.generation + 1}
+            operation_id = (entry.log.metadata or {}).get("operation_id")
+            if operation_id is not None:
+                full["reached_without_row"] = (before.reached_without_row or {}) | {operation_id: after.status}
             after = after.model_copy(update=history | full)
             return self._commit([self._update(after, condition), *more], after)
 

@@ -139,6 +139,7 @@ class Container(_Model):
     requested_at: Timestamp | None = None  # when the last operation was requested; for a schedule, its scheduled time
     absent_since: Timestamp | None = None  # the drift sweep's first lookup that did not find the task
     history_full: bool = False  # the history has reached DynamoDB's limit of 10 GB and takes no more rows
+    reached_without_row: dict[str, Status] | None = None  # per id of an operation, the last status it reached since
     log_count: int = 0
     to_counts: dict[str, int] = {}
     from_counts: dict[str, int] = {}

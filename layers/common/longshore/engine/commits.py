@@ -177,13 +177,15 @@ class Commits:
         assert pending is not None
         rows = self._store.rows_since(container.id, container.log_count)
         own = [row for row in rows if (row.metadata or {}).get("operation_id") == pending.id]
+        reached = own[-1].to_status if own else None
+        reason = (own[-1].metadata or {}).get("reason") if own else None
+        if current.reached_without_row is not None:
+            reached = current.reached_without_row.get(pending.id, reached)
         final = final_status(pending.operation)
-        if own and own[-1].to_status is final:
+        if reached is final:
             return completed(current, pending, final)
-        if own and own[-1].to_status is Status.FAILED:
-            raise OperationFailedError(str((own[-1].metadata or {}).get("reason") or "The operation failed"))
-        if current.history_full and current.operation is None and current.status is final:
-            return completed(current, pending, final)  # The history is full, so the operation has no row.
+        if reached is Status.FAILED:
+            raise OperationFailedError(str(reason or "The operation failed"))
         if not rows and current.operation is None and current.status is container.status:
             raise OperationFailedError("The operation was refused and had no effect")
         return superseded(current, pending.operation)
