@@ -8,8 +8,8 @@ proves that nothing has happened since the snapshot was read:
     take over  the same, and the deadline as read; raises the generation, so that the previous driver cannot commit
 
 A request may take effect although its reply is lost. botocore then repeats it: a transaction has the same token and
-succeeds; a claim finds its own operation's id in the item, and has therefore won. If no reply arrives at all, the
-result is `StoreError`: the write may have taken effect or not.
+succeeds; a claim finds its own operation's id in the item, or in a row if the operation has ended since, and has
+therefore won. If no reply arrives at all, the result is `StoreError`: the write may have taken effect or not.
 """
 
 from collections.abc import Sequence
@@ -149,10 +149,15 @@ class Store:
             record = self._live_record(refused[1])
             if record is not None and record.operation_id != pending.id:
                 return Replayed(record)
-        current = container_of(refused[0]) if refused[0] else None
-        if current is not None and current.operation is not None and current.operation.id == pending.id:
-            return current  # An earlier try of this claim has succeeded, and its reply was lost.
-        return ConditionFailed(current if refused[0] is not None else self.container(container.id))
+        current = container_of(refused[0]) if refused[0] is not None else self.container(container.id)
+        if current is None:
+            return ConditionFailed(None)
+        # An earlier try of this claim may have succeeded, and its reply was lost.
+        if current.operation is not None and current.operation.id == pending.id:
+            return current
+        if self._has_changed(container, current, pending):
+            return claimed  # The handler of an event has ended the operation, as it can end that of a slow driver.
+        return ConditionFailed(current)
 
     def commit(
         self, before: Container, after: Container, entry: Entry, answer: Outcome | None, *, forget: bool = False
@@ -254,6 +259,15 @@ class Store:
         return self._live_record(refused[0]) or record
 
     # --- parts of reads and writes ---------------------------------------------------------------------------------
+
+    def _has_changed(self, before: Container, current: Container, pending: PendingOperation) -> bool:
+        """Check whether the operation has changed the container's status since the container was read."""
+        if pending.id in (current.reached_without_row or {}):
+            return True
+        if current.log_count == before.log_count:
+            return False
+        rows = self.rows_since(before.id, before.log_count)
+        return any((row.metadata or {}).get("operation_id") == pending.id for row in rows)
 
     @staticmethod
     def _still_pending(before: Container) -> Condition:
