@@ -7,7 +7,7 @@ from longshore.domain.clock import to_text
 from longshore.domain.lifecycle import Status
 from longshore.engine.steps import Ended, NoEffect, Reached, Uncertain, Unobserved
 
-from engine.aws import DENIED, FAILED, HOST, NOT_FOUND, Call
+from engine.aws import CLUSTER, DENIED, FAILED, HOST, NOT_FOUND, Answer, Call
 from engine.stage import Stage
 from local.emulator.ecs import SimulatedTask
 from local.emulator.errors import AwsError
@@ -294,6 +294,25 @@ def test_two_late_searches_prove_that_a_superseded_start_ran_no_task(
     assert seen == (Reached(now) if known else Unobserved(UNKNOWN))
     assert findings.absent == {token: now - searched if searched and searched <= timedelta(minutes=10) else now}
     assert stage.count("StopTask") == 0
+
+
+def test_a_force_stop_does_not_take_an_earlier_task_for_that_of_the_superseded_start(stage: Stage) -> None:
+    """RunTask with the token is refused since the task definition has changed, and the new task is not shown yet."""
+    container = stage.add("stopped")
+    earlier = stage.ecs.adopt_running(CLUSTER, "web-1", container)
+    stage.ecs.exit(earlier.arn, 0)
+    stage.advance(2)
+    stage.crash(container, "start", "RunTask")
+    (task,) = stage.live(container)
+    stage.fail("RunTask", CONFLICT)
+
+    def without_the_task(_: Call, answer: Answer) -> Answer:
+        return answer | {"tasks": [each for each in answer["tasks"] if each["taskArn"] != task.arn]}
+
+    stage.change("DescribeTasks", without_the_task, times=2)
+    assert stage.ask(container, "force-stop").kind == "accepted"
+    assert stage.pass_deadline() == {"completed": 1}
+    assert (stage.status(container), stage.live(container)) == ("stopped", [])
 
 
 def test_a_task_of_a_superseded_start_that_is_gone(stage: Stage) -> None:

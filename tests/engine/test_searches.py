@@ -181,3 +181,26 @@ def test_the_search_of_an_event_does_not_replace_the_token(stage: Stage, contain
         stage.advance(40)
     assert (stage.pending(container).absent, stage.pending(container).token) == ({}, token)
     assert stage.count("RunTask") == 0
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+@pytest.mark.parametrize(
+    ("age", "found"),
+    [
+        (timedelta(), (True, True)),
+        (MILLISECOND, (False, True)),
+        (timedelta(seconds=5), (False, True)),
+        (timedelta(seconds=5, milliseconds=1), (False, False)),
+    ],
+)
+def test_the_search_ignores_a_stopped_task_of_an_earlier_operation(
+    stage: Stage, container: str, stopped: bool, age: timedelta, found: tuple[bool, bool]
+) -> None:
+    """A task that has not stopped is found even if the clock of ECS is five seconds behind."""
+    task = stage.ecs.adopt_running(CLUSTER, "web-1", container)
+    created = stage.clock.now()
+    if stopped:
+        stage.ecs.exit(task.arn, 0)
+        stage.advance(10)
+    searching = stage.looking(container)
+    assert (searching.search(searching.pending.token, created + age) is not None) is found[0 if stopped else 1]

@@ -188,7 +188,8 @@ class Attempt:
             for task in tasks
             if task.arn != self.container.task_arn
             and task.created_at is not None
-            and task.created_at >= since - _CLOCKS_DIFFER
+            # A task that has stopped may be of an operation just before, which ended only when its task had stopped.
+            and task.created_at >= (since if task.is_stopped else since - _CLOCKS_DIFFER)
         ]
         if found:
             task = max(found, key=lambda each: (not each.is_stopped, each.created_at))
