@@ -14,7 +14,7 @@ from longshore.aws.ecs import Ecs
 from longshore.aws.items import container_item, log_item
 from longshore.domain.errors import ExternalServiceError, LongshoreError
 from longshore.domain.history import append
-from longshore.domain.lifecycle import LaunchType, Operation, Status
+from longshore.domain.lifecycle import LIVE, LaunchType, Operation, Status
 from longshore.domain.models import Change, Container, OperationRequest, Outcome, PendingOperation, Runtime, Trigger
 from longshore.domain.task import Task
 from longshore.engine.attempt import Attempt
@@ -114,7 +114,9 @@ class Stage(Aws):
         task = self.ecs.adopt_running(CLUSTER, definition, container_id)
         for process in task.containers:
             process.ignores_sigterm, process.stop_timeout = True, timedelta(seconds=stop_timeout)
-        self.edit(container_id, task_arn=task.arn, task_version=task.version)
+        live = [row["to_status"] for row in self.rows(container_id) if row["to_status"] in LIVE]
+        paused_task_arn = task.arn if live[-1:] == [Status.PAUSED] else None
+        self.edit(container_id, task_arn=task.arn, task_version=task.version, paused_task_arn=paused_task_arn)
         return task
 
     def put(self, container: Container) -> None:

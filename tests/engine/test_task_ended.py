@@ -37,7 +37,7 @@ def test_an_operation_on_a_container_with_an_old_end_is_not_delayed(stage: Stage
 def test_the_end_of_the_task_is_unknown(stage: Stage, operation: str) -> None:
     """ECS no longer returns the task but never reported its end, so it may only be temporarily missing."""
     container = failed_by_exit(stage)
-    stage.edit(container, task_ended=False)
+    stage.edit(container, ended_task_arn=None)
     stage.advance(HOURS)
     assert stage.ask(container, operation).kind == "accepted"
     stage.advance(31)
@@ -48,7 +48,7 @@ def test_a_task_that_ecs_returns_is_not_gone_even_after_its_end(stage: Stage) ->
     """ECS may return an older state for a while."""
     container = stage.add("running")
     stage.claim(container, "stop")
-    stage.edit(container, task_ended=True)
+    stage.edit(container, ended_task_arn=stage.container(container).task_arn)
     arn = stage.container(container).task_arn
     assert arn is not None
     looking = stage.looking(container)
@@ -130,13 +130,15 @@ def test_the_end_of_the_task_of_a_failed_container(stage: Stage) -> None:
     (event,) = stage.events
     before = stage.container(container)
     assert stage.deliver(event) == "recorded"
-    assert stage.container(container) == before.model_copy(update={"task_ended": True, "task_version": task.version})
+    assert stage.container(container) == before.model_copy(
+        update={"ended_task_arn": task.arn, "task_version": task.version}
+    )
 
 
 def test_a_task_that_runs_after_all_has_not_ended(stage: Stage) -> None:
     container = stage.add("running", "failed")
     task = stage.give_task(container)
-    stage.edit(container, task_ended=True, task_version=task.version - 1)
+    stage.edit(container, ended_task_arn=task.arn, task_version=task.version - 1)
     assert stage.drift_sweep() == {"recorded": 1}
     assert (stage.status(container), stage.container(container).task_ended) == ("running", False)
 
@@ -194,3 +196,14 @@ def test_a_restart_whose_task_is_gone_continues_immediately(stage: Stage) -> Non
     stage.clock.time = stage.pending(container).deadline
     assert stage.sweep() == {"completed": 1}
     assert [row["to_status"] for row in stage.rows(container)] == ["running", "failed", "running"]
+
+
+def test_the_end_of_an_earlier_task_does_not_count_for_the_task(stage: Stage) -> None:
+    """Version 0.1 has started another task since, and changed neither attribute."""
+    container = stage.add("stopped", "running")
+    before = {"ended_task_arn": "arn:aws:ecs:x:y:task/z/1", "paused_task_arn": "arn:aws:ecs:x:y:task/z/1"}
+    stage.edit(container, **before)
+    assert (stage.container(container).task_ended, stage.container(container).was_paused) == (False, False)
+    stage.hide_tasks()
+    assert stage.ask(container, "pause").kind == "accepted"
+    assert stage.status(container) == "running"

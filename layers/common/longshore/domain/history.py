@@ -52,17 +52,18 @@ def append(container: Container, change: Change, log_id: str, now: datetime) -> 
         triggered_by=change.triggered_by,
         metadata=metadata or None,
     )
-    another_task = change.task_arn not in (None, container.task_arn)
+    task_arn = change.task_arn or container.task_arn
     was_paused = container.status is Status.PAUSED if container.is_live else container.was_paused
+    ended_task_arn = task_arn if change.task_ended else None
     after = container.model_copy(
         update={
             "status": change.to_status,
             "status_since": at,
             "absent_since": None,
-            "task_arn": change.task_arn or container.task_arn,
+            "task_arn": task_arn,
             "task_version": container.task_version if change.task_version is None else change.task_version,
-            "was_paused": was_paused and not another_task,
-            "task_ended": container.task_ended if change.task_ended is None else change.task_ended,
+            "paused_task_arn": task_arn if was_paused and task_arn == container.task_arn else None,
+            "ended_task_arn": container.ended_task_arn if change.task_ended is None else ended_task_arn,
             "log_count": container.log_count + 1,
             "to_counts": to_counts,
             "from_counts": from_counts,

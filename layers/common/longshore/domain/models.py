@@ -130,8 +130,8 @@ class Container(_Model):
     status_since: Timestamp
     runtime: Runtime
     task_arn: str | None = None
-    task_ended: bool = False  # ECS has shown the end of the task
-    was_paused: bool = False  # the last live status with this task was `paused`
+    ended_task_arn: str | None = None  # the last task whose end ECS has shown
+    paused_task_arn: str | None = None  # the last task with which the last live status was `paused`
     task_version: int = 0  # the newest version of the task that is known; older events are ignored
     generation: int = 0
     operation: PendingOperation | None = None
@@ -147,6 +147,17 @@ class Container(_Model):
     last_created_at: Timestamp | None = None
     created_at: Timestamp
     updated_at: Timestamp
+
+    # Version 0.1 changes `task_arn` but not the other two ARNs, which then belong to a task before.
+    @property
+    def task_ended(self) -> bool:
+        """Whether ECS has shown the end of the task."""
+        return self.task_arn is not None and self.ended_task_arn == self.task_arn
+
+    @property
+    def was_paused(self) -> bool:
+        """Whether the last live status with the task was `paused`."""
+        return self.task_arn is not None and self.paused_task_arn == self.task_arn
 
     @property
     def is_live(self) -> bool:

@@ -130,7 +130,7 @@ class TaskEvents:
             result = self._recorder.record_exit(container, task, Trigger.SYSTEM)
         elif task.is_stopped and container.status is Status.FAILED:
             # Store the task's end. An older event that shows the task running may still arrive.
-            ended = container.model_copy(update={"task_version": task.version, "task_ended": True})
+            ended = container.model_copy(update={"task_version": task.version, "ended_task_arn": task.arn})
             result = self._store.note_idle(container, ended)
         elif task.is_running and container.is_live and container.absent_since is not None:
             # A sweep did not find the task, but it exists.
