@@ -8,6 +8,7 @@ from longshore.domain import pages
 from longshore.domain.clock import to_text
 from longshore.domain.errors import ErrorCode
 from longshore.domain.models import ContainerView, Outcome, PendingOperation, StatusLogsPage
+from longshore.domain.parameters import LARGEST_INTEGER
 from longshore.edge import http
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue, models_json_schema
 
@@ -16,7 +17,7 @@ from reference.texts import Texts
 
 Schema = dict[str, Any]
 
-ID: Final[Schema] = {"type": "string", "pattern": f"^{http.CONTAINER_ID.pattern}$"}
+ID: Final[Schema] = {"type": "string", "pattern": f"^{http.ID_FORMAT.pattern}$"}
 TIME: Final[Schema] = {
     "type": "string",
     "format": "date-time",
@@ -60,7 +61,7 @@ def ref(name: str) -> Schema:
 
 def query() -> dict[str, Schema]:
     """Return the query parameters of status-logs, by name."""
-    largest = {"page": pages.LARGEST_PAGE, "limit": pages.LARGEST_LIMIT}
+    largest = {"page": LARGEST_INTEGER, "limit": pages.LARGEST_LIMIT}
     choices = {"sort_by": pages.SORT_COLUMNS, "sort_order": pages.SORT_ORDERS}
     found: dict[str, Schema] = {}
     for name, default in pages.StatusLogsQuery()._asdict().items():

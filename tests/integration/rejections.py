@@ -30,6 +30,7 @@ STATUS_AND_MESSAGE: dict[str, tuple[int, str]] = {
     "VALIDATION_ERROR": (400, ""),
     "ACCOUNT_BANNED": (403, "Account has been banned"),
     "CONTAINER_NOT_FOUND": (404, "Container not found"),
+    "PROJECT_NOT_FOUND": (404, "Project not found"),
     "INSUFFICIENT_PERMISSIONS": (403, "Insufficient permissions"),
     "OPERATION_NOT_PERMITTED_ON_EXPIRED": (403, "Operation not permitted on expired container"),
     "OPERATION_STATE_CONFLICT": (400, ""),

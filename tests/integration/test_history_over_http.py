@@ -60,7 +60,7 @@ def read(page: int, limit: int, sort_by: str, sort_order: str, identity: str = L
     from longshore.domain.pages import StatusLogsQuery
     from longshore.wiring import api_functions
 
-    given = {"page": str(page), "limit": str(limit), "sort_by": sort_by, "sort_order": sort_order}
+    given = {"page": [str(page)], "limit": [str(limit)], "sort_by": [sort_by], "sort_order": [sort_order]}
     query, _ = StatusLogsQuery.parse(given)
     return api_functions.history_reader().page("viewer", identity, query)
 
@@ -143,7 +143,7 @@ def joined(limit: int, sort_by: str, sort_order: str) -> list[dict[str, Any]]:
     assert container is not None
     found = []
     for page in range(1, pages_of(limit) + 1):
-        given = {"page": str(page), "limit": str(limit), "sort_by": sort_by, "sort_order": sort_order}
+        given = {"page": [str(page)], "limit": [str(limit)], "sort_by": [sort_by], "sort_order": [sort_order]}
         where = span(container, StatusLogsQuery.parse(given)[0])
         assert where is not None
         found += api_functions.history_pages().page(container, where)
@@ -229,7 +229,7 @@ def test_rows_added_after_the_read_of_the_container_are_not_in_the_page(
     seeder.add(fresh_id, statuses)
     joined = []
     for page in range(1, 4):
-        given = {"page": str(page), "limit": "7", "sort_by": sort_by, "sort_order": sort_order}
+        given = {"page": [str(page)], "limit": ["7"], "sort_by": [sort_by], "sort_order": [sort_order]}
         where = span(container, StatusLogsQuery.parse(given)[0])
         assert where is not None
         joined += [row["id"] for row in api_functions.history_pages().page(container, where)]

@@ -96,7 +96,7 @@ def test_every_page_is_a_slice_of_the_sorted_whole(
 
 
 def query(page: int, limit: int, sort_by: str, sort_order: str) -> StatusLogsQuery:
-    given = {"page": str(page), "limit": str(limit), "sort_by": sort_by, "sort_order": sort_order}
+    given = {"page": [str(page)], "limit": [str(limit)], "sort_by": [sort_by], "sort_order": [sort_order]}
     return StatusLogsQuery.parse(given)[0]
 
 

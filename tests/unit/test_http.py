@@ -72,7 +72,7 @@ def test_an_invalid_id(identity: str | None) -> None:
 
 @pytest.mark.parametrize("parameters", [None, {}, {"operation": "start"}])
 def test_no_id(parameters: Any) -> None:
-    assert body_of(call(never, event(pathParameters=parameters)))["code"] == "INVALID_ID_FORMAT"
+    assert body_of(call(fine, event(pathParameters=parameters)))["code"] == "INVALID_ID_FORMAT"
 
 
 def test_the_caller_is_checked_before_the_id() -> None:

@@ -21,6 +21,7 @@ from longshore.domain.errors import (
     InvalidTokenError,
     LongshoreError,
     MissingTokenError,
+    ProjectNotFoundError,
     StateConflictError,
     TokenExpiredError,
 )
@@ -43,6 +44,7 @@ ERRORS: list[tuple[type[LongshoreError], int, str, str, str]] = [
     (InvalidInputError, 400, "Bad Request", "VALIDATION_ERROR", "limit must be <= 100"),
     (AccountBannedError, 403, "Forbidden", "ACCOUNT_BANNED", "Account has been banned"),
     (ContainerNotFoundError, 404, "Not Found", "CONTAINER_NOT_FOUND", "Container not found"),
+    (ProjectNotFoundError, 404, "Not Found", "PROJECT_NOT_FOUND", "Project not found"),
     (InsufficientPermissionsError, 403, "Forbidden", "INSUFFICIENT_PERMISSIONS", "Insufficient permissions"),
     (
         ContainerExpiredError,

@@ -16,11 +16,11 @@ SORT_BY = "must be one of: transition_time, created_at, to_status, from_status"
 
 
 def request(event: dict[str, Any]) -> Request:
-    return Request(event, "request-1", "operator", "507f1f77bcf86cd799439011")
+    return Request({"pathParameters": {"id": "507f1f77bcf86cd799439011"}} | event, "request-1", "operator")
 
 
 def query(**given: list[str]) -> StatusLogsQuery:
-    return request({"multiValueQueryStringParameters": given}).query
+    return request({"multiValueQueryStringParameters": given}).query(StatusLogsQuery.parse)
 
 
 def faults(**given: list[str]) -> Any:
@@ -123,7 +123,7 @@ def test_all_faults_are_reported_together() -> None:
 
 @pytest.mark.parametrize("event", [{}, {"multiValueQueryStringParameters": None}])
 def test_the_defaults(event: dict[str, Any]) -> None:
-    assert request(event).query._asdict() == {
+    assert request(event).query(StatusLogsQuery.parse)._asdict() == {
         "page": 1,
         "limit": 10,
         "sort_by": "transition_time",

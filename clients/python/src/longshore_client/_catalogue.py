@@ -9,6 +9,7 @@ RESOLUTIONS: dict[str, str] = {
     "VALIDATION_ERROR": "Correct the request as the message and `data` describe. Repeating the unchanged request always fails.",
     "ACCOUNT_BANNED": "Contact the administrators of this API. Requests fail until they lift the ban.",
     "CONTAINER_NOT_FOUND": "Check the ID. If it is correct, ask an administrator to add you to the container's project.",
+    "PROJECT_NOT_FOUND": "Check the ID. If it is correct, ask an administrator to add you to the project.",
     "INSUFFICIENT_PERMISSIONS": "Ask an administrator for the role `operator` in the container's project.",
     "OPERATION_NOT_PERMITTED_ON_EXPIRED": "Use another container. No operation can restore an expired container.",
     "OPERATION_STATE_CONFLICT": "Choose one of `data.allowed_operations`. If an operation is pending, wait until it has ended and try again, or use `force-stop`. If the container already has the desired status, no action is needed.",

@@ -10,6 +10,7 @@ LongshoreError
 |   |-- ValidationError
 |   |-- AccountBannedError
 |   |-- ContainerNotFoundError
+|   |-- ProjectNotFoundError
 |   |-- InsufficientPermissionsError
 |   |-- OperationNotPermittedOnExpiredError
 |   |-- OperationStateConflictError
@@ -105,6 +106,10 @@ class ContainerNotFoundError(ApiError):
     """The container does not exist, or the caller is not a member of its project."""
 
 
+class ProjectNotFoundError(ApiError):
+    """The project does not exist, or the caller is not a member of it."""
+
+
 class InsufficientPermissionsError(ApiError):
     """The caller may read the container but not operate it."""
 
@@ -171,6 +176,7 @@ BY_CODE: dict[str, type[ApiError]] = {
     "VALIDATION_ERROR": ValidationError,
     "ACCOUNT_BANNED": AccountBannedError,
     "CONTAINER_NOT_FOUND": ContainerNotFoundError,
+    "PROJECT_NOT_FOUND": ProjectNotFoundError,
     "INSUFFICIENT_PERMISSIONS": InsufficientPermissionsError,
     "OPERATION_NOT_PERMITTED_ON_EXPIRED": OperationNotPermittedOnExpiredError,
     "OPERATION_STATE_CONFLICT": OperationStateConflictError,

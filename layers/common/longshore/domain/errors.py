@@ -9,6 +9,7 @@ LongshoreError
 |-- InvalidInputError
 |-- AccountBannedError
 |-- ContainerNotFoundError
+|-- ProjectNotFoundError
 |-- InsufficientPermissionsError
 |-- ContainerExpiredError
 |-- StateConflictError
@@ -34,6 +35,7 @@ class ErrorCode(StrEnum):
     VALIDATION_ERROR = "VALIDATION_ERROR"
     ACCOUNT_BANNED = "ACCOUNT_BANNED"
     CONTAINER_NOT_FOUND = "CONTAINER_NOT_FOUND"
+    PROJECT_NOT_FOUND = "PROJECT_NOT_FOUND"
     INSUFFICIENT_PERMISSIONS = "INSUFFICIENT_PERMISSIONS"
     OPERATION_NOT_PERMITTED_ON_EXPIRED = "OPERATION_NOT_PERMITTED_ON_EXPIRED"
     OPERATION_STATE_CONFLICT = "OPERATION_STATE_CONFLICT"
@@ -120,6 +122,13 @@ class ContainerNotFoundError(LongshoreError):
 
     code = ErrorCode.CONTAINER_NOT_FOUND
     default_message = "Container not found"
+
+
+class ProjectNotFoundError(LongshoreError):
+    """The project does not exist, or the caller is not a member of it. Callers cannot tell these apart."""
+
+    code = ErrorCode.PROJECT_NOT_FOUND
+    default_message = "Project not found"
 
 
 class InsufficientPermissionsError(LongshoreError):

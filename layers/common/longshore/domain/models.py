@@ -125,6 +125,7 @@ class Container(_Model):
     id: str
     project_id: str
     name: str
+    labels: dict[str, str] = {}
     server_instance_id: str | None = None
     status: Status
     status_since: Timestamp
@@ -201,7 +202,7 @@ def next_command_number(container: Container, now: datetime) -> int:
 
 
 class ContainerView(_Model):
-    """`data` of GET /containers/{id}."""
+    """`data` of GET /containers/{id}, and an element of the lists of containers."""
 
     id: str
     project_id: str
@@ -210,13 +211,30 @@ class ContainerView(_Model):
     status_since: Timestamp
     allowed_operations: list[Operation]
     pending_operation: dict[str, Any] | None
+    server_id: str | None
+    launch_type: LaunchType
+    task_definition: str  # `family` or `family:revision`
+    labels: dict[str, str]
     created_at: Timestamp
     updated_at: Timestamp
 
     @classmethod
     def of(cls, container: Container) -> "ContainerView":
-        own = {name: getattr(container, name) for name in cls.model_fields if name != "pending_operation"}
-        return cls(**own, pending_operation=container.pending_view)
+        return cls(
+            id=container.id,
+            project_id=container.project_id,
+            name=container.name,
+            status=container.status,
+            status_since=container.status_since,
+            allowed_operations=container.allowed_operations,
+            pending_operation=container.pending_view,
+            server_id=container.server_instance_id,
+            launch_type=container.runtime.launch_type,
+            task_definition=container.runtime.task_definition.rpartition("/")[2],  # responses contain no ARNs
+            labels=container.labels,
+            created_at=container.created_at,
+            updated_at=container.updated_at,
+        )
 
 
 class StatusLog(_Model):

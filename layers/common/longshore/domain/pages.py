@@ -12,21 +12,18 @@ index:
 Reading a page needs no pydantic: this module must not import the models, which take a third of a cold start.
 """
 
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
+
+from longshore.domain.parameters import LARGEST_INTEGER, Parameters
 
 NO_STATUS = "none"
 """Stands for a null `from_status` where a name is needed: DynamoDB has no null key."""
 
-LARGEST_PAGE = 2**53 - 1  # the largest integer that every JSON parser can represent
 LARGEST_LIMIT = 100
 SORT_COLUMNS = ("transition_time", "created_at", "to_status", "from_status")
 SORT_ORDERS = ("asc", "desc")
-
-# The usual spelling of an integer: no plus sign, no leading zero, no fraction, no exponent.
-_INTEGER = re.compile(r"0|-?[1-9][0-9]*")
 
 
 class StatusLogsQuery(NamedTuple):
@@ -38,41 +35,23 @@ class StatusLogsQuery(NamedTuple):
     sort_order: str = "desc"
 
     @classmethod
-    def parse(cls, given: Mapping[str, str]) -> "tuple[StatusLogsQuery, dict[str, str]]":
+    def parse(cls, given: Mapping[str, Sequence[str]]) -> "tuple[StatusLogsQuery, dict[str, str]]":
         """Read the query from text.
 
         Args:
-            given: Values by field. Fields that are missing take their defaults.
+            given: All values by parameter.
 
         Returns:
-            The query, and the faults by field. The query must not be used if there are faults.
+            The query, and the faults by parameter. The query must not be used if there are faults.
         """
-        values: dict[str, Any] = {}
-        faults: dict[str, str] = {}
-        for name, largest in (("page", LARGEST_PAGE), ("limit", LARGEST_LIMIT)):
-            if name in given:
-                values[name] = number = _number(given[name])
-                if fault := _fault_of_number(number, largest):
-                    faults[name] = fault
-        for name, choices in (("sort_by", SORT_COLUMNS), ("sort_order", SORT_ORDERS)):
-            if name in given:
-                values[name] = given[name]
-                if given[name] not in choices:
-                    faults[name] = f"must be one of: {', '.join(choices)}"
-        return cls(**values), faults
-
-
-def _number(text: str) -> int | None:
-    # Longer numbers are above every limit anyway, and Python refuses to read thousands of digits.
-    return int(text[:30]) if _INTEGER.fullmatch(text) else None
-
-
-def _fault_of_number(number: int | None, largest: int) -> str | None:
-    if number is None:
-        return "must be integer"
-    if number < 1:
-        return "must be >= 1"
-    return f"must be <= {largest}" if number > largest else None
+        parameters = Parameters(given)
+        query = cls(
+            page=parameters.integer("page", 1, LARGEST_INTEGER),
+            limit=parameters.integer("limit", 10, LARGEST_LIMIT),
+            sort_by=parameters.choice("sort_by", "transition_time", SORT_COLUMNS),
+            sort_order=parameters.choice("sort_order", "desc", SORT_ORDERS),
+        )
+        return query, parameters.faults
 
 
 class Counted(Protocol):

@@ -8,10 +8,10 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from longshore.domain.errors import (
     ErrorCode,
@@ -23,7 +23,6 @@ from longshore.domain.errors import (
     TokenExpiredError,
 )
 from longshore.domain.lifecycle import Operation
-from longshore.domain.pages import StatusLogsQuery
 from longshore.edge.logs import logger
 from longshore.edge.metrics import Metric, publish
 
@@ -39,6 +38,7 @@ STATUS_CODES: dict[ErrorCode, HTTPStatus] = {
     ErrorCode.VALIDATION_ERROR: HTTPStatus.BAD_REQUEST,
     ErrorCode.ACCOUNT_BANNED: HTTPStatus.FORBIDDEN,
     ErrorCode.CONTAINER_NOT_FOUND: HTTPStatus.NOT_FOUND,
+    ErrorCode.PROJECT_NOT_FOUND: HTTPStatus.NOT_FOUND,
     ErrorCode.INSUFFICIENT_PERMISSIONS: HTTPStatus.FORBIDDEN,
     ErrorCode.OPERATION_NOT_PERMITTED_ON_EXPIRED: HTTPStatus.FORBIDDEN,
     ErrorCode.OPERATION_STATE_CONFLICT: HTTPStatus.BAD_REQUEST,
@@ -50,9 +50,11 @@ STATUS_CODES: dict[ErrorCode, HTTPStatus] = {
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 
-CONTAINER_ID = re.compile(r"[0-9a-f]{24}")
+ID_FORMAT = re.compile(r"[0-9a-f]{24}")
 KEY_FORMAT = re.compile(r"[\x21-\x7e]{1,128}")
-_QUERY = frozenset(StatusLogsQuery._fields)
+_IDS = ("project_id", "id")  # path parameters
+
+T = TypeVar("T")
 
 
 class Request(NamedTuple):
@@ -62,30 +64,44 @@ class Request(NamedTuple):
         event: The gateway's proxy event.
         id: The gateway's id of the request, which the caller gets as `X-Request-Id`.
         user_id: The user, from the token.
-        container_id: The container in the path.
     """
 
     event: Mapping[str, Any]
     id: str
     user_id: str
-    container_id: str
 
     @property
-    def query(self) -> StatusLogsQuery:
-        """The query of status-logs.
+    def container_id(self) -> str:
+        """The container in the path.
+
+        Raises:
+            InvalidIdError: It is not a valid id.
+        """
+        return _id_in_path(self.event, "id")
+
+    @property
+    def project_id(self) -> str:
+        """The project in the path.
+
+        Raises:
+            InvalidIdError: It is not a valid id.
+        """
+        return _id_in_path(self.event, "project_id")
+
+    def query(self, parse: Callable[[Mapping[str, Sequence[str]]], tuple[T, Mapping[str, str]]]) -> T:
+        """Read the query string.
+
+        Args:
+            parse: Takes all values by parameter, and returns the query and the faults by parameter.
 
         Raises:
             InvalidInputError: It lists everything that is wrong.
         """
-        given: Mapping[str, list[str]] = self.event.get("multiValueQueryStringParameters") or {}
-        sent = {name: values for name, values in given.items() if name in _QUERY and values}
-        query, wrong = StatusLogsQuery.parse({name: values[0] for name, values in sent.items()})
-        repeated = dict.fromkeys((name for name, values in sent.items() if len(values) > 1), "must be given once")
-        faults = [
-            {"instancePath": f"/{name}", "message": message} for name, message in [*repeated.items(), *wrong.items()]
-        ]
+        query, faults = parse(self.event.get("multiValueQueryStringParameters") or {})
         if faults:
-            raise InvalidInputError(faults)
+            raise InvalidInputError(
+                [{"instancePath": f"/{name}", "message": message} for name, message in faults.items()]
+            )
         return query
 
     @property
@@ -203,10 +219,17 @@ def _request(event: Mapping[str, Any], request_id: str) -> Request:
         raise InvalidTokenError
     if time.time() >= int(authorizer["expires_at"]):
         raise TokenExpiredError
-    container_id = _path(event).get("id") or ""
-    if not CONTAINER_ID.fullmatch(container_id):
+    for name in _IDS:
+        if name in _path(event):
+            _id_in_path(event, name)
+    return Request(event, request_id, authorizer["user_id"])
+
+
+def _id_in_path(event: Mapping[str, Any], name: str) -> str:
+    value = _path(event).get(name) or ""
+    if not ID_FORMAT.fullmatch(value):
         raise InvalidIdError
-    return Request(event, request_id, authorizer["user_id"], container_id)
+    return value
 
 
 def _path(event: Mapping[str, Any]) -> Mapping[str, str]:

@@ -15,6 +15,7 @@ from longshore_client.errors import (
     OperationFailedError,
     OperationNotPermittedOnExpiredError,
     OperationStateConflictError,
+    ProjectNotFoundError,
     RateLimitedError,
     RouteNotFoundError,
     TransportError,
@@ -45,7 +46,7 @@ def exit_code(error: LongshoreError) -> Exit:
             return Exit.USAGE
         case OperationStateConflictError() | OperationNotPermittedOnExpiredError():
             return Exit.CONFLICT
-        case AccountBannedError() | ContainerNotFoundError() | InsufficientPermissionsError():
+        case AccountBannedError() | ContainerNotFoundError() | ProjectNotFoundError() | InsufficientPermissionsError():
             return Exit.FORBIDDEN
         case AuthenticationError():
             return Exit.AUTHENTICATION

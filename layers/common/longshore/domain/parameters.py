@@ -1,0 +1,61 @@
+"""Parameters of query strings: reads their values from text and collects their faults. Pure.
+
+Reading a page of history needs no pydantic: this module must not import the models, which take a third of a cold start.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+
+LARGEST_INTEGER = 2**53 - 1
+"""The largest integer that every JSON parser can represent."""
+
+# The usual spelling of an integer: no plus sign, no leading zero, no fraction, no exponent.
+_INTEGER = re.compile(r"0|-?[1-9][0-9]*")
+
+
+class Parameters:
+    """The parameters of a query string. A parameter that is missing has its default.
+
+    Args:
+        given: All values by parameter, as the caller sent them. Parameters that nothing reads are ignored.
+
+    Attributes:
+        faults: What is wrong, by parameter. A value must not be used if its parameter is at fault.
+    """
+
+    def __init__(self, given: Mapping[str, Sequence[str]]) -> None:
+        self._given = given
+        self.faults: dict[str, str] = {}
+
+    def text(self, name: str) -> str | None:
+        """Return the value; None if the parameter is missing. A repeated parameter is at fault."""
+        values = self._given.get(name) or ()
+        if len(values) > 1:
+            self.faults[name] = "must be given once"
+            return None
+        return values[0] if values else None
+
+    def integer(self, name: str, default: int, largest: int) -> int:
+        """Return the value, an integer from 1 to `largest`."""
+        text = self.text(name)
+        if text is None:
+            return default
+        # Longer numbers are above every limit anyway, and Python refuses to read thousands of digits.
+        number = int(text[:30]) if _INTEGER.fullmatch(text) else None
+        if number is None:
+            self.faults[name] = "must be integer"
+        elif number < 1:
+            self.faults[name] = "must be >= 1"
+        elif number > largest:
+            self.faults[name] = f"must be <= {largest}"
+        else:
+            return number
+        return default
+
+    def choice(self, name: str, default: str, choices: Sequence[str]) -> str:
+        """Return the value, one of `choices`."""
+        text = self.text(name)
+        if text is None or text in choices:
+            return text or default
+        self.faults[name] = f"must be one of: {', '.join(choices)}"
+        return default
