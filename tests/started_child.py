@@ -43,6 +43,8 @@ def answer(operation: str, parameters: dict[str, Any], container: dict[str, Any]
         case "Query" | "Scan":
             table = parameters["TableName"]
             return {"Items": [GRANT] if "Access" in table else [container] if "Containers" in table else []}
+        case "BatchGetItem":
+            return {"Responses": {table: [container] for table in parameters["RequestItems"]}}
         case "RunTask" | "DescribeTasks":
             return {"tasks": [TASK], "failures": []}
         case "StopTask":

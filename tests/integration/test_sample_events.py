@@ -91,6 +91,27 @@ def get_container(stack: LocalStack, event: Any) -> None:
     assert data["allowed_operations"] == ["stop", "force-stop", "restart", "pause"]
 
 
+def list_projects(stack: LocalStack, event: Any) -> None:
+    body = body_of(stack, "list_projects", event)
+    assert body["data"] == {"projects": [{"id": PROJECT, "name": None, "role": "operator"}]}
+
+
+def list_containers(stack: LocalStack, event: Any) -> None:
+    data = body_of(stack, "list_containers", event)["data"]
+    assert [each["id"] for each in data["containers"]] == [container_id(15), container_id(14)]
+    assert data["pagination"] == {"total": 7, "page": 1, "limit": 2, "totalPages": 4, "next_cursor": None}
+
+
+def list_project_containers(stack: LocalStack, event: Any) -> None:
+    data = body_of(stack, "list_project_containers", event)["data"]
+    assert {each["id"]: each["status"] for each in data["containers"]} == {
+        container_id(12): "running",
+        container_id(13): "paused",
+        container_id(16): "running",
+    }
+    assert data["pagination"]["total"] == 3
+
+
 def operation(folder: str, number: int, done: str, statuses: list[str]) -> Callable[[LocalStack, Any], None]:
     """Return a check of a completed operation: its response, and the rows that it adds."""
 
@@ -196,6 +217,9 @@ CHECKS: dict[str, Callable[[LocalStack, Any], None]] = {
     "authorizer": authorizer,
     "status_logs": status_logs,
     "get_container": get_container,
+    "list_projects": list_projects,
+    "list_containers": list_containers,
+    "list_project_containers": list_project_containers,
     "start": operation("start", 11, "started", ["running"]),
     "stop": operation("stop", 12, "stopped", ["stopped"]),
     "force_stop": operation("force_stop", 14, "force-stopped", ["stopped"]),

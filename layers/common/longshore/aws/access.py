@@ -4,7 +4,8 @@ The key is (`user_id`, `scope`). Scope `account` holds `banned`; scope `project#
 Reads are consistent, so a ban or a revoked role takes effect with the next request.
 """
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -13,11 +14,13 @@ from longshore.domain.errors import (
     ContainerNotFoundError,
     ExternalServiceError,
     InsufficientPermissionsError,
+    ProjectNotFoundError,
 )
 from longshore.domain.roles import Role
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
+    from types_boto3_dynamodb.type_defs import QueryOutputTypeDef
 
 ACCOUNT = "account"
 ROLES = frozenset(Role)
@@ -27,9 +30,12 @@ _PREFETCH = 100
 """The number of a user's items that are read together with the container (about 2 KB). Most users have fewer."""
 
 
+_PROJECT = "project#"
+
+
 def project_scope(project_id: str) -> str:
     """Return the scope of the item that holds a user's role in the project."""
-    return f"project#{project_id}"
+    return f"{_PROJECT}{project_id}"
 
 
 class OfProject(Protocol):
@@ -57,6 +63,15 @@ class Grants(NamedTuple):
     roles: dict[str, str]
     complete: bool
 
+    @property
+    def projects(self) -> dict[str, Role]:
+        """The user's roles by project id, sorted. A role that this version does not know grants nothing."""
+        return {
+            scope.removeprefix(_PROJECT): Role(role)
+            for scope, role in sorted(self.roles.items())
+            if scope.startswith(_PROJECT) and role in ROLES
+        }
+
 
 class Access:
     """Reads the access table."""
@@ -71,24 +86,18 @@ class Access:
         Raises:
             ExternalServiceError: DynamoDB failed.
         """
-        try:
-            answer = self._dynamodb.query(
-                TableName=self._table,
-                KeyConditionExpression="user_id = :user",
-                ExpressionAttributeValues={":user": {"S": user_id}},
-                Limit=_PREFETCH,
-                ConsistentRead=True,
-            )
-        except (ClientError, BotoCoreError) as error:
-            raise ExternalServiceError("The database failed") from error
-        banned, roles = False, {}
-        for item in answer["Items"]:
-            scope = item["scope"]["S"]
-            if scope == ACCOUNT:
-                banned = item.get("banned", {}).get("BOOL", False)
-            if "role" in item:
-                roles[scope] = item["role"]["S"]
-        return Grants(user_id, banned, roles, complete="LastEvaluatedKey" not in answer)
+        return _grants(user_id, [self._query(user_id, Limit=_PREFETCH)])
+
+    def all_grants(self, user_id: str) -> Grants:
+        """Read the user's ban and all roles. One Query reads 1 MB, which is thousands of roles.
+
+        Raises:
+            ExternalServiceError: DynamoDB failed.
+        """
+        answers = [self._query(user_id)]
+        while "LastEvaluatedKey" in answers[-1]:
+            answers.append(self._query(user_id, ExclusiveStartKey=answers[-1]["LastEvaluatedKey"]))
+        return _grants(user_id, answers)
 
     def admit(self, grants: Grants, container: T | None, *, operates: bool) -> T:
         """Return the container if the user may read it, or operate it.
@@ -117,6 +126,38 @@ class Access:
             raise InsufficientPermissionsError
         return container
 
+    def admit_to_list(self, grants: Grants, project_id: str | None = None) -> dict[str, Role]:
+        """Return the roles in the projects whose containers the user may list, by project id.
+
+        Args:
+            grants: All grants of the user.
+            project_id: The project to list; None for all projects of the user.
+
+        Raises:
+            AccountBannedError: The user is banned.
+            ProjectNotFoundError: The user is not a member of the project.
+        """
+        if grants.banned:
+            raise AccountBannedError
+        roles = grants.projects
+        if project_id is None:
+            return roles
+        if project_id not in roles:
+            raise ProjectNotFoundError
+        return {project_id: roles[project_id]}
+
+    def _query(self, user_id: str, **options: Any) -> "QueryOutputTypeDef":
+        try:
+            return self._dynamodb.query(
+                TableName=self._table,
+                KeyConditionExpression="user_id = :user",
+                ExpressionAttributeValues={":user": {"S": user_id}},
+                ConsistentRead=True,
+                **options,
+            )
+        except (ClientError, BotoCoreError) as error:
+            raise ExternalServiceError("The database failed") from error
+
     def _role(self, grants: Grants, scope: str) -> Role | None:
         role = grants.roles.get(scope)
         if role is None and not grants.complete:
@@ -131,3 +172,14 @@ class Access:
             role = answer.get("Item", {}).get("role", {}).get("S")
         # A role that this version does not know grants nothing.
         return Role(role) if role in ROLES else None
+
+
+def _grants(user_id: str, answers: "Sequence[QueryOutputTypeDef]") -> Grants:
+    banned, roles = False, {}
+    for item in (item for answer in answers for item in answer["Items"]):
+        scope = item["scope"]["S"]
+        if scope == ACCOUNT:
+            banned = item.get("banned", {}).get("BOOL", False)
+        if "role" in item:
+            roles[scope] = item["role"]["S"]
+    return Grants(user_id, banned, roles, complete="LastEvaluatedKey" not in answers[-1])

@@ -35,6 +35,10 @@ class Parameters:
             return None
         return values[0] if values else None
 
+    def texts(self, name: str) -> Sequence[str]:
+        """Return all values of a parameter that may be repeated."""
+        return self._given.get(name) or ()
+
     def integer(self, name: str, default: int, largest: int) -> int:
         """Return the value, an integer from 1 to `largest`."""
         text = self.text(name)
@@ -59,3 +63,14 @@ class Parameters:
             return text or default
         self.faults[name] = f"must be one of: {', '.join(choices)}"
         return default
+
+    def choices(self, name: str, choices: Sequence[str]) -> tuple[str, ...]:
+        """Return the values, separated by commas, each one of `choices`; none if the parameter is missing."""
+        text = self.text(name)
+        if text is None:
+            return ()
+        values = tuple(text.split(","))
+        if all(value in choices for value in values):
+            return values
+        self.faults[name] = f"must be one or more of, separated by commas: {', '.join(choices)}"
+        return ()

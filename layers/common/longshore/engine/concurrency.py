@@ -1,6 +1,6 @@
-"""Runs two independent requests at the same time."""
+"""Runs independent requests at the same time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TypeVar
 
@@ -27,3 +27,21 @@ def together(first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
         wait([other])
         raise
     return result, other.result()
+
+
+def each(function: Callable[[A], B], items: Iterable[A]) -> list[B]:
+    """Call the function with all items, up to 32 at the same time, and return the results in the order of the items.
+
+    `function` runs on other threads. It must not call `together` or `each` itself.
+
+    Raises:
+        BaseException: The first error, in the order of the items. No call is running any more then.
+    """
+    calls = [_executor.submit(function, item) for item in items]
+    try:
+        return [call.result() for call in calls]
+    except BaseException:
+        for call in calls:
+            call.cancel()
+        wait(calls)
+        raise

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from longshore.aws.hosts import HostCommands
     from longshore.aws.store import Store
     from longshore.engine.driver import Driver
+    from longshore.engine.lists import ContainerLists
     from longshore.engine.operations import Operations
+    from longshore.engine.projects import ProjectList
 
 # botocore repeats a request that exceeds the read timeout. All attempts must fit into a function's 29 seconds.
 _CONFIG = Config(
@@ -113,6 +115,26 @@ def history_reader() -> HistoryReader:
 
 
 @cache
+def container_lists() -> "ContainerLists":
+    from longshore.aws.listing import ContainerListing
+    from longshore.domain.models import Container, ContainerView, PendingOperation
+    from longshore.edge.lambda_events import log_failure
+    from longshore.engine.lists import ContainerLists
+
+    for model in (Container, ContainerView, PendingOperation):
+        model.model_rebuild()
+    listing = ContainerListing(dynamodb(), settings().containers_table, SystemClock(), log_failure)
+    return ContainerLists(listing, access())
+
+
+@cache
+def project_list() -> "ProjectList":
+    from longshore.engine.projects import ProjectList
+
+    return ProjectList(access())
+
+
+@cache
 def hosts() -> "HostCommands":
     from longshore.aws.ecs import Ecs
     from longshore.aws.hosts import HostCommands
@@ -145,5 +167,6 @@ def operations() -> "Operations":
 def forget() -> None:
     """Discard all objects, as a new execution environment does."""
     clients = (settings, _session, dynamodb, ecs, ssm, functions)
-    for made in (*clients, store, access, container_reader, history_pages, history_reader, hosts, driver, operations):
+    readers = (container_reader, history_pages, history_reader, container_lists, project_list)
+    for made in (*clients, store, access, *readers, hosts, driver, operations):
         made.cache_clear()
