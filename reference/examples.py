@@ -16,15 +16,22 @@ from longshore.domain.errors import (
 from longshore.domain.lifecycle import LaunchType, Operation, Refused, Status, Step, decide, final_status
 from longshore.domain.models import (
     Container,
+    ContainersPage,
     ContainerView,
+    CursorPagination,
+    ListPagination,
     Outcome,
     Pagination,
     PendingOperation,
+    Projects,
+    ProjectView,
     Runtime,
     StatusLog,
     StatusLogsPage,
     Trigger,
 )
+from longshore.domain.listing import ContainersQuery, Entry
+from longshore.domain.roles import Role
 from longshore.edge import http
 from pydantic import BaseModel
 
@@ -52,6 +59,28 @@ def container() -> Example:
         "starting": _read("A container with a pending operation", _container(Status.STOPPED, Operation.START)),
         "expired": _read("An expired container", _container(Status.EXPIRED)),
     }
+
+
+def containers() -> Example:
+    """Return examples of GET /containers."""
+    return {"page": _listed("Sorted by name", ListPagination(total=1, page=1, limit=50, totalPages=1, next_cursor=None))}
+
+
+def project_containers() -> Example:
+    """Return examples of GET /projects/{project_id}/containers."""
+    container = _container(Status.RUNNING)
+    cursor = ContainersQuery(project_id=PROJECT).next_cursor(Entry(container.id, container.name))
+    page = ListPagination(total=2, page=1, limit=1, totalPages=2, next_cursor=cursor)
+    return {
+        "page": _listed("By page", page),
+        "cursor": _listed("By cursor", CursorPagination(limit=1, next_cursor=cursor)),
+    }
+
+
+def projects() -> Example:
+    """Return examples of GET /projects."""
+    data = Projects(projects=[ProjectView(id=PROJECT, name="Shop", role=Role.OPERATOR)])
+    return {"projects": _answered("One project", "Projects retrieved successfully", data)}
 
 
 def status_logs() -> Example:
@@ -173,6 +202,11 @@ def _conflict(status: Status, pending: Operation | None = None) -> StateConflict
 
 def _read(summary: str, container: Container) -> Example:
     return _answered(summary, "Container retrieved successfully", ContainerView.of(container))
+
+
+def _listed(summary: str, pagination: ListPagination | CursorPagination) -> Example:
+    data = ContainersPage(containers=[ContainerView.of(_container(Status.RUNNING))], pagination=pagination)
+    return _answered(summary, "Containers retrieved successfully", data)
 
 
 def _answered(summary: str, message: str, data: BaseModel) -> Example:

@@ -13,7 +13,7 @@ from longshore.edge import http
 
 from reference import ROOT, examples
 from reference.catalogue import CATALOGUE, Entry
-from reference.schemas import ID, SUCCESSES, name_of, query, ref, schemas, success
+from reference.schemas import ID, SUCCESSES, list_query, name_of, query, ref, schemas, success
 from reference.texts import Texts
 
 Node = dict[str, Any]
@@ -98,6 +98,32 @@ def _servers(texts: Texts) -> list[Node]:
 
 def _paths(texts: Texts) -> Node:
     readers = [code for code in ErrorCode if code not in _NOT_FOR_READERS]
+    without_id = [code for code in readers if code is not ErrorCode.INVALID_ID_FORMAT]
+    lists = [f"List{_pascal(name)}" for name in list_query()]
+    list_projects = _operation(
+        texts,
+        "listProjects",
+        parameters=[],
+        successes={"Projects": examples.projects()},
+        errors=without_id,
+        fault="request",
+    )
+    list_containers = _operation(
+        texts,
+        "listContainers",
+        parameters=["Page", *(name for name in lists if name != "ListCursor")],
+        successes={"ContainersPage": examples.containers()},
+        errors=without_id,
+        fault="query",
+    )
+    list_project_containers = _operation(
+        texts,
+        "listProjectContainers",
+        parameters=["ProjectId", "Page", *lists],
+        successes={"ContainersPage": examples.project_containers()},
+        errors=readers,
+        fault="query",
+    )
     get = _operation(
         texts,
         "getContainer",
@@ -132,6 +158,9 @@ def _paths(texts: Texts) -> Node:
             }
         }
     return {
+        "/projects": {"get": list_projects},
+        "/projects/{project_id}/containers": {"get": list_project_containers},
+        "/containers": {"get": list_containers},
         "/containers/{id}": {"get": get},
         "/containers/{id}/status-logs": {"get": get_logs},
         "/containers/{id}/{operation}": {"post": manage},
@@ -209,6 +238,7 @@ def _answer(description: str, schema: Node, bodies: Node, *headers: str) -> Node
 def _parameters(texts: Texts) -> Node:
     own: dict[str, Node] = {
         "ContainerId": {"name": "id", "in": "path", "required": True, "schema": ID, "example": examples.CONTAINER},
+        "ProjectId": {"name": "project_id", "in": "path", "required": True, "schema": ID, "example": examples.PROJECT},
         "Operation": {
             "name": "operation",
             "in": "path",
@@ -224,6 +254,10 @@ def _parameters(texts: Texts) -> Node:
         },
     }
     own |= {_pascal(name): {"name": name, "in": "query", "schema": schema} for name, schema in query().items()}
+    own |= {
+        f"List{_pascal(name)}": {"name": name, "in": "query", "schema": schema} for name, schema in list_query().items()
+    }
+    own["ListStatus"] |= {"style": "form", "explode": False}
     return {
         name: {**parameter, "description": texts("parameters", name).format_map(parameter["schema"])}
         for name, parameter in own.items()

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from longshore.domain import pages
+from longshore.domain import listing, pages
 from longshore.domain.clock import to_text
 from longshore.domain.errors import ErrorCode
-from longshore.domain.models import ContainerView, Outcome, PendingOperation, StatusLogsPage
+from longshore.domain.models import (
+    ContainersPage,
+    ContainerView,
+    Outcome,
+    PendingOperation,
+    Projects,
+    StatusLogsPage,
+)
 from longshore.domain.parameters import LARGEST_INTEGER
 from longshore.edge import http
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue, models_json_schema
@@ -23,7 +30,14 @@ TIME: Final[Schema] = {
     "format": "date-time",
     "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$",
 }
-SUCCESSES: Final = {"Container": 200, "StatusLogsPage": 200, "OperationCompleted": 200, "OperationAccepted": 202}
+SUCCESSES: Final = {
+    "Container": 200,
+    "ContainersPage": 200,
+    "Projects": 200,
+    "StatusLogsPage": 200,
+    "OperationCompleted": 200,
+    "OperationAccepted": 202,
+}
 """The status codes of successful responses, by the schema of their `data`."""
 
 _REF: Final = "#/components/schemas/{model}"
@@ -70,6 +84,20 @@ def query() -> dict[str, Schema]:
         else:
             found[name] = {"default": default, "enum": list(choices[name]), "type": "string"}
     return found
+
+
+def list_query() -> dict[str, Schema]:
+    """Return the query parameters of the lists of containers, by name, except `page`."""
+    default = listing.ContainersQuery()
+    return {
+        "limit": {"default": default.limit, "minimum": 1, "maximum": listing.LARGEST_LIMIT, "type": "integer"},
+        "sort_by": {"default": default.sort_by, "enum": list(listing.SORT_COLUMNS), "type": "string"},
+        "sort_order": {"default": default.sort_order, "enum": list(listing.SORT_ORDERS), "type": "string"},
+        "status": {"type": "array", "minItems": 1, "items": ref("Status")},
+        "name": {"type": "string"},
+        "label": {"type": "array", "items": {"type": "string", "pattern": f"^{listing.LABEL_FORMAT.pattern}$"}},
+        "cursor": {"type": "string"},
+    }
 
 
 def schemas(texts: Texts) -> dict[str, Schema]:
@@ -130,6 +158,7 @@ def _data() -> dict[str, Schema]:
     refused = _object(error={"const": True}, **operation["properties"])
     nothing_or_pending = _nullable(ref("PendingOperation"))
     container["properties"]["pending_operation"] = nothing_or_pending
+    own["ContainersPage"]["properties"]["containers"] = {"type": "array", "items": ref("Container")}
     own["StatusLog"]["properties"]["metadata"] = _nullable(ref("StatusLogMetadata"))
     metadata = {name: {"type": "string"} for name in _TEXTS_OF_METADATA} | _METADATA
     return {
@@ -152,7 +181,7 @@ def _data() -> dict[str, Schema]:
 def _of_models() -> dict[str, Schema]:
     """Return the serialization schemas of the models, without internal ones."""
     mode: JsonSchemaMode = "serialization"
-    models = [(model, mode) for model in (ContainerView, StatusLogsPage, Outcome, PendingOperation)]
+    models = [(model, mode) for model in (ContainerView, ContainersPage, Projects, StatusLogsPage, Outcome, PendingOperation)]
     found = models_json_schema(models, ref_template=_REF, schema_generator=_Generator)[1]["$defs"]
     return {name: _plain(schema) for name, schema in found.items() if name not in {"OutcomeKind", "Step"}}
 

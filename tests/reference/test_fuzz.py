@@ -28,7 +28,14 @@ MANAGE = "POST /containers/{id}/{operation}"
 # Schemathesis's codes for failed checks.
 NOT_AS_DOCUMENTED = "ST108"
 ACCEPTED_THOUGH_WRONG = "ST201"
-OPERATIONS = ("GET /containers/{id}", "GET /containers/{id}/status-logs", MANAGE)
+OPERATIONS = (
+    "GET /projects",
+    "GET /projects/{project_id}/containers",
+    "GET /containers",
+    "GET /containers/{id}",
+    "GET /containers/{id}/status-logs",
+    MANAGE,
+)
 
 
 @dataclass

@@ -68,7 +68,14 @@ def test_path_parameters(method: str, path: str, operation: dict[str, Any]) -> N
 
 
 def test_operation_ids_and_security() -> None:
-    assert [operation["operationId"] for _, _, operation in operations()] == ["getContainer", "getStatusLogs", "manage"]
+    assert [operation["operationId"] for _, _, operation in operations()] == [
+        "listProjects",
+        "listProjectContainers",
+        "listContainers",
+        "getContainer",
+        "getStatusLogs",
+        "manage",
+    ]
     (scheme,) = DOCUMENT["components"]["securitySchemes"]
     assert DOCUMENT["security"] == [{scheme: []}]
     assert not any("security" in operation for _, _, operation in operations())

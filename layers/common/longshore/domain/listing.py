@@ -19,7 +19,7 @@ LARGEST_LIMIT = 100
 SORT_COLUMNS = ("name", "status", "created_at", "updated_at", "id")
 SORT_ORDERS = ("asc", "desc")
 STATUSES = tuple(Status)
-LABEL_FORMAT = re.compile(r"[a-z0-9._-]{1,63}(:.{0,128})?", re.DOTALL)
+LABEL_FORMAT = re.compile(r"[a-z0-9._-]{1,63}(:[\s\S]{0,128})?")
 
 _LONGEST_CURSOR = 4096  # characters; a name has at most 1024 bytes, because it is the key of an index
 _LONGEST_NAME = 1024  # bytes

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, PlainSerializer
 
 from longshore.domain.clock import to_text
 from longshore.domain.lifecycle import LIVE, LaunchType, Operation, Status, Step, allowed_operations
+from longshore.domain.roles import Role
 
 Timestamp = Annotated[datetime, PlainSerializer(to_text)]
 """A time in UTC to the millisecond; as text, `2025-01-15T10:30:00.000Z`."""
@@ -235,6 +236,44 @@ class ContainerView(_Model):
             created_at=container.created_at,
             updated_at=container.updated_at,
         )
+
+
+class ListPagination(_Model):
+    """The position of a page of a list of containers."""
+
+    total: int
+    page: int
+    limit: int
+    totalPages: int  # noqa: N815  (the contract's name)
+    next_cursor: str | None
+
+
+class CursorPagination(_Model):
+    """The position of a page of a list of containers that is read by cursor."""
+
+    limit: int
+    next_cursor: str | None  # null on the last page
+
+
+class ContainersPage(_Model):
+    """`data` of GET /containers and GET /projects/{project_id}/containers."""
+
+    containers: list[ContainerView]
+    pagination: ListPagination | CursorPagination
+
+
+class ProjectView(_Model):
+    """An element of `data.projects` of GET /projects."""
+
+    id: str
+    name: str | None
+    role: Role  # of the caller
+
+
+class Projects(_Model):
+    """`data` of GET /projects."""
+
+    projects: list[ProjectView]
 
 
 class StatusLog(_Model):
