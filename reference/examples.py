@@ -14,6 +14,7 @@ from longshore.domain.errors import (
     StateConflictError,
 )
 from longshore.domain.lifecycle import LaunchType, Operation, Refused, Status, Step, decide, final_status
+from longshore.domain.listing import ContainersQuery, Entry
 from longshore.domain.models import (
     Container,
     ContainersPage,
@@ -30,7 +31,6 @@ from longshore.domain.models import (
     StatusLogsPage,
     Trigger,
 )
-from longshore.domain.listing import ContainersQuery, Entry
 from longshore.domain.roles import Role
 from longshore.edge import http
 from pydantic import BaseModel
@@ -63,7 +63,8 @@ def container() -> Example:
 
 def containers() -> Example:
     """Return examples of GET /containers."""
-    return {"page": _listed("Sorted by name", ListPagination(total=1, page=1, limit=50, totalPages=1, next_cursor=None))}
+    page = ListPagination(total=1, page=1, limit=50, totalPages=1, next_cursor=None)
+    return {"page": _listed("Sorted by name", page)}
 
 
 def project_containers() -> Example:

@@ -181,7 +181,8 @@ def _data() -> dict[str, Schema]:
 def _of_models() -> dict[str, Schema]:
     """Return the serialization schemas of the models, without internal ones."""
     mode: JsonSchemaMode = "serialization"
-    models = [(model, mode) for model in (ContainerView, ContainersPage, Projects, StatusLogsPage, Outcome, PendingOperation)]
+    shown = (ContainerView, ContainersPage, Projects, StatusLogsPage, Outcome, PendingOperation)
+    models = [(model, mode) for model in shown]
     found = models_json_schema(models, ref_template=_REF, schema_generator=_Generator)[1]["$defs"]
     return {name: _plain(schema) for name, schema in found.items() if name not in {"OutcomeKind", "Step"}}
 

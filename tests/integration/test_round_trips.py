@@ -11,7 +11,7 @@ import pytest
 from api_client import Api
 from invariants import check
 
-from local.seed import Seeder, container_id
+from local.seed import PROJECT, Seeder, container_id
 from local.stack import LocalStack
 
 # Minimum duration of each call in seconds, so that independent calls overlap.
@@ -195,6 +195,39 @@ def test_a_page_of_history(stack: LocalStack, api: Api, sort_by: str, page: int)
         assert api.logs(container_id(17), sort_by=sort_by, page=page, limit=100).status_code == 200
     assert recorder.depth == 2
     assert sorted(recorder.operations) == ["GetItem", "Query", "Query"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [{}, {"page": 2, "limit": 3, "sort_by": "updated_at"}, {"status": "running,stopped", "name": "e"}, {"cursor": ""}],
+)
+def test_a_list_of_a_project(stack: LocalStack, api: Api, query: dict[str, Any]) -> None:
+    with recorded(stack) as recorder:
+        response = api.call("GET", f"/projects/{PROJECT}/containers", params=query)
+    assert response.json()["data"]["containers"]
+    assert recorder.depth == 2
+    assert sorted(recorder.operations) == ["BatchGetItem", "Query", "Query"]
+
+
+def test_a_cursor_in_the_middle_of_a_project(stack: LocalStack, api: Api) -> None:
+    path = f"/projects/{PROJECT}/containers"
+    first = api.call("GET", path, params={"cursor": "", "limit": 2}).json()["data"]
+    cursor = first["pagination"]["next_cursor"]
+    with recorded(stack) as recorder:
+        assert len(api.call("GET", path, params={"cursor": cursor, "limit": 2}).json()["data"]["containers"]) == 2
+    assert recorder.depth == 2
+    assert sorted(recorder.operations) == ["BatchGetItem", "Query", "Query"]
+
+
+def test_a_list_of_all_projects(stack: LocalStack, api: Api, seeder: Seeder) -> None:
+    """The grants come first. The projects are then read at the same time."""
+    for number in range(6):
+        seeder.grant("manager", f"{number:024x}", "viewer")
+    seeder.grant("manager", PROJECT, "viewer")
+    with recorded(stack) as recorder:
+        assert api.call("GET", "/containers", "manager").json()["data"]["containers"]
+    assert recorder.depth == 3
+    assert sorted(recorder.operations) == ["BatchGetItem", *["Query"] * 8]
 
 
 def test_the_recorder_measures_depth(stack: LocalStack) -> None:

@@ -220,6 +220,10 @@ def _of_dynamodb(call: Call) -> Iterator[Request]:
             ((kind, request),) = item.items()
             yield Request(_TRANSACTION_ITEMS[kind], _arn("dynamodb", "table", request["TableName"]))
         return
+    if call.operation == "BatchGetItem":
+        for name in parameters["RequestItems"]:
+            yield Request("dynamodb:BatchGetItem", _arn("dynamodb", "table", name))
+        return
     table = _arn("dynamodb", "table", parameters.get("TableName", ""))
     if call.operation in _OF_MANY_ITEMS and "IndexName" in parameters:
         yield Request(f"dynamodb:{call.operation}", f"{table}/index/{parameters['IndexName']}")

@@ -40,6 +40,14 @@ def ordinary_requests(scene: Scene) -> None:
         assert scene.api.post(container, "explode").status_code == 400
 
 
+def lists(scene: Scene) -> None:
+    scene.add(STOPPED)
+    scene.list("ListProjectsFunction", "/projects")
+    scene.list("ListContainersFunction", "/containers")
+    for query in ({}, {"cursor": ""}, {"status": "stopped", "sort_by": "updated_at"}):
+        scene.list("ListProjectContainersFunction", f"/projects/{PROJECT}/containers", **query)
+
+
 def idempotency_keys(scene: Scene) -> None:
     for operation, (service, call, history) in ACTS.items():
         container = scene.add(history)
@@ -286,6 +294,7 @@ def terminated_servers(scene: Scene) -> None:
 
 SCENARIOS = [
     ordinary_requests,
+    lists,
     idempotency_keys,
     user_of_many_projects,
     accepted_operations,

@@ -136,6 +136,10 @@ class Scene:
             with self.recorder.recording("StatusLogsFunction"):
                 assert self.api.logs(container, user, sort_by=sort_by).status_code == 200
 
+    def list(self, function: str, path: str, **query: str) -> None:
+        with self.recorder.recording(function):
+            assert self.api.call("GET", path, params=query).status_code == 200
+
     def invoke(self, function: str, event: dict[str, Any]) -> dict[str, Any]:
         with self.recorder.recording(function):
             result: dict[str, Any] = self.stack.invoke(function, event)

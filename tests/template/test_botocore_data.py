@@ -30,8 +30,8 @@ def test_operations_match_the_calls_of_the_library() -> None:
 
 def test_a_new_call_stops_the_build(tmp_path: Path) -> None:
     new = tmp_path / "new.py"
-    new.write_text("client.batch_get_item(RequestItems={})\n")
-    with pytest.raises(BuildError, match="calls dynamodb BatchGetItem: add it"):
+    new.write_text("client.batch_write_item(RequestItems={})\n")
+    with pytest.raises(BuildError, match="calls dynamodb BatchWriteItem: add it"):
         botocore_data.check_operations([*library(), new], DATA)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from builder.errors import BuildError
 
 OPERATIONS: Mapping[str, frozenset[str]] = {
-    "dynamodb": frozenset({"GetItem", "PutItem", "Query", "Scan", "TransactWriteItems", "UpdateItem"}),
+    "dynamodb": frozenset({"BatchGetItem", "GetItem", "PutItem", "Query", "Scan", "TransactWriteItems", "UpdateItem"}),
     "ecs": frozenset({"DescribeContainerInstances", "DescribeTasks", "ListTasks", "RunTask", "StopTask"}),
     "lambda": frozenset({"Invoke"}),
     "secretsmanager": frozenset({"GetSecretValue"}),

@@ -144,7 +144,7 @@ class ContainerListing:
         except ClientError as error:
             code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
             # DynamoDB refuses to read an index that an update of the stack is still creating.
-            if code == "ValidationException" and "index" in message.lower():
+            if code in ("ValidationException", "ResourceNotFoundException") and "index" in message.lower():
                 raise StoreError("The index of containers is being created; try again later") from error
             raise
 
