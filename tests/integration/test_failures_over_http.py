@@ -201,14 +201,14 @@ def test_preflight_needs_no_token(api: Api, path: str) -> None:
     headers = {
         "Origin": "https://console.example.com",
         "Access-Control-Request-Method": "POST",
-        "Access-Control-Request-Headers": "authorization,idempotency-key",
+        "Access-Control-Request-Headers": "authorization,idempotency-key,prefer",
     }
     response = api.call("OPTIONS", path, None, headers=headers)
     assert response.status_code == 200
     assert response.headers["Access-Control-Allow-Origin"] == "*"
-    assert {"GET", "POST"} <= set(response.headers["Access-Control-Allow-Methods"].split(","))
+    assert {"GET", "POST", "PUT", "PATCH", "DELETE"} <= set(response.headers["Access-Control-Allow-Methods"].split(","))
     allowed = {name.lower() for name in response.headers["Access-Control-Allow-Headers"].split(",")}
-    assert {"authorization", "content-type", "idempotency-key"} <= allowed
+    assert {"authorization", "content-type", "idempotency-key", "prefer"} <= allowed
 
 
 def test_every_response_is_json_with_a_unique_request_id(api: Api) -> None:

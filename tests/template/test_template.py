@@ -119,6 +119,8 @@ def test_every_gateway_response_is_an_error_of_the_contract(resolved: template.S
         headers = response["responseParameters"]
         assert headers["gatewayresponse.header.X-Request-Id"] == "context.requestId", name
         assert "gatewayresponse.header.Access-Control-Allow-Origin" in headers, name
+        exposed = headers["gatewayresponse.header.Access-Control-Expose-Headers"]
+        assert exposed == "'X-Request-Id,Retry-After,Preference-Applied'", name
 
 
 def test_every_function_has_its_code(resolved: template.Stack) -> None:
