@@ -283,7 +283,7 @@ class Attempt:
         """Yield immediately, and then after increasing pauses until the time runs out."""
         yield
         pause = _FIRST_POLL
-        while self.now() < self.until:
-            self._clock.sleep(pause)
+        while (left := (self.until - self.now()).total_seconds()) > 0:
+            self._clock.sleep(min(pause, left))
             pause = min(pause * 1.5, _LONGEST_POLL)
             yield
