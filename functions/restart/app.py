@@ -8,7 +8,9 @@ from longshore.wiring import api_functions
 
 @endpoint
 def handler(request: Request) -> Answer:
-    return operation_answer(api_functions.operations().perform(request.to_perform(Operation.RESTART)))
+    operations = api_functions.operations()
+    outcome = operations.perform(request.to_perform(Operation.RESTART))
+    return operation_answer(outcome, request.preferences.within(operations.wait))
 
 
 longshore.wiring.coldstart.ready(api_functions.operations, api_functions.ssm)

@@ -101,7 +101,7 @@ def test_the_headers(handler: Callable[[Request], Answer]) -> None:
         "Cache-Control": "no-store",
         "X-Request-Id": "request-1",
         "Access-Control-Allow-Origin": ORIGIN,
-        "Access-Control-Expose-Headers": "X-Request-Id,Retry-After",
+        "Access-Control-Expose-Headers": "X-Request-Id,Retry-After,Preference-Applied",
     }
 
 

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 ACCOUNT = "account"
 ROLES = frozenset(Role)
-OPERATING_ROLES = frozenset({Role.OPERATOR, Role.OWNER})
 
 _PREFETCH = 100
 """The number of a user's items that are read together with the container (about 2 KB). Most users have fewer."""
@@ -99,20 +98,20 @@ class Access:
             answers.append(self._query(user_id, ExclusiveStartKey=answers[-1]["LastEvaluatedKey"]))
         return _grants(user_id, answers)
 
-    def admit(self, grants: Grants, container: T | None, *, operates: bool) -> T:
-        """Return the container if the user may read it, or operate it.
+    def admit(self, grants: Grants, container: T | None, *, needs: Role) -> T:
+        """Return the container if the user has the needed role, or a higher one, in its project.
 
         A user with more than a hundred projects takes one more read.
 
         Args:
             grants: The user's grants.
             container: The container, or attributes of it; None if it does not exist.
-            operates: Whether the user wants to operate the container.
+            needs: The role that the request needs.
 
         Raises:
             AccountBannedError: The user is banned.
             ContainerNotFoundError: The container does not exist, or the user is not a member of its project.
-            InsufficientPermissionsError: The user's role does not allow operations.
+            InsufficientPermissionsError: The user's role does not permit the request.
             ExternalServiceError: DynamoDB failed.
         """
         if grants.banned:
@@ -122,7 +121,7 @@ class Access:
         role = self._role(grants, project_scope(container.project_id))
         if role is None:
             raise ContainerNotFoundError
-        if operates and role not in OPERATING_ROLES:
+        if not role.includes(needs):
             raise InsufficientPermissionsError
         return container
 

@@ -315,6 +315,7 @@ class OperationRequest(NamedTuple):
         rule: The name of the schedule's rule.
         idempotency_key: The caller's Idempotency-Key.
         requested_at: A schedule's scheduled time; None: the time of the claim.
+        wait: The longest time that the caller prefers to wait for the effect; None: the usual time.
     """
 
     container_id: str
@@ -325,6 +326,7 @@ class OperationRequest(NamedTuple):
     rule: str | None = None
     idempotency_key: str | None = None
     requested_at: datetime | None = None
+    wait: timedelta | None = None
 
     @property
     def idempotency_id(self) -> str | None:

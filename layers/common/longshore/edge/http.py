@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from longshore.domain.errors import (
@@ -25,6 +26,7 @@ from longshore.domain.errors import (
 from longshore.domain.lifecycle import Operation
 from longshore.edge.logs import logger
 from longshore.edge.metrics import Metric, publish
+from longshore.edge.preferences import PREFER, Preferences
 
 if TYPE_CHECKING:
     # The models take a third of a cold start, and reading a page of history needs none of them.
@@ -120,6 +122,11 @@ class Request(NamedTuple):
             )
         return values[0] if values else None
 
+    @property
+    def preferences(self) -> Preferences:
+        """The preferences of the header `Prefer`."""
+        return Preferences.parse(header_values(self.event, PREFER))
+
     def to_perform(self, operation: Operation) -> "OperationRequest":
         """Return the operation that the caller requests.
 
@@ -134,15 +141,17 @@ class Request(NamedTuple):
             actor=self.user_id,
             request_id=self.id,
             idempotency_key=self.idempotency_key,
+            wait=self.preferences.longest_wait,
         )
 
 
 class Answer(NamedTuple):
-    """A successful response: the envelope's message, its data as JSON values, and the status."""
+    """A successful response: the envelope's message, its data as JSON values, the status, and further headers."""
 
     message: str
     data: dict[str, Any]
     status: HTTPStatus = HTTPStatus.OK
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 def endpoint(handler: Callable[[Request], Answer]) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
@@ -157,11 +166,11 @@ def endpoint(handler: Callable[[Request], Answer]) -> Callable[[dict[str, Any], 
         began = time.perf_counter()
         request_id = str(event.get("requestContext", {}).get("requestId") or context.aws_request_id)
         common = {"correlation_id": request_id, "function": context.function_name}
-        code, status, body = _answer(handler, event, request_id, common)
+        code, status, body, headers = _answer(handler, event, request_id, common)
         fields = {"status": int(status), "code": code, "container_id": _path(event).get("id"), "user_id": _user(event)}
         logger.info("request answered", extra={**common, **fields})
         publish(context.function_name, _metrics(code, status, time.perf_counter() - began))
-        return _response(status, body, request_id)
+        return _response(status, body, request_id, headers)
 
     return lambda_handler
 
@@ -172,13 +181,21 @@ def header_values(event: Mapping[str, Any], name: str) -> list[str]:
     return [value for key, values in headers.items() if key.lower() == name.lower() for value in values]
 
 
-def operation_answer(outcome: "Outcome") -> Answer:
-    """Return 200 if the operation's effect was observed, and 202 if the operation is pending."""
+def operation_answer(outcome: "Outcome", preferences: Preferences = Preferences()) -> Answer:
+    """Return 200 if the operation's effect was observed, and 202 if the operation is pending.
+
+    Args:
+        outcome: The outcome of the operation.
+        preferences: The caller's preferences that were applied.
+    """
     data = outcome.model_dump(mode="json", include={"operation", "container_id", "project_id", "message", "status"})
     if outcome.kind == "completed":
-        return Answer("Container operation completed successfully", {"error": False} | data)
-    data["pending_operation"] = outcome.pending_operation
-    return Answer("Container operation accepted", {"error": False} | data, HTTPStatus.ACCEPTED)
+        message, status = "Container operation completed successfully", HTTPStatus.OK
+    else:
+        message, status = "Container operation accepted", HTTPStatus.ACCEPTED
+        data["pending_operation"] = outcome.pending_operation
+    headers = preferences.applied(accepted=status is HTTPStatus.ACCEPTED)
+    return Answer(message, {"error": False} | data, status, headers)
 
 
 def unknown_operation() -> InvalidInputError:
@@ -188,12 +205,12 @@ def unknown_operation() -> InvalidInputError:
 
 def _answer(
     handler: Callable[[Request], Answer], event: dict[str, Any], request_id: str, common: dict[str, Any]
-) -> tuple[str, HTTPStatus, str]:
-    """Return code, status and body (JSON text) of the response. Never raises."""
+) -> tuple[str, HTTPStatus, str, Mapping[str, str]]:
+    """Return code, status, body (JSON text) and further headers of the response. Never raises."""
     try:
         answer = handler(_request(event, request_id))
         body = {"statusCode": int(answer.status), "message": answer.message, "data": answer.data}
-        return "OK", answer.status, _text(body)
+        return "OK", answer.status, _text(body), answer.headers
     except LongshoreError as error:
         if STATUS_CODES[error.code] >= HTTPStatus.INTERNAL_SERVER_ERROR:
             logger.exception("request failed", extra={**common, "code": error.code})
@@ -203,10 +220,10 @@ def _answer(
         return _error_answer(InternalError())
 
 
-def _error_answer(error: LongshoreError) -> tuple[str, HTTPStatus, str]:
+def _error_answer(error: LongshoreError) -> tuple[str, HTTPStatus, str, Mapping[str, str]]:
     status = STATUS_CODES[error.code]
     body = {"statusCode": int(status), "error": status.phrase, "code": error.code.value, "message": error.message}
-    return error.code, status, _text(body if error.data is None else {**body, "data": error.data})
+    return error.code, status, _text(body if error.data is None else {**body, "data": error.data}), {}
 
 
 def _text(body: dict[str, Any]) -> str:
@@ -240,7 +257,7 @@ def _user(event: Mapping[str, Any]) -> str | None:
     return (event.get("requestContext", {}).get("authorizer") or {}).get("user_id")
 
 
-def _response(status: HTTPStatus, body: str, request_id: str) -> dict[str, Any]:
+def _response(status: HTTPStatus, body: str, request_id: str, headers: Mapping[str, str]) -> dict[str, Any]:
     return {
         "statusCode": int(status),
         "headers": {
@@ -248,7 +265,8 @@ def _response(status: HTTPStatus, body: str, request_id: str) -> dict[str, Any]:
             "Cache-Control": "no-store",
             "X-Request-Id": request_id,
             "Access-Control-Allow-Origin": os.environ.get("ALLOWED_ORIGIN", ""),
-            "Access-Control-Expose-Headers": "X-Request-Id,Retry-After",
+            "Access-Control-Expose-Headers": "X-Request-Id,Retry-After,Preference-Applied",
+            **headers,
         },
         "body": body,
         "isBase64Encoded": False,

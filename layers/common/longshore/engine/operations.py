@@ -33,6 +33,7 @@ from longshore.domain.models import (
     next_command_number,
 )
 from longshore.domain.results import conflict, given, superseded
+from longshore.domain.roles import Role
 from longshore.engine.commits import DEADLINE, DrivePolicy
 from longshore.engine.concurrency import together
 from longshore.engine.driver import Driver
@@ -56,8 +57,13 @@ class Operations:
         self._clock = clock
         self._wait = wait
 
+    @property
+    def wait(self) -> timedelta:
+        """How long a request waits for the effect of its operation, unless its caller prefers less."""
+        return self._wait
+
     def perform(self, request: OperationRequest) -> Outcome:
-        """Perform the operation for a user, and answer within the wait.
+        """Perform the operation for a user, and answer within the wait, or earlier if the caller prefers it.
 
         At most four DynamoDB requests depend on each other: the parallel reads of the container, the grants and the
         Idempotency-Key's record; the claim; and the commit (two for a restart) or the write that stores a 202. There
@@ -76,8 +82,9 @@ class Operations:
         (container, record), grants = together(
             lambda: self._read(request.container_id, record_id), self._grants_of(request.actor)
         )
-        admitted = self._access.admit(grants, container, operates=True)
-        return self.run(admitted, request, record)
+        admitted = self._access.admit(grants, container, needs=Role.OPERATOR)
+        wait = None if request.wait is None else min(request.wait, self._wait)
+        return self.run(admitted, request, record, wait=wait)
 
     def run(
         self,

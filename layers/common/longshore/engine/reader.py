@@ -28,7 +28,7 @@ class ContainerReader:
             ExternalServiceError: DynamoDB failed.
         """
         container, grants = together(lambda: self._store.container(container_id), lambda: self._access.grants(user_id))
-        return self._access.admit(grants, container, operates=False)
+        return self._access.admit(grants, container, needs=Role.VIEWER)
 
 
 class HistoryReader:
@@ -49,7 +49,7 @@ class HistoryReader:
             ExternalServiceError: DynamoDB failed.
         """
         counters, grants = together(lambda: self._pages.counters(container_id), lambda: self._access.grants(user_id))
-        admitted = self._access.admit(grants, counters, operates=False)
+        admitted = self._access.admit(grants, counters, needs=Role.VIEWER)
         where = span(admitted, query)
         return {
             "logs": self._pages.page(admitted, where) if where else [],
