@@ -1,14 +1,16 @@
-"""GET /api/v1/containers/{id}: return the container's status, allowed operations and pending operation."""
+"""GET /api/v1/containers/{id}: return the container, optionally once it has settled or has a given status."""
 
 import longshore.wiring.coldstart
 from longshore.domain.models import Container, ContainerView, PendingOperation
+from longshore.domain.waiting import WaitQuery
 from longshore.edge.http import Answer, Request, endpoint
 from longshore.wiring import api_functions
 
 
 @endpoint
 def handler(request: Request) -> Answer:
-    container = api_functions.container_reader().container(request.user_id, request.container_id)
+    query = request.query(WaitQuery.parse)
+    container = api_functions.container_reader().container(request.user_id, request.container_id, query)
     return Answer("Container retrieved successfully", ContainerView.of(container).model_dump(mode="json"))
 
 

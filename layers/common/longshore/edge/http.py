@@ -26,7 +26,7 @@ from longshore.domain.errors import (
 from longshore.domain.lifecycle import Operation
 from longshore.edge.logs import logger
 from longshore.edge.metrics import Metric, publish
-from longshore.edge.preferences import PREFER, Preferences
+from longshore.edge.preferences import NO_PREFERENCES, PREFER, Preferences
 
 if TYPE_CHECKING:
     # The models take a third of a cold start, and reading a page of history needs none of them.
@@ -181,7 +181,7 @@ def header_values(event: Mapping[str, Any], name: str) -> list[str]:
     return [value for key, values in headers.items() if key.lower() == name.lower() for value in values]
 
 
-def operation_answer(outcome: "Outcome", preferences: Preferences = Preferences()) -> Answer:
+def operation_answer(outcome: "Outcome", preferences: Preferences = NO_PREFERENCES) -> Answer:
     """Return 200 if the operation's effect was observed, and 202 if the operation is pending.
 
     Args:

@@ -75,5 +75,8 @@ class Preferences(NamedTuple):
         return {PREFERENCE_APPLIED: ", ".join(names)} if names else {}
 
 
+NO_PREFERENCES = Preferences()
+
+
 def _unquoted(word: str) -> str:
     return re.sub(r"\\(.)", r"\1", word[1:-1]) if word.startswith('"') else word

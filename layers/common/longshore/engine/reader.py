@@ -1,9 +1,13 @@
 """Reading for a member of a project: containers, and pages of their history."""
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from longshore.aws.access import Access
+from longshore.aws.access import Access, Grants
+from longshore.domain.clock import Clock
 from longshore.domain.pages import StatusLogsQuery, span
+from longshore.domain.roles import Role
+from longshore.domain.waiting import WaitQuery
 from longshore.engine.concurrency import together
 
 if TYPE_CHECKING:
@@ -13,21 +17,48 @@ if TYPE_CHECKING:
     from longshore.domain.models import Container
 
 
+_FIRST_PAUSE = 0.2  # seconds between reads of a container, increased by half each time
+_LONGEST_PAUSE = 1.0  # seconds
+
+
 class ContainerReader:
     """Reads containers for a user. The container and the user's grants are read at the same time."""
 
-    def __init__(self, store: "Store", access: Access) -> None:
+    def __init__(self, store: "Store", access: Access, clock: Clock) -> None:
         self._store = store
         self._access = access
+        self._clock = clock
 
-    def container(self, user_id: str, container_id: str) -> "Container":
-        """Read a container.
+    def container(self, user_id: str, container_id: str, query: WaitQuery) -> "Container":
+        """Read a container, and wait until it is in the state that the query names, or the query's timeout has passed.
+
+        The user's grants are read once. If the container is moved to another project meanwhile, the user must be a
+        member of that project too.
+
+        Returns:
+            The container as last read.
 
         Raises:
             LongshoreError: What `Access.admit` raises.
             ExternalServiceError: DynamoDB failed.
         """
-        container, grants = together(lambda: self._store.container(container_id), lambda: self._access.grants(user_id))
+        until = self._clock.now() + timedelta(seconds=query.timeout)
+        found, grants = together(lambda: self._store.container(container_id), lambda: self._access.grants(user_id))
+        container = self._access.admit(grants, found, needs=Role.VIEWER)
+        pause = _FIRST_PAUSE
+        while not query.is_met_by(container):
+            left = (until - self._clock.now()).total_seconds()
+            if left <= 0:
+                break
+            self._clock.sleep(min(pause, left))
+            pause = min(pause * 1.5, _LONGEST_PAUSE)
+            container = self._again(container, grants)
+        return container
+
+    def _again(self, before: "Container", grants: Grants) -> "Container":
+        container = self._store.container(before.id)
+        if container is not None and container.project_id == before.project_id:
+            return container
         return self._access.admit(grants, container, needs=Role.VIEWER)
 
 

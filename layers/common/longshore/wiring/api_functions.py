@@ -98,7 +98,7 @@ def access() -> Access:
 
 @cache
 def container_reader() -> ContainerReader:
-    return ContainerReader(store(), access())
+    return ContainerReader(store(), access(), SystemClock())
 
 
 @cache
