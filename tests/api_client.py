@@ -31,6 +31,9 @@ class Api:
     def get(self, container: str, user: str | None = "operator") -> httpx.Response:
         return self.call("GET", f"/containers/{container}", user)
 
+    def patch(self, container: str, body: Any, user: str | None = "owner") -> httpx.Response:
+        return self.call("PATCH", f"/containers/{container}", user, json=body)
+
     def post(self, container: str, operation: str, user: str | None = "operator", **options: Any) -> httpx.Response:
         return self.call("POST", f"/containers/{container}/{operation}", user, **options)
 

@@ -40,6 +40,8 @@ def answer(operation: str, parameters: dict[str, Any], container: dict[str, Any]
     match operation:
         case "GetItem":
             return {"Item": container}
+        case "UpdateItem" if "ReturnValues" in parameters:
+            return {"Attributes": container}
         case "Query" | "Scan":
             table = parameters["TableName"]
             return {"Items": [GRANT] if "Access" in table else [container] if "Containers" in table else []}

@@ -112,6 +112,13 @@ def list_project_containers(stack: LocalStack, event: Any) -> None:
     assert data["pagination"]["total"] == 3
 
 
+def update_container(stack: LocalStack, event: Any) -> None:
+    body = body_of(stack, "update_container", event)
+    assert body["message"] == "Container updated successfully"
+    assert (body["data"]["id"], body["data"]["name"]) == (container_id(12), "orders")
+    assert body["data"]["labels"] == {"env": "dev", "team": ""}
+
+
 def operation(folder: str, number: int, done: str, statuses: list[str]) -> Callable[[LocalStack, Any], None]:
     """Return a check of a completed operation: its response, and the rows that it adds."""
 
@@ -220,6 +227,7 @@ CHECKS: dict[str, Callable[[LocalStack, Any], None]] = {
     "list_projects": list_projects,
     "list_containers": list_containers,
     "list_project_containers": list_project_containers,
+    "update_container": update_container,
     "start": operation("start", 11, "started", ["running"]),
     "stop": operation("stop", 12, "stopped", ["stopped"]),
     "force_stop": operation("force_stop", 14, "force-stopped", ["stopped"]),

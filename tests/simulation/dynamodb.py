@@ -231,14 +231,17 @@ class DynamoDb:
     # --- writes -----------------------------------------------------------------------------------------------------
 
     def _write_one(self, kind: str, request: dict[str, Any]) -> dict[str, Any]:
-        write = self._prepare(kind, request)
+        returns = request.get("ReturnValues")
+        if returns not in (None, "ALL_NEW"):
+            raise Unsupported(f"ReturnValues {returns}")
+        write = self._prepare(kind, {name: value for name, value in request.items() if name != "ReturnValues"})
         if not write.allowed:
             old: dict[str, Any] = {"Item": write.before} if write.shows_old and write.before is not None else {}
             raise AwsError("ConditionalCheckFailedException", "The conditional request failed", **old)
         if self._is_full(write):
             raise AwsError("ItemCollectionSizeLimitExceededException", "Collection size exceeded.")
         self._apply([write])
-        return {}
+        return {"Attributes": write.after} if returns else {}
 
     def _transact(self, request: dict[str, Any]) -> dict[str, Any]:
         _known(request, "TransactItems", "ClientRequestToken", "ReturnItemCollectionMetrics")

@@ -36,6 +36,7 @@ def ordinary_requests(scene: Scene) -> None:
     container = scene.add(STOPPED, server=INSTANCE)
     scene.post(container, "start")
     scene.get(container, "viewer")
+    scene.update(container, "owner")
     with scene.recorder.recording("UnknownOperationFunction"):
         assert scene.api.post(container, "explode").status_code == 400
 
@@ -75,6 +76,7 @@ def user_of_many_projects(scene: Scene) -> None:
         container = scene.add(history)
         scene.post(container, operation, user="busy")
     scene.get(container, "busy")
+    scene.update(container, "busy")
 
 
 def accepted_operations(scene: Scene) -> None:

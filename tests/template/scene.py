@@ -140,6 +140,10 @@ class Scene:
         with self.recorder.recording(function):
             assert self.api.call("GET", path, params=query).status_code == 200
 
+    def update(self, container: str, user: str) -> None:
+        with self.recorder.recording("UpdateContainerFunction"):
+            assert self.api.patch(container, {"labels": {"env": "dev"}}, user).status_code == 200
+
     def invoke(self, function: str, event: dict[str, Any]) -> dict[str, Any]:
         with self.recorder.recording(function):
             result: dict[str, Any] = self.stack.invoke(function, event)

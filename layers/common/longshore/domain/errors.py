@@ -99,14 +99,15 @@ class InvalidInputError(LongshoreError):
     """One or more parameters are not valid.
 
     Args:
-        faults: The faults, such as `{"instancePath": "/limit", "message": "must be <= 100"}`.
+        faults: The faults, such as `{"instancePath": "/limit", "message": "must be <= 100"}`. The path of the body of a
+            request is empty.
     """
 
     code = ErrorCode.VALIDATION_ERROR
     default_message = "Invalid input parameters"
 
     def __init__(self, faults: Sequence[Mapping[str, str]]) -> None:
-        message = "; ".join(f"{fault['instancePath'].lstrip('/')} {fault['message']}" for fault in faults)
+        message = "; ".join(f"{fault['instancePath'].lstrip('/') or 'body'} {fault['message']}" for fault in faults)
         super().__init__(message, [dict(fault) for fault in faults])
 
 

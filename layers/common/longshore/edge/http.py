@@ -106,6 +106,21 @@ class Request(NamedTuple):
             )
         return query
 
+    def body(self, parse: Callable[[str | None], tuple[T, Sequence[Mapping[str, str]]]]) -> T:
+        """Read the body.
+
+        Args:
+            parse: Takes the text of the body, or None, and returns what the body says and its faults.
+
+        Raises:
+            InvalidInputError: It lists everything that is wrong.
+        """
+        # The API declares no binary media types, so the body is never encoded.
+        content, faults = parse(self.event.get("body"))
+        if faults:
+            raise InvalidInputError(faults)
+        return content
+
     @property
     def idempotency_key(self) -> str | None:
         """The Idempotency-Key; None if the caller sent none.

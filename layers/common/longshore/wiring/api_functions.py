@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from longshore.aws.history_pages import HistoryPages
     from longshore.aws.hosts import HostCommands
     from longshore.aws.store import Store
+    from longshore.engine.changes import ContainerChanges
     from longshore.engine.driver import Driver
     from longshore.engine.lists import ContainerLists
     from longshore.engine.operations import Operations
@@ -102,6 +103,15 @@ def container_reader() -> ContainerReader:
 
 
 @cache
+def container_changes() -> "ContainerChanges":
+    from longshore.aws.details import ContainerDetails
+    from longshore.engine.changes import ContainerChanges
+
+    details = ContainerDetails(dynamodb(), settings().containers_table, SystemClock())
+    return ContainerChanges(store(), details, access())
+
+
+@cache
 def history_pages() -> "HistoryPages":
     from longshore.aws.history_pages import HistoryPages
 
@@ -168,5 +178,5 @@ def forget() -> None:
     """Discard all objects, as a new execution environment does."""
     clients = (settings, _session, dynamodb, ecs, ssm, functions)
     readers = (container_reader, history_pages, history_reader, container_lists, project_list)
-    for made in (*clients, store, access, *readers, hosts, driver, operations):
+    for made in (*clients, store, access, *readers, container_changes, hosts, driver, operations):
         made.cache_clear()

@@ -1,0 +1,22 @@
+"""PATCH /api/v1/containers/{id}: change the container's name and labels."""
+
+import longshore.wiring.coldstart
+from longshore.domain.changes import ContainerChange
+from longshore.domain.models import Container, ContainerView, PendingOperation
+from longshore.edge.http import Answer, Request, endpoint
+from longshore.wiring import api_functions
+
+
+@endpoint
+def handler(request: Request) -> Answer:
+    change = request.body(ContainerChange.parse)
+    container = api_functions.container_changes().apply(request.user_id, request.container_id, change)
+    return Answer("Container updated successfully", ContainerView.of(container).model_dump(mode="json"))
+
+
+longshore.wiring.coldstart.ready(
+    api_functions.container_changes,
+    Container.model_rebuild,
+    PendingOperation.model_rebuild,
+    ContainerView.model_rebuild,
+)
