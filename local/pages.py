@@ -13,6 +13,9 @@ from local.template import ROOT
 _YAML = "application/yaml"  # RFC 9512
 _TEXT = ("text/", "application/javascript", "application/json", _YAML, "image/svg+xml")
 
+LINKS = {"ReferenceUrl": "/docs", "ConsoleUrl": "/console", "OpenApiUrl": "/openapi.yaml"}
+"""The parameters of the template that contain the URLs of the pages."""
+
 
 def pages() -> dict[str, Page]:
     """Return all static pages of the local stack, by path."""

@@ -22,6 +22,7 @@ from local.environment import CREDENTIALS, Environment
 from local.eventbridge import EventBridge, instance_state_change
 from local.gateway import Gateway
 from local.invocations import DeadLetter
+from local.pages import LINKS
 from local.pages import pages as own_pages
 from local.provision import provision
 from local.runtime import Runtime
@@ -31,6 +32,7 @@ from local.server import Page, Server, listen
 _T = TypeVar("_T")
 
 CACHE = template.ROOT / ".local"
+_TEMPLATE = template.ROOT / "template.yaml"
 
 
 class LocalStack:
@@ -65,14 +67,15 @@ class LocalStack:
         timeouts: Mapping[str, int] | None = None,
         events: bool = True,
         pages: Mapping[str, Page] | None = None,
-        template_path: Path = template.ROOT / "template.yaml",
+        template_path: Path = _TEMPLATE,
     ) -> None:
         if dynamodb not in {"moto", "local"} and not dynamodb.startswith(("http://", "https://")):
             raise ValueError(f'dynamodb must be "moto", "local" or a URL, not "{dynamodb}"')
         self._port = port
         self._host = host
         self._dynamodb = dynamodb
-        self._parameters = dict(parameters or {})
+        # Another template may not have these parameters.
+        self._parameters = {**(LINKS if template_path == _TEMPLATE else {}), **(parameters or {})}
         self._seed = seed
         self._docker = docker
         self._emulator_options = dict(emulator_options or {})

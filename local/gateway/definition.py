@@ -33,6 +33,9 @@ class Route:
 
     def match(self, path: Sequence[str]) -> dict[str, str] | None:
         """Return the decoded path parameters, or None if the path does not match."""
+        if path == [""] or self.segments == ("",):
+            # The root, which is not the rest of a path either.
+            return {} if tuple(path) == self.segments else None
         parameters = {}
         for index, segment in enumerate(self.segments):
             if segment.endswith("+}"):

@@ -77,6 +77,11 @@ def authorizer(stack: LocalStack, event: Any) -> None:
     }
 
 
+def index(stack: LocalStack, event: Any) -> None:
+    links = {"reference": "/docs", "console": "/console", "openapi": "/openapi.yaml"}
+    assert body_of(stack, "index", event)["data"] == {"links": links}
+
+
 def status_logs(stack: LocalStack, event: Any) -> None:
     body = body_of(stack, "status_logs", event)
     assert body["message"] == "Container status logs retrieved successfully"
@@ -222,6 +227,7 @@ def recover(stack: LocalStack, event: Any) -> None:
 
 CHECKS: dict[str, Callable[[LocalStack, Any], None]] = {
     "authorizer": authorizer,
+    "index": index,
     "status_logs": status_logs,
     "get_container": get_container,
     "list_projects": list_projects,

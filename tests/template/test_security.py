@@ -162,12 +162,14 @@ def test_the_key_set_requires_tls() -> None:
 # --- Callers ----------------------------------------------------------------------------------------------------------
 
 
-def test_every_route_but_preflight_has_the_authorizer(stack: template.Stack) -> None:
+def test_every_route_but_preflight_and_index_has_the_authorizer(stack: template.Stack) -> None:
     assert stack.api is not None
+    public = [("/", "get"), ("/api/v1", "get")]
     for path, methods in stack.api.body["paths"].items():
         for method, operation in methods.items():
             security = [name for scheme in operation.get("security", []) for name in scheme]
-            assert security == ([] if method == "options" else ["TokenAuthorizer"]), f"{method} {path}"
+            expected = ["NONE"] if (path, method) in public else [] if method == "options" else ["TokenAuthorizer"]
+            assert security == expected, f"{method} {path}"
 
 
 def test_only_this_stack_may_invoke_functions(stack: template.Stack) -> None:

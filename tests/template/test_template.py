@@ -48,6 +48,8 @@ EXPECTED_FINDINGS = [
     ("W1030", "{'Ref': 'TokenSecretArn'}"),
 ]
 
+SMALL_FUNCTIONS = {"IndexFunction", "UnknownOperationFunction"}
+
 ENVELOPE = {"statusCode", "error", "code", "message"}
 
 
@@ -97,7 +99,7 @@ def test_functions_and_layer_have_the_same_architecture(architecture: str, layer
     assert properties["CompatibleArchitectures"] == [architecture]
     for function, own in resolved.of_type("AWS::Lambda::Function").items():
         assert own["Architectures"] == [architecture]
-        assert own["MemorySize"] == (256 if function == "UnknownOperationFunction" else "1024")
+        assert own["MemorySize"] == (256 if function in SMALL_FUNCTIONS else "1024")
         assert own["Layers"] == [arn_of("AWS::Lambda::LayerVersion", resolved.physical_name(name))]
 
 

@@ -17,6 +17,7 @@ PROGRAM = template.ROOT / "tests" / "started_child.py"
 
 CLIENTS = {
     "authorizer": ["secretsmanager"],
+    "index": [],
     "unknown_operation": [],
     "status_logs": ["dynamodb"],
     "get_container": ["dynamodb"],
@@ -90,8 +91,8 @@ def test_everything_is_ready_before_the_first_request(folder: str, tmp_path: Pat
     # Modules of other use cases are not imported.
     assert "boto3" not in reported["modules"]
     assert ("jwt" in reported["modules"]) == (folder == "authorizer")
-    lists = ("list_projects", "list_containers", "list_project_containers")
-    others = ("authorizer", "status_logs", "get_container", "update_container", "unknown_operation", *lists)
+    reads = ("status_logs", "get_container", "list_projects", "list_containers", "list_project_containers")
+    others = ("authorizer", "index", "update_container", "unknown_operation", *reads)
     runs_the_engine = folder not in others
     assert ("longshore.engine.driver" in reported["modules"]) == runs_the_engine
 

@@ -57,6 +57,7 @@ KEY_FORMAT = re.compile(r"[\x21-\x7e]{1,128}")
 _IDS = ("project_id", "id")  # path parameters
 
 T = TypeVar("T")
+LambdaHandler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
 
 class Request(NamedTuple):
@@ -169,25 +170,18 @@ class Answer(NamedTuple):
     headers: Mapping[str, str] = MappingProxyType({})
 
 
-def endpoint(handler: Callable[[Request], Answer]) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
+def endpoint(handler: Callable[[Request], Answer]) -> LambdaHandler:
     """Turn a handler into a Lambda function for proxy events of a REST API with the token authorizer.
 
     The function always answers with the contract's envelope. It fails closed: it rejects an event without the
     authorizer's context, and an event whose token has expired since the gateway cached the authorizer's result.
     """
+    return wraps(handler)(_lambda_handler(lambda event, request_id: handler(_request(event, request_id))))
 
-    @wraps(handler)
-    def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-        began = time.perf_counter()
-        request_id = str(event.get("requestContext", {}).get("requestId") or context.aws_request_id)
-        common = {"correlation_id": request_id, "function": context.function_name}
-        code, status, body, headers = _answer(handler, event, request_id, common)
-        fields = {"status": int(status), "code": code, "container_id": _path(event).get("id"), "user_id": _user(event)}
-        logger.info("request answered", extra={**common, **fields})
-        publish(context.function_name, _metrics(code, status, time.perf_counter() - began))
-        return _response(status, body, request_id, headers)
 
-    return lambda_handler
+def public_endpoint(handler: Callable[[], Answer]) -> LambdaHandler:
+    """Turn a handler into a Lambda function for proxy events of a REST API without an authorizer."""
+    return wraps(handler)(_lambda_handler(lambda _event, _request_id: handler()))
 
 
 def header_values(event: Mapping[str, Any], name: str) -> list[str]:
@@ -218,12 +212,32 @@ def unknown_operation() -> InvalidInputError:
     return InvalidInputError([{"instancePath": "/operation", "message": f"must be one of: {', '.join(Operation)}"}])
 
 
+def _lambda_handler(answer_to: Callable[[dict[str, Any], str], Answer]) -> LambdaHandler:
+    """Return a Lambda function.
+
+    Args:
+        answer_to: Takes an event and the id of its request, and returns the answer.
+    """
+
+    def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+        began = time.perf_counter()
+        request_id = str(event.get("requestContext", {}).get("requestId") or context.aws_request_id)
+        common = {"correlation_id": request_id, "function": context.function_name}
+        code, status, body, headers = _answer(answer_to, event, request_id, common)
+        fields = {"status": int(status), "code": code, "container_id": _path(event).get("id"), "user_id": _user(event)}
+        logger.info("request answered", extra={**common, **fields})
+        publish(context.function_name, _metrics(code, status, time.perf_counter() - began))
+        return _response(status, body, request_id, headers)
+
+    return lambda_handler
+
+
 def _answer(
-    handler: Callable[[Request], Answer], event: dict[str, Any], request_id: str, common: dict[str, Any]
+    answer_to: Callable[[dict[str, Any], str], Answer], event: dict[str, Any], request_id: str, common: dict[str, Any]
 ) -> tuple[str, HTTPStatus, str, Mapping[str, str]]:
     """Return code, status, body (JSON text) and further headers of the response. Never raises."""
     try:
-        answer = handler(_request(event, request_id))
+        answer = answer_to(event, request_id)
         body = {"statusCode": int(answer.status), "message": answer.message, "data": answer.data}
         return "OK", answer.status, _text(body), answer.headers
     except LongshoreError as error:
