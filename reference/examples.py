@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from longshore.domain import results as outcomes
+from longshore.domain.changes import ContainerChange
 from longshore.domain.errors import (
     ErrorCode,
     ExternalServiceError,
@@ -49,6 +50,7 @@ MALFORMED: Final = "The request is malformed"
 _AT: Final = datetime(2025, 1, 15, 10, 30, tzinfo=UTC)
 _REGISTERED: Final = _AT - timedelta(days=9)
 _OPERATION: Final = "4930ca98cfe899be780b18a4"
+_LABELS: Final = {"env": "dev", "team": "shop"}
 _TASK: Final = "4f0a2f6d0c9b4e0f8f7d3b1a5c6e7d80"
 
 
@@ -82,6 +84,21 @@ def projects() -> Example:
     """Return examples of GET /projects."""
     data = Projects(projects=[ProjectView(id=PROJECT, name="Shop", role=Role.OPERATOR)])
     return {"projects": _answered("One project", "Projects retrieved successfully", data)}
+
+
+def container_change() -> Example:
+    """Return examples of the body of PATCH /containers/{id}."""
+    return {
+        "name": {"summary": "Rename a container", "value": {"name": "orders"}},
+        "labels": {"summary": "Replace all labels", "value": {"labels": _LABELS}},
+        "no-labels": {"summary": "Remove all labels", "value": {"labels": None}},
+    }
+
+
+def updated_container() -> Example:
+    """Return examples of PATCH /containers/{id}."""
+    container = _container(Status.RUNNING).model_copy(update={"labels": _LABELS})
+    return {"labels": _answered("New labels", "Container updated successfully", ContainerView.of(container))}
 
 
 def status_logs() -> Example:
@@ -147,9 +164,13 @@ def errors(code: ErrorCode) -> Example:
     match code:
         case ErrorCode.VALIDATION_ERROR:
             limit = InvalidInputError([{"instancePath": "/limit", "message": "must be <= 100"}])
+            timeout = InvalidInputError([{"instancePath": "/timeout", "message": "must be <= 25"}])
+            body = InvalidInputError(ContainerChange.parse('{"name": ""}')[1])
             return {
                 f"{name}-request": _refused("The request is malformed, or too large", code, message=MALFORMED),
                 f"{name}-query": _refused("A parameter is out of range", code, limit),
+                f"{name}-timeout": _refused("A timeout is out of range", code, timeout),
+                f"{name}-body": _refused("A value is too short", code, body),
                 f"{name}-operation": _refused("An unknown operation", code, http.unknown_operation()),
             }
         case ErrorCode.OPERATION_STATE_CONFLICT:

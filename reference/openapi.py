@@ -9,7 +9,9 @@ from typing import Any, Final
 import yaml
 from longshore.domain.errors import ErrorCode
 from longshore.domain.lifecycle import LaunchType, Operation, Status, allowed_operations
+from longshore.domain.waiting import LONGEST_TIMEOUT, WAIT_TARGETS, WaitQuery
 from longshore.edge import http
+from longshore.edge.preferences import PREFER, PREFERENCE_APPLIED
 
 from reference import ROOT, examples
 from reference.catalogue import CATALOGUE, Entry
@@ -26,11 +28,8 @@ _TAG: Final = "Containers"
 _SCHEME: Final = "bearerAuth"
 # The responses that all operations share.
 _SHARED: Final = {401: "Unauthorized", 404: "NotFound", 429: "TooManyRequests", 500: "ServerError"}
-_NOT_FOR_READERS: Final = {
-    ErrorCode.INSUFFICIENT_PERMISSIONS,
-    ErrorCode.OPERATION_NOT_PERMITTED_ON_EXPIRED,
-    ErrorCode.OPERATION_STATE_CONFLICT,
-}
+_ONLY_FOR_OPERATIONS: Final = {ErrorCode.OPERATION_NOT_PERMITTED_ON_EXPIRED, ErrorCode.OPERATION_STATE_CONFLICT}
+_NOT_FOR_READERS: Final = {ErrorCode.INSUFFICIENT_PERMISSIONS, *_ONLY_FOR_OPERATIONS}
 
 
 def document() -> Node:
@@ -127,11 +126,23 @@ def _paths(texts: Texts) -> Node:
     get = _operation(
         texts,
         "getContainer",
-        parameters=["ContainerId"],
+        parameters=["ContainerId", "WaitFor", "Timeout"],
         successes={"Container": examples.container()},
         errors=readers,
-        fault="request",
+        fault="timeout",
     )
+    update = _operation(
+        texts,
+        "updateContainer",
+        parameters=["ContainerId"],
+        successes={"Container": examples.updated_container()},
+        errors=[code for code in ErrorCode if code not in _ONLY_FOR_OPERATIONS],
+        fault="body",
+    )
+    update["requestBody"] = {
+        "required": True,
+        "content": {"application/json": {"schema": ref("ContainerChange"), "examples": examples.container_change()}},
+    }
     get_logs = _operation(
         texts,
         "getStatusLogs",
@@ -143,13 +154,16 @@ def _paths(texts: Texts) -> Node:
     manage = _operation(
         texts,
         "manage",
-        parameters=["ContainerId", "Operation", "IdempotencyKey"],
+        parameters=["ContainerId", "Operation", "IdempotencyKey", "Prefer"],
         successes={"OperationCompleted": examples.completed(), "OperationAccepted": examples.accepted()},
         errors=list(ErrorCode),
         fault="operation",
     )
     manage["description"] = manage["description"].replace("{allowed}", _allowed())
     for status in ("200", "202"):
+        manage["responses"][status]["headers"] |= {
+            PREFERENCE_APPLIED: {"$ref": f"#/components/headers/{PREFERENCE_APPLIED}"}
+        }
         manage["responses"][status]["links"] = {
             "container": {
                 "operationId": get["operationId"],
@@ -161,7 +175,7 @@ def _paths(texts: Texts) -> Node:
         "/projects": {"get": list_projects},
         "/projects/{project_id}/containers": {"get": list_project_containers},
         "/containers": {"get": list_containers},
-        "/containers/{id}": {"get": get},
+        "/containers/{id}": {"get": get, "patch": update},
         "/containers/{id}/status-logs": {"get": get_logs},
         "/containers/{id}/{operation}": {"post": manage},
     }
@@ -252,6 +266,13 @@ def _parameters(texts: Texts) -> Node:
             # No example, because Swagger UI would send it with every request.
             "schema": {"type": "string", "pattern": f"^{http.KEY_FORMAT.pattern}$"},
         },
+        "Prefer": {"name": PREFER, "in": "header", "schema": {"type": "string"}},
+        "WaitFor": {"name": "wait_for", "in": "query", "schema": {"type": "string", "enum": list(WAIT_TARGETS)}},
+        "Timeout": {
+            "name": "timeout",
+            "in": "query",
+            "schema": {"default": WaitQuery().timeout, "minimum": 1, "maximum": LONGEST_TIMEOUT, "type": "integer"},
+        },
     }
     own |= {_pascal(name): {"name": name, "in": "query", "schema": schema} for name, schema in query().items()}
     own |= {
@@ -268,6 +289,7 @@ def _headers(texts: Texts) -> Node:
     own: dict[str, Node] = {
         "X-Request-Id": {"schema": {"type": "string", "format": "uuid"}, "example": examples.REQUEST},
         "Retry-After": {"schema": {"type": "integer", "minimum": 0}, "example": 1},
+        PREFERENCE_APPLIED: {"schema": {"type": "string"}, "example": "respond-async", "required": False},
     }
     return {name: {"description": texts("headers", name), "required": True, **header} for name, header in own.items()}
 

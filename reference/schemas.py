@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from longshore.domain import listing, pages
+from longshore.domain import changes, listing, pages
 from longshore.domain.clock import to_text
 from longshore.domain.errors import ErrorCode
 from longshore.domain.models import (
@@ -163,6 +163,7 @@ def _data() -> dict[str, Schema]:
     metadata = {name: {"type": "string"} for name in _TEXTS_OF_METADATA} | _METADATA
     return {
         "Container": container,
+        "ContainerChange": _container_change(),
         **own,
         "PendingOperation": _part(pending, "operation", "started_at", "triggered_by"),
         "StatusLogMetadata": {"type": "object", "properties": metadata, "additionalProperties": True},
@@ -175,6 +176,25 @@ def _data() -> dict[str, Schema]:
         ),
         "ExternalServiceReason": _object(reason={"type": "string"}),
         "Fault": _object(instancePath={"type": "string"}, message={"type": "string"}),
+    }
+
+
+def _container_change() -> Schema:
+    """Return the schema of the body of PATCH /containers/{id}."""
+    printable = r"^[^\u0000-\u001f\u007f-\u009f]*$"
+    return {
+        "type": "object",
+        "minProperties": 1,
+        "additionalProperties": False,
+        "properties": {
+            "name": {"type": "string", "minLength": 1, "maxLength": changes.LONGEST_NAME, "pattern": printable},
+            "labels": {
+                "type": ["object", "null"],
+                "maxProperties": changes.MOST_LABELS,
+                "propertyNames": {"pattern": f"^{changes.LABEL_KEY.pattern}$"},
+                "additionalProperties": {"type": "string", "maxLength": changes.LONGEST_LABEL, "pattern": printable},
+            },
+        },
     }
 
 

@@ -1,5 +1,6 @@
 """Tests of changes of a container's name and labels."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -152,8 +153,12 @@ def test_a_container_that_moves_meanwhile(stage: Stage, role: str | None, error:
 def test_a_container_that_moves_again_and_again(stage: Stage) -> None:
     grant(stage, OTHER_PROJECT, "operator")
     container = stage.add("running")
+
+    def move_to(project: str) -> Callable[[object], None]:
+        return lambda _: stage.edit(container, project_id=project)
+
     for project in (OTHER_PROJECT, PROJECT, OTHER_PROJECT):
-        stage.before("UpdateItem", lambda _, project=project: stage.edit(container, project_id=project))
+        stage.before("UpdateItem", move_to(project))
     with pytest.raises(ExternalServiceError) as raised:
         change(stage, container)
     assert raised.value.reason == "The container was moved to another project meanwhile"
@@ -176,11 +181,13 @@ def test_a_change_between_any_two_calls_of_an_operation(stage: Stage, operation:
     plain = stage.add(*status, number=1)
     assert stage.ask(plain, operation).kind == "completed"
     calls = [call.operation for call in stage.calls]
+
+    def changes_it(container: str) -> Callable[[object], object]:
+        return lambda _: change(stage, container, BOTH)
+
     for number, call in enumerate(calls, 2):
         container = stage.add(*status, number=number)
-        skip = calls[: number - 2].count(call)
-        stage.before(call, lambda _, container=container: change(stage, container, BOTH), skip=skip)
-        # The change itself calls AWS, through the same hooks.
+        stage.before(call, changes_it(container), skip=calls[: number - 2].count(call))
         outcome = stage.ask(container, operation)
         found = stage.container(container)
         assert (outcome.kind, found.name, found.labels) == ("completed", "renamed", {"env": "dev"})

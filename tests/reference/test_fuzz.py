@@ -33,6 +33,7 @@ OPERATIONS = (
     "GET /projects/{project_id}/containers",
     "GET /containers",
     "GET /containers/{id}",
+    "PATCH /containers/{id}",
     "GET /containers/{id}/status-logs",
     MANAGE,
 )

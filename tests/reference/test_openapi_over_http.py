@@ -20,7 +20,12 @@ DOCUMENT = load()
 DOCUMENTED = Documented(closed(DOCUMENT))
 STOPPED, RUNNING, EXPIRED, FARGATE, LONG = (container_id(number) for number in (11, 12, 15, 16, 17))
 UNKNOWN = "0123456789abcdef01234567"
-OPERATIONS = {"getContainer": ("GET", ""), "getStatusLogs": ("GET", "/status-logs"), "manage": ("POST", "/start")}
+OPERATIONS = {
+    "getContainer": ("GET", ""),
+    "updateContainer": ("PATCH", ""),
+    "getStatusLogs": ("GET", "/status-logs"),
+    "manage": ("POST", "/start"),
+}
 
 
 def as_documented(operation: str, response: httpx.Response) -> Any:
@@ -50,6 +55,8 @@ class Calls:
 
     def __call__(self, identity: str = RUNNING, user: str | None = "operator", **options: Any) -> Any:
         method, below = OPERATIONS[self.operation]
+        if method == "PATCH" and "content" not in options:
+            options["json"] = {"labels": {"env": "dev"}}
         response = self.api.call(method, f"/containers/{identity}{below}", user, **options)
         return as_documented(self.operation, response)
 
@@ -91,6 +98,28 @@ def test_a_completed_operation(api: Api, seeder: Seeder, fresh_id: str, operatio
     assert_metadata_documented(as_documented("getStatusLogs", api.logs(fresh_id)))
 
 
+def test_a_preference(api: Api, seeder: Seeder, fresh_id: str) -> None:
+    seeder.add(fresh_id, ["stopped"])
+    response = api.post(fresh_id, "start", headers={"Prefer": "respond-async"})
+    as_documented("manage", response)
+    assert (response.status_code, response.headers["Preference-Applied"]) == (202, "respond-async")
+    shown = as_documented("getContainer", api.call("GET", f"/containers/{fresh_id}?wait_for=settled"))["data"]
+    assert (shown["status"], shown["pending_operation"]) == ("running", None)
+
+
+def test_a_change(api: Api, seeder: Seeder, fresh_id: str) -> None:
+    seeder.add(fresh_id, ["stopped"])
+    body = as_documented("updateContainer", api.patch(fresh_id, {"name": "orders", "labels": {"env": "dev"}}))
+    expected = example("updateContainer", 200, "labels")
+    assert body["message"] == expected["message"]
+    assert body["data"] == as_documented("getContainer", api.get(fresh_id))["data"]
+    refused = as_documented("updateContainer", api.patch(fresh_id, {"name": ""}))
+    assert refused == example("updateContainer", 400, "validation-error-body")
+    assert as_documented("updateContainer", api.patch(fresh_id, []))["code"] == ErrorCode.VALIDATION_ERROR
+    denied = as_documented("updateContainer", api.patch(fresh_id, {"name": "x"}, "operator"))
+    assert denied["code"] == ErrorCode.INSUFFICIENT_PERMISSIONS
+
+
 def test_a_pending_operation(api: Api, seeder: Seeder, fresh_id: str) -> None:
     seeder.task_definition("never-runs", labels={"simulate.start": "never"})
     seeder.add(fresh_id, ["stopped"], task_definition="never-runs")
@@ -119,6 +148,8 @@ def test_refusals(api: Api, operation: str, identity: str, code: ErrorCode) -> N
 
 
 def test_a_bad_query(api: Api) -> None:
+    waiting = api.call("GET", f"/containers/{RUNNING}?timeout=26")
+    assert as_documented("getContainer", waiting) == example("getContainer", 400, "validation-error-timeout")
     assert as_documented("getStatusLogs", api.logs(RUNNING, limit=101, page=0))["code"] == ErrorCode.VALIDATION_ERROR
 
 

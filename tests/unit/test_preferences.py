@@ -133,15 +133,19 @@ def test_the_longest_wait(preferences: Preferences, longest: timedelta | None) -
 )
 def test_the_applied_preferences(preferences: Preferences, completed: dict[str, str], accepted: dict[str, str]) -> None:
     pending = {"operation": "force-stop", "started_at": "2025-01-15T10:30:00.000Z", "triggered_by": "user"}
-    answers = {
-        OutcomeKind.COMPLETED: (outcome(OutcomeKind.COMPLETED), completed),
-        OutcomeKind.ACCEPTED: (outcome(OutcomeKind.ACCEPTED, pending_operation=pending), accepted),
-    }
-    for given, headers in answers.values():
-        plain = call(lambda _, given=given: operation_answer(given))
-        response = call(lambda _, given=given: operation_answer(given, preferences))
-        assert "Preference-Applied" not in plain["headers"]
-        assert response == plain | {"headers": plain["headers"] | headers}
+    for given, headers in (
+        (outcome(OutcomeKind.COMPLETED), completed),
+        (outcome(OutcomeKind.ACCEPTED, pending_operation=pending), accepted),
+    ):
+        plain, answer = operation_answer(given), operation_answer(given, preferences)
+        assert plain.headers == {}
+        assert answer == plain._replace(headers=headers)
+
+
+def test_the_headers_of_an_answer_are_added_to_the_response() -> None:
+    plain = call(lambda _: Answer("Fine", {}))
+    response = call(lambda _: Answer("Fine", {}, headers={"Preference-Applied": "wait=1"}))
+    assert response == plain | {"headers": plain["headers"] | {"Preference-Applied": "wait=1"}}
 
 
 def test_a_wait_is_limited_to_that_of_the_stack() -> None:

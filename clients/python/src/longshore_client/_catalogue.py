@@ -10,7 +10,7 @@ RESOLUTIONS: dict[str, str] = {
     "ACCOUNT_BANNED": "Contact the administrators of this API. Requests fail until they lift the ban.",
     "CONTAINER_NOT_FOUND": "Check the ID. If it is correct, ask an administrator to add you to the container's project.",
     "PROJECT_NOT_FOUND": "Check the ID. If it is correct, ask an administrator to add you to the project.",
-    "INSUFFICIENT_PERMISSIONS": "Ask an administrator for the role `operator` in the container's project.",
+    "INSUFFICIENT_PERMISSIONS": "Ask an administrator for the required role in the container's project.",
     "OPERATION_NOT_PERMITTED_ON_EXPIRED": "Use another container. No operation can restore an expired container.",
     "OPERATION_STATE_CONFLICT": "Choose one of `data.allowed_operations`. If an operation is pending, wait until it has ended and try again, or use `force-stop`. If the container already has the desired status, no action is needed.",
     "EXTERNAL_SERVICE_ERROR": "Read `data.reason`. If capacity or a permission is missing, contact the administrators of this API. Otherwise repeat the request after a few seconds. Repeat an operation with the same `Idempotency-Key`.",
