@@ -128,7 +128,10 @@ def test_the_routes_of_the_template(real: template.Stack, functions: Functions) 
     routes = Gateway(real.api, functions).routes
     container = "/api/v1/containers/{id}"
     assert {route for route in routes if route[0] != "OPTIONS"} == {
+        ("GET", "/"),
+        ("GET", "/api/v1"),
         ("GET", container),
+        ("PATCH", container),
         ("GET", f"{container}/status-logs"),
         *(
             ("POST", f"{container}/{operation}")
@@ -136,6 +139,17 @@ def test_the_routes_of_the_template(real: template.Stack, functions: Functions) 
         ),
     }
     assert {path for method, path in routes if method == "OPTIONS"} == {path for _, path in routes}
+
+
+def test_the_root_needs_no_token(real: template.Stack, functions: Functions) -> None:
+    assert real.api is not None
+    gateway = Gateway(real.api, functions)
+    for target in ("/", "/api/v1"):
+        response = ask(gateway, "GET", target)
+        assert (response.status, response.context["resourcePath"]) == (200, target)
+    assert [name for name, _ in functions.calls] == ["IndexFunction"] * 2
+    for method, target in (("GET", "//"), ("POST", "/"), ("GET", "/api")):
+        assert ask(gateway, method, target).status == 404
 
 
 def test_the_gateway_responses_of_the_template(real: template.Stack, functions: Functions) -> None:
