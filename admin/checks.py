@@ -16,7 +16,8 @@ from longshore.aws.items import container_item
 from longshore.domain.clock import to_text
 from longshore.domain.lifecycle import LIVE, Status
 from longshore.domain.models import Container, StatusLog
-from longshore.domain.pages import NO_STATUS, rank_key
+from longshore.domain.pages import rank_key
+from longshore.domain.ranges import NO_STATUS
 from longshore.domain.task import Task
 from longshore.engine.commits import ON_ITS_WAY
 from longshore.engine.giving_up import LAST_ATTEMPT

@@ -3,7 +3,8 @@
 from typing import Any
 
 import pytest
-from longshore.domain.pages import StatusLogsQuery, span
+from longshore.domain.pages import StatusLogsQuery, page_of
+from longshore.domain.ranges import between
 
 from engine.stage import Stage
 
@@ -14,8 +15,8 @@ def page(stage: Stage, container: str, **query: Any) -> list[dict[str, Any]]:
     with stage.open():
         counters = stage.wired.pages.counters(container)
         assert counters is not None
-        where = span(counters, StatusLogsQuery(**query))
-        return stage.wired.pages.page(counters, where) if where else []
+        found = page_of(between(counters, None, None), StatusLogsQuery(**query))
+        return [row for span in found.spans for row in stage.wired.pages.page(container, span, counters.log_count)]
 
 
 @pytest.mark.parametrize("order", ["asc", "desc"])
@@ -42,7 +43,7 @@ def test_the_attributes_of_a_row(stage: Stage) -> None:
     first, second = page(stage, container, sort_order="asc")
     (_, row) = stage.rows(container)
     assert (first["from_status"], first["duration_ms"], first["metadata"]) == (None, None, None)
-    hidden = {"seq", "to_rank", "from_rank", "schema"}
+    hidden = {"seq", "to_rank", "from_rank", "schema", "project_id", "to_n", "from_n"}
     assert second == {name: value for name, value in row.items() if name not in hidden}
 
 

@@ -136,18 +136,24 @@ def test_all_pages(stack: LocalStack, rows: list[dict[str, Any]], sort_by: str, 
 
 def joined(limit: int, sort_by: str, sort_order: str) -> list[dict[str, Any]]:
     """Return the rows of all pages, for a single read of the container."""
-    from longshore.domain.pages import StatusLogsQuery, span
     from longshore.wiring import api_functions
 
     container = api_functions.store().container(LONG)
-    assert container is not None
     found = []
     for page in range(1, pages_of(limit) + 1):
-        given = {"page": [str(page)], "limit": [str(limit)], "sort_by": [sort_by], "sort_order": [sort_order]}
-        where = span(container, StatusLogsQuery.parse(given)[0])
-        assert where is not None
-        found += api_functions.history_pages().page(container, where)
+        found += read_part(container, page, limit, sort_by, sort_order)
     return found
+
+
+def read_part(container: Any, page: int, limit: int, sort_by: str, sort_order: str) -> list[dict[str, Any]]:
+    """Return the rows of a page of the history as of the read of the container, with one Query."""
+    from longshore.domain.pages import StatusLogsQuery, page_of
+    from longshore.domain.ranges import between
+    from longshore.wiring import api_functions
+
+    given = {"page": [str(page)], "limit": [str(limit)], "sort_by": [sort_by], "sort_order": [sort_order]}
+    (span,) = page_of(between(container, None, None), StatusLogsQuery.parse(given)[0]).spans
+    return api_functions.history_pages().page(container.id, span, container.log_count)
 
 
 @pytest.mark.parametrize("limit", LIMITS)
@@ -218,7 +224,6 @@ def test_rows_added_after_the_read_of_the_container_are_not_in_the_page(
     stack: LocalStack, seeder: Seeder, fresh_id: str, sort_by: str, sort_order: str
 ) -> None:
     """`total` and the rows are consistent, although they come from two reads."""
-    from longshore.domain.pages import StatusLogsQuery, span
     from longshore.wiring import api_functions
 
     statuses = long_history(40)
@@ -229,10 +234,7 @@ def test_rows_added_after_the_read_of_the_container_are_not_in_the_page(
     seeder.add(fresh_id, statuses)
     joined = []
     for page in range(1, 4):
-        given = {"page": [str(page)], "limit": ["7"], "sort_by": [sort_by], "sort_order": [sort_order]}
-        where = span(container, StatusLogsQuery.parse(given)[0])
-        assert where is not None
-        joined += [row["id"] for row in api_functions.history_pages().page(container, where)]
+        joined += [row["id"] for row in read_part(container, page, 7, sort_by, sort_order)]
     assert joined == [row["id"] for row in before]
 
 

@@ -100,6 +100,6 @@ def _parts(package: str) -> Callable[[str], Any]:
     return lambda name: import_module(f"{package}.{name}")
 
 
-def one_after_the_other(first: Callable[[], Any], second: Callable[[], Any]) -> tuple[Any, Any]:
+def one_after_the_other(*calls: Callable[[], Any]) -> tuple[Any, ...]:
     """Replace `longshore.engine.concurrency.together`, because the scheduler needs a single thread."""
-    return first(), second()
+    return tuple(call() for call in calls)

@@ -13,7 +13,8 @@ from longshore.domain.clock import MILLISECOND, to_text
 from longshore.domain.history import Entry, append
 from longshore.domain.lifecycle import LaunchType, Status
 from longshore.domain.models import Change, Container, Runtime, StatusLogsPage, Trigger
-from longshore.domain.pages import Span, StatusLogsQuery, rank_key, span
+from longshore.domain.pages import Span, StatusLogsQuery, page_of, rank_key
+from longshore.domain.ranges import between
 from longshore.engine.reader import HistoryReader
 
 START = datetime(2025, 1, 15, 10, 30, tzinfo=UTC)
@@ -93,6 +94,13 @@ def test_every_page_is_a_slice_of_the_sorted_whole(
     assert joined == whole
     assert span(container, query(pages + 1, limit, sort_by, sort_order)) is None
     assert span(container, query(2**53 - 1, limit, sort_by, sort_order)) is None
+
+
+def span(container: Container, query: StatusLogsQuery) -> Span | None:
+    """Return the position of a page of the whole history, which is one Query, or None if it is past the end."""
+    spans = page_of(between(container, None, None), query).spans
+    assert len(spans) <= 1
+    return spans[0] if spans else None
 
 
 def query(page: int, limit: int, sort_by: str, sort_order: str) -> StatusLogsQuery:

@@ -128,6 +128,10 @@ def test_the_defaults(event: dict[str, Any]) -> None:
         "limit": 10,
         "sort_by": "transition_time",
         "sort_order": "desc",
+        "since": None,
+        "until": None,
+        "to_status": None,
+        "from_status": None,
     }
 
 

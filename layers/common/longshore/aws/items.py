@@ -9,6 +9,7 @@ from longshore.domain.clock import to_text
 from longshore.domain.errors import UnreadableItemError
 from longshore.domain.history import Entry
 from longshore.domain.models import Container, IdempotencyRecord, Outcome, StatusLog
+from longshore.domain.ranges import Counts, shortened
 
 Item = dict[str, Any]
 
@@ -60,10 +61,15 @@ def container_item(container: Container) -> Item:
 
 
 def log_item(entry: Entry) -> Item:
-    """Convert a history row to a DynamoDB item, with its position in each sort order."""
+    """Convert a history row to a DynamoDB item, with its project, its position in each order, and the counters."""
     row = entry.log.model_dump(mode="json", exclude_none=True)
     row |= {"seq": entry.seq, "to_rank": entry.to_rank, "from_rank": entry.from_rank, "schema": SCHEMA}
-    return serialize_item(row)
+    return serialize_item(row | {"project_id": entry.project_id} | row_counters(entry.counts))
+
+
+def row_counters(counts: Counts) -> Item:
+    """Return the counters after a row as plain attributes of the row."""
+    return {"to_n": shortened(counts.to_counts), "from_n": shortened(counts.from_counts)}
 
 
 def record_of(container: Container, answer: Outcome | None) -> IdempotencyRecord:

@@ -6,16 +6,24 @@ from typing import NamedTuple
 from longshore.domain.clock import MILLISECOND, to_text
 from longshore.domain.lifecycle import Status
 from longshore.domain.models import Change, Container, StatusLog
-from longshore.domain.pages import NO_STATUS, rank_key
+from longshore.domain.pages import rank_key
+from longshore.domain.ranges import NO_STATUS, Counts
 
 
 class Entry(NamedTuple):
-    """A row with its position in each order: its number, and its rank keys for the orders by status."""
+    """A row with its position in each order: its number, and its rank keys for the orders by status.
+
+    Attributes:
+        project_id: The project that the container is in when the row is written.
+        counts: The counters of the history after the row.
+    """
 
     log: StatusLog
     seq: int
     to_rank: str
     from_rank: str
+    project_id: str
+    counts: Counts
 
 
 def append(container: Container, change: Change, log_id: str, now: datetime) -> tuple[Container, Entry]:
@@ -77,5 +85,7 @@ def append(container: Container, change: Change, log_id: str, now: datetime) -> 
         after.log_count,
         rank_key(change.to_status, to_counts[change.to_status]),
         rank_key(from_status, from_counts[from_name]),
+        container.project_id,
+        Counts(after.log_count, to_counts, from_counts),
     )
     return after, entry

@@ -6,11 +6,14 @@ Reading a page of history needs no pydantic: this module must not import the mod
 import re
 from collections.abc import Mapping, Sequence
 
+from longshore.domain.times import Moment
+
 LARGEST_INTEGER = 2**53 - 1
 """The largest integer that every JSON parser can represent."""
 
 # The usual spelling of an integer: no plus sign, no leading zero, no fraction, no exponent.
 _INTEGER = re.compile(r"0|-?[1-9][0-9]*")
+_NOT_A_TIME = "must be an RFC 3339 time with an offset, such as 2025-01-15T10:30:00Z"
 
 
 class Parameters:
@@ -74,3 +77,24 @@ class Parameters:
             return values
         self.faults[name] = f"must be one or more of, separated by commas: {', '.join(choices)}"
         return ()
+
+    def optional_choice(self, name: str, choices: Sequence[str]) -> str | None:
+        """Return the value, one of `choices`; None if the parameter is missing."""
+        return self.choice(name, "", choices) or None
+
+    def moment(self, name: str) -> Moment | None:
+        """Return the value, a time with an offset; None if the parameter is missing."""
+        text = self.text(name)
+        if text is None:
+            return None
+        moment = Moment.parse(text)
+        if moment is None:
+            self.faults[name] = _NOT_A_TIME
+        return moment
+
+    def period(self) -> tuple[Moment | None, Moment | None]:
+        """Return the values of `from` and `to`. `from` must not be after `to`."""
+        since, until = self.moment("from"), self.moment("to")
+        if since is not None and until is not None and since > until:
+            self.faults["from"] = "must not be after to"
+        return since, until

@@ -1,47 +1,40 @@
 """Runs independent requests at the same time."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 A = TypeVar("A")
 B = TypeVar("B")
+C = TypeVar("C")
 
 # One function handles one request at a time. The local stack handles several in one process.
 _executor = ThreadPoolExecutor(max_workers=32, thread_name_prefix="together")
 
 
-def together(first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
-    """Call both functions at the same time and return both results.
+@overload
+def together(first: Callable[[], A], second: Callable[[], B], /) -> tuple[A, B]: ...
+@overload
+def together(first: Callable[[], A], second: Callable[[], B], third: Callable[[], C], /) -> tuple[A, B, C]: ...
+@overload
+def together(*calls: Callable[[], A]) -> tuple[A, ...]: ...
+def together(*calls: Callable[[], Any]) -> tuple[Any, ...]:
+    """Call all functions at the same time and return their results in order.
 
-    `second` runs on another thread; clients of botocore may be shared by threads. It must not call `together` itself.
-
-    Raises:
-        BaseException: Whatever `first` raises, else whatever `second` raises. Neither is running any more then.
-    """
-    other = _executor.submit(second)
-    try:
-        result = first()
-    except BaseException:
-        other.cancel()
-        wait([other])
-        raise
-    return result, other.result()
-
-
-def each(function: Callable[[A], B], items: Iterable[A]) -> list[B]:
-    """Call the function with all items, up to 32 at the same time, and return the results in the order of the items.
-
-    `function` runs on other threads. It must not call `together` or `each` itself.
+    All calls but the first run on other threads; clients of botocore may be shared by threads. They must not call
+    `together` themselves.
 
     Raises:
-        BaseException: The first error, in the order of the items. No call is running any more then.
+        BaseException: What the first call that failed, in the order of the arguments, raises. None is running any more
+            then.
     """
-    calls = [_executor.submit(function, item) for item in items]
+    if not calls:
+        return ()
+    others = [_executor.submit(call) for call in calls[1:]]
     try:
-        return [call.result() for call in calls]
+        return (calls[0](), *(other.result() for other in others))
     except BaseException:
-        for call in calls:
-            call.cancel()
-        wait(calls)
+        for other in others:
+            other.cancel()
+        wait(others)
         raise

@@ -8,7 +8,7 @@ from longshore.aws.access import Access
 from longshore.aws.listing import ContainerListing
 from longshore.domain.listing import ContainersQuery, Entry, arranged
 from longshore.domain.models import ContainerView
-from longshore.engine.concurrency import each, together
+from longshore.engine.concurrency import together
 
 
 class ContainerLists:
@@ -47,7 +47,7 @@ class ContainerLists:
             ExternalServiceError: DynamoDB failed.
         """
         projects = self._access.admit_to_list(self._access.all_grants(user_id))
-        read = each(partial(self._listed, query=query), projects)
+        read = together(*(partial(self._listed, project, query=query) for project in projects))
         # A container that has just been moved may have an entry in both projects.
         entries = {entry.id: entry for entries in read for entry in entries}
         return self._page(arranged(entries.values(), query), projects, query)

@@ -1,18 +1,20 @@
 """Reading for a member of a project: containers, and pages of their history."""
 
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from longshore.aws.access import Access, Grants
 from longshore.domain.clock import Clock
-from longshore.domain.pages import StatusLogsQuery, span
+from longshore.domain.pages import StatusLogsQuery, page_of
+from longshore.domain.ranges import EMPTY, Counts, Edge, Range, between, last_in
 from longshore.domain.roles import Role
 from longshore.domain.waiting import WaitQuery
 from longshore.engine.concurrency import together
 
 if TYPE_CHECKING:
     # Reading a page must not import the models, which take a third of a cold start.
-    from longshore.aws.history_pages import HistoryPages
+    from longshore.aws.history_pages import Counters, HistoryPages
     from longshore.aws.store import Store
     from longshore.domain.models import Container
 
@@ -70,7 +72,9 @@ class HistoryReader:
         self._access = access
 
     def page(self, user_id: str, container_id: str, query: StatusLogsQuery) -> dict[str, Any]:
-        """Read a page with one Query, however deep it lies. The total and the rows are of the same moment.
+        """Read a page in two dependent round trips, however deep it lies.
+
+        The total and the rows are those of the moment at which the container's counters are read.
 
         Returns:
             JSON values in the shape of `StatusLogsPage`. Rows were validated when they were written, and never change.
@@ -79,15 +83,58 @@ class HistoryReader:
             LongshoreError: What `Access.admit` raises.
             ExternalServiceError: DynamoDB failed.
         """
-        counters, grants = together(lambda: self._pages.counters(container_id), lambda: self._access.grants(user_id))
+        edges, counters, grants = together(
+            lambda: self._edges(container_id, query),
+            lambda: self._pages.counters(container_id),
+            lambda: self._access.grants(user_id),
+        )
         admitted = self._access.admit(grants, counters, needs=Role.VIEWER)
-        where = span(admitted, query)
+        page = page_of(self._range(admitted, query, *edges), query)
+        parts = together(*(partial(self._pages.page, container_id, span, admitted.log_count) for span in page.spans))
         return {
-            "logs": self._pages.page(admitted, where) if where else [],
+            "logs": [row for part in parts for row in part],
             "pagination": {
-                "total": admitted.log_count,
+                "total": page.total,
                 "page": query.page,
                 "limit": query.limit,
-                "totalPages": -(-admitted.log_count // query.limit),
+                "totalPages": -(-page.total // query.limit),
             },
         }
+
+    def _edges(self, container_id: str, query: StatusLogsQuery) -> tuple[Edge | None, Edge | None]:
+        """Read the first and the last row of the query's range of time."""
+        since, until = query.since, query.until
+        if not query.has_range:
+            return None, None
+        return together(
+            lambda: self._pages.first_row(container_id, since.ceiling()) if since else None,
+            lambda: self._pages.last_row(container_id, until.floor()) if until else None,
+        )
+
+    def _range(self, current: "Counters", query: StatusLogsQuery, first: Edge | None, last: Edge | None) -> Range:
+        """Return the rows in the query's range of time."""
+        if (query.since and first is None) or (query.until and last is None):
+            return EMPTY
+        if first is not None and first.seq > current.log_count:
+            return EMPTY
+        last = last_in(current, last)
+        if query.column is not None:
+            first, last = (edge and self._with_counts(current, query, edge) for edge in (first, last))
+        return between(current, first, last)
+
+    def _with_counts(self, current: "Counters", query: StatusLogsQuery, edge: Edge) -> Edge:
+        """Return a row with its counters of the query's status column, which are counted if the row has none."""
+        if edge.counts is not None:
+            return edge
+        in_to = query.column == "to_status"
+        wanted = {
+            status: most
+            for status, most in (current.to_counts if in_to else current.from_counts).items()
+            if query.status in (None, status)
+        }
+        column = "to_status" if in_to else "from_status"
+        found = together(
+            *(partial(self._pages.rows_with, current.id, column, *each, edge.seq) for each in wanted.items())
+        )
+        counted = dict(zip(wanted, found, strict=True))
+        return edge._replace(counts=Counts(edge.seq, counted if in_to else {}, {} if in_to else counted))

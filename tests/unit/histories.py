@@ -1,0 +1,113 @@
+"""Random histories, and pages of them in memory."""
+
+import random
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from longshore.aws.history_pages import shown
+from longshore.aws.items import log_item
+from longshore.domain.clock import to_text
+from longshore.domain.history import Entry, append
+from longshore.domain.lifecycle import LaunchType, Status
+from longshore.domain.models import Change, Container, Runtime, Trigger
+from longshore.domain.pages import Span
+from longshore.domain.ranges import NO_STATUS, Edge
+
+START = datetime(2025, 1, 15, 10, 30, tzinfo=UTC)
+
+
+def random_history(seed: int, rows: int) -> tuple[Container, list[Entry]]:
+    """Return a container with this number of changes, and its rows. Clocks jump, and times are close together."""
+    choose = random.Random(seed)
+    container = Container(
+        id="507f1f77bcf86cd799439011",
+        project_id="507f1f77bcf86cd799439033",
+        name="demo",
+        status=choose.choice(list(Status)),
+        status_since=START,
+        runtime=Runtime(cluster="default", task_definition="web", launch_type=LaunchType.EC2),
+        created_at=START,
+        updated_at=START,
+    )
+    statuses = choose.sample(list(Status), choose.randint(1, len(Status)))
+    entries: list[Entry] = []
+    moment = START
+    for number in range(rows):
+        moment += timedelta(milliseconds=choose.choice([-2, 0, 1, 2, 3, 10]))
+        status = choose.choice(statuses)
+        change = Change(to_status=status, observed_at=moment, triggered_by=Trigger.USER)
+        container, entry = append(container, change, f"{number:024x}", moment)
+        entries.append(entry)
+    return container, entries
+
+
+class Read(NamedTuple):
+    """The counters of a container, as its item holds them."""
+
+    id: str
+    project_id: str
+    log_count: int
+    to_counts: dict[str, int]
+    from_counts: dict[str, int]
+
+
+class PagesInMemory:
+    """The reads of `HistoryPages` on entries in memory.
+
+    Args:
+        container: The container when its counters are read.
+        entries: Its rows. There may be newer rows than the counters say.
+        bare: The numbers of the rows that have no counters.
+    """
+
+    def __init__(self, container: Container, entries: list[Entry], bare: frozenset[int] = frozenset()) -> None:
+        self._container = container
+        self._entries = [entry._replace(counts=None) if entry.seq in bare else entry for entry in entries]  # type: ignore[arg-type]
+        self.counted = 0
+        self.queries = 0
+
+    def counters(self, _: str) -> Read:
+        whole = self._container
+        return Read(whole.id, whole.project_id, whole.log_count, whole.to_counts, whole.from_counts)
+
+    def first_row(self, _: str, since: str) -> Edge | None:
+        found = [entry for entry in self._entries if to_text(entry.log.transition_time) >= since]
+        return edge(found[0]) if found else None
+
+    def last_row(self, _: str, until: str) -> Edge | None:
+        found = [entry for entry in self._entries if to_text(entry.log.transition_time) <= until]
+        return edge(found[-1]) if found else None
+
+    def rows_with(self, _: str, column: str, status: str, most: int, seq: int) -> int:
+        self.counted += 1
+        found = [entry.seq for entry in self._entries if (getattr(entry.log, column) or NO_STATUS) == status]
+        return sum(number <= seq for number in found[:most])
+
+    def page(self, _: str, where: Span, newest: int) -> list[dict[str, Any]]:
+        self.queries += 1
+        found = [entry for entry in self._entries if where.low <= getattr(entry, where.attribute) <= where.high]
+        found.sort(key=lambda entry: getattr(entry, where.attribute), reverse=not where.ascending)
+        return [row(entry) for entry in found if entry.seq <= newest]
+
+
+class EverybodyReads:
+    """An access table that admits every user."""
+
+    def grants(self, _: str) -> None:
+        return None
+
+    def admit(self, _: None, container: Any, *, operates: bool) -> Any:
+        assert not operates
+        return container
+
+
+def edge(entry: Entry) -> Edge:
+    return Edge(entry.seq, entry.log.to_status, entry.log.from_status, entry.counts)
+
+
+def row(entry: Entry) -> dict[str, Any]:
+    """Return an entry as the API shows it."""
+    return shown(log_item(entry._replace(counts=entry.counts or NOTHING)))
+
+
+NOTHING: Any = type("Nothing", (), {"to_counts": {}, "from_counts": {}})
