@@ -1,22 +1,21 @@
 """Tests of filters of a history, with random histories and compared with filtering and sorting all rows."""
 
-import random
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from unit.histories import START, EverybodyReads, PagesInMemory, random_history, row
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from longshore.aws.history_pages import HistoryPages
 from longshore.aws.items import log_item
-from longshore.domain.clock import MILLISECOND, to_text
+from longshore.domain.clock import to_text
 from longshore.domain.history import Entry
 from longshore.domain.lifecycle import Status
 from longshore.domain.models import Container
-from longshore.domain.pages import SORT_COLUMNS, STATUS_COLUMNS, StatusLogsQuery, page_of
+from longshore.domain.pages import SORT_COLUMNS, STATUS_COLUMNS, StatusLogsQuery
 from longshore.domain.ranges import NO_STATUS, expanded, shortened
 from longshore.engine.reader import HistoryReader
+from unit.histories import START, EverybodyReads, PagesInMemory, random_history, row
 
 SOME = settings(max_examples=150, deadline=None, derandomize=True, database=None)
 
@@ -62,7 +61,7 @@ def matching(entries: list[Entry], query: StatusLogsQuery) -> list[Entry]:
 
     def matches(entry: Entry) -> bool:
         at = to_text(entry.log.transition_time).removesuffix("Z") + "000"
-        if query.since and at < exact(query.since) or query.until and at > exact(query.until):
+        if (query.since and at < exact(query.since)) or (query.until and at > exact(query.until)):
             return False
         return query.column is None or query.status in (None, getattr(entry.log, query.column))
 

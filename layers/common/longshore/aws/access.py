@@ -145,6 +145,21 @@ class Access:
             raise ProjectNotFoundError
         return {project_id: roles[project_id]}
 
+    def admit_to_project(self, grants: Grants, project_id: str) -> None:
+        """Check that the user may read the project's containers.
+
+        A user with more than a hundred projects takes one more read.
+
+        Raises:
+            AccountBannedError: The user is banned.
+            ProjectNotFoundError: The project does not exist, or the user is not a member of it.
+            ExternalServiceError: DynamoDB failed.
+        """
+        if grants.banned:
+            raise AccountBannedError
+        if self._role(grants, project_scope(project_id)) is None:
+            raise ProjectNotFoundError
+
     def _query(self, user_id: str, **options: Any) -> "QueryOutputTypeDef":
         try:
             return self._dynamodb.query(

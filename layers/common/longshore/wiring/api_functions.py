@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from longshore.engine.driver import Driver
     from longshore.engine.lists import ContainerLists
     from longshore.engine.operations import Operations
+    from longshore.engine.project_reader import ProjectReader
     from longshore.engine.projects import ProjectList
 
 # botocore repeats a request that exceeds the read timeout. All attempts must fit into a function's 29 seconds.
@@ -145,6 +146,18 @@ def project_list() -> "ProjectList":
 
 
 @cache
+def project_reader() -> "ProjectReader":
+    from longshore.aws.project_history import ProjectHistory
+    from longshore.engine.project_reader import ProjectReader
+
+    names = settings()
+    history = ProjectHistory(
+        dynamodb(), SystemClock(), containers=names.containers_table, status_logs=names.status_logs_table
+    )
+    return ProjectReader(history, access())
+
+
+@cache
 def hosts() -> "HostCommands":
     from longshore.aws.ecs import Ecs
     from longshore.aws.hosts import HostCommands
@@ -177,6 +190,6 @@ def operations() -> "Operations":
 def forget() -> None:
     """Discard all objects, as a new execution environment does."""
     clients = (settings, _session, dynamodb, ecs, ssm, functions)
-    readers = (container_reader, history_pages, history_reader, container_lists, project_list)
+    readers = (container_reader, history_pages, history_reader, container_lists, project_list, project_reader)
     for made in (*clients, store, access, *readers, container_changes, hosts, driver, operations):
         made.cache_clear()

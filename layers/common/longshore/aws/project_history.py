@@ -1,0 +1,129 @@
+"""The history of a project: rows of all its containers by time, from an index that is eventually consistent."""
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from longshore.aws.history_pages import Item, shown
+from longshore.aws.transactions import StoreError, call
+from longshore.domain.clock import Clock
+from longshore.domain.project_pages import Position, ProjectLogsQuery
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from types_boto3_dynamodb import DynamoDBClient
+
+_NAME_TRIES = 5
+_NAME_PAUSE = 0.05  # seconds; doubled after each try
+
+_FILTERS = {
+    "to_status": ("#to_status", {"#to_status": "to_status"}),
+    "triggered_by": ("#triggered_by", {"#triggered_by": "triggered_by"}),
+    "actor": ("#metadata.#actor", {"#metadata": "metadata", "#actor": "actor"}),
+}
+"""The path of each filter's attribute in a row, and the names in the path."""
+
+
+class Part(NamedTuple):
+    """The result of a read.
+
+    Attributes:
+        rows: The matching rows in order, as JSON values in the shape of `StatusLog`.
+        last: The position of the last row that was examined; None: there are no more rows.
+    """
+
+    rows: list[Item]
+    last: Position | None
+
+
+class ProjectHistory:
+    """Reads the rows that were written under a project, and the names of their containers."""
+
+    def __init__(self, dynamodb: "DynamoDBClient", clock: Clock, *, containers: str, status_logs: str) -> None:
+        self._dynamodb = dynamodb
+        self._clock = clock
+        self._containers = containers
+        self._status_logs = status_logs
+
+    def rows(self, query: ProjectLogsQuery, after: Position | None, most: int) -> Part:
+        """Read rows with one Query. The rows of a single container come from the table, all others from the index.
+
+        Args:
+            query: The query. Its range of time must not be empty.
+            after: The position after which the rows begin, within the range of time; None: they begin with the range.
+            most: The number of rows to examine at most.
+
+        Raises:
+            StoreError: DynamoDB failed.
+        """
+        names, filters = {"#key": "project_id"}, []
+        values = {":key": query.project_id, ":low": query.low, ":high": query.high}
+        start = {"project_id": query.project_id, "container_id": after.container_id if after else ""}
+        more: dict[str, Any] = {"IndexName": "by-project"}
+        if query.container_id is not None:
+            # The container may have been in other projects.
+            names, filters = {"#key": "container_id", "#project": "project_id"}, ["#project = :project"]
+            values |= {":key": query.container_id, ":project": query.project_id}
+            start, more = {"container_id": query.container_id}, {}
+        for name, (path, used) in _FILTERS.items():
+            wanted = getattr(query, name)
+            if wanted is not None:
+                filters.append(f"{path} = :{name}")
+                names |= used
+                values[f":{name}"] = wanted
+        if filters:
+            more["FilterExpression"] = " AND ".join(filters)
+        if after is not None:
+            more["ExclusiveStartKey"] = _strings(start | {"transition_time": after.transition_time})
+        answer = call(
+            lambda: self._dynamodb.query(
+                TableName=self._status_logs,
+                KeyConditionExpression="#key = :key AND transition_time BETWEEN :low AND :high",
+                ExpressionAttributeNames=names,
+                ExpressionAttributeValues=_strings(values),
+                ScanIndexForward=query.ascending,
+                Limit=most,
+                **more,
+            )
+        )
+        last = answer.get("LastEvaluatedKey")
+        return Part(
+            [shown(item) for item in answer["Items"]],
+            Position(last["transition_time"]["S"], last["container_id"]["S"]) if last else None,
+        )
+
+    def names(self, project_id: str, container_ids: "Iterable[str]") -> dict[str, str]:
+        """Read the names of up to 100 containers that are in the project. One read.
+
+        Containers that have been deleted, or moved to another project, are left out.
+
+        Raises:
+            StoreError: DynamoDB failed, or throttled some of the reads for more than a second.
+        """
+        found: dict[str, str] = {}
+        keys = [_strings({"id": container_id}) for container_id in sorted(set(container_ids))]
+        for attempt in range(_NAME_TRIES):
+            if not keys:
+                return found
+            if attempt:
+                self._clock.sleep(_NAME_PAUSE * 2**attempt)
+            wanted: Any = {
+                self._containers: {
+                    "Keys": keys,
+                    "ProjectionExpression": "id, #name, project_id",
+                    "ExpressionAttributeNames": {"#name": "name"},
+                    "ConsistentRead": True,
+                }
+            }
+            answer: Any = call(partial(self._dynamodb.batch_get_item, RequestItems=wanted))
+            for item in answer["Responses"].get(self._containers, []):
+                if item["project_id"]["S"] == project_id:
+                    found[item["id"]["S"]] = item["name"]["S"]
+            keys = answer.get("UnprocessedKeys", {}).get(self._containers, {}).get("Keys", [])
+        if keys:
+            raise StoreError("The database is busy")
+        return found
+
+
+def _strings(values: dict[str, str]) -> dict[str, Any]:
+    return {name: {"S": value} for name, value in values.items()}
