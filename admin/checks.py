@@ -17,11 +17,13 @@ from longshore.domain.clock import to_text
 from longshore.domain.lifecycle import LIVE, Status
 from longshore.domain.models import Container, StatusLog
 from longshore.domain.pages import rank_key
-from longshore.domain.ranges import NO_STATUS
+from longshore.domain.ranges import NO_STATUS, shortened
 from longshore.domain.task import Task
 from longshore.engine.commits import ON_ITS_WAY
 from longshore.engine.giving_up import LAST_ATTEMPT
 from pydantic import ValidationError
+
+from admin.values import is_id
 
 Item = Mapping[str, Any]
 
@@ -41,7 +43,7 @@ class Code(StrEnum):
     CHAIN_BROKEN = "CHAIN_BROKEN"  # 2: a row does not follow from the previous row
     STATUS_DIFFERS = "STATUS_DIFFERS"  # 2: the item's status is not that of the last row
     COUNTER_WRONG = "COUNTER_WRONG"  # 3: a counter of the item does not equal the count of the rows
-    RANK_WRONG = "RANK_WRONG"  # 3: a rank of a row does not equal the count of the rows before it
+    RANK_WRONG = "RANK_WRONG"  # 3: a rank or counter of a row does not equal the count of the rows up to it
     ROW_MALFORMED = "ROW_MALFORMED"  # 4: the API cannot return the row
     ITEM_MALFORMED = "ITEM_MALFORMED"  # 4: the functions cannot read the item
     INDEX_WRONG = "INDEX_WRONG"  # 4: the keys of a sparse index do not match the status and the operation
@@ -63,11 +65,10 @@ class Fault:
 
 @dataclass(frozen=True)
 class Place:
-    """The key of a row and its correct ranks."""
+    """The key of a row, and its correct ranks and counters."""
 
     transition_time: str
-    to_rank: str
-    from_rank: str
+    attributes: Mapping[str, Any]
 
 
 @dataclass
@@ -138,15 +139,18 @@ def _check_row(found: History, row: Item) -> None:
     found.count = number
     found.to_counts[to_status] += 1
     found.from_counts[from_status or NO_STATUS] += 1
-    place = Place(
-        str(at),
-        rank_key(to_status, found.to_counts[to_status]),
-        rank_key(from_status, found.from_counts[from_status or NO_STATUS]),
-    )
-    if (row.get("to_rank"), row.get("from_rank")) != (place.to_rank, place.from_rank):
-        found.misplaced.append(place)
-        ranks = f"{row.get('to_rank')} and {row.get('from_rank')}, not {place.to_rank} and {place.from_rank}"
-        found.faults.append(Fault(Code.RANK_WRONG, f"the row at {at} has the ranks {ranks}"))
+    ranks = {
+        "to_rank": rank_key(to_status, found.to_counts[to_status]),
+        "from_rank": rank_key(from_status, found.from_counts[from_status or NO_STATUS]),
+    }
+    counters = {"to_n": shortened(found.to_counts), "from_n": shortened(found.from_counts)}
+    # Rows of Longshore 0.1 have no counters.
+    wanted = ranks | {name: value for name, value in counters.items() if name in row}
+    wrong = [name for name, value in wanted.items() if row.get(name) != value]
+    if wrong:
+        found.misplaced.append(Place(str(at), wanted))
+        differs = ", ".join(f"{name} {row.get(name)}, not {wanted[name]}" for name in wrong)
+        found.faults.append(Fault(Code.RANK_WRONG, f"the row at {at} has the {differs}"))
     found.last = row
 
 
@@ -169,6 +173,8 @@ def _malformed(row: Item) -> str | None:
     for name in ("transition_time", "created_at"):
         if to_text(getattr(log, name)) != row[name]:
             return f"has the {name} {row[name]}, which is not in the API's time format"
+    if "project_id" in row and not is_id(str(row["project_id"])):
+        return f"has the project_id {row['project_id']}, which is not an id"
     return None
 
 
@@ -272,7 +278,7 @@ def task_faults(
     return faults
 
 
-def shortened(faults: Iterable[Fault]) -> list[Fault]:
+def abridged(faults: Iterable[Fault]) -> list[Fault]:
     """Return the first faults of each code, followed by the number of further faults."""
     by_code: dict[Code, list[Fault]] = {}
     for fault in faults:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Annotated
@@ -17,8 +17,9 @@ from typer import Argument, Option
 
 from admin import target
 from admin.adoption import Adoption, Candidate, Filter
-from admin.checks import Code, shortened
+from admin.completion import Completed, Completion
 from admin.doctor import Doctor, Look
+from admin.doctor_report import lines_of, print_report, summary
 from admin.errors import REFUSED, UNAVAILABLE, AdminError, explained
 from admin.grants import AccessList
 from admin.output import as_json, progress, remark, table
@@ -326,11 +327,11 @@ def doctor(
     if repair and faulty:
         after = _repaired(Repair.of(found), examiner, faulty)
     busy = [identity for identity, look in {**seen, **after}.items() if look is None]
-    lines = [line for identity, look in faulty.items() for line in _lines(identity, look, after)]
-    _report(lines, json=json)
+    lines = [line for identity, look in faulty.items() for line in lines_of(identity, look, after)]
+    print_report(lines, json=json)
     for identity in busy:
         remark(f"{identity} kept changing during the check: check it again.")
-    remark(_summary(len(wanted), len(faulty), lines, repaired=bool(after)))
+    remark(summary(len(wanted), len(faulty), lines, repaired=bool(after)))
     if any(not line["repaired"] for line in lines):
         raise typer.Exit(REFUSED)
     if busy:
@@ -367,24 +368,25 @@ def _examined_again(ids: Sequence[str], examiner: Doctor) -> dict[str, Look | No
     return {identity: still.get(identity, Look.healthy()) for identity in ids}
 
 
-def _lines(identity: str, look: Look, after: dict[str, Look | None]) -> Iterable[dict[str, str | bool]]:
-    again = after.get(identity)
-    is_checked = identity in after and again is not None
-    remaining = {fault.code for fault in again.faults} if again is not None else set[Code]()
-    for fault in shortened(look.faults):
-        repaired = is_checked and fault.code not in remaining
-        yield {"id": identity, "code": fault.code.value, "message": fault.message, "repaired": repaired}
-
-
-def _report(lines: Sequence[dict[str, str | bool]], *, json: bool) -> None:
-    if json:
-        as_json(lines)
-        return
-    for line in lines:
-        print(f"{line['id']} {line['code']} {line['message']}{' (repaired)' if line['repaired'] else ''}")
-
-
-def _summary(checked: int, faulty: int, lines: Sequence[dict[str, str | bool]], *, repaired: bool) -> str:
-    remaining = {line["id"] for line in lines if not line["repaired"]}
-    counts = f"{checked} checked, {faulty} with faults"
-    return f"{counts}, {faulty - len(remaining)} repaired." if repaired else f"{counts}."
+@app.command("complete-history")
+def complete_history(
+    context: Context,
+    ids: Annotated[
+        list[str] | None, Argument(help="Ids of the containers. Default: all.", metavar="[ID]...", show_default=False)
+    ] = None,
+) -> None:
+    """Add counters and project to history rows of version 0.1. Safe to repeat, and while the service runs."""
+    found = context.obj.target()
+    completion = Completion.of(found)
+    wanted = check_ids(ids or [], "the id") or list(Doctor.of(found).ids())
+    results: dict[str, Completed] = {}
+    with progress("Completing rows") as step, ThreadPoolExecutor(_WORKERS) as executor:
+        done = executor.map(lambda each: completion.complete(each, step), wanted)
+        results = dict(zip(wanted, done, strict=True))
+    problems = {identity: each.problem for identity, each in results.items() if each.problem}
+    for identity, problem in problems.items():
+        remark(f"error: the history of {identity} was not completed: {problem}.")
+    rows, completed = (sum(getattr(each, name) for each in results.values()) for name in ("rows", "completed"))
+    print(f"{len(wanted)} containers: {completed} rows completed, {rows - completed} were complete")
+    if problems:
+        raise typer.Exit(REFUSED)

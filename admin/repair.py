@@ -92,7 +92,7 @@ class Repair:
             self._write(
                 self._status_logs,
                 {"container_id": container_id, "transition_time": place.transition_time},
-                {"to_rank": place.to_rank, "from_rank": place.from_rank},
+                dict(place.attributes),
                 "attribute_exists(container_id)",
                 {},
             )

@@ -26,12 +26,15 @@ from longshore.domain.models import (
     Pagination,
     PendingOperation,
     Projects,
+    ProjectStatusLog,
+    ProjectStatusLogsPage,
     ProjectView,
     Runtime,
     StatusLog,
     StatusLogsPage,
     Trigger,
 )
+from longshore.domain.project_pages import Position, ProjectLogsQuery
 from longshore.domain.roles import Role
 from longshore.edge import http
 from pydantic import BaseModel
@@ -103,6 +106,36 @@ def updated_container() -> Example:
 
 def status_logs() -> Example:
     """Return examples of GET /containers/{id}/status-logs."""
+
+    def page(summary: str, number: int, rows: list[StatusLog]) -> Example:
+        pagination = Pagination(total=2, page=number, limit=10, totalPages=1)
+        data = StatusLogsPage(logs=rows, pagination=pagination)
+        return _answered(summary, "Container status logs retrieved successfully", data)
+
+    return {
+        "page": page("Newest first", 1, _rows()[::-1]),
+        "past-the-end": page("A page past the end", 2, []),
+    }
+
+
+def project_status_logs() -> Example:
+    """Return examples of GET /projects/{project_id}/status-logs."""
+    query = ProjectLogsQuery(PROJECT)
+
+    def page(summary: str, rows: list[StatusLog], cursor: str | None) -> Example:
+        named = [ProjectStatusLog(**dict(row), container_name="orders") for row in rows]
+        pagination = CursorPagination(limit=query.limit, next_cursor=cursor)
+        data = ProjectStatusLogsPage(logs=named, pagination=pagination)
+        return _answered(summary, "Project status logs retrieved successfully", data)
+
+    cursor = query.cursor(Position("2025-01-06T10:30:00.000Z", CONTAINER))
+    return {
+        "page": page("Newest first", _rows()[::-1], None),
+        "empty": page("An empty page that has a next page", [], cursor),
+    }
+
+
+def _rows() -> list[StatusLog]:
     first = StatusLog(
         id="507f1f77bcf86cd799439076",
         container_id=CONTAINER,
@@ -131,15 +164,7 @@ def status_logs() -> Example:
         },
     )
 
-    def page(summary: str, number: int, rows: list[StatusLog]) -> Example:
-        pagination = Pagination(total=2, page=number, limit=10, totalPages=1)
-        data = StatusLogsPage(logs=rows, pagination=pagination)
-        return _answered(summary, "Container status logs retrieved successfully", data)
-
-    return {
-        "page": page("Newest first", 1, [second, first]),
-        "past-the-end": page("A page past the end", 2, []),
-    }
+    return [first, second]
 
 
 def completed() -> Example:

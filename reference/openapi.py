@@ -15,7 +15,7 @@ from longshore.edge.preferences import PREFER, PREFERENCE_APPLIED
 
 from reference import ROOT, examples
 from reference.catalogue import CATALOGUE, Entry
-from reference.schemas import ID, SUCCESSES, list_query, name_of, query, ref, schemas, success
+from reference.schemas import ID, SUCCESSES, list_query, name_of, project_query, query, ref, schemas, success
 from reference.texts import Texts
 
 Node = dict[str, Any]
@@ -151,6 +151,14 @@ def _paths(texts: Texts) -> Node:
         errors=readers,
         fault="query",
     )
+    get_project_logs = _operation(
+        texts,
+        "getProjectStatusLogs",
+        parameters=["ProjectId", *(_of_project(name) for name in project_query())],
+        successes={"ProjectStatusLogsPage": examples.project_status_logs()},
+        errors=readers,
+        fault="query",
+    )
     manage = _operation(
         texts,
         "manage",
@@ -177,6 +185,7 @@ def _paths(texts: Texts) -> Node:
         "/containers": {"get": list_containers},
         "/containers/{id}": {"get": get, "patch": update},
         "/containers/{id}/status-logs": {"get": get_logs},
+        "/projects/{project_id}/status-logs": {"get": get_project_logs},
         "/containers/{id}/{operation}": {"post": manage},
     }
 
@@ -279,6 +288,9 @@ def _parameters(texts: Texts) -> Node:
         f"List{_pascal(name)}": {"name": name, "in": "query", "schema": schema} for name, schema in list_query().items()
     }
     own["ListStatus"] |= {"style": "form", "explode": False}
+    own |= {
+        _of_project(name): {"name": name, "in": "query", "schema": schema} for name, schema in project_query().items()
+    }
     return {
         name: {**parameter, "description": texts("parameters", name).format_map(parameter["schema"])}
         for name, parameter in own.items()
@@ -309,6 +321,11 @@ def _allowed() -> str:
 
 def _pascal(name: str) -> str:
     return "".join(word.capitalize() for word in name.split("_"))
+
+
+def _of_project(name: str) -> str:
+    """Return the name of a query parameter of a project's status-logs; the same as a container's if it is the same."""
+    return _pascal(name) if query().get(name) == project_query()[name] else f"Project{_pascal(name)}"
 
 
 def _version() -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
-from longshore.domain import changes, listing, pages
+from longshore.domain import changes, listing, pages, project_pages
 from longshore.domain.clock import to_text
 from longshore.domain.errors import ErrorCode
 from longshore.domain.models import (
@@ -13,6 +14,7 @@ from longshore.domain.models import (
     Outcome,
     PendingOperation,
     Projects,
+    ProjectStatusLogsPage,
     StatusLogsPage,
 )
 from longshore.domain.parameters import LARGEST_INTEGER
@@ -35,6 +37,7 @@ SUCCESSES: Final = {
     "ContainersPage": 200,
     "Projects": 200,
     "StatusLogsPage": 200,
+    "ProjectStatusLogsPage": 200,
     "OperationCompleted": 200,
     "OperationAccepted": 202,
 }
@@ -74,16 +77,42 @@ def ref(name: str) -> Schema:
 
 
 def query() -> dict[str, Schema]:
-    """Return the query parameters of status-logs, by name."""
-    largest = {"page": LARGEST_INTEGER, "limit": pages.LARGEST_LIMIT}
-    choices = {"sort_by": pages.SORT_COLUMNS, "sort_order": pages.SORT_ORDERS}
-    found: dict[str, Schema] = {}
-    for name, default in pages.StatusLogsQuery()._asdict().items():
-        if name in largest:
-            found[name] = {"default": default, "minimum": 1, "maximum": largest[name], "type": "integer"}
-        else:
-            found[name] = {"default": default, "enum": list(choices[name]), "type": "string"}
-    return found
+    """Return the query parameters of a container's status-logs, by name."""
+    default = pages.StatusLogsQuery()
+    return {
+        "page": _integer(default.page, LARGEST_INTEGER),
+        "limit": _integer(default.limit, pages.LARGEST_LIMIT),
+        "sort_by": _choice(default.sort_by, pages.SORT_COLUMNS),
+        "sort_order": _choice(default.sort_order, pages.SORT_ORDERS),
+        **_filters("to_status", "from_status"),
+    }
+
+
+def project_query() -> dict[str, Schema]:
+    """Return the query parameters of a project's status-logs, by name."""
+    default = project_pages.ProjectLogsQuery("")
+    return {
+        "limit": _integer(default.limit, pages.LARGEST_LIMIT),
+        "cursor": {"type": "string"},
+        "sort_order": _choice(default.sort_order, pages.SORT_ORDERS),
+        **_filters("to_status"),
+        "triggered_by": ref("Trigger"),
+        "actor": {"type": "string", "minLength": 1, "maxLength": project_pages.LONGEST_ACTOR},
+        "container_id": ID,
+    }
+
+
+def _integer(default: int, largest: int) -> Schema:
+    return {"default": default, "minimum": 1, "maximum": largest, "type": "integer"}
+
+
+def _choice(default: str, choices: Sequence[str]) -> Schema:
+    return {"default": default, "enum": list(choices), "type": "string"}
+
+
+def _filters(*statuses: str) -> dict[str, Schema]:
+    times = {name: {"type": "string", "format": "date-time"} for name in ("from", "to")}
+    return times | {name: ref("Status") for name in statuses}
 
 
 def list_query() -> dict[str, Schema]:
@@ -159,7 +188,8 @@ def _data() -> dict[str, Schema]:
     nothing_or_pending = _nullable(ref("PendingOperation"))
     container["properties"]["pending_operation"] = nothing_or_pending
     own["ContainersPage"]["properties"]["containers"] = {"type": "array", "items": ref("Container")}
-    own["StatusLog"]["properties"]["metadata"] = _nullable(ref("StatusLogMetadata"))
+    for rows in ("StatusLog", "ProjectStatusLog"):
+        own[rows]["properties"]["metadata"] = _nullable(ref("StatusLogMetadata"))
     metadata = {name: {"type": "string"} for name in _TEXTS_OF_METADATA} | _METADATA
     return {
         "Container": container,
@@ -201,7 +231,15 @@ def _container_change() -> Schema:
 def _of_models() -> dict[str, Schema]:
     """Return the serialization schemas of the models, without internal ones."""
     mode: JsonSchemaMode = "serialization"
-    shown = (ContainerView, ContainersPage, Projects, StatusLogsPage, Outcome, PendingOperation)
+    shown = (
+        ContainerView,
+        ContainersPage,
+        Projects,
+        StatusLogsPage,
+        ProjectStatusLogsPage,
+        Outcome,
+        PendingOperation,
+    )
     models = [(model, mode) for model in shown]
     found = models_json_schema(models, ref_template=_REF, schema_generator=_Generator)[1]["$defs"]
     return {name: _plain(schema) for name, schema in found.items() if name not in {"OutcomeKind", "Step"}}

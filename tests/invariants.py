@@ -5,6 +5,7 @@ from typing import Any
 from longshore.domain.models import Container
 
 from admin.checks import history, index_faults
+from admin.completion import is_complete
 from admin.items import plain
 from local.stack import LocalStack
 
@@ -15,7 +16,7 @@ def check(stack: LocalStack, container_id: str) -> dict[str, Any]:
     1. It has at most one live task.
     2. Each row's from_status is the previous row's to_status, seq has no gaps, times strictly increase, and the last
        to_status is the container's status.
-    3. The counters and ranks equal those of counting the rows.
+    3. The counters and ranks of the item and of each row equal those of counting the rows.
 
     An event may commit between two reads, so they are repeated until the item is the same before and after them.
     """
@@ -36,6 +37,7 @@ def check(stack: LocalStack, container_id: str) -> dict[str, Any]:
         assert not live
 
     assert history(container, rows).faults == []
+    assert all(map(is_complete, rows))
     assert index_faults(container, Container.model_validate(container)) == []
     return container
 

@@ -61,6 +61,46 @@ def test_a_broken_chain_is_not_repaired(
     assert (all_rows(stack, fresh_id), item(stack, fresh_id)) == (rows, before)
 
 
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ({"to_n": {"s": 1}}, "has the to_n {'s': 1}, not {'s': 3, 'r': 3}"),
+        ({"from_n": {}}, "has the from_n {}, not {'n': 1, 's': 3, 'r': 2}"),
+        ({"to_n": {"s": 3, "r": 4}, "to_rank": "running#0000000009"}, "has the to_rank running#0000000009, not"),
+    ],
+)
+def test_wrong_counters_of_a_row(
+    run: Any, stack: LocalStack, seeder: Seeder, fresh_id: str, attributes: dict[str, Any], message: str
+) -> None:
+    seeder.add(fresh_id, OLD)
+    rows = all_rows(stack, fresh_id)
+    change_row(stack, fresh_id, 5, **attributes)
+    ((code, text),) = faults_of(run, fresh_id)
+    assert code == "RANK_WRONG"
+    assert message in text
+    assert {code for code, _ in faults_of(run, fresh_id, "--repair")} == {"RANK_WRONG"}
+    assert all_rows(stack, fresh_id) == rows
+    check(stack, fresh_id)
+
+
+def test_rows_of_version_0_1_are_no_fault(run: Any, stack: LocalStack, seeder: Seeder, fresh_id: str) -> None:
+    """`complete-history` completes them. `doctor` does not add their counters, even if it repairs their ranks."""
+    seeder.add(fresh_id, OLD)
+    change_row(stack, fresh_id, 5, to_n=None, from_n=None, project_id=None)
+    assert faults_of(run, fresh_id) == []
+    change_row(stack, fresh_id, 5, to_rank="running#0000000009")
+    faults_of(run, fresh_id, "--repair")
+    assert faults_of(run, fresh_id) == []
+    assert "to_n" not in all_rows(stack, fresh_id)[5]
+
+
+def test_a_row_of_an_invalid_project(run: Any, stack: LocalStack, seeder: Seeder, fresh_id: str) -> None:
+    seeder.add(fresh_id, OLD)
+    change_row(stack, fresh_id, 5, project_id="x")
+    ((code, text),) = faults_of(run, fresh_id)
+    assert (code, "has the project_id x, which is not an id" in text) == ("ROW_MALFORMED", True)
+
+
 def test_a_status_unlike_the_last_row_is_not_repaired(
     run: Any, stack: LocalStack, seeder: Seeder, fresh_id: str
 ) -> None:

@@ -40,6 +40,13 @@ def check_history(container: dict[str, Any], rows: list[dict[str, Any]]) -> None
             status = row.get(f"{kind}_status", "")
             seen[status] += 1
             assert row[f"{kind}_rank"] == f"{status}#{seen[status]:010d}", f"row {row['seq']} has a wrong {kind}_rank"
+    for row in rows:
+        seen_rows = rows[: row["seq"]]
+        # Version 0.1 writes rows without counters.
+        if "to_n" in row:
+            assert row["to_n"] == Counter(each["to_status"][0] for each in seen_rows), "to_n of a row is wrong"
+            assert row["from_n"] == Counter(each.get("from_status", "none")[0] for each in seen_rows), "from_n is wrong"
+            assert row["project_id"] == container["project_id"], "the project of a row is wrong"
     live = container["project_id"] if container["status"] in LIVE else None
     assert container.get("live_project_id") == live, "the index of live containers is wrong"
     assert "operation" not in container or "pending_deadline" in container, "the index of pending operations is wrong"

@@ -249,7 +249,7 @@ class ListPagination(_Model):
 
 
 class CursorPagination(_Model):
-    """The position of a page of a list of containers that is read by cursor."""
+    """The position of a page that is read by cursor."""
 
     limit: int
     next_cursor: str | None  # null on the last page
@@ -382,3 +382,16 @@ class StatusLogsPage(_Model):
 
     logs: list[StatusLog]
     pagination: Pagination
+
+
+class ProjectStatusLog(StatusLog):
+    """One change of status in the history of a project."""
+
+    container_name: str | None  # null if the container has been deleted, or moved to another project
+
+
+class ProjectStatusLogsPage(_Model):
+    """`data` of GET /projects/{project_id}/status-logs."""
+
+    logs: list[ProjectStatusLog]
+    pagination: CursorPagination

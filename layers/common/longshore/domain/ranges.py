@@ -116,7 +116,7 @@ def between(current: Counted, first: Edge | None, last: Edge | None) -> Range:
 
 def shortened(counts: Mapping[str, int]) -> dict[str, int]:
     """Return the counters with the first letter of each status, as rows store them: a row is stored five times."""
-    return {status[0]: count for status, count in counts.items()}
+    return {status[:1]: count for status, count in counts.items()}
 
 
 def expanded(counts: Mapping[str, int]) -> dict[str, int]:

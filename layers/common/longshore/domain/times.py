@@ -33,21 +33,25 @@ class Moment(NamedTuple):
     def parse(cls, text: str) -> "Moment | None":
         """Return the time, or None if the text is not an RFC 3339 time with an offset.
 
-        A time outside the years 1 to 9999 in UTC becomes the first or last second of these years. Leap seconds are not
+        A time outside the years 1 to 9999 becomes the first or last time of these years. Leap seconds are not
         supported.
         """
         match = _RFC_3339.fullmatch(text)
         if match is None:
             return None
+        # Python has no year 0. Year 4 has the same days.
+        text, is_year_0 = re.subn("^0000", "0004", match["second"].upper())
         try:
-            local = datetime.fromisoformat(match["second"].upper())
+            local = datetime.fromisoformat(text)
             offset = timedelta(0) if match["offset"] in "Zz" else _offset(match["offset"])
         except ValueError:
             return None
         try:
             second = local - offset
         except OverflowError:
-            return cls(_second_of(EARLIEST), "") if offset > timedelta(0) else cls(_second_of(LATEST), "999")
+            return cls(_second_of(LATEST), "999") if offset < timedelta(0) else cls(_second_of(EARLIEST), "")
+        if is_year_0:
+            return cls(_second_of(EARLIEST), "")
         return cls(second.replace(tzinfo=UTC), (match["fraction"] or "").rstrip("0"))
 
     def floor(self) -> str:

@@ -21,7 +21,7 @@ class ProjectReader:
         A page with a filter takes up to three reads of rows, and may be short or empty although more rows match.
 
         Returns:
-            JSON values in the shape of `ProjectLogsPage`.
+            JSON values in the shape of `ProjectStatusLogsPage`.
 
         Raises:
             AccountBannedError: The user is banned.
