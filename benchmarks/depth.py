@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks import database, postgres, samples
+from benchmarks.costs import depth as round_trips
 from benchmarks.figures import middle, ratios
 from benchmarks.progress import bar
 from benchmarks.runs import Warm
@@ -26,6 +27,7 @@ ORDERS = [
     for order in ("asc", "desc")
 ]
 _WALKER = "flask"
+_LEAST = 0.03  # minimum seconds of an AWS call, so that independent calls overlap
 
 
 def measure(targets: Targets, aws: database.Aws, rows: int, rounds: int) -> dict[str, Any]:
@@ -51,6 +53,7 @@ def measure(targets: Targets, aws: database.Aws, rows: int, rounds: int) -> dict
             "rows": rows,
             "pages": pages,
             "orders": _orders(ours, targets, pages, rounds),
+            "filters": _filters(ours, rows, rounds),
             "walk": _walk(walker, ours, targets, walked, pages[-1], 2 if rounds < 10 else 5),
         }
         stack.close()
@@ -95,6 +98,55 @@ def _orders(ours: Warm, targets: Targets, pages: list[int], rounds: int) -> list
             )
         result.append({"sort_by": sort_by, "sort_order": order, "pages": rows})
     return result
+
+
+def _filters(ours: Warm, rows: int, rounds: int) -> list[dict[str, Any]]:
+    """Measure the middle page of each filter in each order, paired with the first page of the whole history."""
+    result = []
+    for sort_by, order in bar(ORDERS, "filtered pages"):
+        for name, filters in _filters_of(ours, sort_by, rows).items():
+            first = samples.page_event(sort_by=sort_by, order=order)
+            total = body(ours.call(samples.page_event(sort_by=sort_by, order=order, filters=filters)))["data"]
+            page = total["pagination"]["totalPages"] // 2
+            asked = samples.page_event(page, sort_by=sort_by, order=order, filters=filters)
+            for event in (first, asked, first, asked):
+                ours.call(event)
+            pairs = []
+            for turn in range(rounds):
+                events = (first, asked) if turn % 2 else (asked, first)
+                seconds = [ours.call(event)["seconds"] for event in events]
+                pairs.append((seconds[1], seconds[0]) if turn % 2 else (seconds[0], seconds[1]))
+            result.append(
+                {
+                    "sort_by": sort_by,
+                    "sort_order": order,
+                    "filter": name,
+                    "total": total["pagination"]["total"],
+                    "page": page,
+                    "ratio": ratios(pairs).as_dict(),
+                    "asked": asked,
+                }
+            )
+    ours.delay(_LEAST)
+    for each in result:
+        called = ours.call(each.pop("asked"))
+        if len(body(called)["data"]["logs"]) != samples.ROWS_OF_A_PAGE:
+            raise RuntimeError(f"the page of {each} is not full")
+        each["round_trips"] = round_trips(called["calls"])
+    ours.delay(0)
+    return result
+
+
+def _filters_of(ours: Warm, sort_by: str, rows: int) -> dict[str, dict[str, str]]:
+    """Return the filters that an order allows: half of the history by time, a status, and both."""
+
+    def time_of(number: int) -> str:
+        event = samples.page_event(number // samples.ROWS_OF_A_PAGE, order="asc")
+        return str(body(ours.call(event))["data"]["logs"][-1]["transition_time"])
+
+    within = {"from": time_of(rows // 4), "to": time_of(rows // 4 * 3)}
+    status = {"from_status" if sort_by == "from_status" else "to_status": "running"}
+    return {"none": {}, "range": within, "status": status, "range and status": within | status}
 
 
 def _walk(walker: Warm, ours: Warm, targets: Targets, pages: list[int], deepest: int, rounds: int) -> dict[str, Any]:

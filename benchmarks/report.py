@@ -218,6 +218,20 @@ def depth(found: Results) -> str:
             )
         )
     head = ("", "page 1", *(f"page {page:,}" for page in pages[1:]), "requests after the access check", "total RCU")
+    table = _table(head, rows)
+    return f"{table}\n\n{_filtered(figures['filters'])}" if "filters" in figures else table
+
+
+def _filtered(filters: Sequence[Mapping[str, Any]]) -> str:
+    """Return the table of filtered pages, relative to the first page of the whole history in the same order."""
+    names = list(dict.fromkeys(each["filter"] for each in filters))
+    orders = list(dict.fromkeys((each["sort_by"], each["sort_order"]) for each in filters))
+    rows = []
+    for sort_by, order in orders:
+        own = [each for each in filters if (each["sort_by"], each["sort_order"]) == (sort_by, order)]
+        trips = max(each["round_trips"] for each in own)
+        rows.append((f"`{sort_by}` {order}", *(_ratio(each["ratio"]) for each in own), str(trips)))
+    head = ("middle page of a filter", *(f"filter: {name}" for name in names), "dependent round trips")
     return _table(head, rows)
 
 

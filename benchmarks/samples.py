@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -73,18 +73,22 @@ def membership() -> Item:
 def event(function: str, container: str = CONTAINER) -> Any:
     """Return the function's sample event for a container, with a token that does not expire."""
     sample: Any = json.loads((ROOT / "events" / f"{function}.json").read_text(encoding="utf-8"))
-    if "pathParameters" in sample and function != "authorizer":
+    if "id" in sample.get("pathParameters", {}) and function != "authorizer":
         old = sample["pathParameters"]["id"]
         sample = json.loads(json.dumps(sample).replace(old, container))
     return sample
 
 
 def page_event(
-    page: int = 1, limit: int = ROWS_OF_A_PAGE, sort_by: str = "transition_time", order: str = "desc"
+    page: int = 1,
+    limit: int = ROWS_OF_A_PAGE,
+    sort_by: str = "transition_time",
+    order: str = "desc",
+    filters: Mapping[str, str] | None = None,
 ) -> Any:
     """Return a request for a page of the history."""
     asked = event("status_logs")
-    query = {"page": str(page), "limit": str(limit), "sort_by": sort_by, "sort_order": order}
+    query = {"page": str(page), "limit": str(limit), "sort_by": sort_by, "sort_order": order, **(filters or {})}
     asked["queryStringParameters"] = query
     asked["multiValueQueryStringParameters"] = {name: [value] for name, value in query.items()}
     return asked

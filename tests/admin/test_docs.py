@@ -64,7 +64,7 @@ def used(calls: Iterable[Call]) -> set[str]:
 def test_the_examples(stack: LocalStack, capsys: pytest.CaptureFixture[str]) -> None:
     table = stack.table_name("ContainersTable")
     documented = examples()
-    assert len(documented) == 15
+    assert len(documented) == 16
     # The examples check three containers.
     assert len(stack.client("dynamodb").scan(TableName=table)["Items"]) == 2
     checked = 0
@@ -144,6 +144,7 @@ def _use_everything(stack: LocalStack, run: Callable[..., None], identity: str) 
     _change(stack, identity, "log_count", {"N": "3"})
     run("doctor", identity, "--repair")
     run("doctor", "--all")
+    run("complete-history")
 
 
 def _adopt_a_task_that_exits(stack: LocalStack, run: Callable[..., None]) -> None:

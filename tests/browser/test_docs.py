@@ -22,9 +22,10 @@ def test_it_shows_every_operation_and_uses_no_other_host(docs: DocsPage, stack: 
     assert docs.operations == [
         "GET /containers/{id}",
         "GET /containers/{id}/status-logs",
+        "GET /projects/{project_id}/status-logs",
         "POST /containers/{id}/{operation}",
     ]
-    for operation in ("getContainer", "getStatusLogs", "manage"):
+    for operation in ("getContainer", "getStatusLogs", "getProjectStatusLogs", "manage"):
         block = docs.expand(operation)
         statuses = [cell.text for cell in block.find_elements(By.CSS_SELECTOR, "tr.response > .response-col_status")]
         assert statuses == [

@@ -41,6 +41,9 @@ def test_a_task_that_ends_by_itself(stage: Stage, status: str, code: int, expect
         },
         "seq": 2,
         "schema": 2,
+        "project_id": before.project_id,
+        "to_n": {status[0]: 1, expected[0]: 1},
+        "from_n": {"n": 1, status[0]: 1},
     }
     after = stage.container(container)
     assert (after.status, after.task_arn, after.task_version) == (expected, task.arn, before.task_version + 1)

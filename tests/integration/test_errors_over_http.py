@@ -76,6 +76,7 @@ def test_an_encoded_id_is_the_id(api: Api) -> None:
 # --- VALIDATION_ERROR -------------------------------------------------------------------------------------------------
 
 INTEGER, ONCE = "must be integer", "must be given once"
+NOT_A_TIME = "must be an RFC 3339 time with an offset, such as 2025-01-15T10:30:00Z"
 SORT_BY = "must be one of: transition_time, created_at, to_status, from_status"
 LARGEST = 2**53 - 1
 INVALID_QUERIES = [
@@ -104,6 +105,21 @@ INVALID_QUERIES = [
     ("page=0&limit=101", [("page", "must be >= 1"), ("limit", "must be <= 100")]),
     ("limit=101&page=x", [("page", INTEGER), ("limit", "must be <= 100")]),
     ("limit=1&limit=1&page=0", [("limit", ONCE), ("page", "must be >= 1")]),
+    ("from=2025-01-15T10:30:00", [("from", NOT_A_TIME)]),
+    ("to=2025-01-15", [("to", NOT_A_TIME)]),
+    # A plus sign that is not encoded is a space.
+    ("from=2025-01-15T10:30:00+02:00", [("from", NOT_A_TIME)]),
+    ("from=2025-01-15T10:30:01Z&to=2025-01-15T10:30:00Z", [("from", "must not be after to")]),
+    ("to_status=none", [("to_status", "must be one of: stopped, running, paused, failed, expired")]),
+    ("to_status=running&from_status=running", [("from_status", "cannot be combined with to_status")]),
+    (
+        "to_status=running&sort_by=from_status",
+        [("sort_by", "must be transition_time, created_at or to_status with the filter to_status")],
+    ),
+    (
+        "from_status=running&sort_by=to_status",
+        [("sort_by", "must be transition_time, created_at or from_status with the filter from_status")],
+    ),
 ]
 
 

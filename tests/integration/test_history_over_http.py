@@ -55,13 +55,14 @@ def pages_of(limit: int, total: int = ROWS) -> int:
     return -(-total // limit)
 
 
-def read(page: int, limit: int, sort_by: str, sort_order: str, identity: str = LONG) -> Any:
+def read(page: int, limit: int, sort_by: str, sort_order: str, identity: str = LONG, **filters: str) -> Any:
     """Return the data of a page from the function's reader, without HTTP."""
     from longshore.domain.pages import StatusLogsQuery
     from longshore.wiring import api_functions
 
     given = {"page": [str(page)], "limit": [str(limit)], "sort_by": [sort_by], "sort_order": [sort_order]}
-    query, _ = StatusLogsQuery.parse(given)
+    query, faults = StatusLogsQuery.parse(given | {name: [value] for name, value in filters.items()})
+    assert faults == {}
     return api_functions.history_reader().page("viewer", identity, query)
 
 
@@ -173,6 +174,39 @@ def test_all_pages_of_a_short_history(
         assert data["pagination"] == pagination(page, limit, count)
         joined += data["logs"]
     assert joined == whole
+
+
+@pytest.mark.parametrize("status", ["", "running", "failed", "expired"])
+@pytest.mark.parametrize("within", [(None, None), (150, None), (None, 849), (150, 849), (500, 500)])
+@pytest.mark.parametrize(("sort_by", "sort_order"), ORDERS)
+def test_filtered_pages(
+    stack: LocalStack,
+    rows: list[dict[str, Any]],
+    sort_by: str,
+    sort_order: str,
+    within: tuple[int | None, int | None],
+    status: str,
+) -> None:
+    """The total and the rows equal those of filtering and sorting all rows. `from` and `to` are inclusive."""
+    low, high = within
+    column = "from_status" if sort_by == "from_status" else "to_status"
+    query = {column: status} if status else {}
+    query |= {"from": rows[low]["transition_time"]} if low is not None else {}
+    query |= {"to": rows[high]["transition_time"]} if high is not None else {}
+    ranged = rows[low : None if high is None else high + 1]
+    expected = in_order([row for row in ranged if status in ("", row[column])], sort_by, sort_order)
+    last = pages_of(7, len(expected))
+    for page in sorted({1, 2, max(last, 1), last + 1}):
+        data = read(page, 7, sort_by, sort_order, **query)
+        assert data["logs"] == expected[(page - 1) * 7 : page * 7]
+        assert data["pagination"] == pagination(page, 7, len(expected))
+
+
+def test_a_range_between_two_rows_is_empty(api: Api, rows: list[dict[str, Any]]) -> None:
+    since = rows[10]["transition_time"].replace("Z", "1Z")
+    until = rows[11]["transition_time"].replace("Z", "+00:00")
+    for query, total in [({"from": since, "to": since}, 0), ({"from": since, "to": until}, 1), ({"to": since}, 11)]:
+        assert api.logs(LONG, **query).json()["data"]["pagination"]["total"] == total
 
 
 @pytest.mark.parametrize(("sort_by", "sort_order"), ORDERS)

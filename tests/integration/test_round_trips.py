@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from api_client import Api
-from invariants import check
+from invariants import all_rows, check
 
 from local.seed import PROJECT, Seeder, container_id
 from local.stack import LocalStack
@@ -228,6 +228,76 @@ def test_a_list_of_all_projects(stack: LocalStack, api: Api, seeder: Seeder) -> 
         assert api.call("GET", "/containers", "manager").json()["data"]["containers"]
     assert recorder.depth == 3
     assert sorted(recorder.operations) == ["BatchGetItem", *["Query"] * 8]
+
+
+RANGE = {"from": "2020-01-01T00:00:00Z", "to": "2100-01-01T00:00:00Z"}
+
+
+@pytest.mark.parametrize("sort_by", ["transition_time", "created_at", "to_status", "from_status"])
+@pytest.mark.parametrize("filters", [{}, RANGE, {"from": RANGE["from"]}, {"to": RANGE["to"]}])
+@pytest.mark.parametrize("status", [False, True])
+@pytest.mark.parametrize("page", [1, 3])
+def test_a_page_of_a_filtered_history(
+    stack: LocalStack, api: Api, sort_by: str, filters: dict[str, str], status: bool, page: int
+) -> None:
+    """The first and the last row of the range are read with the counters; each status of a page is one Query."""
+    by_status = {"from_status" if sort_by == "from_status" else "to_status": "running"} if status else {}
+    with recorded(stack) as recorder:
+        data = api.logs(container_id(17), sort_by=sort_by, page=page, limit=100, **filters, **by_status).json()["data"]
+    assert len(data["logs"]) == 100
+    assert recorder.depth == 2, recorder.operations
+    edges = len(filters)
+    pages = recorder.operations.count("Query") - edges - 1
+    assert pages == 1 if status or sort_by.endswith("time") or sort_by == "created_at" else 1 <= pages <= 5
+    assert recorder.operations.count("GetItem") == 1
+
+
+def test_a_page_of_rows_without_counters(stack: LocalStack, api: Api, seeder: Seeder, fresh_id: str) -> None:
+    """A time range alone needs no counters of rows. With a status, the rows are counted by a binary search."""
+    seeder.add(fresh_id, HISTORIES["paused"] * 20)
+    rows = all_rows(stack, fresh_id)
+    for row in rows:
+        stack.client("dynamodb").update_item(
+            TableName=stack.table_name("StatusLogsTable"),
+            Key={name: {"S": row[name]} for name in ("container_id", "transition_time")},
+            UpdateExpression="REMOVE to_n, from_n, project_id",
+        )
+    within = {"from": rows[10]["transition_time"], "to": rows[40]["transition_time"], "sort_order": "asc"}
+    with recorded(stack) as recorder:
+        data = api.logs(fresh_id, **within).json()["data"]
+    assert (data["pagination"]["total"], data["logs"][0]["id"]) == (31, rows[10]["id"])
+    assert recorder.depth == 2
+    with recorded(stack) as recorder:
+        data = api.logs(fresh_id, **within, to_status="paused").json()["data"]
+    expected = [row["id"] for row in rows[10:41] if row["to_status"] == "paused"]
+    assert (data["pagination"]["total"], [row["id"] for row in data["logs"]]) == (len(expected), expected[:10])
+    # Two binary searches of 20 rows, one after the other.
+    assert recorder.depth <= 2 + 2 * 5
+
+
+@pytest.mark.parametrize("query", [{}, {"container_id": container_id(17)}, {"sort_order": "asc"}, RANGE])
+def test_a_page_of_the_history_of_a_project(stack: LocalStack, api: Api, query: dict[str, str]) -> None:
+    with recorded(stack) as recorder:
+        response = api.call("GET", f"/projects/{PROJECT}/status-logs", params=query)
+    assert len(response.json()["data"]["logs"]) == 50
+    assert recorder.depth == 2
+    assert sorted(recorder.operations) == ["BatchGetItem", "Query", "Query"]
+
+
+@pytest.mark.parametrize("query", [{"actor": "nobody"}, {"to_status": "expired"}])
+def test_a_filtered_page_of_the_history_of_a_project(stack: LocalStack, api: Api, query: dict[str, str]) -> None:
+    """At most three reads of rows, and the read of the names."""
+    with recorded(stack) as recorder:
+        assert api.call("GET", f"/projects/{PROJECT}/status-logs", params=query).status_code == 200
+    assert recorder.depth <= 4
+    assert recorder.operations.count("Query") <= 4
+
+
+@pytest.mark.parametrize("user", ["banned", "stranger"])
+def test_a_rejected_page_of_the_history_of_a_project(stack: LocalStack, api: Api, user: str) -> None:
+    with recorded(stack) as recorder:
+        assert api.call("GET", f"/projects/{PROJECT}/status-logs", user).status_code in (403, 404)
+    assert recorder.depth == 1
 
 
 def test_the_recorder_measures_depth(stack: LocalStack) -> None:

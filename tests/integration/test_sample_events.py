@@ -90,6 +90,15 @@ def status_logs(stack: LocalStack, event: Any) -> None:
     assert [row["id"] for row in body["data"]["logs"]] == [row["id"] for row in newest_first[2:4]]
 
 
+def project_status_logs(stack: LocalStack, event: Any) -> None:
+    body = body_of(stack, "project_status_logs", event)
+    assert body["message"] == "Project status logs retrieved successfully"
+    assert body["data"]["pagination"]["limit"] == 2
+    newest = [row for row in all_rows(stack, container_id(17)) if row["to_status"] == "failed"][-1]
+    assert newest["id"] in [row["id"] for row in body["data"]["logs"]]
+    assert {row["to_status"] for row in body["data"]["logs"]} == {"failed"}
+
+
 def get_container(stack: LocalStack, event: Any) -> None:
     data = body_of(stack, "get_container", event)["data"]
     assert (data["id"], data["project_id"], data["status"]) == (container_id(12), PROJECT, "running")
@@ -229,6 +238,7 @@ CHECKS: dict[str, Callable[[LocalStack, Any], None]] = {
     "authorizer": authorizer,
     "index": index,
     "status_logs": status_logs,
+    "project_status_logs": project_status_logs,
     "get_container": get_container,
     "list_projects": list_projects,
     "list_containers": list_containers,

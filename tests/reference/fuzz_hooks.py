@@ -43,6 +43,28 @@ def contract(
     assert not INTERNALS.search(response.text)
 
 
+_CONTRADICTIONS = {
+    "/from": "must not be after to",
+    "/from_status": "cannot be combined with to_status",
+    "/sort_by": "must be transition_time, created_at or ",
+    "/cursor": "must be the next_cursor of a response for the same project and sort_order",
+}
+"""The faults of queries whose values are valid, but not with each other."""
+
+
+@schemathesis.check
+def contradiction(
+    _context: schemathesis.CheckContext, response: schemathesis.Response, case: schemathesis.Case[Any]
+) -> None:
+    """A valid query returns 400 only because its filters contradict each other, or because of its cursor."""
+    if case.method != "GET" or response.status_code != 400 or not _is_valid(case):
+        return
+    body = response.json()
+    assert body["code"] == "VALIDATION_ERROR"
+    for fault in body["data"]:
+        assert fault["message"].startswith(_CONTRADICTIONS[fault["instancePath"]])
+
+
 @schemathesis.check
 def refusal(_context: schemathesis.CheckContext, response: schemathesis.Response, case: schemathesis.Case[Any]) -> None:
     """A valid operation returns 400 only because of the container's state or an earlier use of the key."""

@@ -35,6 +35,7 @@ OPERATIONS = (
     "GET /containers/{id}",
     "PATCH /containers/{id}",
     "GET /containers/{id}/status-logs",
+    "GET /projects/{project_id}/status-logs",
     MANAGE,
 )
 

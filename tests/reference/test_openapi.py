@@ -77,6 +77,7 @@ def test_operation_ids_and_security() -> None:
         "getContainer",
         "updateContainer",
         "getStatusLogs",
+        "getProjectStatusLogs",
         "manage",
     ]
     (scheme,) = DOCUMENT["components"]["securitySchemes"]

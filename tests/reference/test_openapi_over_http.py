@@ -13,7 +13,7 @@ from longshore.domain.lifecycle import Operation
 
 from local import tokens
 from local.gateway import BODY_LIMIT
-from local.seed import Seeder, container_id
+from local.seed import PROJECT, Seeder, container_id
 from local.stack import LocalStack
 
 DOCUMENT = load()
@@ -85,6 +85,42 @@ def test_containers(api: Api, number: int) -> None:
 def test_history(api: Api, query: dict[str, Any]) -> None:
     body = as_documented("getStatusLogs", api.logs(LONG, **query))
     assert body["message"] == example("getStatusLogs", 200, "page")["message"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"from": "2020-01-01T00:00:00Z", "to_status": "running"},
+        {"to": "2100-01-01T00:00:00+02:00", "sort_by": "from_status"},
+    ],
+)
+def test_filtered_history(api: Api, query: dict[str, Any]) -> None:
+    assert as_documented("getStatusLogs", api.logs(LONG, **query))["data"]["logs"]
+
+
+@pytest.mark.parametrize(
+    "query", [{}, {"limit": 100, "actor": "operator"}, {"container_id": LONG}, {"to_status": "expired"}]
+)
+def test_history_of_a_project(api: Api, query: dict[str, Any]) -> None:
+    body = as_documented("getProjectStatusLogs", api.call("GET", f"/projects/{PROJECT}/status-logs", params=query))
+    assert body["message"] == example("getProjectStatusLogs", 200, "page")["message"]
+    assert_metadata_documented(body)
+
+
+@pytest.mark.parametrize(
+    ("project_id", "user", "query", "code"),
+    [
+        ("x", "viewer", {}, ErrorCode.INVALID_ID_FORMAT),
+        (PROJECT, "viewer", {"cursor": "x"}, ErrorCode.VALIDATION_ERROR),
+        (PROJECT, "banned", {}, ErrorCode.ACCOUNT_BANNED),
+        (PROJECT, "stranger", {}, ErrorCode.PROJECT_NOT_FOUND),
+    ],
+)
+def test_refusals_of_a_history_of_a_project(
+    api: Api, project_id: str, user: str, query: dict[str, Any], code: ErrorCode
+) -> None:
+    response = api.call("GET", f"/projects/{project_id}/status-logs", user, params=query)
+    assert as_documented("getProjectStatusLogs", response)["code"] == code
 
 
 @pytest.mark.parametrize("operation", Operation)

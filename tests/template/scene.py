@@ -16,7 +16,7 @@ from settling import eventually, make_overdue
 from template import iam
 
 from local import template
-from local.seed import INSTANCE, WEB, Seeder
+from local.seed import INSTANCE, PROJECT, WEB, Seeder
 from local.stack import LocalStack
 
 TASK_ROLES = [f"arn:aws:iam::{template.ACCOUNT_ID}:role/{name}" for name in ("task", "execution")]
@@ -132,9 +132,16 @@ class Scene:
     def get(self, container: str, user: str) -> None:
         with self.recorder.recording("GetContainerFunction"):
             assert self.api.get(container, user).status_code == 200
-        for sort_by in ("transition_time", "to_status", "from_status"):
+        for query in (
+            *({"sort_by": sort_by} for sort_by in ("transition_time", "to_status", "from_status")),
+            {"from": "2020-01-01T00:00:00Z", "to": "2100-01-01T00:00:00Z"},
+        ):
             with self.recorder.recording("StatusLogsFunction"):
-                assert self.api.logs(container, user, sort_by=sort_by).status_code == 200
+                assert self.api.logs(container, user, **query).status_code == 200
+        for query in ({}, {"container_id": container}):
+            with self.recorder.recording("ProjectStatusLogsFunction"):
+                path = f"/projects/{PROJECT}/status-logs"
+                assert self.api.call("GET", path, user, params=query).json()["data"]["logs"]
 
     def list(self, function: str, path: str, **query: str) -> None:
         with self.recorder.recording(function):

@@ -20,6 +20,7 @@ CLIENTS = {
     "index": [],
     "unknown_operation": [],
     "status_logs": ["dynamodb"],
+    "project_status_logs": ["dynamodb"],
     "get_container": ["dynamodb"],
     "list_projects": ["dynamodb"],
     "list_containers": ["dynamodb"],
@@ -91,8 +92,9 @@ def test_everything_is_ready_before_the_first_request(folder: str, tmp_path: Pat
     # Modules of other use cases are not imported.
     assert "boto3" not in reported["modules"]
     assert ("jwt" in reported["modules"]) == (folder == "authorizer")
-    reads = ("status_logs", "get_container", "list_projects", "list_containers", "list_project_containers")
-    others = ("authorizer", "index", "update_container", "unknown_operation", *reads)
+    histories = ("status_logs", "project_status_logs")
+    lists = ("list_projects", "list_containers", "list_project_containers")
+    others = ("authorizer", "index", "get_container", "update_container", "unknown_operation", *histories, *lists)
     runs_the_engine = folder not in others
     assert ("longshore.engine.driver" in reported["modules"]) == runs_the_engine
 
