@@ -1,7 +1,5 @@
 """GET /api/v1/projects/{project_id}/status-logs: return a page of the history of all containers of a project."""
 
-from functools import partial
-
 import longshore.wiring.coldstart
 from longshore.domain.project_pages import ProjectLogsQuery
 from longshore.edge.http import Answer, Request, endpoint
@@ -10,7 +8,7 @@ from longshore.wiring import api_functions
 
 @endpoint
 def handler(request: Request) -> Answer:
-    query = request.query(partial(ProjectLogsQuery.parse, request.project_id))
+    query = request.query(lambda given: ProjectLogsQuery.parse(request.project_id, given))
     page = api_functions.project_reader().page(request.user_id, query)
     return Answer("Project status logs retrieved successfully", page)
 

@@ -95,7 +95,7 @@ class ProjectHistory:
     def names(self, project_id: str, container_ids: "Iterable[str]") -> dict[str, str]:
         """Read the names of up to 100 containers that are in the project. One read.
 
-        Containers that have been deleted, or moved to another project, are left out.
+        Containers that have been deleted or moved to another project, and damaged items, are left out.
 
         Raises:
             StoreError: DynamoDB failed, or throttled some of the reads for more than a second.
@@ -117,7 +117,7 @@ class ProjectHistory:
             }
             answer: Any = call(partial(self._dynamodb.batch_get_item, RequestItems=wanted))
             for item in answer["Responses"].get(self._containers, []):
-                if item["project_id"]["S"] == project_id:
+                if item.get("project_id") == {"S": project_id} and "S" in item.get("name", {}):
                     found[item["id"]["S"]] = item["name"]["S"]
             keys = answer.get("UnprocessedKeys", {}).get(self._containers, {}).get("Keys", [])
         if keys:
