@@ -34,6 +34,7 @@ from local import template
 OPERATIONS = ("start", "stop", "force_stop", "restart", "pause", "resume")
 
 
+_ISSUER, _AUDIENCE = "https://example.com/", "longshore"
 _PLAIN = "the default layer"
 _QUICK = ("authorizer", "start", "status_logs")
 
@@ -130,7 +131,12 @@ def _order(function: str) -> tuple[int, str]:
 
 def _functions(functions: tuple[str, ...], targets: Targets, key_set: str, token: str) -> dict[str, _Start]:
     # The configuration for an identity provider, but with an http URL for the key set.
-    parameters = {"TokenAlgorithm": "RS256", "JwksUrl": "https://example.com/jwks.json"}
+    parameters = {
+        "TokenAlgorithm": "RS256",
+        "JwksUrl": "https://example.com/jwks.json",
+        "TokenIssuer": _ISSUER,
+        "TokenAudience": _AUDIENCE,
+    }
     deployed = template.load(parameters=parameters).functions["AuthorizerFunction"].environment
     of_token = {**deployed, "JWKS_URL": key_set}
     return {
@@ -186,7 +192,13 @@ def _authority() -> Iterator[tuple[str, str]]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    claims = {"sub": samples.USER, "iat": int(time.time()), "exp": int(time.time()) + 86400}
+    claims = {
+        "sub": samples.USER,
+        "iss": _ISSUER,
+        "aud": _AUDIENCE,
+        "iat": int(time.time()),
+        "exp": int(time.time()) + 86400,
+    }
     try:
         yield (
             f"http://127.0.0.1:{server.server_port}/jwks.json",

@@ -22,7 +22,7 @@ def served() -> Iterator[Jwks]:
 
 @pytest.fixture
 def jwks(served: Jwks) -> Jwks:
-    served.fetched = 0
+    served.fetched, served.status = 0, 200
     served.publish(RS256=KEYS["RS256"], ES256=KEYS["ES256"], EdDSA=KEYS["EdDSA"])
     return served
 

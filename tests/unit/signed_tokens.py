@@ -7,7 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import jwt
@@ -31,37 +31,64 @@ KEYS: dict[str, Any] = {
 
 
 class Jwks:
-    """A server of a JSON Web Key Set that counts its requests."""
+    """A server of a JSON Web Key Set that counts its requests.
+
+    Attributes:
+        fetched: The number of requests.
+        status: The status of the responses.
+        body: The body of the responses.
+        drip: Whether a response is sent byte by byte and never ends. None, or the part that drips: headers or body.
+        drips: The number of responses that still drip.
+    """
 
     def __init__(self) -> None:
         self.fetched = 0
+        self.status = 200
         self.body = b"{}"
+        self.drip: str | None = None
+        self.drips = 0
+        self._closed = threading.Event()
         jwks = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 jwks.fetched += 1
-                self.send_response(200)
+                if jwks.drip is not None:
+                    self.drip(jwks.drip)
+                    return
+                self.send_response(jwks.status)
                 self.send_header("Content-Length", str(len(jwks.body)))
                 self.end_headers()
                 self.wfile.write(jwks.body)
 
+            def drip(self, part: str) -> None:
+                self.wfile.write(b"HTTP/1.0 200 OK\r\nX-Slow: " if part == "headers" else b"HTTP/1.0 200 OK\r\n\r\n")
+                jwks.drips += 1
+                while not jwks._closed.wait(0.01):
+                    self.wfile.write(b" ")
+                jwks.drips -= 1
+
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
                 """Log nothing."""
 
-        self._server = HTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/jwks.json"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
 
     def close(self) -> None:
+        self._closed.set()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
 
     def publish(self, **keys: Any) -> None:
         """Serve the public keys of these private keys, by kid."""
-        self.body = json.dumps({"keys": [public_jwk(key) | {"kid": kid} for kid, key in keys.items()]}).encode()
+        self.serve(*(public_jwk(key) | {"kid": kid} for kid, key in keys.items()))
+
+    def serve(self, *members: Any) -> None:
+        """Serve a set of these keys."""
+        self.body = json.dumps({"keys": members}).encode()
 
 
 def public_jwk(key: Any) -> dict[str, Any]:
@@ -91,11 +118,12 @@ def shared(now: Callable[[], float] = lambda: NOW, **more: Any) -> Verifier:
 
 def by_key(jwks: Jwks, algorithm: str, **more: Any) -> Verifier:
     """Return a verifier that uses the key set and has no secret."""
-    return Verifier(settings(algorithm, jwks_url=jwks.url, **more), no_secret, lambda: NOW)
+    given = {"jwks_url": jwks.url, "issuer": ISSUER, "audience": AUDIENCE} | more
+    return Verifier(settings(algorithm, **given), no_secret, lambda: NOW)
 
 
 def claims(**more: Any) -> dict[str, Any]:
-    given = {"sub": "ada", "exp": LATER} | more
+    given = {"sub": "ada", "exp": LATER, "iss": ISSUER, "aud": AUDIENCE} | more
     return {name: value for name, value in given.items() if value is not ...}
 
 

@@ -115,7 +115,7 @@ def test_another_algorithm_with_the_same_secret(signed: str) -> None:
 
 
 def test_the_kid_of_a_key_of_another_type(jwks: Jwks) -> None:
-    jwks.publish(RS256=KEYS["ES256"])
+    jwks.publish(RS256=KEYS["ES256"], other=RSA_KEY)
     assert refused(by_key(jwks, "RS256"), sign(RSA_KEY, "RS256", "RS256")) is InvalidTokenError
 
 
@@ -181,7 +181,11 @@ def test_an_expiry_that_is_not_a_time(expiry: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "sub", [..., None, "", 42, True, ["ada"], {"id": "ada"}, "x" * 257], ids=lambda sub: str(sub)[:20]
+    "sub",
+    [..., None, "", 42, True, ["ada"], {"id": "ada"}, "x" * 257]
+    # Line breaks, other control characters, bidirectional formatting, invisible characters, surrogates, private use.
+    + [f"ada{character}" for character in "\n\r\t\0\x1b\x7f\x9b\u202e\u2066\u200f\u200b\ufeff\u2028\ud800\ue000"],
+    ids=lambda sub: ascii(sub)[:20],
 )
 def test_an_invalid_subject(sub: Any) -> None:
     token = forged(b'{"alg":"HS256"}', json.dumps(claims(sub=sub)).encode())

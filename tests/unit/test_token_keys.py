@@ -1,7 +1,6 @@
-"""Tests of the keys that verify tokens: the key set by URL, and the secret."""
+"""Tests of the keys that verify tokens: the secret, and the settings. The key set by URL: test_jwks.py."""
 
 import json
-import socket
 import time
 from types import SimpleNamespace
 from typing import Any
@@ -9,10 +8,12 @@ from typing import Any
 import pytest
 from longshore.domain.errors import AuthenticationError, InvalidTokenError
 from longshore.edge import tokens
-from longshore.edge.tokens import Verifier
+from longshore.edge.tokens import ConfigurationError, Verifier
 from unit.signed_tokens import (
+    AUDIENCE,
+    ISSUER,
+    KEYS,
     NOW,
-    OTHER_RSA_KEY,
     RSA_KEY,
     Jwks,
     by_key,
@@ -25,46 +26,12 @@ from unit.signed_tokens import (
 )
 
 
-def test_an_unknown_kid_refreshes_the_set_once(jwks: Jwks) -> None:
-    verifier = by_key(jwks, "RS256")
-    assert verifier.verify(f"Bearer {sign(RSA_KEY, 'RS256', 'RS256')}").user_id == "ada"
-    assert jwks.fetched == 1
-
-    jwks.publish(next=OTHER_RSA_KEY)
-    assert verifier.verify(f"Bearer {sign(OTHER_RSA_KEY, 'RS256', 'next')}").user_id == "ada"
-    assert jwks.fetched == 2
-    # A key that was removed from the set is no longer accepted.
-    assert refused(verifier, sign(RSA_KEY, "RS256", "RS256")) is InvalidTokenError
-    assert jwks.fetched <= 3
-
-
-def test_an_unknown_kid_costs_one_fetch(jwks: Jwks) -> None:
-    verifier = by_key(jwks, "RS256")
-    verifier.verify(f"Bearer {sign(RSA_KEY, 'RS256', 'RS256')}")
-    assert refused(verifier, sign(RSA_KEY, "RS256", "unknown")) is InvalidTokenError
-    assert jwks.fetched <= 2
-
-
 @pytest.mark.parametrize("kid", [None, 7, ["RS256"], {}], ids=str)
 def test_an_invalid_kid(jwks: Jwks, kid: Any) -> None:
     assert refused(by_key(jwks, "RS256"), sign(RSA_KEY, "RS256")) is InvalidTokenError
     header = json.dumps({"alg": "RS256", "kid": kid}).encode()
     assert refused(by_key(jwks, "RS256"), forged(header, json.dumps(claims()).encode())) is InvalidTokenError
     assert jwks.fetched == 0
-
-
-def test_an_unavailable_key_set_does_not_make_the_token_invalid() -> None:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{unused.getsockname()[1]}/jwks.json"
-        verifier = Verifier(settings("RS256", jwks_url=url), no_secret, lambda: NOW)
-        fails_with_another_error(verifier, sign(RSA_KEY, "RS256", "RS256"))
-
-
-@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"{}", b'{"keys":[]}', b'{"keys":[{"kty":"x"}]}'])
-def test_an_invalid_key_set_does_not_make_the_token_invalid(jwks: Jwks, body: bytes) -> None:
-    jwks.body = body
-    fails_with_another_error(by_key(jwks, "RS256"), sign(RSA_KEY, "RS256", "RS256"))
 
 
 def test_an_unreadable_secret_does_not_make_the_token_invalid() -> None:
@@ -78,6 +45,37 @@ def fails_with_another_error(verifier: Verifier, token: str) -> None:
     with pytest.raises(Exception) as caught:  # noqa: PT011  (any error except AuthenticationError)
         verifier.verify(f"Bearer {token}")
     assert not isinstance(caught.value, AuthenticationError)
+
+
+@pytest.mark.parametrize("secret", ["", "x" * 31, "é" * 15, "s3cret"])
+def test_a_short_secret_verifies_no_token(secret: str) -> None:
+    token = forged(b'{"alg":"HS256"}', json.dumps(claims()).encode(), secret.encode())
+    with pytest.raises(ConfigurationError, match="fewer than 32 bytes"):
+        Verifier(settings(), lambda: secret, lambda: NOW).verify(f"Bearer {token}")
+
+
+@pytest.mark.parametrize("secret", ["x" * 32, "é" * 16])
+def test_the_shortest_secret(secret: str) -> None:
+    token = forged(b'{"alg":"HS256"}', json.dumps(claims()).encode(), secret.encode())
+    assert Verifier(settings(), lambda: secret, lambda: NOW).verify(f"Bearer {token}").user_id == "ada"
+
+
+KEY_SET = {"jwks_url": "https://issuer.example.com/jwks.json", "issuer": ISSUER, "audience": AUDIENCE}
+
+
+@pytest.mark.parametrize("algorithm", list(KEYS))
+@pytest.mark.parametrize(
+    ("setting", "variable"), [("jwks_url", "JWKS_URL"), ("issuer", "TOKEN_ISSUER"), ("audience", "TOKEN_AUDIENCE")]
+)
+def test_a_key_set_requires_url_issuer_and_audience(algorithm: str, setting: str, variable: str) -> None:
+    Verifier(settings(algorithm, **KEY_SET), no_secret)
+    with pytest.raises(ConfigurationError, match=f"{algorithm} requires {variable}"):
+        Verifier(settings(algorithm, **KEY_SET | {setting: ""}), no_secret)
+
+
+def test_a_secret_excludes_a_key_set() -> None:
+    with pytest.raises(ConfigurationError, match="JWKS_URL"):
+        Verifier(settings("HS256", **KEY_SET), no_secret)
 
 
 def test_the_secret_is_cached_for_five_minutes(monkeypatch: pytest.MonkeyPatch) -> None:

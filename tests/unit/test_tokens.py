@@ -45,7 +45,7 @@ def test_a_fractional_expiry_is_rounded_down() -> None:
     assert shared().verify(f"Bearer {sign(exp=LATER + 0.75)}") == Caller("ada", LATER)
 
 
-@pytest.mark.parametrize("sub", ["a", "x" * 256, "user|42", "名"])
+@pytest.mark.parametrize("sub", ["a", "x" * 256, "user|42", "名", "Ada Lovelace", "auth0|ada@example.com", "é"])
 def test_user_ids(sub: str) -> None:
     assert shared().verify(f"Bearer {sign(sub=sub)}").user_id == sub
 

@@ -27,7 +27,7 @@ ENVIRONMENT = {
     "TOKEN_ALGORITHM": "HS256",
     "TOKEN_AUDIENCE": "",
     "TOKEN_ISSUER": "",
-    "TOKEN_LEEWAY_SECONDS": "0",
+    "TOKEN_LEEWAY_SECONDS": "5",
     "TOKEN_SECRET_ARN": "arn:aws:secretsmanager:us-east-1:123456789012:secret:token",
     "WAIT_SECONDS": "1",
 }

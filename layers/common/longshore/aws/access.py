@@ -30,6 +30,7 @@ _PREFETCH = 100
 
 
 _PROJECT = "project#"
+_NOT_BANNED = {"BOOL": False}
 
 
 def project_scope(project_id: str) -> str:
@@ -193,7 +194,8 @@ def _grants(user_id: str, answers: "Sequence[QueryOutputTypeDef]") -> Grants:
     for item in (item for answer in answers for item in answer["Items"]):
         scope = item["scope"]["S"]
         if scope == ACCOUNT:
-            banned = item.get("banned", {}).get("BOOL", False)
+            # A value of another type also counts as a ban.
+            banned = item.get("banned", _NOT_BANNED) != _NOT_BANNED
         if "role" in item:
             roles[scope] = item["role"]["S"]
     return Grants(user_id, banned, roles, complete="LastEvaluatedKey" not in answers[-1])

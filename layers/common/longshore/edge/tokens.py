@@ -1,11 +1,9 @@
 """Verification of bearer tokens. Only the authorizer imports this module.
 
 The algorithm comes from the configuration, never from the token. The key is the secret (HS256), or is found by the
-token's `kid` in the key set at the JWKS URL. The key set is cached for five minutes, and fetched again for an unknown
-`kid`.
+token's `kid` in the key set at the JWKS URL.
 """
 
-import math
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -14,10 +12,10 @@ from typing import Any, NamedTuple
 import jwt
 
 from longshore.domain.errors import InvalidTokenError, MissingTokenError, TokenExpiredError
+from longshore.edge.jwks import KeySet
 
 _SECRET_SECONDS = 300  # after this time, the secret is read again
-_JWKS_TIMEOUT = 3  # seconds per fetch of the key set
-_REFRESH_SECONDS = 30  # the shortest time between two fetches because of an unknown `kid`
+_SHORTEST_SECRET = 32  # bytes: the size of the hash, https://www.rfc-editor.org/rfc/rfc7518#section-3.2
 _LAST_SECOND = 253402300799  # the end of the year 9999
 _LONGEST = 8192  # characters in a token
 _LONGEST_USER_ID = 256  # characters
@@ -45,6 +43,10 @@ class TokenSettings(NamedTuple):
         )
 
 
+class ConfigurationError(Exception):
+    """The settings or the secret cannot verify tokens safely, so no token is accepted."""
+
+
 class Caller(NamedTuple):
     """The caller that a token identifies.
 
@@ -64,17 +66,20 @@ class Verifier:
         settings: The settings of the authorizer.
         secret: Reads the HS256 key.
         now: Returns the time in seconds since 1970.
+
+    Raises:
+        ConfigurationError: The settings contradict each other, or lack the issuer or audience of a key set's tokens.
     """
 
     def __init__(
         self, settings: TokenSettings, secret: Callable[[], str], now: Callable[[], float] = time.time
     ) -> None:
+        _check(settings)
         self._settings = settings
         self._secret = secret
         self._now = now
         self._secret_read: tuple[float, str] | None = None
-        self._jwks: jwt.PyJWKClient | None = None
-        self._refreshed = -math.inf
+        self._keys = KeySet(settings.jwks_url, settings.algorithm) if settings.jwks_url else None
 
     def verify(self, authorization: str | None) -> Caller:
         """Return the caller that the value of an Authorization header identifies.
@@ -107,7 +112,8 @@ class Verifier:
         # PyJWT accepts "1700000000" and true as numbers.
         if type(expires_at) not in (int, float) or not abs(expires_at) <= _LAST_SECOND:
             raise InvalidTokenError
-        if not isinstance(user_id, str) or not 0 < len(user_id) <= _LONGEST_USER_ID:
+        # Control characters, bidirectional formatting and lone surrogates are not printable.
+        if not isinstance(user_id, str) or not 0 < len(user_id) <= _LONGEST_USER_ID or not user_id.isprintable():
             raise InvalidTokenError
         accepted_until = int(expires_at) + self._settings.leeway_seconds
         if self._now() >= accepted_until:
@@ -136,17 +142,9 @@ class Verifier:
         return claims
 
     def _key(self, kid: object) -> Any:
-        if self._settings.algorithm == "HS256":
+        if self._keys is None:
             return self._read_secret()
-        if not isinstance(kid, str):
-            raise InvalidTokenError
-        if self._jwks is None:
-            # PyJWKClient's own refresh misses a key that is added right after a fetch, so `_refreshed` limits fetches.
-            self._jwks = jwt.PyJWKClient(self._settings.jwks_url, timeout=_JWKS_TIMEOUT)
-        key = self._jwks.match_kid(self._jwks.get_signing_keys(), kid)
-        if key is None and time.monotonic() - self._refreshed > _REFRESH_SECONDS:
-            self._refreshed = time.monotonic()
-            key = self._jwks.match_kid(self._jwks.get_signing_keys(refresh=True), kid)
+        key = self._keys.find(kid) if isinstance(kid, str) else None
         if key is None:
             raise InvalidTokenError
         return key
@@ -154,5 +152,23 @@ class Verifier:
     def _read_secret(self) -> str:
         now = time.monotonic()
         if self._secret_read is None or now - self._secret_read[0] > _SECRET_SECONDS:
-            self._secret_read = (now, self._secret())
+            secret = self._secret()
+            if len(secret.encode()) < _SHORTEST_SECRET:
+                raise ConfigurationError(f"The token secret has fewer than {_SHORTEST_SECRET} bytes")
+            self._secret_read = (now, secret)
         return self._secret_read[1]
+
+
+def _check(settings: TokenSettings) -> None:
+    if settings.algorithm == "HS256":
+        if settings.jwks_url:
+            raise ConfigurationError("JWKS_URL must not be set for HS256, whose key is a secret")
+        return
+    required = {
+        "JWKS_URL": settings.jwks_url,
+        # An identity provider signs the tokens of all its applications with the same keys.
+        "TOKEN_ISSUER": settings.issuer,
+        "TOKEN_AUDIENCE": settings.audience,
+    }
+    if missing := [name for name, value in required.items() if not value]:
+        raise ConfigurationError(f"{settings.algorithm} requires {', '.join(missing)}")

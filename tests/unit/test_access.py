@@ -1,0 +1,51 @@
+"""Tests of bans: a user counts as banned unless `banned` is absent or the boolean false."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from longshore.aws.access import ACCOUNT, Access
+from longshore.domain.errors import AccountBannedError
+
+
+class Table:
+    """An access table with one item per user: the `account` item."""
+
+    def __init__(self, item: dict[str, Any]) -> None:
+        self._item = item
+
+    def query(self, **_: Any) -> dict[str, Any]:
+        return {"Items": [{"user_id": {"S": "ada"}, "scope": {"S": ACCOUNT}} | self._item]}
+
+
+def access(item: dict[str, Any]) -> Access:
+    table: Any = Table(item)
+    return Access(table, "access")
+
+
+@pytest.mark.parametrize("item", [{}, {"banned": {"BOOL": False}}, {"note": {"S": "banned"}}], ids=str)
+def test_not_banned(item: dict[str, Any]) -> None:
+    assert access(item).grants("ada").banned is False
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"BOOL": True},
+        {"NULL": True},
+        {"S": "true"},
+        {"S": "false"},
+        {"S": ""},
+        {"N": "1"},
+        {"N": "0"},
+        {"L": []},
+        {"M": {}},
+    ],
+    ids=str,
+)
+def test_banned(value: dict[str, Any]) -> None:
+    read = access({"banned": value})
+    grants = read.grants("ada")
+    with pytest.raises(AccountBannedError):
+        read.admit(grants, None, operates=False)
