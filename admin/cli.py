@@ -245,9 +245,9 @@ def schedule_list(context: Context, json: Json = False) -> None:
         as_json([each.as_json() for each in found])
     else:
         table(["NAME", "WHEN", "STOPS", "STATE", "NEXT"], [_listed(each) for each in found])
-    old = sum(each.ours and each.input is not None and not each.passes_time for each in found)
+    old = sum(each.ours and each.input is not None and each.outdated for each in found)
     if old:
-        remark(f"{old} schedules do not pass their scheduled time: run `schedule migrate`.")
+        remark(f"{old} schedules are of an older version: run `schedule migrate`.")
 
 
 def _listed(each: Listed) -> list[str]:
@@ -286,7 +286,7 @@ def schedule_add(
 
 @schedule.command("migrate")
 def schedule_migrate(context: Context) -> None:
-    """Update schedules of older versions so that they pass their scheduled time. Safe to repeat."""
+    """Update schedules that older versions added, after deploying this version. Safe to repeat."""
     changed, refused = Schedules.of(context.obj.target()).migrate()
     for name in changed:
         remark(f"Migrated the schedule {name}.")

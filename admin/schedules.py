@@ -1,11 +1,12 @@
 """Additional scheduled stops: EventBridge rules whose target is the stack's function.
 
-A rule is named `<stack>-<schedule>`, and rules that `schedule add` creates have a tag. `add` creates a rule disabled,
+A rule is named `<stack>.<schedule>`, and rules that `schedule add` creates have a tag. A stack name contains no dot, so
+the function's permission for `<stack>.*` does not extend to the rules of another stack. `add` creates a rule disabled,
 adds the target, and then enables the rule. A rule therefore never fires without a target, and repeating the command
 completes a rule that an interrupted command left unfinished.
 
-The target's input transformer passes the scheduled time together with the input. Rules from older versions pass only
-the input; `migrate` updates them.
+The target's input transformer passes the scheduled time together with the input. Rules from older versions are named
+`<stack>-<schedule>`, or pass only the input. `migrate` replaces and updates them.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ class Listed:
             its start time.
         ours: Whether `schedule add` created the rule.
         passes_time: Whether the target passes the scheduled time.
+        invokes: Whether the stack permits a rule with this name to invoke its function.
     """
 
     name: str
@@ -58,6 +60,12 @@ class Listed:
     next_at: datetime | None
     ours: bool
     passes_time: bool
+    invokes: bool
+
+    @property
+    def outdated(self) -> bool:
+        """Whether an older version of `schedule add` created the rule."""
+        return not self.passes_time or (self.ours and not self.invokes)
 
     def as_json(self) -> dict[str, Any]:
         """Return the rule as printed by `schedule list --json`."""
@@ -69,6 +77,7 @@ class Listed:
             "input": self.input,
             "next": self.next_at.isoformat().replace("+00:00", "Z") if self.next_at else None,
             "passes_time": self.passes_time,
+            "invokes": self.invokes,
             "removable": self.ours,
         }
 
@@ -107,15 +116,32 @@ class Schedules:
         """
         rule, wanted = self._rule_name(name), stops.model_copy(update={"rule": name}).model_dump(exclude_defaults=True)
         transformer = _transformer(wanted)
+        older = self._older(name)
+        for existing in [rule] if older is None else [rule, older]:
+            self._check_same(name, existing, expression, wanted, replace=replace)
+        target: TargetTypeDef = {
+            "Id": _TARGET_ID,
+            "Arn": self._function,
+            "InputTransformer": transformer,
+            "DeadLetterConfig": {"Arn": self._dead_letters},
+        }
+        self._write(rule, name, expression, target, enabled=enabled)
+        if older is not None:
+            self._delete(older)
+        return self._listed(rule)
+
+    def _check_same(self, name: str, rule: str, expression: str, wanted: Any, *, replace: bool) -> None:
+        """Raise AdminError if the rule exists and has other settings, unless they may be replaced."""
         present = self._described(rule)
-        if present is not None:
-            self._check_ours(name, present)
-            target = self._target(rule)
-            same = (present.get("ScheduleExpression"), _input_of(target)) == (expression, wanted)
-            if target is not None and not same and not replace:
-                raise AdminError(
-                    f"The schedule {name} already exists with other settings: specify --replace to change it."
-                )
+        if present is None:
+            return
+        self._check_ours(rule, present)
+        target = self._target(rule)
+        same = (present.get("ScheduleExpression"), _input_of(target)) == (expression, wanted)
+        if target is not None and not same and not replace:
+            raise AdminError(f"The schedule {name} already exists with other settings: specify --replace to change it.")
+
+    def _write(self, rule: str, name: str, expression: str, target: TargetTypeDef, *, enabled: bool) -> None:
         self._events.put_rule(
             Name=rule,
             ScheduleExpression=expression,
@@ -124,23 +150,15 @@ class Schedules:
             # EventBridge ignores the tags of an existing rule.
             Tags=[{"Key": TAG, "Value": self._stack}],
         )
-        self._put_target(
-            rule,
-            {
-                "Id": _TARGET_ID,
-                "Arn": self._function,
-                "InputTransformer": transformer,
-                "DeadLetterConfig": {"Arn": self._dead_letters},
-            },
-        )
+        self._put_target(rule, target)
         if enabled:
             self._events.enable_rule(Name=rule)
-        return self._listed(rule)
 
     def migrate(self) -> tuple[list[str], dict[str, str]]:
-        """Update every rule that `schedule add` created so that it passes its scheduled time. Safe to repeat.
+        """Update every rule of an older version of `schedule add`. Safe to repeat.
 
-        The expression, the state and the other settings of the target do not change.
+        Afterwards, the rules pass their scheduled time, and the stack permits their names to invoke its function. The
+        expression, the state and the other settings of the target do not change.
 
         Returns:
             The names of the updated schedules, and the reasons of failures by the name of the schedule.
@@ -148,7 +166,7 @@ class Schedules:
         changed: list[str] = []
         refused: dict[str, str] = {}
         for listed in self.all():
-            if listed.passes_time or listed.input is None:
+            if not listed.outdated or listed.input is None:
                 continue
             if not listed.ours:
                 refused[listed.name] = "its rule was not created by `schedule add`"
@@ -156,7 +174,12 @@ class Schedules:
             target: Any = {key: value for key, value in self._target(listed.rule).items() if key != "Input"}
             try:
                 target["InputTransformer"] = _transformer(listed.input)
-                self._put_target(listed.rule, target)
+                if listed.invokes:
+                    self._put_target(listed.rule, target)
+                else:
+                    rule = self._rule_name(listed.name)
+                    self._write(rule, listed.name, listed.expression, target, enabled=listed.enabled)
+                    self._delete(listed.rule)
             except AdminError as error:
                 refused[listed.name] = str(error).rstrip(".")
             else:
@@ -177,27 +200,32 @@ class Schedules:
         Raises:
             AdminError: The schedule does not exist, or its rule was not created by `schedule add`.
         """
-        rule = self._rule_name(name)
-        present = self._described(rule)
-        if present is None:
+        rule, older = self._rule_name(name), self._older(name)
+        existing = [each for each in (rule, older) if each is not None and self._described(each) is not None]
+        if not existing:
             raise AdminError(f"The schedule {name} does not exist.")
-        self._check_ours(name, present)
+        for each in existing:
+            self._check_ours(each, self._described(each))
+            self._delete(each)
+
+    def _delete(self, rule: str) -> None:
         targets = self._events.list_targets_by_rule(Rule=rule)["Targets"]
         if targets:
             answer = self._events.remove_targets(Rule=rule, Ids=[target["Id"] for target in targets])
             if answer["FailedEntryCount"]:
-                raise AdminError(f"EventBridge did not remove the target of the schedule {name}: try again.")
+                raise AdminError(f"EventBridge did not remove the target of the rule {rule}: try again.")
         self._events.delete_rule(Name=rule)
 
     def all(self) -> list[Listed]:
         """Return the rules that invoke the function, and rules of `schedule add` that have no target yet."""
         by_target = self._events.get_paginator("list_rule_names_by_target").paginate(TargetArn=self._function)
         names = {name for page in by_target for name in page["RuleNames"]}
-        for page in self._events.get_paginator("list_rules").paginate(NamePrefix=f"{self._stack}-"):
-            for described in page["Rules"]:
-                rule = described["Name"]
-                if rule not in names and self._is_ours(described["Arn"]) and self._target(rule) is None:
-                    names.add(rule)
+        for prefix in (self._rule_prefix, self._older_prefix):
+            for page in self._events.get_paginator("list_rules").paginate(NamePrefix=prefix):
+                for described in page["Rules"]:
+                    rule = described["Name"]
+                    if rule not in names and self._is_ours(described["Arn"]) and self._target(rule) is None:
+                        names.add(rule)
         return [self._listed(rule) for rule in sorted(names)]
 
     def _listed(self, rule: str) -> Listed:
@@ -205,9 +233,10 @@ class Schedules:
         if described is None:
             raise AdminError(f"The rule {rule} was removed in the meantime.")
         target = self._target(rule)
+        invokes = rule.startswith(self._rule_prefix)
         expression, enabled = described.get("ScheduleExpression", ""), described["State"] != "DISABLED"
         return Listed(
-            name=rule.removeprefix(f"{self._stack}-"),
+            name=rule.removeprefix(self._rule_prefix if invokes else self._older_prefix),
             rule=rule,
             expression=expression,
             enabled=enabled,
@@ -215,6 +244,7 @@ class Schedules:
             next_at=_next(expression) if enabled and target else None,
             ours=self._is_ours(described["Arn"]),
             passes_time=bool(target and target.get("InputTransformer")),
+            invokes=invokes,
         )
 
     def _described(self, rule: str) -> Any:
@@ -231,14 +261,29 @@ class Schedules:
         tags = self._events.list_tags_for_resource(ResourceARN=rule_arn)["Tags"]
         return {"Key": TAG, "Value": self._stack} in tags
 
-    def _check_ours(self, name: str, described: Any) -> None:
+    def _check_ours(self, rule: str, described: Any) -> None:
         if not self._is_ours(described["Arn"]):
-            raise AdminError(
-                f"The rule {self._stack}-{name} was not created by `schedule add` and cannot be changed here."
-            )
+            raise AdminError(f"The rule {rule} was not created by `schedule add` and cannot be changed here.")
+
+    @property
+    def _rule_prefix(self) -> str:
+        return f"{self._stack}."
+
+    @property
+    def _older_prefix(self) -> str:
+        return f"{self._stack}-"
+
+    def _older(self, name: str) -> str | None:
+        """Return the name that older versions gave to the schedule's rule, or None if the stack has no such rule."""
+        rule = f"{self._older_prefix}{name}"
+        present = self._described(rule)
+        # The name may also be that of a rule of another stack, such as longshore-dev.
+        if present is None or not (self._is_ours(present["Arn"]) or self._target(rule)):
+            return None
+        return rule
 
     def _rule_name(self, name: str) -> str:
-        rule = f"{self._stack}-{name}"
+        rule = f"{self._rule_prefix}{name}"
         if not _NAME.fullmatch(name):
             raise AdminError(
                 f"A schedule name may contain only letters, digits, dots, hyphens and underscores, not {name!r}."

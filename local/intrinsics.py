@@ -89,6 +89,16 @@ class Resolver:
         }
         return {name: as_string(self.value(output["Value"])) for name, output in there.items()}
 
+    def violations(self, rules: Mapping[str, Any]) -> list[str]:
+        """Return the descriptions of the assertions in the template's rules that the parameters violate."""
+        return [
+            str(assertion["AssertDescription"])
+            for rule in rules.values()
+            if "RuleCondition" not in rule or self._condition(rule["RuleCondition"])
+            for assertion in rule["Assertions"]
+            if not self._condition(assertion["Assert"])
+        ]
+
     def value(self, node: Any) -> Any:
         if isinstance(node, str) and "{{resolve:" in node:
             raise TemplateError("a dynamic reference ({{resolve:…}}) is not supported locally")

@@ -26,6 +26,7 @@ NAME_PROPERTIES = {
     "AWS::SQS::Queue": "QueueName",
     "AWS::SSM::Document": "Name",
     "AWS::SecretsManager::Secret": "Name",
+    "AWS::WAFv2::WebACL": "Name",
 }
 
 # ARN formats, without the prefix and the partition.
@@ -42,6 +43,7 @@ _ARNS = {
     "AWS::SQS::Queue": "sqs:{region}:{account}:{name}",
     # Without the random suffix, which is optional in requests to Secrets Manager.
     "AWS::SecretsManager::Secret": "secretsmanager:{region}:{account}:secret:{name}",
+    "AWS::WAFv2::WebACL": "wafv2:{region}:{account}:regional/webacl/{name}/local",
     "AWS::CloudWatch::Alarm": "cloudwatch:{region}:{account}:alarm:{name}",
 }
 

@@ -129,6 +129,8 @@ def load(template: Path = ROOT / "template.yaml", parameters: Mapping[str, str] 
     values = _parameter_values(source.get("Parameters", {}), parameters or {})
     translated, code_paths = _translate(source, parameters or {})
     resolver = Resolver(values, translated.get("Conditions", {}), translated["Resources"])
+    if violations := resolver.violations(translated.get("Rules", {})):
+        raise TemplateError("; ".join(violations))
     resources = resolver.resources()
     base = template.resolve().parent
 

@@ -25,7 +25,7 @@ def remove_rules(stack: LocalStack) -> Iterator[None]:
     yield
     stack.emulator.faults.clear()
     events = stack.client("events")
-    for rule in events.list_rules(NamePrefix="longshore-")["Rules"]:
+    for rule in events.list_rules(NamePrefix="longshore")["Rules"]:
         if {"Key": "longshore:stack", "Value": "longshore"} in tags(stack, rule["Arn"]):
             ids = [target["Id"] for target in events.list_targets_by_rule(Rule=rule["Name"])["Targets"]]
             if ids:
@@ -37,14 +37,14 @@ def tags(stack: LocalStack, arn: str) -> Any:
     return stack.client("events").list_tags_for_resource(ResourceARN=arn)["Tags"]
 
 
-def rule_of(stack: LocalStack, name: str) -> Any:
+def rule_of(stack: LocalStack, name: str, prefix: str = "longshore.") -> Any:
     """Return a schedule's rule with its targets, or None if it does not exist."""
     events = stack.client("events")
     try:
-        described = events.describe_rule(Name=f"longshore-{name}")
+        described = events.describe_rule(Name=f"{prefix}{name}")
     except events.exceptions.ResourceNotFoundException:
         return None
-    return described | {"Targets": events.list_targets_by_rule(Rule=f"longshore-{name}")["Targets"]}
+    return described | {"Targets": events.list_targets_by_rule(Rule=f"{prefix}{name}")["Targets"]}
 
 
 def input_of(target: Any) -> Any:
@@ -56,7 +56,7 @@ def input_of(target: Any) -> Any:
 
 
 def older(stack: LocalStack, name: str, *, state: str = "ENABLED", **constant: Any) -> None:
-    """Create a schedule as older versions of `schedule add` did, without the scheduled time."""
+    """Create a schedule as older versions of `schedule add` did: with another name, and without the scheduled time."""
     events = stack.client("events")
     tag = {"Key": "longshore:stack", "Value": "longshore"}
     rule = f"longshore-{name}"
@@ -84,8 +84,8 @@ def test_an_added_schedule_stops_containers_and_is_recorded(
     Seeder(stack).add(fresh_id, ["stopped", "running"], project=project)
     added = run("schedule", "add", "weekend", "--rate", "1 minute", "--project", project)
     assert (added.code, added.out, added.err) == (0, "", "Schedule weekend: rate(1 minute), enabled.\n")
-    assert "longshore-weekend" in stack.eventbridge.next_firings()
-    assert stack.fire("longshore-weekend") == 1
+    assert "longshore.weekend" in stack.eventbridge.next_firings()
+    assert stack.fire("longshore.weekend") == 1
     eventually(lambda: api.get(fresh_id).json()["data"]["status"] == "stopped")
     row = api.rows(fresh_id)[-1]
     assert (row["triggered_by"], row["metadata"]["rule"]) == ("schedule", "weekend")
@@ -135,11 +135,12 @@ def test_the_list(run: Any) -> None:
     assert 0 < (following - datetime.now(UTC)).days + 1 <= 7
     assert weekend == {
         "name": "weekend",
-        "rule": "longshore-weekend",
+        "rule": "longshore.weekend",
         "expression": "cron(0 18 ? * FRI *)",
         "enabled": True,
         "input": {"project_id": PROJECT, "rule": "weekend"},
         "passes_time": True,
+        "invokes": True,
         "removable": True,
     }
     assert (found["often"]["enabled"], found["often"]["next"]) == (False, None)
@@ -152,7 +153,7 @@ def test_older_rules_are_listed_and_migrated(run: Any, stack: LocalStack) -> Non
     older(stack, "idle", state="DISABLED", container_ids=[container_id(11)])
     run("schedule", "add", "new", *CRON, "--all")
     shown = run("schedule", "list")
-    assert shown.err == "2 schedules do not pass their scheduled time: run `schedule migrate`.\n"
+    assert shown.err == "2 schedules are of an older version: run `schedule migrate`.\n"
     before = listed(run)
     assert {name: each["passes_time"] for name, each in before.items()} == {
         NIGHTLY: True,
@@ -166,18 +167,82 @@ def test_older_rules_are_listed_and_migrated(run: Any, stack: LocalStack) -> Non
     assert migrated.err == "Migrated the schedule idle.\nMigrated the schedule weekend.\n2 migrated, 0 failed.\n"
     after = listed(run)
     assert all(each["passes_time"] for each in after.values())
+    assert {name: each["rule"] for name, each in after.items() if name != NIGHTLY} == {
+        "idle": "longshore.idle",
+        "new": "longshore.new",
+        "weekend": "longshore.weekend",
+    }
     # Nothing else has changed.
+    changed: dict[str, Any] = {"passes_time": None, "rule": None, "invokes": None}
     for name, each in before.items():
-        assert {**after[name], "passes_time": None} == {**each, "passes_time": None}
+        assert {**after[name], **changed} == {**each, **changed}
     (target,) = rule_of(stack, "weekend")["Targets"]
     assert stack.template is not None
     assert target["DeadLetterConfig"] == {"Arn": stack.template.outputs["DeadLettersArn"]}
     assert input_of(target) == {"project_id": PROJECT, "rule": "weekend"}
 
+    for name in ("idle", "weekend"):
+        assert rule_of(stack, name, "longshore-") is None
+
     stack.emulator.calls.clear()
     again = run("schedule", "migrate")
     assert (again.code, again.err) == (0, "0 migrated, 0 failed.\n")
     assert stack.emulator.calls.count("events", "PutTargets") == 0
+
+
+def test_a_rule_that_passes_its_time_is_renamed(run: Any, stack: LocalStack) -> None:
+    """The version before this one passed the time, but named rules so that another stack's name could contain them."""
+    older(stack, "weekend", project_id=PROJECT)
+    events = stack.client("events")
+    (target,) = rule_of(stack, "weekend", "longshore-")["Targets"]
+    given = target.pop("Input")
+    target["InputTransformer"] = {
+        "InputPathsMap": {"time": "$.time"},
+        "InputTemplate": f'{{"time": <time>, "input": {given}}}',
+    }
+    target["RetryPolicy"] = {"MaximumRetryAttempts": 3}
+    events.put_targets(Rule="longshore-weekend", Targets=[target])
+    assert (listed(run)["weekend"]["passes_time"], listed(run)["weekend"]["invokes"]) == (True, False)
+    assert run("schedule", "migrate").err == "Migrated the schedule weekend.\n1 migrated, 0 failed.\n"
+    assert rule_of(stack, "weekend", "longshore-") is None
+    assert rule_of(stack, "weekend")["Targets"] == [target]
+    assert rule_of(stack, "weekend")["State"] == "ENABLED"
+
+
+@pytest.mark.parametrize("operation", ["PutRule", "PutTargets", "EnableRule", "RemoveTargets", "DeleteRule"])
+@pytest.mark.parametrize("after_effect", [False, True])
+def test_a_renaming_can_be_repeated_after_an_error(
+    run: Any, stack: LocalStack, emulator: Emulator, operation: str, after_effect: bool
+) -> None:
+    older(stack, "weekend", all=True)
+    emulator.faults.add("events", operation, "InternalException", times=None, after_effect=after_effect)
+    assert run("schedule", "migrate").code == 3
+    # The schedule still exists, under one name or both.
+    assert "weekend" in listed(run)
+    emulator.faults.clear()
+    assert run("schedule", "migrate").code == 0
+    assert len(rule_of(stack, "weekend")["Targets"]) == 1
+    assert rule_of(stack, "weekend")["State"] == "ENABLED"
+
+
+def test_an_older_schedule_can_be_removed(run: Any, stack: LocalStack) -> None:
+    older(stack, "weekend", all=True)
+    assert run("schedule", "remove", "weekend").err == "Removed the schedule weekend.\n"
+    assert rule_of(stack, "weekend", "longshore-") is None
+
+
+def test_a_rule_of_another_stack_with_a_longer_name_is_left_alone(run: Any, stack: LocalStack) -> None:
+    """The older name of the schedule dev-weekend is that of the schedule weekend of the stack longshore-dev."""
+    events = stack.client("events")
+    tag = {"Key": "longshore:stack", "Value": "longshore-dev"}
+    events.put_rule(Name="longshore-dev-weekend", ScheduleExpression="rate(1 hour)", Tags=[tag])
+    try:
+        assert run("schedule", "add", "dev-weekend", *CRON, "--all").code == 0
+        assert run("schedule", "remove", "dev-weekend").code == 0
+        assert run("schedule", "remove", "dev-weekend").code == 1
+        assert rule_of(stack, "dev-weekend", "longshore-")["ScheduleExpression"] == "rate(1 hour)"
+    finally:
+        events.delete_rule(Name="longshore-dev-weekend")
 
 
 def test_a_migration_can_be_repeated_after_an_error(run: Any, stack: LocalStack, emulator: Emulator) -> None:
@@ -223,6 +288,7 @@ def test_adding_an_older_schedule_again_migrates_it(run: Any, stack: LocalStack)
     (target,) = rule_of(stack, "weekend")["Targets"]
     assert input_of(target) == {"all": True, "rule": "weekend"}
     assert "Input" not in target
+    assert rule_of(stack, "weekend", "longshore-") is None
 
 
 def test_repeating_a_command_changes_nothing_and_other_settings_are_refused(run: Any, stack: LocalStack) -> None:
@@ -257,7 +323,7 @@ def test_an_unfinished_rule_never_fires_and_is_completed_by_the_same_command(
     left = rule_of(stack, "weekend")
     whole = operation == "EnableRule" and after_effect
     assert left is None or (left["State"] == "ENABLED") == whole
-    assert ("longshore-weekend" in stack.eventbridge.next_firings()) == whole
+    assert ("longshore.weekend" in stack.eventbridge.next_firings()) == whole
     assert ("weekend" in listed(run)) == (left is not None)
     if left is not None and not left["Targets"]:
         assert "no target: add it again" in run("schedule", "list").out
@@ -288,20 +354,20 @@ def test_a_removal_is_completed_by_the_same_command(
     removed = run("schedule", "remove", "weekend")
     assert (removed.code, removed.err) == (0, "Removed the schedule weekend.\n")
     assert rule_of(stack, "weekend") is None
-    assert "longshore-weekend" not in stack.eventbridge.next_firings()
+    assert "longshore.weekend" not in stack.eventbridge.next_firings()
     again = run("schedule", "remove", "weekend")
     assert (again.code, again.err) == (1, "error: The schedule weekend does not exist.\n")
 
 
 @pytest.mark.parametrize("arguments", [("remove", NIGHTLY), ("add", NIGHTLY, *CRON, "--all", "--replace")])
 def test_the_rule_of_the_template_cannot_be_changed(run: Any, stack: LocalStack, arguments: tuple[str, ...]) -> None:
-    before = rule_of(stack, NIGHTLY)
+    before = rule_of(stack, NIGHTLY, "longshore-")
     refused = run("schedule", *arguments)
     assert (refused.code, refused.err) == (
         1,
         f"error: The rule longshore-{NIGHTLY} was not created by `schedule add` and cannot be changed here.\n",
     )
-    after = rule_of(stack, NIGHTLY)
+    after = rule_of(stack, NIGHTLY, "longshore-")
     assert {**after, "ResponseMetadata": None} == {**before, "ResponseMetadata": None}
 
 

@@ -63,7 +63,7 @@ def test_rules_are_prefixed_with_the_stack_name(
 ) -> None:
     assert ran(capsys, "--stack", deployed, "schedule", "add", "late", "--rate", "1 hour", "--all")[0] == 0
     rules = stack.client("events").list_rules(NamePrefix=deployed)["Rules"]
-    assert [rule["Name"] for rule in rules] == ["longshore-prod-late"]
+    assert [rule["Name"] for rule in rules] == ["longshore-prod.late"]
     assert ran(capsys, "--stack", deployed, "schedule", "remove", "late")[0] == 0
 
 

@@ -136,6 +136,11 @@ def test_no_role_exceeds_the_quota_of_policies(parameters: dict[str, str]) -> No
 
 def test_a_key_set_needs_no_permission_to_read_a_secret() -> None:
     """With a JWKS URL there is no secret, and no policy that allows reading it."""
-    keys = {"TokenAlgorithm": "ES256", "JwksUrl": "https://issuer.example.com/jwks.json"}
+    keys = {
+        "TokenAlgorithm": "ES256",
+        "JwksUrl": "https://issuer.example.com/jwks.json",
+        "TokenIssuer": "https://issuer.example.com/",
+        "TokenAudience": "longshore",
+    }
     loaded = template.load(parameters=keys)
     assert iam.grants(loaded, loaded.functions["AuthorizerFunction"]) == []

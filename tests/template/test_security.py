@@ -12,6 +12,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -129,14 +130,15 @@ def test_tables_are_encrypted_and_can_be_restored(stack: template.Stack) -> None
         assert table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True, name
 
 
-def test_tables_with_permanent_data_are_retained(stack: template.Stack) -> None:
+def test_permanent_data_is_retained(stack: template.Stack) -> None:
     kept = {
         logical_id
         for logical_id, resource in stack.translated["Resources"].items()
-        if resource["Type"] == "AWS::DynamoDB::Table" and resource["DeletionPolicy"] == "Retain"
+        if resource.get("DeletionPolicy") == "RetainExceptOnCreate" and resource["UpdateReplacePolicy"] == "Retain"
     }
-    assert kept == stack.tables.keys() - {"IdempotencyTable"}
-    assert all(stack.tables[name]["DeletionProtectionEnabled"] == "true" for name in kept)
+    tables = stack.tables.keys() - {"IdempotencyTable"}
+    assert kept == {*tables, "TokenSecret"}
+    assert all(stack.tables[name]["DeletionProtectionEnabled"] == "true" for name in tables)
 
 
 def test_the_queue_is_encrypted_and_takes_only_tls(stack: template.Stack) -> None:
@@ -178,7 +180,23 @@ def test_only_this_stack_may_invoke_functions(stack: template.Stack) -> None:
         assert permission["Principal"] in ("apigateway.amazonaws.com", "events.amazonaws.com"), name
         source = permission["SourceArn"].split(":")
         assert source[3:5] == [template.REGION, template.ACCOUNT_ID], name
-        assert source[5].startswith(("local/", "rule/longshore-")), name
+        # The stack's own rules are named in full.
+        assert "*" not in source[5] or source[5].startswith(("local/", "rule/longshore.")), name
+
+
+def test_rules_of_a_stack_with_a_longer_name_may_not_invoke_functions(stack: template.Stack) -> None:
+    """The names of EventBridge rules begin with the name of their stack, followed by a hyphen or a dot."""
+    arn = f"arn:aws:events:{template.REGION}:{template.ACCOUNT_ID}:rule"
+    allowed = [
+        fnmatchcase(f"{arn}/{rule}", permission["SourceArn"])
+        for permission in stack.of_type("AWS::Lambda::Permission").values()
+        if permission["Principal"] == "events.amazonaws.com"
+        for rule in ("longshore-dev.weekend", "longshore-dev-weekend", "longshore-dev-ScheduledStopFunctionNightly-X1")
+    ]
+    assert allowed
+    assert not any(allowed)
+    added = stack.of_type("AWS::Lambda::Permission")["AddedSchedulesPermission"]
+    assert fnmatchcase(f"{arn}/longshore.weekend", added["SourceArn"])
 
 
 # --- Limits and failures ----------------------------------------------------------------------------------------------

@@ -50,6 +50,13 @@ EXPECTED_FINDINGS = [
 
 SMALL_FUNCTIONS = {"IndexFunction", "UnknownOperationFunction"}
 
+KEY_SET = {
+    "TokenAlgorithm": "ES256",
+    "JwksUrl": "https://issuer.example.com/jwks.json",
+    "TokenIssuer": "https://issuer.example.com/",
+    "TokenAudience": "longshore",
+}
+
 ENVELOPE = {"statusCode", "error", "code", "message"}
 
 
@@ -77,9 +84,9 @@ def test_cfn_lint_reports_nothing_unexpected(resolved: template.Stack) -> None:
 @pytest.mark.parametrize(
     "parameters",
     [
-        {"TokenAlgorithm": "ES256", "JwksUrl": "https://issuer.example.com/jwks.json"},
+        KEY_SET,
         {"TokenSecretArn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:mine-AbCdEf"},
-        {"AuthorizerCacheSeconds": "0", "ManageApiGatewayAccount": "false"},
+        {"AuthorizerCacheSeconds": "0", "ManageApiGatewayAccount": "true"},
         {"TaskRoleArns": "arn:aws:iam::123456789012:role/a,arn:aws:iam::123456789012:role/b"},
         {"Architecture": "arm64", "MemorySize": "1024"},
     ],

@@ -45,6 +45,38 @@ def load(tmp_path: Path, text: str, **parameters: str) -> template.Stack:
     return template.load(path, parameters)
 
 
+RULES = """
+Transform: AWS::Serverless-2016-10-31
+Parameters:
+  Mode: {Type: String, Default: a}
+  Size: {Type: String, Default: ""}
+Rules:
+  Sized:
+    RuleCondition: !Equals [!Ref Mode, b]
+    Assertions:
+      - {Assert: !Not [!Equals [!Ref Size, ""]], AssertDescription: Mode b requires Size.}
+      - {Assert: !Equals [!Ref Size, "7"], AssertDescription: Size is 7.}
+  Always:
+    Assertions:
+      - {Assert: !Or [!Equals [!Ref Mode, a], !Equals [!Ref Mode, b]], AssertDescription: Mode is a or b.}
+Resources:
+  Named: {Type: AWS::DynamoDB::Table, Properties: {TableName: given}}
+"""
+
+
+def test_rules(tmp_path: Path) -> None:
+    load(tmp_path, RULES)
+    load(tmp_path, RULES, Size="8")
+    load(tmp_path, RULES, Mode="b", Size="7")
+    for parameters, message in [
+        ({"Mode": "b"}, r"^Mode b requires Size\.; Size is 7\.$"),
+        ({"Mode": "b", "Size": "8"}, r"^Size is 7\.$"),
+        ({"Mode": "c"}, r"^Mode is a or b\.$"),
+    ]:
+        with pytest.raises(template.TemplateError, match=message):
+            load(tmp_path, RULES, **parameters)
+
+
 def test_intrinsics_and_conditions(tmp_path: Path) -> None:
     stack = load(tmp_path, CONDITIONAL)
     arn = "arn:aws:dynamodb:us-east-1:123456789012:table/given"

@@ -14,7 +14,8 @@ RECOVER = "RecoverFunction"
 # Variables that are not read through Settings: by the edge, by the drift sweep, and by Powertools.
 ORIGIN = "ALLOWED_ORIGIN"
 CLUSTER = "CLUSTER_NAME"
-POWERTOOLS = {"POWERTOOLS_SERVICE_NAME", "POWERTOOLS_METRICS_NAMESPACE", "POWERTOOLS_LOG_LEVEL"}
+LEVEL = "POWERTOOLS_LOG_LEVEL"
+POWERTOOLS = {"POWERTOOLS_SERVICE_NAME", "POWERTOOLS_METRICS_NAMESPACE", LEVEL}
 FUNCTIONS = template.load().functions
 
 
@@ -49,7 +50,7 @@ def test_a_function_has_exactly_the_variables_that_it_reads(function: str) -> No
 def test_no_other_variables_are_read() -> None:
     sources = [*template.ROOT.glob("layers/common/longshore/*/*.py"), *template.ROOT.glob("functions/*/*.py")]
     text = "".join(path.read_text(encoding="utf-8") for path in sources)
-    assert set(re.findall(r"(?:environ|getenv)\W*(?:get\W*)?[\"'](\w+)", text)) == {ORIGIN, CLUSTER}
+    assert set(re.findall(r"(?:environ|getenv)\W*(?:get\W*)?[\"'](\w+)", text)) == {ORIGIN, CLUSTER, LEVEL}
 
 
 def test_the_settings_come_from_the_template() -> None:
@@ -91,7 +92,7 @@ def test_a_key_set_needs_no_secret(algorithm: str) -> None:
 def test_token_settings_with_a_secret(given: str) -> None:
     stack = template.load(parameters={"TokenSecretArn": given})
     settings = TokenSettings.of(stack.functions[AUTHORIZER].environment)
-    assert (settings.algorithm, settings.jwks_url, settings.leeway_seconds) == ("HS256", "", 0)
+    assert (settings.algorithm, settings.jwks_url, settings.leeway_seconds) == ("HS256", "", 5)
     if given:
         assert settings.secret_arn == given
     else:

@@ -1,0 +1,250 @@
+"""Tests of the parameters: combinations that cannot work are rejected, and optional protections work when requested."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from cfnlint.api import lint
+from cfnlint.config import ManualArgs
+from template import iam
+
+from local import template
+from local.template import ACCOUNT_ID, REGION
+
+SECRET = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT_ID}:secret:mine-AbCdEf"
+KEY = f"arn:aws:kms:{REGION}:{ACCOUNT_ID}:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+OTHER_KEY = f"arn:aws:kms:{REGION}:{ACCOUNT_ID}:key/0987dcba-09fe-87dc-65ba-ab0987654321"
+BOUNDARY = f"arn:aws:iam::{ACCOUNT_ID}:policy/boundary"
+KEY_SET = {
+    "TokenAlgorithm": "RS256",
+    "JwksUrl": "https://issuer.example.com/jwks.json",
+    "TokenIssuer": "https://issuer.example.com/",
+    "TokenAudience": "longshore",
+}
+# Every optional protection.
+PROTECTED = {
+    "TableKmsKeyArn": KEY,
+    "TokenSecretKmsKeyArn": OTHER_KEY,
+    "PermissionsBoundaryArn": BOUNDARY,
+    "HostTagValue": "true",
+    "AddressRateLimit": "1000",
+    "ManageApiGatewayAccount": "true",
+}
+
+
+# --- Combinations that cannot work ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"JwksUrl": ""}, "require JwksUrl"),
+        ({"TokenIssuer": ""}, "JwksUrl requires TokenIssuer"),
+        ({"TokenAudience": ""}, "JwksUrl requires TokenAudience"),
+        ({"TokenSecretArn": SECRET}, "TokenSecretArn must be empty"),
+        ({"TokenSecretKmsKeyArn": KEY}, "TokenSecretKmsKeyArn must be empty"),
+    ],
+    ids=str,
+)
+def test_a_key_set_requires_url_issuer_and_audience(algorithm: str, change: dict[str, str], message: str) -> None:
+    given = KEY_SET | {"TokenAlgorithm": algorithm}
+    template.load(parameters=given)
+    with pytest.raises(template.TemplateError, match=message):
+        template.load(parameters=given | change)
+
+
+def test_a_secret_excludes_a_key_set() -> None:
+    with pytest.raises(template.TemplateError, match="JwksUrl must be empty"):
+        template.load(parameters={"JwksUrl": KEY_SET["JwksUrl"]})
+    template.load(parameters={"TokenSecretArn": SECRET, "TokenIssuer": "me", "TokenAudience": "you"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AddressRateLimit", "9"),
+        ("AddressRateLimit", "-1"),
+        ("AddressRateLimit", "many"),
+        ("TableKmsKeyArn", "alias/mine"),
+        ("TokenSecretKmsKeyArn", "1234abcd-12ab-34cd-56ef-1234567890ab"),
+        ("PermissionsBoundaryArn", "boundary"),
+        ("HostTagValue", "a*"),
+    ],
+)
+def test_an_invalid_value(name: str, value: str) -> None:
+    with pytest.raises(template.TemplateError, match=name):
+        template.load(parameters={name: value})
+
+
+# --- Optional protections ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def default() -> template.Stack:
+    return template.load()
+
+
+@pytest.fixture(scope="module")
+def protected() -> template.Stack:
+    return template.load(parameters=PROTECTED)
+
+
+def decrypts(stack: template.Stack, function: str) -> list[tuple[str, Any]]:
+    """Return the keys that a function may use, with the conditions."""
+    grants = iam.grants(stack, stack.functions[function])
+    return [(grant.resource, grant.conditions) for grant in grants if grant.action.startswith("kms:")]
+
+
+def via(service: str) -> Any:
+    return (("StringEquals", "kms:ViaService", (f"{service}.{REGION}.amazonaws.com",)),)
+
+
+def test_tables_and_secret_use_the_given_keys(default: template.Stack, protected: template.Stack) -> None:
+    for name, table in protected.tables.items():
+        assert table["SSESpecification"] == {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": KEY}, name
+    for name, table in default.tables.items():
+        assert table["SSESpecification"] == {"SSEEnabled": True}, name
+    assert protected.of_type("AWS::SecretsManager::Secret")["TokenSecret"]["KmsKeyId"] == OTHER_KEY
+    assert "KmsKeyId" not in default.of_type("AWS::SecretsManager::Secret")["TokenSecret"]
+
+
+@pytest.mark.parametrize("function", sorted(template.load().functions))
+def test_a_function_may_decrypt_what_it_reads(
+    default: template.Stack, protected: template.Stack, function: str
+) -> None:
+    actions = {grant.action for grant in iam.grants(default, default.functions[function])}
+    expected = []
+    if any(action.startswith("dynamodb:") for action in actions):
+        expected.append((KEY, via("dynamodb")))
+    if "secretsmanager:GetSecretValue" in actions:
+        expected.append((OTHER_KEY, via("secretsmanager")))
+    assert decrypts(protected, function) == expected
+    assert decrypts(default, function) == []
+
+
+def test_the_key_of_a_given_secret() -> None:
+    stack = template.load(parameters={"TokenSecretArn": SECRET, "TokenSecretKmsKeyArn": KEY})
+    assert decrypts(stack, "AuthorizerFunction") == [(KEY, via("secretsmanager"))]
+
+
+def test_every_role_has_the_permissions_boundary(default: template.Stack, protected: template.Stack) -> None:
+    roles = protected.of_type("AWS::IAM::Role")
+    assert roles.keys() == {*default.of_type("AWS::IAM::Role"), "ApiGatewayLogsRole"}
+    assert {role["PermissionsBoundary"] for role in roles.values()} == {BOUNDARY}
+    assert not any("PermissionsBoundary" in role for role in default.of_type("AWS::IAM::Role").values())
+
+
+@pytest.mark.parametrize("instance", ["ec2:{}:{}:instance/i-0a", "ssm:{}:{}:managed-instance/mi-0a"])
+def test_commands_are_sent_only_to_tagged_instances(
+    default: template.Stack, protected: template.Stack, instance: str
+) -> None:
+    arn = f"arn:aws:{instance.format(REGION, ACCOUNT_ID)}"
+    tagged = iam.Request("ssm:SendCommand", arn, (("ssm:resourceTag/Longshore", "true"),))
+    others = [
+        iam.Request("ssm:SendCommand", arn),
+        iam.Request("ssm:SendCommand", arn, (("ssm:resourceTag/Longshore", "false"),)),
+        iam.Request("ssm:SendCommand", arn, (("ssm:resourceTag/Other", "true"),)),
+    ]
+    function = protected.functions["PauseFunction"]
+    assert iam.missing(iam.grants(protected, function), [tagged, *others]) == others
+    assert iam.missing(iam.grants(default, function), [tagged, *others]) == []
+    # The document has no tag.
+    document = f"arn:aws:ssm:{REGION}:{ACCOUNT_ID}:document/{protected.physical_name('HostCommandDocument')}"
+    assert iam.missing(iam.grants(protected, function), [iam.Request("ssm:SendCommand", document)]) == []
+
+
+def test_the_rate_limit_of_addresses(default: template.Stack, protected: template.Stack) -> None:
+    (acl,) = protected.of_type("AWS::WAFv2::WebACL").values()
+    assert acl["DefaultAction"] == {"Allow": {}}
+    (rule,) = acl["Rules"]
+    limit = {"AggregateKeyType": "IP", "EvaluationWindowSec": 300, "Limit": "1000"}
+    assert rule["Statement"] == {"RateBasedStatement": limit}
+    response = rule["Action"]["Block"]["CustomResponse"]
+    # The response is the one that the stage's own limit causes.
+    assert protected.api is not None
+    throttled = protected.api.body["x-amazon-apigateway-gateway-responses"]["THROTTLED"]
+    body = acl["CustomResponseBodies"][response["CustomResponseBodyKey"]]
+    assert body["Content"] == throttled["responseTemplates"]["application/json"]
+    assert str(response["ResponseCode"]) == str(throttled["statusCode"]) == "429"
+    assert {"Retry-After", "Access-Control-Allow-Origin"} <= {header["Name"] for header in response["ResponseHeaders"]}
+    # Sampled requests would contain the Authorization header.
+    assert not acl["VisibilityConfig"]["SampledRequestsEnabled"]
+    assert not rule["VisibilityConfig"]["SampledRequestsEnabled"]
+    (association,) = protected.of_type("AWS::WAFv2::WebACLAssociation").values()
+    assert association["ResourceArn"] == f"arn:aws:apigateway:{REGION}::/restapis/local/stages/live"
+    assert ":regional/webacl/" in association["WebACLArn"]
+    assert default.of_type("AWS::WAFv2::WebACL") == default.of_type("AWS::WAFv2::WebACLAssociation") == {}
+
+
+@pytest.mark.parametrize(
+    ("level", "application", "system"),
+    [("DEBUG", "DEBUG", "INFO"), ("INFO", "INFO", "INFO"), ("WARNING", "INFO", "WARN"), ("ERROR", "INFO", "WARN")],
+)
+def test_log_levels(level: str, application: str, system: str) -> None:
+    """Lambda discards lines below its own level, and treats metrics and errors of the runtime as INFO."""
+    stack = template.load(parameters={"LogLevel": level})
+    for name, function in stack.of_type("AWS::Lambda::Function").items():
+        config = function["LoggingConfig"]
+        levels = (config["LogFormat"], config["ApplicationLogLevel"], config["SystemLogLevel"])
+        assert levels == ("JSON", application, system), name
+        assert function["Environment"]["Variables"]["POWERTOOLS_LOG_LEVEL"] == level, name
+
+
+# --- Alarms -----------------------------------------------------------------------------------------------------------
+
+
+def metrics_of(alarm: Any) -> list[tuple[str, str, dict[str, str]]]:
+    """Return the namespace, name and dimensions of the metrics of an alarm."""
+    plain = [alarm] if "MetricName" in alarm else []
+    stats = [metric["MetricStat"]["Metric"] for metric in alarm.get("Metrics", []) if "MetricStat" in metric]
+    return [
+        (metric["Namespace"], metric["MetricName"], {each["Name"]: each["Value"] for each in metric["Dimensions"]})
+        for metric in plain + stats
+    ]
+
+
+def test_every_function_table_and_index_has_an_alarm(default: template.Stack) -> None:
+    alarms = default.of_type("AWS::CloudWatch::Alarm").values()
+    watched = [metric for alarm in alarms for metric in metrics_of(alarm)]
+    for function in default.functions.values():
+        assert ("AWS/Lambda", "Errors", {"FunctionName": function.name}) in watched, function.logical_id
+    for logical_id, table in default.tables.items():
+        name = default.physical_name(logical_id)
+        indexes = [index["IndexName"] for index in table.get("GlobalSecondaryIndexes", [])]
+        for dimensions in [
+            {"TableName": name},
+            *({"TableName": name, "GlobalSecondaryIndexName": index} for index in indexes),
+        ]:
+            for metric in ("ReadThrottleEvents", "WriteThrottleEvents"):
+                assert ("AWS/DynamoDB", metric, dimensions) in watched, (logical_id, dimensions)
+    # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/using-metric-math.html
+    assert max(len(metrics_of(alarm)) for alarm in alarms) <= 10
+
+
+def test_the_dead_letter_alarm_recovers_while_messages_remain(default: template.Stack) -> None:
+    alarm = default.of_type("AWS::CloudWatch::Alarm")["DeadLettersAlarm"]
+    assert (alarm["MetricName"], alarm["Statistic"], alarm["TreatMissingData"]) == (
+        "NumberOfMessagesSent",
+        "Sum",
+        "notBreaching",
+    )
+
+
+# --- The documentation ------------------------------------------------------------------------------------------------
+
+
+def test_the_documentation_describes_every_parameter() -> None:
+    declared = template.translate()["Parameters"]
+    page = (template.ROOT / "docs" / "operate.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([A-Z]\w+)` \| (.*?) \| .+ \|$", page, re.MULTILINE)
+    documented = {name: default.strip("`").replace("\\|", "|") for name, default in rows}
+    assert documented == {name: str(each["Default"]) or "empty" for name, each in declared.items()}
+
+
+def test_cfn_lint_reports_nothing_for_the_source() -> None:
+    text = (template.ROOT / "template.yaml").read_text(encoding="utf-8")
+    matches = lint(text, config=ManualArgs(regions=[REGION]))
+    assert [f"{match.rule.id} {match.message}" for match in matches if match.rule.id.startswith("E")] == []
