@@ -225,12 +225,6 @@ def test_a_renaming_can_be_repeated_after_an_error(
     assert rule_of(stack, "weekend")["State"] == "ENABLED"
 
 
-def test_an_older_schedule_can_be_removed(run: Any, stack: LocalStack) -> None:
-    older(stack, "weekend", all=True)
-    assert run("schedule", "remove", "weekend").err == "Removed the schedule weekend.\n"
-    assert rule_of(stack, "weekend", "longshore-") is None
-
-
 def test_a_rule_of_another_stack_with_a_longer_name_is_left_alone(run: Any, stack: LocalStack) -> None:
     """The older name of the schedule dev-weekend is that of the schedule weekend of the stack longshore-dev."""
     events = stack.client("events")
@@ -243,16 +237,6 @@ def test_a_rule_of_another_stack_with_a_longer_name_is_left_alone(run: Any, stac
         assert rule_of(stack, "dev-weekend", "longshore-")["ScheduleExpression"] == "rate(1 hour)"
     finally:
         events.delete_rule(Name="longshore-dev-weekend")
-
-
-def test_a_migration_can_be_repeated_after_an_error(run: Any, stack: LocalStack, emulator: Emulator) -> None:
-    older(stack, "a", all=True)
-    older(stack, "b", all=True)
-    emulator.faults.add("events", "PutTargets", "InternalException", times=None, after_effect=True)
-    assert run("schedule", "migrate").code == 3
-    emulator.faults.clear()
-    assert run("schedule", "migrate").code == 0
-    assert all(each["passes_time"] for each in listed(run).values())
 
 
 def test_rules_that_cannot_be_migrated_are_reported(run: Any, stack: LocalStack) -> None:
@@ -281,7 +265,9 @@ def test_rules_that_cannot_be_migrated_are_reported(run: Any, stack: LocalStack)
     assert migrated.err == "".join(f"{line}\n" for line in lines)
 
 
-def test_adding_an_older_schedule_again_migrates_it(run: Any, stack: LocalStack) -> None:
+def test_older_schedules_can_be_removed_and_added_again(run: Any, stack: LocalStack) -> None:
+    older(stack, "weekend", all=True)
+    assert run("schedule", "remove", "weekend").err == "Removed the schedule weekend.\n"
     older(stack, "weekend", all=True)
     assert run("schedule", "add", "weekend", *CRON, "--project", PROJECT).code == 1
     assert run("schedule", "add", "weekend", *CRON, "--all").code == 0

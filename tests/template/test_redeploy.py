@@ -1,0 +1,215 @@
+"""Tests of a second deployment with a changed parameter: what CloudFormation changes, and what it replaces.
+
+Both templates are translated as `sam deploy` translates them, and compared resource by resource. A property that
+CloudFormation cannot change is listed as create-only in the schema of its resource type, which cfn-lint contains.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
+from samtranslator.model import apigateway
+
+from local import template
+from local.template import ACCOUNT_ID, REGION
+
+KEY = f"arn:aws:kms:{REGION}:{ACCOUNT_ID}:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a deployment with a changed parameter does, besides deploying the API again.
+
+    Attributes:
+        parameters: The changed parameters.
+        changed: Logical ids of resources that are updated in place. A type stands for all resources of the type.
+        unchanged: Exceptions from the types in `changed`.
+        replaced: Logical ids of resources that are replaced.
+        added: Logical ids of new resources.
+        removed: Logical ids of resources that leave the stack.
+    """
+
+    parameters: dict[str, str]
+    changed: set[str] = field(default_factory=set)
+    unchanged: set[str] = field(default_factory=set)
+    replaced: set[str] = field(default_factory=set)
+    added: set[str] = field(default_factory=set)
+    removed: set[str] = field(default_factory=set)
+
+
+FUNCTIONS = "AWS::Lambda::Function"
+SCHEDULE = {"ScheduledStopFunctionNightly"}
+AUTHORIZER = {"AuthorizerFunction"}
+
+EXPECTED = [
+    Expected(
+        {"ClusterName": "other"},
+        changed={
+            "CommandHostsPolicy",
+            "DriveOperationsPolicy",
+            "FindTasksPolicy",
+            "RecoverFunction",
+            "RunTasksPolicy",
+            "SettleOperationsPolicy",
+            "StopTasksPolicy",
+            "TaskStateChangeFunctionTaskStateChange",
+        },
+    ),
+    Expected({"TaskRoleArns": f"arn:aws:iam::{ACCOUNT_ID}:role/a"}, changed={"RunTasksPolicy"}),
+    Expected({"HostTagValue": "true"}, changed={"CommandHostsPolicy"}),
+    Expected({"WaitSeconds": "5"}, changed={FUNCTIONS}),
+    Expected(
+        {
+            "TokenAlgorithm": "RS256",
+            "JwksUrl": "https://issuer.example.com/jwks.json",
+            "TokenIssuer": "https://issuer.example.com/",
+            "TokenAudience": "longshore",
+        },
+        changed={*AUTHORIZER, "AuthorizerFunctionRole"},
+        removed={"TokenSecret"},
+    ),
+    Expected(
+        {"TokenSecretArn": f"arn:aws:secretsmanager:{REGION}:{ACCOUNT_ID}:secret:mine-AbCdEf"},
+        changed={*AUTHORIZER, "AuthorizerFunctionRole"},
+        removed={"TokenSecret"},
+    ),
+    Expected({"TokenSecretKmsKeyArn": KEY}, changed={"AuthorizerFunctionRole", "TokenSecret"}),
+    Expected({"TokenIssuer": "https://issuer.example.com/"}, changed=AUTHORIZER),
+    Expected({"TokenAudience": "longshore"}, changed=AUTHORIZER),
+    Expected({"TokenLeewaySeconds": "0"}, changed=AUTHORIZER),
+    Expected({"AuthorizerCacheSeconds": "60"}, changed={"Api"}),
+    # The functions and the API's own responses contain the origin.
+    Expected({"AllowedOrigin": "https://console.example.com"}, changed={"Api", FUNCTIONS}),
+    Expected({"StopSchedule": "rate(1 day)"}, changed=SCHEDULE),
+    Expected({"StopInput": '{"all": true}'}, changed=SCHEDULE),
+    Expected({"StopScheduleState": "ENABLED"}, changed=SCHEDULE),
+    Expected({"Architecture": "arm64"}, changed={FUNCTIONS}, added={"CommonLayerArm64"}, removed={"CommonLayer"}),
+    Expected({"MemorySize": "1024"}, changed={FUNCTIONS}, unchanged={"UnknownOperationFunction"}),
+    Expected({"StageName": "v2"}, changed={"FaultsAlarm", "ThrottledRequestsAlarm"}, replaced={"ApiStage"}),
+    Expected({"ThrottleRate": "5"}, changed={"ApiStage"}),
+    Expected({"ThrottleBurst": "5"}, changed={"ApiStage"}),
+    Expected({"AddressRateLimit": "100"}, added={"AddressLimit", "AddressLimitOfStage"}),
+    Expected({"LogLevel": "DEBUG"}, changed={FUNCTIONS}),
+    Expected({"LogRetentionDays": "7"}, changed={"AWS::Logs::LogGroup"}),
+    Expected({"DeletionProtection": "false"}, changed={"AWS::DynamoDB::Table"}, unchanged={"IdempotencyTable"}),
+    Expected(
+        {"TableKmsKeyArn": KEY},
+        changed={
+            "AWS::DynamoDB::Table",
+            "DriveOperationsPolicy",
+            "ExpireContainersPolicy",
+            "ReadContainersPolicy",
+            "SettleOperationsPolicy",
+        },
+    ),
+    Expected({"PermissionsBoundaryArn": f"arn:aws:iam::{ACCOUNT_ID}:policy/b"}, changed={"AWS::IAM::Role"}),
+    Expected({"AlarmTopicArn": f"arn:aws:sns:{REGION}:{ACCOUNT_ID}:alarms"}, changed={"AWS::CloudWatch::Alarm"}),
+    Expected({"Tracing": "Active"}, changed={"ApiStage", "AWS::IAM::Role", FUNCTIONS}),
+    Expected({"BackgroundConcurrency": "10"}, changed={"RecoverFunction", "ScheduledStopFunction"}),
+    Expected({"ManageApiGatewayAccount": "true"}, added={"ApiGatewayAccount", "ApiGatewayLogsRole"}),
+]
+
+
+def deploy(second: int, parameters: Mapping[str, str]) -> template.Stack:
+    """Return the stack as deployed at a time. SAM derives the name of the API's deployment from the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(apigateway, "time", SimpleNamespace(time=lambda: second))
+        return template.load(parameters=parameters)
+
+
+def plain(logical_id: str) -> str:
+    """Return a logical id without the digest that SAM appends to resources that it replaces."""
+    return re.sub(r"[0-9a-f]{10}$", "", logical_id)
+
+
+def replacements(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the create-only properties that differ."""
+    schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema(REGION, after["Type"]).schema
+    for pointer in schema.get("createOnlyProperties", []):
+        name = pointer.removeprefix("/properties/").partition("/")[0]
+        if before["Properties"].get(name) != after["Properties"].get(name):
+            yield name
+
+
+def without_deployment(resource: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a resource without the reference to the API's deployment, which is new with every deployment."""
+    kept = {name: value for name, value in resource["Properties"].items() if name != "DeploymentId"}
+    return {**resource, "Properties": kept}
+
+
+def compare(before: template.Stack, after: template.Stack) -> Expected:
+    """Return the differences, except those of every deployment."""
+    old, new = ({plain(name): (name, each) for name, each in stack.resources.items()} for stack in (before, after))
+    result = Expected({}, added=new.keys() - old.keys(), removed=old.keys() - new.keys())
+    for logical_id in (old.keys() & new.keys()) - {"ApiDeployment"}:
+        (old_id, one), (new_id, other) = old[logical_id], new[logical_id]
+        if old_id != new_id or list(replacements(one, other)):
+            result.replaced.add(logical_id)
+        elif without_deployment(one) != without_deployment(other):
+            result.changed.add(logical_id)
+    return result
+
+
+def deployment_of(stack: template.Stack) -> str:
+    """Return the logical id of the API's deployment, which the stage serves."""
+    (deployment,) = stack.of_type("AWS::ApiGateway::Deployment")
+    (stage,) = stack.of_type("AWS::ApiGateway::Stage").values()
+    assert stage["DeploymentId"] == stack.physical_name(deployment)
+    return deployment
+
+
+@pytest.fixture(scope="module")
+def first() -> template.Stack:
+    return deploy(1_000_000_000, {})
+
+
+def test_an_unchanged_stack_only_deploys_the_api_again(first: template.Stack) -> None:
+    again = deploy(1_000_000_060, {})
+    assert compare(first, again) == Expected({})
+    assert deployment_of(again) != deployment_of(first)
+
+
+@pytest.mark.parametrize("expected", EXPECTED, ids=lambda expected: ",".join(expected.parameters))
+def test_a_changed_parameter(first: template.Stack, expected: Expected) -> None:
+    second = deploy(1_000_000_060, expected.parameters)
+    # Without a new deployment, the stage would serve the API's previous definition.
+    assert deployment_of(second) != deployment_of(first)
+    found = compare(first, second)
+    types = {plain(logical_id): each["Type"] for logical_id, each in second.resources.items()}
+    changed = {name for name, kind in types.items() if {name, kind} & expected.changed} - expected.unchanged
+    assert found.changed == changed - found.added
+    assert found.replaced == expected.replaced
+    assert (found.added, found.removed) == (expected.added, expected.removed)
+    # The way back is the same.
+    back = compare(second, first)
+    assert (back.changed, back.replaced) == (found.changed, found.replaced)
+    assert (back.added, back.removed) == (found.removed, found.added)
+
+
+def test_nothing_that_holds_data_is_replaced(first: template.Stack) -> None:
+    types = {plain(logical_id): each["Type"] for logical_id, each in first.resources.items()}
+    replaced = {types[name] for expected in EXPECTED for name in expected.replaced}
+    assert replaced == {"AWS::ApiGateway::Stage"}
+    # What leaves the stack is retained, except layers.
+    removed = {name for expected in EXPECTED for name in expected.removed} - {"CommonLayer"}
+    assert {first.translated["Resources"][name]["DeletionPolicy"] for name in removed} == {"RetainExceptOnCreate"}
+
+
+def test_every_parameter_is_tested(first: template.Stack) -> None:
+    assert {name for expected in EXPECTED for name in expected.parameters} == first.parameters.keys()
+
+
+def test_the_new_origin_reaches_the_stage(first: template.Stack) -> None:
+    """The definition that the new deployment serves contains the new origin, for preflights and gateway responses."""
+    origin = "https://console.example.com"
+    second = deploy(1_000_000_060, {"AllowedOrigin": origin})
+    assert first.api is not None
+    assert second.api is not None
+    assert origin not in str(first.api.body)
+    assert str(second.api.body).count(origin) == str(first.api.body).count("'*'")
