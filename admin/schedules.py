@@ -166,6 +166,9 @@ class Schedules:
         changed: list[str] = []
         refused: dict[str, str] = {}
         for listed in self.all():
+            if listed.input is None and listed.outdated and self._replaced(listed):
+                # A migration was interrupted after it had removed the target.
+                self._delete(listed.rule)
             if not listed.outdated or listed.input is None:
                 continue
             if not listed.ours:
@@ -178,6 +181,8 @@ class Schedules:
                     self._put_target(listed.rule, target)
                 else:
                     rule = self._rule_name(listed.name)
+                    if (present := self._described(rule)) is not None:
+                        self._check_ours(rule, present)
                     self._write(rule, listed.name, listed.expression, target, enabled=listed.enabled)
                     self._delete(listed.rule)
             except AdminError as error:
@@ -185,6 +190,10 @@ class Schedules:
             else:
                 changed.append(listed.name)
         return changed, refused
+
+    def _replaced(self, listed: Listed) -> bool:
+        """Return whether a rule of an older version has been replaced by a rule with the new name."""
+        return listed.ours and not listed.invokes and self._described(self._rule_name(listed.name)) is not None
 
     def _put_target(self, rule: str, target: TargetTypeDef) -> None:
         answer = self._events.put_targets(Rule=rule, Targets=[target])

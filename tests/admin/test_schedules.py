@@ -223,6 +223,7 @@ def test_a_renaming_can_be_repeated_after_an_error(
     assert run("schedule", "migrate").code == 0
     assert len(rule_of(stack, "weekend")["Targets"]) == 1
     assert rule_of(stack, "weekend")["State"] == "ENABLED"
+    assert rule_of(stack, "weekend", "longshore-") is None
 
 
 def test_a_rule_of_another_stack_with_a_longer_name_is_left_alone(run: Any, stack: LocalStack) -> None:
