@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
@@ -169,14 +167,15 @@ def local() -> Target:
     """Find the local stack that `make up` serves.
 
     Its clients connect only to the emulated AWS, with credentials that are valid only there, regardless of the
-    operator's environment.
+    operator's environment. The variable PORT selects a stack if several are running.
 
     Raises:
-        AdminError: No local stack is running.
+        AdminError: No local stack is running, or several are and PORT is not set.
     """
-    found = stack_file.read()
-    if found is None or not all(_listens(str(found.get(key, ""))) for key in ("endpoint_url", "dynamodb_url")):
-        raise AdminError("No local stack is running: start it with `make up`.")
+    try:
+        found = stack_file.find(os.environ.get("PORT"))
+    except stack_file.StackNotFoundError as error:
+        raise AdminError(str(error)) from None
     session = boto3.Session(
         aws_access_key_id=found["access_key_id"],
         aws_secret_access_key=found["secret_access_key"],
@@ -190,15 +189,3 @@ def local() -> Target:
         return make(service, endpoint_url=url, config=config.merge(Config(proxies={})))
 
     return Target(LOCAL, found["outputs"], client)
-
-
-def _listens(url: str) -> bool:
-    parts = urlsplit(url)
-    if parts.hostname is None:
-        return False
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    try:
-        with socket.create_connection((parts.hostname, port), timeout=2):
-            return True
-    except OSError:
-        return False

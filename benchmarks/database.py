@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,9 +26,6 @@ _BATCH = 25  # the maximum of BatchWriteItem
 _HEADERS = {
     "Content-Type": "application/x-amz-json-1.0",
     "X-Amz-Target": "DynamoDB_20120810.BatchWriteItem",
-    # DynamoDB Local requires the header. It uses only the access key, which selects the tables.
-    "Authorization": f"AWS4-HMAC-SHA256 Credential=longshorelocal/20250101/{REGION}/dynamodb/aws4_request, "
-    "SignedHeaders=host, Signature=0",
 }
 _EMULATOR = {"run_delay": 0.05, "stop_delay": 0.05, "command_delay": 0.03}
 
@@ -43,7 +40,12 @@ class Aws:
     @property
     def environment(self) -> dict[str, str]:
         """The environment variables that direct a function to it."""
-        return {"AWS_ENDPOINT_URL": self.stack.emulator.url, "AWS_ENDPOINT_URL_DYNAMODB": self.dynamodb_url}
+        return {
+            "AWS_ENDPOINT_URL": self.stack.emulator.url,
+            "AWS_ENDPOINT_URL_DYNAMODB": self.dynamodb_url,
+            "AWS_ACCESS_KEY_ID": self.stack.credentials.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": self.stack.credentials.secret_access_key,
+        }
 
 
 @contextmanager
@@ -75,6 +77,10 @@ def fill(aws: Aws, rows: int, copy: IO[str]) -> None:
     """
     container = samples.new_container()
     table = aws.stack.table_name("StatusLogsTable")
+    # DynamoDB Local requires the header. It uses only the access key id, which selects the tables.
+    scope = f"{aws.stack.credentials.access_key_id}/20250101/{REGION}/dynamodb/aws4_request"
+    signature = f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"
+    headers = {**_HEADERS, "Authorization": signature}
     batch: list[samples.Item] = []
     writes: deque[Future[None]] = deque()
     with (
@@ -86,7 +92,7 @@ def fill(aws: Aws, rows: int, copy: IO[str]) -> None:
             batch.append(item)
             copy.write(_line(item))
             if len(batch) == _BATCH or container.log_count == rows:
-                writes.append(pool.submit(_write, connections, table, batch))
+                writes.append(pool.submit(_write, connections, headers, table, batch))
                 batch = []
             # Limits the batches in memory, and raises the errors of the writes.
             if len(writes) > 4 * _WRITERS:
@@ -98,10 +104,12 @@ def fill(aws: Aws, rows: int, copy: IO[str]) -> None:
     )
 
 
-def _write(connections: urllib3.HTTPConnectionPool, table: str, items: list[samples.Item]) -> None:
+def _write(
+    connections: urllib3.HTTPConnectionPool, headers: Mapping[str, str], table: str, items: list[samples.Item]
+) -> None:
     while items:
         request = {"RequestItems": {table: [{"PutRequest": {"Item": item}} for item in items]}}
-        response = connections.request("POST", "/", body=json.dumps(request), headers=_HEADERS)
+        response = connections.request("POST", "/", body=json.dumps(request), headers=headers)
         answer: Any = response.json()
         if response.status != 200:
             raise RuntimeError(f"BatchWriteItem returned {response.status}: {answer}")

@@ -1,17 +1,18 @@
-"""The command line of the local stack: `python -m local serve` and `python -m local token`."""
+"""The command line of the local stack: `python -m local serve`, `token` and `env`."""
 
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import select
+import shlex
 import signal
 import socket
 import sys
 from collections.abc import Sequence
+from typing import Any
 
-from local import tokens
+from local import logs, stack_file, tokens
 
 USAGE_ERROR = 2
 
@@ -24,15 +25,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command, and return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m local", description="The local stack.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("serve", help="serve the API (environment variables: PORT, HOST, DYNAMODB, DOCKER)")
-    token = commands.add_parser("token", help="print a token for the local API")
+    commands.add_parser(
+        "serve", help=f"serve the API (environment variables: PORT, HOST, DYNAMODB, DOCKER, {tokens.KEY_VARIABLE})"
+    )
+    token = commands.add_parser("token", help="print a token for the API of the running stack")
     token.add_argument("--user", default="operator", help="the user id (default: operator)")
     token.add_argument("--ttl", type=int, default=86400, help="seconds until it expires (default: a day)")
+    commands.add_parser("env", help="print shell commands that direct AWS tools to the running stack")
     options = parser.parse_args(arguments)
+    if options.command == "serve":
+        return serve()
+    try:
+        stack = stack_file.find(os.environ.get("PORT"))
+    except stack_file.StackNotFoundError as error:
+        return _fail(str(error))
     if options.command == "token":
-        print(tokens.token(options.user, options.ttl))
-        return 0
-    return serve()
+        print(tokens.token(options.user, options.ttl, signing_key=stack["token_key"]))
+    else:
+        print(_exports(stack))
+    return 0
 
 
 def serve() -> int:
@@ -42,8 +53,7 @@ def serve() -> int:
         0, or 2 for a configuration error, which is printed to stderr.
     """
     end = stop_signal()
-    logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
-    logging.getLogger("local").setLevel(logging.INFO)
+    logs.configure()
 
     # These imports take a second. The signal handlers are already installed, so that Ctrl-C works during the import.
     from botocore.exceptions import EndpointConnectionError
@@ -54,16 +64,16 @@ def serve() -> int:
     from local.runtime import RuntimeConfigurationError
     from local.server import ListenError
     from local.stack import LocalStack
-    from local.stack_file import announced
     from local.template import TemplateError
 
     try:
         stack = LocalStack(
-            port=int(os.environ.get("PORT") or 3000),
+            port=_port(os.environ.get("PORT") or "3000"),
             host=os.environ.get("HOST") or "127.0.0.1",
             dynamodb=os.environ.get("DYNAMODB") or "moto",
             docker=bool(os.environ.get("DOCKER")),
         )
+        tokens.key()
     except ValueError as error:
         return _fail(str(error))
     try:
@@ -79,7 +89,7 @@ def serve() -> int:
     ) as error:
         return _fail(str(error))
     try:
-        with announced(stack):
+        with stack_file.announced(stack):
             if not select.select([end], [], [], 0)[0]:
                 print(_welcome(stack.url, stack.database, tokens.token("operator")), flush=True)
             end.recv(1)
@@ -102,6 +112,26 @@ def stop_signal() -> socket.socket:
         # Only signals with a handler are written to the descriptor.
         signal.signal(number, lambda *_: None)
     return receiver
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= 5 and int(text) <= 65535):
+        raise ValueError(f'PORT must be a number from 0 to 65535, not "{text}"')
+    return int(text)
+
+
+def _exports(stack: dict[str, Any]) -> str:
+    """Return shell commands that set the endpoints and credentials of a stack."""
+    variables = {
+        "AWS_ENDPOINT_URL": stack["endpoint_url"],
+        "AWS_ENDPOINT_URL_DYNAMODB": stack["dynamodb_url"],
+        "AWS_ACCESS_KEY_ID": stack["access_key_id"],
+        "AWS_SECRET_ACCESS_KEY": stack["secret_access_key"],
+        "AWS_REGION": stack["region"],
+        "AWS_DEFAULT_REGION": stack["region"],
+    }
+    exports = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+    return "\n".join([*exports, "unset AWS_PROFILE AWS_SESSION_TOKEN"])
 
 
 def _fail(message: str) -> int:

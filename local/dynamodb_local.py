@@ -70,7 +70,10 @@ def fetch(cache_dir: Path) -> Path:
 
 
 class DynamoDbLocal:
-    """A DynamoDB Local process with data in memory, on a free port of 127.0.0.1. A context manager.
+    """A DynamoDB Local process with data in memory, on a free port. A context manager.
+
+    Each access key id and region has its own tables. DynamoDB Local does not check signatures, so a secret id protects
+    the tables.
 
     Args:
         folder: The folder that `fetch` returned.
@@ -105,7 +108,6 @@ class DynamoDbLocal:
                 "-jar",
                 str(self._folder / "DynamoDBLocal.jar"),
                 "-inMemory",
-                "-sharedDb",
                 "-port",
                 str(self._port),
             ],

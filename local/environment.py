@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import boto3
 
 from local.naming import REGION
 
-# Credentials that no AWS account accepts: real access keys have a different format.
-CREDENTIALS = {
-    "AWS_ACCESS_KEY_ID": "longshorelocal",
-    "AWS_SECRET_ACCESS_KEY": "longshorelocal",
+if TYPE_CHECKING:
+    from local.emulator import Credentials
+
+_NO_ACCOUNT = {
     "AWS_EC2_METADATA_DISABLED": "true",
     "AWS_CONFIG_FILE": os.devnull,
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
@@ -22,7 +22,11 @@ CREDENTIALS = {
 class Environment:
     """A context manager that isolates this process from AWS and restores the environment on exit."""
 
-    def __init__(self) -> None:
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = {
+            "AWS_ACCESS_KEY_ID": credentials.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": credentials.secret_access_key,
+        }
         self._saved: dict[str, str] = {}
         self._session: boto3.session.Session | None = None
 
@@ -33,7 +37,7 @@ class Environment:
         # A profile, role or endpoint in the environment would lead to a real account.
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             del os.environ[name]
-        os.environ.update(CREDENTIALS, AWS_DEFAULT_REGION=REGION, AWS_REGION=REGION)
+        os.environ.update(_NO_ACCOUNT | self._credentials, AWS_DEFAULT_REGION=REGION, AWS_REGION=REGION)
         # Metrics are lines of JSON on stdout that only CloudWatch reads.
         if not os.environ.get("LONGSHORE_METRICS"):
             os.environ["POWERTOOLS_METRICS_DISABLED"] = "true"

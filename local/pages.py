@@ -11,6 +11,12 @@ from local.server import Page
 from local.template import ROOT
 
 _YAML = "application/yaml"  # RFC 9512
+# A page of another site can neither show these pages in a frame nor load their files.
+_SECURITY_HEADERS = (
+    ("Content-Security-Policy", "frame-ancestors 'none'"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("X-Content-Type-Options", "nosniff"),
+)
 _TEXT = ("text/", "application/javascript", "application/json", _YAML, "image/svg+xml")
 
 LINKS = {"ReferenceUrl": "/docs", "ConsoleUrl": "/console", "OpenApiUrl": "/openapi.yaml"}
@@ -42,13 +48,13 @@ def folder(root: Path, prefix: str) -> dict[str, Page]:
 
 
 def _redirect(to: str) -> Page:
-    return lambda: Response(307, [("Location", to)], b"")
+    return lambda: Response(307, [("Location", to), *_SECURITY_HEADERS], b"")
 
 
 def _page(path: Path, kind: str | None = None) -> Page:
     kind = kind or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
     charset = "; charset=utf-8" if kind.startswith(_TEXT) else ""
-    headers = [("Content-Type", f"{kind}{charset}"), ("Cache-Control", "no-cache")]
+    headers = [("Content-Type", f"{kind}{charset}"), ("Cache-Control", "no-cache"), *_SECURITY_HEADERS]
     # The file is read for each request, so that changes are visible while the stack runs.
     return lambda: Response(200, headers, path.read_bytes())
 

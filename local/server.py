@@ -6,6 +6,7 @@ Each connection serves one request; werkzeug closes it afterwards.
 from __future__ import annotations
 
 import errno
+import ipaddress
 import logging
 import socket
 import sys
@@ -22,6 +23,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler, select_address_family
 from werkzeug.wsgi import get_input_stream
 
+from local import hosts
 from local.gateway import BODY_LIMIT, Gateway, Request, Response
 
 LOG = logging.getLogger("local.server")
@@ -61,10 +63,16 @@ class Server:
     """Serves a gateway and static pages on a listening socket, in its own threads."""
 
     def __init__(self, gateway: Gateway, listener: socket.socket, pages: Mapping[str, Page] | None = None) -> None:
-        """Create a server, which owns the listener. `pages` take precedence over the routes of the gateway."""
+        """Create a server, which owns the listener.
+
+        `pages` take precedence over the routes of the gateway. On a loopback address, the server only responds to
+        requests whose Host header names a loopback address.
+        """
         self._gateway = gateway
         self._pages = dict(pages or {})
         host, port = listener.getsockname()[:2]
+        is_loopback = ipaddress.ip_address(host).is_loopback
+        self._names = hosts.LOOPBACK | {host} if is_loopback else None
         self.host: str = host
         self.port: int = port
         self._server = _Server(host, port, self._app, handler=_Handler, fd=listener.fileno())
@@ -110,6 +118,8 @@ class Server:
         return [b"" if request.method == "HEAD" else response.body]
 
     def _answer(self, request: Request, environ: dict[str, Any]) -> Response:
+        if self._names is not None and not hosts.is_allowed(request.header("Host"), self._names):
+            return self._gateway.refuse(request, "DEFAULT_4XX", HTTPStatus.MISDIRECTED_REQUEST)
         page = self._pages.get(request.raw_path) if request.method in {"GET", "HEAD"} else None
         if page is not None:
             return page()
@@ -200,12 +210,11 @@ def _split_target(target: str) -> tuple[str, str]:
 
 
 def _log_access(request: Request, response: Response, started: float) -> None:
-    """Return a line of the access log. It contains neither headers, such as Authorization, nor the query."""
-    path = request.raw_path.encode("unicode_escape").decode("ascii")
+    """Write a line of the access log. It contains neither headers, such as Authorization, nor the query."""
     ACCESS_LOG.info(
         "%s %s %s %d ms user=%s request_id=%s",
         request.method,
-        path,
+        request.raw_path,
         response.status,
         round((time.monotonic() - started) * 1000),
         response.context.get("authorizer.principalId", "-"),

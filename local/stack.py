@@ -16,9 +16,9 @@ import boto3
 
 from local import template, tokens
 from local.dynamodb_local import DynamoDbLocal, fetch
-from local.emulator import Emulator
+from local.emulator import Credentials, Emulator
 from local.emulator.docker import DockerEngine, check, provide_busybox
-from local.environment import CREDENTIALS, Environment
+from local.environment import Environment
 from local.eventbridge import EventBridge, instance_state_change
 from local.gateway import Gateway
 from local.invocations import DeadLetter
@@ -30,6 +30,9 @@ from local.seed import seed as seed_demo
 from local.server import Page, Server, listen
 
 _T = TypeVar("_T")
+
+# DynamoDB Local can separate data by access key id, so a database that outlives the stack always gets the same id.
+_EXTERNAL_DATABASE_KEY_ID = "longshorelocal"
 
 CACHE = template.ROOT / ".local"
 _TEMPLATE = template.ROOT / "template.yaml"
@@ -91,6 +94,7 @@ class LocalStack:
         self._emulator: Emulator | None = None
         self._eventbridge: EventBridge | None = None
         self._dynamodb_url = ""
+        self.credentials = Credentials.random(None if dynamodb in {"moto", "local"} else _EXTERNAL_DATABASE_KEY_ID)
         self.template: template.Stack | None = None
 
     def start(self) -> Self:
@@ -108,7 +112,7 @@ class LocalStack:
             # Listen first, to fail early. Connections wait until the stack is ready.
             listener = listen(self._host, self._port)
             cleanup.callback(listener.close)
-            environment = cleanup.enter_context(Environment())
+            environment = cleanup.enter_context(Environment(self.credentials))
             stack = self.template = template.load(self._template_path, self._parameters)
             if stack.api is None:
                 raise template.TemplateError("the template has no API")
@@ -122,6 +126,7 @@ class LocalStack:
                 stack, runtime.invoke, rules_now=lambda: self.emulator.rules()
             )
             own: dict[str, Any] = {
+                "credentials": self.credentials,
                 "on_event": self._on_event,
                 "on_invoke": eventbridge.answer_invoke,
                 "docker": self._start_docker(),
@@ -244,8 +249,8 @@ class LocalStack:
     @cached_property
     def _session(self) -> boto3.session.Session:
         return boto3.session.Session(
-            aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+            aws_access_key_id=self.credentials.access_key_id,
+            aws_secret_access_key=self.credentials.secret_access_key,
             region_name=template.REGION,
         )
 

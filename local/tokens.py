@@ -1,34 +1,30 @@
-"""Tokens for the local stack, signed with a random key in `.local/token-key`."""
+"""Tokens for the local stack, signed with a key that is new in each run."""
 
 from __future__ import annotations
 
 import os
 import secrets
 import time
-from pathlib import Path
+from functools import cache
 
 import jwt
 
-KEY_FILE = Path(__file__).resolve().parent.parent / ".local" / "token-key"
+KEY_VARIABLE = "LONGSHORE_TOKEN_KEY"
+# RFC 7518, section 3.2: a key of HS256 has at least 256 bits.
+_SHORTEST_KEY = 32
 
 
-def key(path: Path | None = None) -> str:
-    """Return the HS256 key of 64 characters. The first call creates it, in a file that only its owner can read."""
-    path = path or KEY_FILE
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
-        try:
-            # The file has its mode before it has content.
-            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-                file.write(secrets.token_urlsafe(48))
-            # Unlike a rename, a link never replaces a key that another process has created in the meantime.
-            os.link(draft, path)
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink(missing_ok=True)
-    return path.read_text(encoding="ascii").strip()
+@cache
+def key() -> str:
+    """Return the HS256 key of this process: the value of LONGSHORE_TOKEN_KEY, or a random key.
+
+    Raises:
+        ValueError: The given key is too short.
+    """
+    given = os.environ.get(KEY_VARIABLE, "")
+    if given and len(given.encode()) < _SHORTEST_KEY:
+        raise ValueError(f"{KEY_VARIABLE} must have at least {_SHORTEST_KEY} bytes")
+    return given or secrets.token_urlsafe(48)
 
 
 def token(user: str, ttl_seconds: int = 86400, *, signing_key: str | None = None) -> str:

@@ -7,6 +7,7 @@ The local stack is imported by the fixtures that use it: the unit tests do not n
 """
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from itertools import count
@@ -33,13 +34,17 @@ os.environ |= {
     "AWS_EC2_METADATA_DISABLED": "true",
     "AWS_DEFAULT_REGION": "us-east-1",
     # Tests cannot see a running local stack either.
-    "LONGSHORE_STACK_FILE": os.path.join(tempfile.gettempdir(), f"longshore-test-{os.getpid()}.json"),  # noqa: PTH118
+    "LONGSHORE_STACKS": os.path.join(tempfile.gettempdir(), f"longshore-test-{os.getpid()}"),  # noqa: PTH118
 }
 
 PARAMETERS = {"WaitSeconds": "8", "ThrottleRate": "100000", "ThrottleBurst": "100000"}
 QUICK = {"run_delay": 0.05, "stop_delay": 0.05, "command_delay": 0.03}
 
 _ids = count(1)
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(os.environ["LONGSHORE_STACKS"], ignore_errors=True)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

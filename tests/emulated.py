@@ -51,14 +51,8 @@ class World:
 
     def client(self, service: str) -> Any:
         if service not in self._clients:
-            self._clients[service] = boto3.client(
-                service,  # type: ignore[call-overload]
-                endpoint_url=self.emulator.url,
-                region_name=REGION,
-                aws_access_key_id="test",
-                aws_secret_access_key="test",
-                config=Config(retries={"total_max_attempts": 1}, max_pool_connections=32),
-            )
+            config = Config(retries={"total_max_attempts": 1}, max_pool_connections=32)
+            self._clients[service] = client(self.emulator, service, config=config)
         return self._clients[service]
 
     def close(self) -> None:
@@ -98,6 +92,16 @@ class World:
 
         eventually(ended)
         return answer
+
+
+def client(emulator: Emulator, service: str, **options: Any) -> Any:
+    """Return a boto3 client of an emulator, by default with its credentials."""
+    keys = {
+        "aws_access_key_id": emulator.credentials.access_key_id,
+        "aws_secret_access_key": emulator.credentials.secret_access_key,
+    }
+    make: Any = boto3.client
+    return make(service, **{"endpoint_url": emulator.url, "region_name": REGION, **keys, **options})
 
 
 def eventually(condition: Callable[[], bool], patience: float = 20.0) -> None:

@@ -3,6 +3,7 @@
 Modules between a request and moto:
 
         server    the HTTP server: records calls, injects faults, routes requests
+        access    the check of the caller: its access key, and that it is not a web page
     wire      requests and errors in the formats of the AWS protocols
         faults    injected faults (errors, delays, lost replies, dropped connections), and the record of calls
     ecs       tasks: a state machine on an injected clock
@@ -12,6 +13,7 @@ Modules between a request and moto:
         bridge    the only module that accesses moto's internal objects
 """
 
+from local.emulator.access import Credentials
 from local.emulator.ecs import StaticCatalog, TaskSimulation
 from local.emulator.errors import AwsError
 from local.emulator.faults import Call, Calls, Fault, Faults
@@ -23,6 +25,7 @@ __all__ = [
     "Call",
     "Calls",
     "CommandSimulation",
+    "Credentials",
     "Emulator",
     "Fault",
     "Faults",

@@ -21,6 +21,7 @@ from werkzeug.serving import ThreadedWSGIServer
 from werkzeug.wrappers import Response
 
 from local.emulator import bridge, wire
+from local.emulator.access import AccessCheck, Credentials
 from local.emulator.docker import DockerEngine
 from local.emulator.dynamodb import DynamoDbGuard
 from local.emulator.ecs import REGION, TaskSimulation
@@ -95,6 +96,9 @@ class Emulator:
     """An emulated AWS on one port. Only one can run per process: moto's state is global, and `start` clears it.
 
     host, port: where to listen; port 0 selects a free port. Containers need 0.0.0.0 to reach the emulator.
+    names: the names and addresses by which containers reach the emulator. Other names than those of the loopback
+        address are refused.
+    credentials: the access key that requests must be signed with; by default a random one.
     run_delay, stop_delay, command_delay: seconds until a task runs, until it exits after SIGTERM, and until a command
         ends.
     on_event: called with each event that ECS or Systems Manager sends to EventBridge, from one thread, without locks.
@@ -114,6 +118,8 @@ class Emulator:
         self,
         host: str = "127.0.0.1",
         port: int = 0,
+        names: Iterable[str] = (),
+        credentials: Credentials | None = None,
         run_delay: float = 0.4,
         stop_delay: float = 0.3,
         command_delay: float = 0.1,
@@ -123,6 +129,8 @@ class Emulator:
     ) -> None:
         self._host = host
         self._port = port
+        self.credentials = credentials or Credentials.random()
+        self._access = AccessCheck(self.credentials, names)
         self._delays = (run_delay, stop_delay, command_delay)
         self._on_event = on_event
         self._on_invoke = on_invoke
@@ -240,6 +248,10 @@ class Emulator:
 
     def _respond(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         request = _invocation(wire.parse(environ), environ)
+        try:
+            self._access.check(request, environ, self.port)
+        except AwsError as refusal:
+            return wire.failure(request, refusal)(environ, start_response)
         if str(environ.get("PATH_INFO", "")).startswith("/moto-api"):
             # moto's control API would change state that the simulation depends on.
             return Response("not available", 404)(environ, start_response)
@@ -294,7 +306,11 @@ class Emulator:
         return Response(answer.payload, 202 if kind == "Event" else 200, headers, content_type="application/json")
 
     def _forward(self, environ: dict[str, Any]) -> Response:
-        return Response.from_app(self._moto, environ, buffered=True)
+        response = Response.from_app(self._moto, environ, buffered=True)
+        # moto allows every web page to read its responses.
+        for name in [name for name, _ in response.headers if name.lower().startswith("access-control-")]:
+            del response.headers[name]
+        return response
 
 
 def _invocation(request: wire.Request, environ: dict[str, Any]) -> wire.Request:

@@ -73,7 +73,7 @@ def _json_object(body: bytes) -> dict[str, Any]:
 
 def success(request: Request, body: dict[str, Any]) -> Response:
     """Return a JSON response. Times are converted to seconds since the epoch, as in AWS's JSON protocols."""
-    return Response(json.dumps(body, default=_epoch), 200, {**_request_id()}, content_type=request.content_type)
+    return Response(json.dumps(body, default=_epoch), 200, _headers(), content_type=request.content_type)
 
 
 def _epoch(value: Any) -> float:
@@ -85,7 +85,7 @@ def _epoch(value: Any) -> float:
 def failure(request: Request, error: AwsError) -> Response:
     """Return an error response in the format of the service's protocol."""
     service = request.call.service
-    headers = _request_id()
+    headers = _headers()
     if request.protocol == "query" or service == "s3":
         code, message = escape(error.code), escape(error.message)
         xml = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
@@ -101,5 +101,6 @@ def failure(request: Request, error: AwsError) -> Response:
     return Response(json.dumps(body), error.status, headers, content_type=request.content_type)
 
 
-def _request_id() -> dict[str, str]:
-    return {"x-amzn-RequestId": str(uuid.uuid4())}
+def _headers() -> dict[str, str]:
+    # Without the second header, a web page can tell a response that it cannot read from a port without a server.
+    return {"x-amzn-RequestId": str(uuid.uuid4()), "Cross-Origin-Resource-Policy": "same-origin"}

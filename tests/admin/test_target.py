@@ -21,10 +21,9 @@ from admin.errors import AdminError
 from local.emulator import Emulator
 from local.seed import PROJECT, container_id
 from local.stack import LocalStack
-from local.stack_file import announced, read
+from local.stack_file import announced
 
 ROOT = Path(__file__).resolve().parents[2]
-FILE = Path(os.environ["LONGSHORE_STACK_FILE"])
 
 
 def ran(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
@@ -191,16 +190,36 @@ def test_no_response(stack: LocalStack, emulator: Emulator, capsys: pytest.Captu
 def test_no_local_stack_is_running(stack: LocalStack, capsys: pytest.CaptureFixture[str]) -> None:
     refused = (1, "error: No local stack is running: start it with `make up`.\n")
     assert ran(capsys, "--local", "ban", "quinn") == refused
-    with announced(stack):
-        content = FILE.read_text()
-        FILE.write_text(content.replace(stack.emulator.url, "http://127.0.0.1:1"))
+    with announced(stack) as file:
+        content = file.read_text()
+        file.write_text(content.replace(stack.emulator.url, "http://127.0.0.1:1"))
         # A killed stack leaves its file behind.
         assert ran(capsys, "--local", "ban", "quinn") == refused
         for broken in ("{", "[]", "{}"):
-            FILE.write_text(broken)
+            file.write_text(broken)
             assert ran(capsys, "--local", "ban", "quinn") == refused
-        FILE.write_text(content)
-    assert not FILE.exists()
+        file.write_text(content)
+    assert not file.exists()
+
+
+def test_a_port_selects_one_of_several_local_stacks(
+    stack: LocalStack, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with announced(stack) as file:
+        assert file.stat().st_mode & 0o777 == 0o600
+        content = json.loads(file.read_text())
+        other = file.with_name("other.json")
+        # The emulator's port stands for the port of a second stack.
+        other.write_text(json.dumps(content | {"url": stack.emulator.url}))
+        code, message = ran(capsys, "--local", "ban", "quinn")
+        assert (code, message.partition(" (ports ")[0]) == (1, "error: Several local stacks are running")
+        assert message.endswith("): select one with PORT.\n")
+        monkeypatch.setenv("PORT", file.stem)
+        assert ran(capsys, "--local", "ban", "quinn") == (0, "quinn is banned.\n")
+        monkeypatch.setenv("PORT", "1")
+        message = "error: No local stack is running on port 1: start it with `make up`.\n"
+        assert ran(capsys, "--local", "ban", "quinn") == (1, message)
+        other.unlink()
 
 
 def test_the_local_stack_takes_no_profile(capsys: pytest.CaptureFixture[str]) -> None:
@@ -236,25 +255,24 @@ def test_clients_of_the_local_stack_ignore_the_environment(
                 assert re.fullmatch(r"http://127\.0\.0\.1:\d+", client.meta.endpoint_url)
                 assert client.meta.region_name == "us-east-1"
                 credentials = client._request_signer._credentials
-                assert (credentials.access_key, credentials.token) == ("longshorelocal", None)
+                assert (credentials.access_key, credentials.token) == (stack.credentials.access_key_id, None)
             assert main(["--local", "grant", "rita", PROJECT, "viewer"]) == 0
             assert found.ecs().list_clusters()["clusterArns"]
     assert api.get(container_id(11), "rita").status_code == 200
 
 
 def test_a_stack_does_not_delete_the_file_of_a_later_stack(stack: LocalStack) -> None:
-    with announced(stack):
-        FILE.write_text(json.dumps({"url": "http://127.0.0.1:2"}))
-    assert read() == {"url": "http://127.0.0.1:2"}
-    FILE.unlink()
+    later = json.dumps({"url": stack.url, "access_key_id": "another"})
+    with announced(stack) as file:
+        file.write_text(later)
+    assert file.read_text() == later
+    file.unlink()
 
 
 def test_make_up_announces_the_stack_while_it_runs(tmp_path: Path) -> None:
     """Runs the stack and the commands as separate programs, in an environment without AWS settings."""
-    file = tmp_path / "stack.json"
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PYTHON"))} | {
-        "PORT": "0",
-        "LONGSHORE_STACK_FILE": str(file),
+        "LONGSHORE_STACKS": str(tmp_path),
     }
 
     def admin(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -265,13 +283,13 @@ def test_make_up_announces_the_stack_while_it_runs(tmp_path: Path) -> None:
     serving = subprocess.Popen(
         [sys.executable, "-m", "local", "serve"],
         cwd=ROOT,
-        env=environment | {"PYTHONPATH": f"{ROOT / 'layers/common'}{os.pathsep}{ROOT}"},
+        env=environment | {"PORT": "0", "PYTHONPATH": f"{ROOT / 'layers/common'}{os.pathsep}{ROOT}"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     try:
         until = time.monotonic() + 90
-        while not file.exists():
+        while not list(tmp_path.glob("*.json")):
             assert serving.poll() is None
             assert time.monotonic() < until
             time.sleep(0.1)
@@ -282,4 +300,4 @@ def test_make_up_announces_the_stack_while_it_runs(tmp_path: Path) -> None:
     finally:
         serving.send_signal(signal.SIGTERM)
         assert serving.wait(30) == 0
-    assert not file.exists()
+    assert list(tmp_path.iterdir()) == []

@@ -71,7 +71,7 @@ class LambdaStack(LocalStack):
     """
 
     def __init__(self, built: Path, **options: Any) -> None:
-        emulator = {**options.pop("emulator_options", {}), "host": "0.0.0.0"}
+        emulator = {**options.pop("emulator_options", {}), "host": "0.0.0.0", "names": [_host_address()]}
         super().__init__(port=0, events=False, emulator_options=emulator, **options)
         self.built = built
 
@@ -180,8 +180,9 @@ def _environment() -> dict[str, str]:
     return ours | {
         "PATH": f"{SAM.parent}{os.pathsep}{os.environ['PATH']}",
         "SAM_CLI_TELEMETRY": "0",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
+        # While a stack runs, these are its credentials. SAM CLI passes them to the functions.
+        "AWS_ACCESS_KEY_ID": os.environ["AWS_ACCESS_KEY_ID"],
+        "AWS_SECRET_ACCESS_KEY": os.environ["AWS_SECRET_ACCESS_KEY"],
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",

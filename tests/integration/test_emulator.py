@@ -4,10 +4,9 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError, HTTPClientError
-from emulated import REGION, World, code
+from emulated import REGION, World, client, code
 
 from local.emulator import Emulator
 
@@ -16,13 +15,7 @@ def test_an_emulator_starts_empty_and_releases_its_resources() -> None:
     before = set(threading.enumerate())
     for _ in range(2):
         with Emulator() as emulator:
-            ecs = boto3.client(
-                "ecs",
-                endpoint_url=emulator.url,
-                region_name=REGION,
-                aws_access_key_id="test",
-                aws_secret_access_key="test",
-            )
+            ecs = client(emulator, "ecs")
             assert ecs.list_clusters()["clusterArns"] == []
             ecs.create_cluster(clusterName="main")
             ecs.close()

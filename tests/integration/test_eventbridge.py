@@ -321,5 +321,5 @@ def test_metrics_are_printed_only_on_request(
     monkeypatch.delenv("POWERTOOLS_METRICS_DISABLED")
     stack.invoke("ServerTerminatedFunction", event)
     assert "CloudWatchMetrics" in capsys.readouterr().out
-    with Environment():
+    with Environment(stack.credentials):
         assert "POWERTOOLS_METRICS_DISABLED" not in os.environ

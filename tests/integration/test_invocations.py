@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from buses import START, Recorder, stack_of
+from emulated import client
 from settling import PATIENCE
 
 from local.emulator import Emulator, InvokeAnswer
@@ -111,15 +111,10 @@ def test_stop_ends_all_threads_and_deliveries(bus: EventBridge, recorder: Record
 @pytest.fixture
 def functions(bus: EventBridge) -> Iterator[Any]:
     with Emulator(on_invoke=bus.answer_invoke) as emulator:
-        client: Any = boto3.client(
-            "lambda",
-            endpoint_url=emulator.url,
-            region_name="us-east-1",
-            config=Config(retries={"total_max_attempts": 1}),
-        )
-        client.emulator = emulator
-        yield client
-        client.close()
+        functions = client(emulator, "lambda", config=Config(retries={"total_max_attempts": 1}))
+        functions.emulator = emulator
+        yield functions
+        functions.close()
 
 
 ARN = "arn:aws:lambda:us-east-1:123456789012:function:longshore-Listener"

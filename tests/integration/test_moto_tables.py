@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-import boto3
+import emulated
 import pytest
 from moto.dynamodb.models import dynamodb_backends
 from moto.dynamodb.models.dynamo_type import DynamoType, Item
@@ -21,7 +21,7 @@ COMPARISONS = {"=": 1, "<": 1, "<=": 1, ">": 1, ">=": 1, "BETWEEN": 2}
 def dynamodb() -> Iterator[Any]:
     """A client, a table with 60 rows in three partitions and two indexes, and an empty table."""
     with Emulator() as emulator:
-        client: Any = boto3.client("dynamodb", endpoint_url=emulator.url)
+        client = emulated.client(emulator, "dynamodb")
         definitions = [
             {"AttributeName": name, "AttributeType": kind}
             for name, kind in {"id": "S", "at": "S", "kind": "S", "rank": "N"}.items()

@@ -51,7 +51,7 @@ def raw(server: Server, request: bytes) -> bytes:
 def test_a_request_reaches_the_function_unchanged(server: Server) -> None:
     answer = raw(
         server,
-        b"POST /things/a%2Fb/run?x=1&x=%20 HTTP/1.1\r\nHost: h\r\nAuthorization: t\r\n"
+        b"POST /things/a%2Fb/run?x=1&x=%20 HTTP/1.1\r\nHost: localhost\r\nAuthorization: t\r\n"
         b"X-Two: 1\r\nX-Two: 2\r\nContent-Length: 2\r\n\r\nhi",
     )
     head, _, body = answer.partition(b"\r\n\r\n")
@@ -63,8 +63,8 @@ def test_a_request_reaches_the_function_unchanged(server: Server) -> None:
     assert event["multiValueHeaders"]["X-Two"] == ["1", "2"]
     assert event["body"] == "hi"
     # Without special handling, http.server merges the slashes.
-    assert b" 403 " in raw(server, b"GET //open HTTP/1.1\r\nHost: h\r\n\r\n")
-    assert b" 200 " in raw(server, b"GET http://elsewhere/open HTTP/1.1\r\nHost: h\r\n\r\n")
+    assert b" 403 " in raw(server, b"GET //open HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert b" 200 " in raw(server, b"GET http://elsewhere/open HTTP/1.1\r\nHost: localhost\r\n\r\n")
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_64_concurrent_clients(tmp_path: Path) -> None:
     server.start()
     try:
         with ThreadPoolExecutor(64) as pool:
-            request = b"GET /open HTTP/1.1\r\nHost: h\r\n\r\n"
+            request = b"GET /open HTTP/1.1\r\nHost: localhost\r\n\r\n"
             answers = list(pool.map(lambda _: raw(server, request), range(64)))
     finally:
         server.stop()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -14,17 +13,6 @@ from small_api import TEMPLATE
 from local import template, tokens
 from local.provision import ProvisionError, provision
 from local.stack import LocalStack
-
-
-def test_the_key_is_created_once_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "key"
-    with ThreadPoolExecutor(8) as pool:
-        keys = set(pool.map(lambda _: tokens.key(path), range(8)))
-    assert len(keys) == 1
-    assert len(keys.pop()) == 64
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert [file.name for file in path.parent.iterdir()] == ["key"]
-
 
 RESOURCES = """
   Table:
@@ -64,7 +52,6 @@ def handler(event, context):
 
 @pytest.fixture
 def complete_template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(tokens, "KEY_FILE", tmp_path / "key")
     # The stack removes these variables while it runs, and restores them afterwards.
     monkeypatch.setenv("AWS_PROFILE", "production")
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", "http://192.0.2.1")
@@ -81,7 +68,7 @@ def test_a_stack_starts_serves_and_cleans_up(complete_template: Path) -> None:
     for _ in range(2):
         with LocalStack(port=0, seed=False, template_path=complete_template) as stack:
             answer = httpx.get(f"{stack.url}/open", trust_env=False)
-            assert answer.text == "longshore-Table longshorelocal"
+            assert answer.text == f"longshore-Table {stack.credentials.access_key_id}"
             assert stack.invoke("EchoFunction", {})["statusCode"] == 200
             assert stack.table_name("Table") == "longshore-Table"
             assert "AWS_PROFILE" not in os.environ
