@@ -26,6 +26,8 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
     "--window-size=1280,900",
+    # The domain of a page that attacks servers on this machine by DNS rebinding.
+    "--host-resolver-rules=MAP rebound.example 127.0.0.1",
 ]
 _REFUSED = re.compile(r"Failed to load resource: the server responded with a status of (\d{3})")
 _AXE = ("axe-core", "4.14.1")

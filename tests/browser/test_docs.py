@@ -1,5 +1,7 @@
 """The reference page in Chromium: it loads without errors and only from this host, and it can send requests."""
 
+import re
+
 import pytest
 from api_client import Api
 from browser.docs_page import DocsPage
@@ -64,3 +66,59 @@ def test_a_call_without_a_token(docs: DocsPage, refusals: set[int | str]) -> Non
     refusals.add(401)
     status, body = docs.execute(docs.expand("getContainer"), id=LONG)
     assert (status, body["code"]) == (401, "MISSING_TOKEN")
+
+
+def test_a_reload_forgets_the_token(docs: DocsPage, tab: WebDriver, api: Api) -> None:
+    docs.authorize(api.token("operator"))
+    assert tab.find_elements(By.CSS_SELECTOR, ".btn.authorize.locked")
+    docs.open()
+    assert tab.find_elements(By.CSS_SELECTOR, ".btn.authorize.unlocked")
+    assert tab.execute_script("return Object.keys(localStorage).concat(Object.keys(sessionStorage))") == []
+
+
+def test_the_schemas_are_folded(docs: DocsPage, tab: WebDriver) -> None:
+    (models,) = tab.find_elements(By.CSS_SELECTOR, "section.models")
+    assert "is-open" not in str(models.get_attribute("class"))
+
+
+def test_a_narrow_screen_does_not_scroll_sideways(docs: DocsPage, tab: WebDriver) -> None:
+    size = {"width": 360, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    tab.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        for operation in ("getContainer", "getStatusLogs", "manage"):
+            docs.expand(operation)
+        root = "document.documentElement"
+        width, content = tab.execute_script(f"return [{root}.clientWidth, {root}.scrollWidth]")
+        assert content == width <= 360
+    finally:
+        tab.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.mark.parametrize(("scheme", "is_dark"), [("light", False), ("dark", True)])
+def test_the_colors_follow_the_system(docs: DocsPage, tab: WebDriver, scheme: str, is_dark: bool) -> None:
+    """Check that headings and paragraphs have enough contrast (WCAG 2: 4.5) with the page's own background."""
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    tab.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    try:
+        background = colors(tab, "html", "backgroundColor")[0]
+        texts = colors(tab, ".info h1.title, .info p, .opblock-tag, .opblock-summary-description", "color")
+        assert (luminance(background) < 0.1) == is_dark
+        assert len(texts) > 5
+        for text in texts:
+            lighter, darker = sorted([luminance(text), luminance(background)], reverse=True)
+            assert (lighter + 0.05) / (darker + 0.05) >= 4.5
+    finally:
+        tab.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def colors(tab: WebDriver, selector: str, property_name: str) -> list[list[int]]:
+    """Return a color property of the matching elements, as red, green and blue."""
+    script = "return [...document.querySelectorAll(arguments[0])].map(found => getComputedStyle(found)[arguments[1]])"
+    found = tab.execute_script(script, selector, property_name)
+    return [[int(part) for part in re.findall(r"\d+", color)[:3]] for color in found]
+
+
+def luminance(color: list[int]) -> float:
+    """Return the relative luminance of a color (WCAG 2), from 0 for black to 1 for white."""
+    linear = [part / 255 / 12.92 if part <= 10 else ((part / 255 + 0.055) / 1.055) ** 2.4 for part in color]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
