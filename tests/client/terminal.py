@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
+import longshore_client
+
 COMMAND = str(Path(sys.executable).with_name("longshore"))
 WIDTH = 112  # as in the README's examples
 
@@ -21,8 +23,10 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
-    """Return the environment of the command: its own home directory and none of this process's settings."""
-    return {"PATH": os.environ["PATH"], "HOME": str(home), "TERM": "xterm-256color", "LANG": "C.UTF-8", **more}
+    """Return the environment of the command: its own home directory, and the client that this process imports."""
+    source = str(Path(longshore_client.__file__).parents[1])
+    terminal = {"TERM": "xterm-256color", "LANG": "C.UTF-8"}
+    return {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": source, **terminal, **more}
 
 
 def run(arguments: Sequence[str], env: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":

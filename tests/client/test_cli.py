@@ -181,7 +181,7 @@ def test_usage(longshore: Run, arguments: list[str]) -> None:
 def test_no_response(longshore: Run) -> None:
     done = longshore("status", container_id(12), LONGSHORE_URL="http://127.0.0.1:1")
     assert done.returncode == 6
-    assert done.stderr.startswith("error: no response to GET /containers/")
+    assert done.stderr.startswith("error: no response to GET http://127.0.0.1:1/api/v1/containers/")
 
 
 def test_a_response_of_another_service(longshore: Run, stack: LocalStack) -> None:

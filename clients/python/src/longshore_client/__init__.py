@@ -4,6 +4,7 @@ with Longshore("https://host/stage", token) as client:
     client.api.containers.manage("507f1f77bcf86cd799439011", "start", wait=True)
 """
 
+from longshore_client._filters import ContainerFilters, LogFilters, ProjectLogFilters
 from longshore_client.aio import AsyncLongshore
 from longshore_client.client import Longshore
 from longshore_client.errors import (
@@ -15,19 +16,34 @@ from longshore_client.errors import (
     UnexpectedAnswerError,
     WaitTimeoutError,
 )
-from longshore_client.models import Container, OperationResult, PendingOperation, StatusLog, StatusLogsPage
+from longshore_client.models import (
+    Container,
+    ContainersPage,
+    OperationResult,
+    PendingOperation,
+    Project,
+    ProjectLogsPage,
+    StatusLog,
+    StatusLogsPage,
+)
 from longshore_client.retries import Retries
 
 __all__ = [
     "ApiError",
     "AsyncLongshore",
     "Container",
+    "ContainerFilters",
+    "ContainersPage",
+    "LogFilters",
     "Longshore",
     "LongshoreError",
     "OperationFailedError",
     "OperationResult",
     "OperationStateConflictError",
     "PendingOperation",
+    "Project",
+    "ProjectLogFilters",
+    "ProjectLogsPage",
     "Retries",
     "StatusLog",
     "StatusLogsPage",

@@ -4,7 +4,7 @@ A plan is a generator. It yields commands (a `Call` to make or a `Pause` to wait
 returns its result. A driver runs a plan in a loop.
 """
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from longshore_client.errors import (
     BY_CODE,
+    GATEWAY_STATUSES,
     ApiError,
     LongshoreError,
     RateLimitedError,
@@ -25,14 +26,28 @@ from longshore_client.retries import Retries
 T = TypeVar("T")
 
 
+Query = Mapping[str, str | Sequence[str]]
+"""Query parameters. A parameter with several values is repeated."""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request. Its path is relative to the API's URL."""
+    """A request.
+
+    Attributes:
+        path: The path, relative to the API's URL.
+        body: The JSON body, or None for a request without a body.
+        prefer: The value of the header `Prefer`, or None.
+        waits: The seconds for which the API may delay its response, in addition to the client's timeout.
+    """
 
     method: str
     path: str
-    query: Mapping[str, str] = field(default_factory=dict)
+    query: Query = field(default_factory=dict)
     idempotency_key: str | None = None
+    body: Mapping[str, Any] | None = None
+    prefer: str | None = None
+    waits: float = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +80,7 @@ class Success:
     data: Mapping[str, Any]
     request_id: str | None
     status_code: int
+    preference_applied: str | None = None
 
     def parsed(self, build: Callable[[Mapping[str, Any]], T]) -> T:
         """Build a typed result from the data.
@@ -97,7 +113,7 @@ def send_once(call: Call) -> Plan[Success | LongshoreError]:
 
 
 def fetch(call: Call, retries: Retries) -> Plan[Success]:
-    """Make a read-only call and retry it on transient errors. Raise the last error."""
+    """Make a call that may safely be repeated, and retry it on transient errors. Raise the last error."""
     attempts = 0
     while True:
         attempts += 1
@@ -119,14 +135,15 @@ def read(response: Response) -> Success | LongshoreError:
         body = None
     if isinstance(body, dict):
         if 200 <= response.status_code < 300 and isinstance(body.get("data"), dict):
-            return Success(body["data"], request_id, response.status_code)
+            applied = response.headers.get("preference-applied")
+            return Success(body["data"], request_id, response.status_code, applied)
         if response.status_code >= 400 and isinstance(body.get("code"), str):
             return _error(response, body, request_id)
-    return UnexpectedAnswerError(
-        f"HTTP {response.status_code} is not a response of the Longshore API: check the URL",
-        response.status_code,
-        request_id,
-    )
+    if response.status_code in GATEWAY_STATUSES:
+        message = f"HTTP {response.status_code} from a proxy or load balancer: the Longshore API is not available"
+    else:
+        message = f"HTTP {response.status_code} is not a response of the Longshore API: check the URL"
+    return UnexpectedAnswerError(message, response.status_code, request_id)
 
 
 def _error(response: Response, body: Mapping[str, Any], request_id: str | None) -> ApiError:

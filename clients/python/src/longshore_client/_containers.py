@@ -1,35 +1,65 @@
 """Plans for /containers. Each method of the clients runs one of them."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import partial
+from typing import Any, Self, Unpack
 from uuid import uuid4
 
 from longshore_client._calls import Call, Pause, Plan, Success, fetch, segment, send_once
+from longshore_client._filters import LogFilters, log_query
 from longshore_client._waiting import Wait
 from longshore_client.errors import ExternalServiceError, InternalServerError, InvalidIdFormatError, LongshoreError
-from longshore_client.models import Container, Operation, OperationResult, SortBy, SortOrder, StatusLog, StatusLogsPage
+from longshore_client.models import (
+    Container,
+    Operation,
+    OperationResult,
+    SortBy,
+    SortOrder,
+    StatusLog,
+    StatusLogsPage,
+    WaitFor,
+)
 from longshore_client.retries import Retries
 
 PAGE = 100
-"""The maximum number of rows on a page."""
+"""The maximum number of rows or containers on a page."""
 
 _FIRST_LOOK = 0.5  # seconds
 _SLOWEST_LOOK = 5.0
+_LONGEST_WAIT = 20  # seconds that one request waits in the API
 
 
-def get(container_id: str, retries: Retries) -> Plan[Container]:
-    """Get the current state of a container."""
-    success = yield from fetch(Call("GET", _path(container_id)), retries)
+def get(
+    container_id: str, retries: Retries, wait_for: WaitFor | None = None, timeout: int = _LONGEST_WAIT
+) -> Plan[Container]:
+    """Get the current state of a container. With `wait_for`, the API delays its response until then or the timeout."""
+    if wait_for is None:
+        call = Call("GET", _path(container_id))
+    else:
+        query = {"wait_for": wait_for, "timeout": str(timeout)}
+        call = Call("GET", _path(container_id), query, waits=timeout)
+    success = yield from fetch(call, retries)
+    return success.parsed(Container.of)
+
+
+def update(container_id: str, name: str | None, labels: Mapping[str, str] | None, retries: Retries) -> Plan[Container]:
+    """Change the name or replace the labels of a container. Repeating the request has the same effect."""
+    body: dict[str, Any] = {}
+    if name is not None:
+        body["name"] = name
+    if labels is not None:
+        body["labels"] = dict(labels) or None
+    success = yield from fetch(Call("PATCH", _path(container_id), body=body), retries)
     return success.parsed(Container.of)
 
 
 def status_logs(
-    container_id: str, sort_by: SortBy, sort_order: SortOrder, page: int, limit: int, retries: Retries
+    container_id: str, page: int, limit: int, retries: Retries, **filters: Unpack[LogFilters]
 ) -> Plan[StatusLogsPage]:
     """Get a page of a container's history."""
-    query = {"sort_by": sort_by, "sort_order": sort_order, "page": str(page), "limit": str(limit)}
+    query = log_query(**filters) | {"page": str(page), "limit": str(limit)}
     success = yield from fetch(Call("GET", f"{_path(container_id)}/status-logs", query), retries)
     return success.parsed(StatusLogsPage.of)
 
@@ -41,14 +71,22 @@ def manage(
     wait: bool,
     timeout: float,
     idempotency_key: str | None,
+    prefer: str | None,
     retries: Retries,
 ) -> Plan[OperationResult]:
     """Request an operation, which takes effect once even if the request is retried. With `wait`, wait for its end."""
     key = str(uuid4()) if idempotency_key is None else idempotency_key
     try:
         request_ids: set[str] = set()
-        success = yield from _request(container_id, operation, key, request_ids, retries)
-        result = success.parsed(partial(OperationResult.of, request_id=success.request_id, idempotency_key=key))
+        call = Call("POST", f"{_path(container_id)}/{segment(operation)}", idempotency_key=key, prefer=prefer)
+        success = yield from _request(container_id, call, request_ids, retries)
+        build = partial(
+            OperationResult.of,
+            request_id=success.request_id,
+            idempotency_key=key,
+            preference_applied=success.preference_applied,
+        )
+        result = success.parsed(build)
         if not wait or result.pending_operation is None:
             return result
         return (yield from _wait_for_end(result, request_ids, timeout, retries))
@@ -57,9 +95,32 @@ def manage(
         raise
 
 
-def _request(
-    container_id: str, operation: Operation, key: str, request_ids: set[str], retries: Retries
-) -> Plan[Success]:
+def wait(accepted: OperationResult, timeout: float, retries: Retries) -> Plan[OperationResult]:
+    """Wait for the end of an accepted operation. Return a completed result unchanged."""
+    if accepted.pending_operation is None:
+        return accepted
+    request_ids = set() if accepted.request_id is None else {accepted.request_id}
+    try:
+        return (yield from _wait_for_end(accepted, request_ids, timeout, retries))
+    except LongshoreError as error:
+        error.idempotency_key = accepted.idempotency_key
+        raise
+
+
+def preference(*, respond_async: bool, api_wait: int | None) -> str | None:
+    """Return the value of the header `Prefer`, or None.
+
+    Args:
+        respond_async: Whether the API responds as soon as the operation has been sent to ECS.
+        api_wait: The maximum number of seconds that the API waits for the effect.
+    """
+    wanted = ["respond-async"] if respond_async else []
+    if api_wait is not None:
+        wanted.append(f"wait={api_wait:d}")
+    return ", ".join(wanted) or None
+
+
+def _request(container_id: str, call: Call, request_ids: set[str], retries: Retries) -> Plan[Success]:
     """Send the request, and retry it on transient errors.
 
     The Idempotency-Key makes a retry safe if no response arrived or the request was rejected. The API does not store
@@ -70,7 +131,6 @@ def _request(
     Args:
         request_ids: The ids of the requests that were answered are added to this set.
     """
-    call = Call("POST", f"{_path(container_id)}/{segment(operation)}", idempotency_key=key)
     attempts = 0
     while True:
         attempts += 1
@@ -101,23 +161,33 @@ def _raise_if_failed(container_id: str, outcome: LongshoreError, retries: Retrie
 def _wait_for_end(
     accepted: OperationResult, request_ids: set[str], timeout: float, retries: Retries
 ) -> Plan[OperationResult]:
-    """Poll the container until the operation is no longer pending, and read its outcome from the history."""
+    """Wait until the operation is no longer pending, and read its outcome from the history.
+
+    Each request waits in the API. If the API responds early although the operation is pending, it does not support
+    waiting, and the client waits before the next request.
+    """
     waiting = Wait(accepted, frozenset(request_ids))
     end = time.monotonic() + timeout
     pause = _FIRST_LOOK
     while True:
-        container = yield from get(accepted.container_id, retries)
+        asked_at = time.monotonic()
+        seconds = min(_LONGEST_WAIT, int(end - asked_at))
+        if seconds >= 1:
+            container = yield from get(accepted.container_id, retries, "settled", seconds)
+        else:
+            container = yield from get(accepted.container_id, retries)
         if not waiting.is_pending(container):
             break
-        left = end - time.monotonic()
-        if left <= 0:
+        now = time.monotonic()
+        if now >= end:
             raise waiting.timed_out(container, timeout)
-        yield Pause(min(pause, left))
-        pause = min(pause * 1.5, _SLOWEST_LOOK)
+        if seconds < 1 or now - asked_at < seconds / 2:
+            yield Pause(min(pause, end - now))
+            pause = min(pause * 1.5, _SLOWEST_LOOK)
     walk = Walk("transition_time", "desc")
     rows: list[StatusLog] = []
     while not walk.done and not (rows and waiting.is_before(rows[-1])):
-        page = yield from status_logs(accepted.container_id, "transition_time", "desc", walk.page, PAGE, retries)
+        page = yield from status_logs(accepted.container_id, walk.page, PAGE, retries)
         rows.extend(walk.take(page))
     return waiting.result(container, rows)
 
@@ -136,6 +206,11 @@ class Walk:
         self._sort_by = sort_by
         self._descending = sort_order == "desc"
         self._last: tuple[str, datetime, datetime] | None = None
+
+    @classmethod
+    def of(cls, filters: LogFilters) -> Self:
+        """Return an iteration in the order of the filters."""
+        return cls(filters.get("sort_by", "transition_time"), filters.get("sort_order", "desc"))
 
     def take(self, page: StatusLogsPage) -> Iterator[StatusLog]:
         """Return the rows of the page that were not on earlier pages."""

@@ -50,7 +50,7 @@ class Driver:
         try:
             return _http.response(self.http.send(request, follow_redirects=False))
         except httpx.HTTPError as error:
-            return _lost(call, error)
+            return _lost(call, self.url, error)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -84,7 +84,7 @@ class AsyncDriver:
         try:
             return _http.response(await self.http.send(request, follow_redirects=False))
         except httpx.HTTPError as error:
-            return _lost(call, error)
+            return _lost(call, self.url, error)
 
 
 def _request(
@@ -94,11 +94,12 @@ def _request(
         call.method,
         url + call.path,
         params=call.query or None,
+        json=call.body,
         headers=_http.headers(call, token),
-        timeout=timeout,
+        timeout=_http.extended(timeout, call.waits),
     )
 
 
-def _lost(call: Call, error: httpx.HTTPError) -> Reply:
+def _lost(call: Call, url: str, error: httpx.HTTPError) -> Reply:
     _LOG.info("%s %s: %s", call.method, call.path, type(error).__name__)
-    return _http.lost(call, error)
+    return _http.lost(call, url, error)

@@ -1,7 +1,9 @@
 """Conversion of calls to httpx requests, and of httpx responses and errors to replies."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import version
+from ipaddress import ip_address
 
 import httpx
 
@@ -16,14 +18,15 @@ _API = "/api/v1"
 _AGENT = f"longshore-client/{version('longshore-client')}"
 
 
-def api_url(base_url: str) -> str:
+def api_url(base_url: str, *, allow_http: bool = False) -> str:
     """Return the API's URL.
 
     Args:
         base_url: The base URL, with or without `/api/v1` at the end.
+        allow_http: Whether to accept a URL that sends the token unencrypted to another machine.
 
     Raises:
-        ValueError: The base URL is not a valid HTTP or HTTPS URL.
+        ValueError: The base URL is not a valid HTTP or HTTPS URL, or it is an HTTP URL of another machine.
     """
     try:
         url = httpx.URL(base_url)
@@ -31,13 +34,27 @@ def api_url(base_url: str) -> str:
         raise ValueError(f"the base URL is not a URL: {error}") from error
     if url.scheme not in ("http", "https") or not url.host or url.query or url.fragment or url.userinfo:
         raise ValueError("the base URL must have the form https://host/stage")
+    if url.scheme == "http" and not allow_http and not _is_loopback(url.host):
+        raise ValueError(f"http://{url.host} would receive the token unencrypted: use https, or allow http explicitly")
     text = str(url).rstrip("/")
     return text if text.endswith(_API) else text + _API
+
+
+def _is_loopback(host: str) -> bool:
+    with suppress(ValueError):
+        return ip_address(host).is_loopback
+    return host == "localhost"
 
 
 def timeouts(seconds: float) -> httpx.Timeout:
     """Return httpx timeouts for a request. The connect timeout is at most 10 seconds."""
     return httpx.Timeout(seconds, connect=min(seconds, _CONNECT_TIMEOUT))
+
+
+def extended(timeout: httpx.Timeout, seconds: float) -> httpx.Timeout:
+    """Return the timeouts with a longer time until the response begins."""
+    read = None if timeout.read is None else timeout.read + seconds
+    return httpx.Timeout(connect=timeout.connect, read=read, write=timeout.write, pool=timeout.pool)
 
 
 def checked(value: str, name: str = "token") -> str:
@@ -56,6 +73,8 @@ def headers(call: Call, token: str) -> dict[str, str]:
     given = {"Authorization": f"Bearer {checked(token)}", "Accept": "application/json", "User-Agent": _AGENT}
     if call.idempotency_key is not None:
         given["Idempotency-Key"] = checked(call.idempotency_key, "idempotency key")
+    if call.prefer is not None:
+        given["Prefer"] = call.prefer
     return given
 
 
@@ -65,9 +84,9 @@ def response(received: httpx.Response) -> Response:
     return Response(received.status_code, found, received.content)
 
 
-def lost(call: Call, error: httpx.HTTPError) -> TransportError:
-    """Convert an httpx error, after which no response was received."""
+def lost(call: Call, url: str, error: httpx.HTTPError) -> TransportError:
+    """Convert an httpx error, after which no response was received. `url` is the API's URL."""
     reason = str(error) or type(error).__name__
-    failure = TransportError(f"no response to {call.method} {call.path}: {reason}")
+    failure = TransportError(f"no response to {call.method} {url}{call.path}: {reason}")
     failure.__cause__ = error
     return failure

@@ -1,14 +1,25 @@
 """The sync client. See `aio` for asyncio."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Self, Unpack
 
 import httpx
 
-from longshore_client import _containers, _http
+from longshore_client import _containers, _http, _lists
 from longshore_client._drivers import Driver, Token
-from longshore_client.models import Container, Operation, OperationResult, SortBy, SortOrder, StatusLog, StatusLogsPage
+from longshore_client._filters import ContainerFilters, LogFilters, ProjectLogFilters
+from longshore_client.models import (
+    Container,
+    ContainersPage,
+    Operation,
+    OperationResult,
+    Project,
+    ProjectLogsPage,
+    StatusLog,
+    StatusLogsPage,
+    WaitFor,
+)
 from longshore_client.retries import Retries
 
 
@@ -21,9 +32,11 @@ class Longshore:
         timeout: Seconds to wait for the response to a request.
         retries: When to retry requests. The default makes up to five attempts.
         http_client: An httpx client to use, for example with a proxy or certificates. It is not closed.
+        allow_http: Whether the base URL may be an `http://` URL of another machine, which would receive the token
+            unencrypted. Loopback addresses are always allowed.
 
     Raises:
-        ValueError: The base URL or the token is invalid.
+        ValueError: The base URL or the token is invalid, or the base URL would receive the token unencrypted.
     """
 
     def __init__(
@@ -34,8 +47,9 @@ class Longshore:
         timeout: float = _http.TIMEOUT,
         retries: Retries | None = None,
         http_client: httpx.Client | None = None,
+        allow_http: bool = False,
     ) -> None:
-        self.base_url = _http.api_url(base_url)
+        self.base_url = _http.api_url(base_url, allow_http=allow_http)
         if isinstance(token, str):
             _http.checked(token)
         self._http = http_client or httpx.Client()
@@ -65,10 +79,11 @@ class Api:
 
     def __init__(self, driver: Driver, retries: Retries) -> None:
         self.containers = Containers(driver, retries)
+        self.projects = Projects(driver, retries)
 
 
 class Containers:
-    """Reads and operates containers.
+    """Lists, reads, changes and operates containers.
 
     Every method raises errors of `longshore_client.errors`. Requests are retried according to `Retries` if no response
     arrives or the API returns a transient error.
@@ -78,13 +93,74 @@ class Containers:
         self._driver = driver
         self._retries = retries
 
-    def get(self, container_id: str) -> Container:
+    def get_page(
+        self,
+        project_id: str | None = None,
+        *,
+        page: int = 1,
+        limit: int = 50,
+        cursor: str | None = None,
+        **filters: Unpack[ContainerFilters],
+    ) -> ContainersPage:
+        """Get a page of a list of containers.
+
+        Args:
+            project_id: The id of a project. By default, the list contains the containers of all projects of the caller.
+            page: The number of the page, starting at 1. A page after the last page is empty.
+            limit: The number of containers per page, 1 to 100.
+            cursor: The `next_cursor` of the previous page, or "" for the first page, instead of `page`. Requires a
+                project, the sort by name and no filter.
+            filters: `status`, `name`, `labels`, `sort_by` and `sort_order`. See `ContainerFilters`.
+
+        Raises:
+            LongshoreError: The API returned an error, such as ProjectNotFoundError, or did not respond.
+        """
+        return self._driver.run(_lists.containers_page(project_id, page, limit, cursor, self._retries, **filters))
+
+    def iter(self, project_id: str | None = None, **filters: Unpack[ContainerFilters]) -> Iterator[Container]:
+        """Iterate over a list of containers, one page at a time.
+
+        Returns each container at most once. A container that changes its position in the list during the iteration,
+        for example because it is renamed, may be missing.
+
+        Args:
+            project_id: The id of a project. By default, the list contains the containers of all projects of the caller.
+            filters: `status`, `name`, `labels`, `sort_by` and `sort_order`. See `ContainerFilters`.
+
+        Raises:
+            LongshoreError: The API returned an error, such as ProjectNotFoundError, or did not respond.
+        """
+        walk = _lists.ContainerWalk(project_id, self._retries, **filters)
+        while not walk.done:
+            yield from walk.take(self._driver.run(walk.next_page()))
+
+    def get(self, container_id: str, *, wait_for: WaitFor | None = None, timeout: int = 20) -> Container:
         """Get the current state of a container.
+
+        Args:
+            container_id: The id of the container.
+            wait_for: Wait until no operation is pending (`settled`) or the container has this status.
+            timeout: Maximum seconds to wait with `wait_for`, 1 to 25. The current state is returned in any case.
 
         Raises:
             LongshoreError: The API returned an error, such as ContainerNotFoundError, or did not respond.
         """
-        return self._driver.run(_containers.get(container_id, self._retries))
+        return self._driver.run(_containers.get(container_id, self._retries, wait_for, timeout))
+
+    def update(
+        self, container_id: str, *, name: str | None = None, labels: Mapping[str, str] | None = None
+    ) -> Container:
+        """Change a container. Values of None are not changed.
+
+        Args:
+            container_id: The id of the container.
+            name: The new name. Requires the role `owner`.
+            labels: The new labels, which replace all labels. Requires the role `operator`.
+
+        Raises:
+            LongshoreError: The API returned an error, such as ValidationError, or did not respond.
+        """
+        return self._driver.run(_containers.update(container_id, name, labels, self._retries))
 
     def manage(
         self,
@@ -94,6 +170,8 @@ class Containers:
         wait: bool = False,
         timeout: float = 300,
         idempotency_key: str | None = None,
+        respond_async: bool = False,
+        api_wait: int | None = None,
     ) -> OperationResult:
         """Run an operation on a container. The operation takes effect once, even if the request is retried.
 
@@ -105,6 +183,10 @@ class Containers:
             timeout: Maximum seconds to wait for the end of the operation.
             idempotency_key: 1 to 128 visible ASCII characters. By default, each call generates a key. A key that was
                 used in the last 24 hours returns the first response again and runs no operation.
+            respond_async: Whether the API responds as soon as it has sent the operation to ECS, without waiting for the
+                effect.
+            api_wait: The maximum number of seconds that the API waits for the effect, if that is less than its own
+                limit.
 
         Returns:
             The result, which is completed or pending. It is always completed if `wait` is true.
@@ -121,49 +203,101 @@ class Containers:
             wait=wait,
             timeout=timeout,
             idempotency_key=idempotency_key,
+            prefer=_containers.preference(respond_async=respond_async, api_wait=api_wait),
             retries=self._retries,
         )
         return self._driver.run(plan)
 
+    def wait(self, accepted: OperationResult, *, timeout: float = 300) -> OperationResult:
+        """Wait for the end of an operation that `manage` has returned as pending.
+
+        Args:
+            accepted: The pending result. A completed result is returned unchanged.
+            timeout: Maximum seconds to wait.
+
+        Raises:
+            OperationFailedError: The operation ended without its effect.
+            WaitTimeoutError: The operation is still pending after the timeout.
+            LongshoreError: The API returned another error or did not respond.
+        """
+        return self._driver.run(_containers.wait(accepted, timeout, self._retries))
+
     def get_status_logs(
-        self,
-        container_id: str,
-        *,
-        sort_by: SortBy = "transition_time",
-        sort_order: SortOrder = "desc",
-        page: int = 1,
-        limit: int = 10,
+        self, container_id: str, *, page: int = 1, limit: int = 10, **filters: Unpack[LogFilters]
     ) -> StatusLogsPage:
         """Get a page of a container's history.
 
         Args:
             container_id: The id of the container.
-            sort_by: The field to sort by.
-            sort_order: The sort order.
             page: The number of the page, starting at 1. A page after the last page is empty.
             limit: The number of rows per page, 1 to 100.
+            filters: `since`, `until`, `to_status`, `from_status`, `sort_by` and `sort_order`. See `LogFilters`.
 
         Raises:
+            ValueError: A time has no time zone.
             LongshoreError: The API returned an error, such as ValidationError, or did not respond.
         """
-        plan = _containers.status_logs(container_id, sort_by, sort_order, page, limit, self._retries)
-        return self._driver.run(plan)
+        return self._driver.run(_containers.status_logs(container_id, page, limit, self._retries, **filters))
 
-    def iter_status_logs(
-        self, container_id: str, *, sort_by: SortBy = "transition_time", sort_order: SortOrder = "desc"
-    ) -> Iterator[StatusLog]:
-        """Iterate over a container's whole history, one page at a time.
+    def iter_status_logs(self, container_id: str, **filters: Unpack[LogFilters]) -> Iterator[StatusLog]:
+        """Iterate over a container's whole history, or over all rows that match the filters, one page at a time.
 
         Returns each row that exists at the start exactly once, in order. A row that is added during the iteration is
         returned if its position in the order has not been passed: always in ascending time, never in descending time.
 
+        Args:
+            container_id: The id of the container.
+            filters: `since`, `until`, `to_status`, `from_status`, `sort_by` and `sort_order`. See `LogFilters`.
+
         Raises:
+            ValueError: A time has no time zone.
             LongshoreError: The API returned an error or did not respond.
         """
-        walk = _containers.Walk(sort_by, sort_order)
+        walk = _containers.Walk.of(filters)
         while not walk.done:
-            yield from walk.take(
-                self.get_status_logs(
-                    container_id, sort_by=sort_by, sort_order=sort_order, page=walk.page, limit=_containers.PAGE
-                )
-            )
+            yield from walk.take(self.get_status_logs(container_id, page=walk.page, limit=_containers.PAGE, **filters))
+
+
+class Projects:
+    """Reads projects and their histories. Raises the same errors as `Containers`."""
+
+    def __init__(self, driver: Driver, retries: Retries) -> None:
+        self._driver = driver
+        self._retries = retries
+
+    def get_all(self) -> tuple[Project, ...]:
+        """Get the projects that the caller is a member of."""
+        return self._driver.run(_lists.projects(self._retries))
+
+    def get_status_logs(
+        self, project_id: str, *, limit: int = 50, cursor: str | None = None, **filters: Unpack[ProjectLogFilters]
+    ) -> ProjectLogsPage:
+        """Get a page of the history of all containers of a project.
+
+        Args:
+            project_id: The id of the project.
+            limit: The maximum number of rows on the page, 1 to 100. A page may be short and still have a next page.
+            cursor: The `next_cursor` of the previous page.
+            filters: `since`, `until`, `to_status`, `triggered_by`, `actor`, `container_id` and `sort_order`. See
+                `ProjectLogFilters`.
+
+        Raises:
+            ValueError: A time has no time zone.
+            LongshoreError: The API returned an error, such as ProjectNotFoundError, or did not respond.
+        """
+        return self._driver.run(_lists.project_logs_page(project_id, limit, cursor, self._retries, **filters))
+
+    def iter_status_logs(self, project_id: str, **filters: Unpack[ProjectLogFilters]) -> Iterator[StatusLog]:
+        """Iterate over the history of all containers of a project, one page at a time.
+
+        Args:
+            project_id: The id of the project.
+            filters: See `get_status_logs`.
+        """
+        cursor: str | None = None
+        while True:
+            page = self.get_status_logs(project_id, limit=_containers.PAGE, cursor=cursor, **filters)
+            yield from page.logs
+            cursor = page.next_cursor
+            if cursor is None:
+                return

@@ -188,6 +188,10 @@ BY_CODE: dict[str, type[ApiError]] = {
 """The class of each error code."""
 
 
+GATEWAY_STATUSES = frozenset({502, 503, 504})
+"""The HTTP statuses of a proxy or load balancer that could not reach the API."""
+
+
 class TransportError(LongshoreError):
     """No response arrived. The request may have been received. `__cause__` is the httpx exception."""
 

@@ -14,6 +14,9 @@ Operation = Literal["start", "stop", "force-stop", "restart", "pause", "resume"]
 Trigger = Literal["user", "schedule", "system", "recovery"]
 SortBy = Literal["transition_time", "created_at", "to_status", "from_status"]
 SortOrder = Literal["asc", "desc"]
+ContainerSortBy = Literal["name", "status", "created_at", "updated_at", "id"]
+WaitFor = Literal["settled"] | Status
+Role = Literal["viewer", "operator", "owner"]
 
 Json = Mapping[str, Any]
 
@@ -43,7 +46,14 @@ class PendingOperation:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """The current state of a container."""
+    """The current state of a container.
+
+    Attributes:
+        server_id: The id of the server that the task runs on, or None.
+        launch_type: `EC2`, `FARGATE` or `EXTERNAL`. None if the API does not return it.
+        task_definition: `family` or `family:revision`. None if the API does not return it.
+        labels: The labels. Empty if the API does not return them.
+    """
 
     id: str
     project_id: str
@@ -54,6 +64,10 @@ class Container:
     pending_operation: PendingOperation | None
     created_at: datetime
     updated_at: datetime
+    server_id: str | None
+    launch_type: str | None
+    task_definition: str | None
+    labels: Mapping[str, str]
     raw: Json = field(repr=False, compare=False)
 
     @classmethod
@@ -69,6 +83,64 @@ class Container:
             pending_operation=PendingOperation.maybe(data["pending_operation"]),
             created_at=_time(data, "created_at"),
             updated_at=_time(data, "updated_at"),
+            server_id=_text_or_none(data, "server_id"),
+            launch_type=_text_or_none(data, "launch_type"),
+            task_definition=_text_or_none(data, "task_definition"),
+            labels={str(key): str(value) for key, value in (data.get("labels") or {}).items()},
+            raw=data,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ContainersPage:
+    """A page of a list of containers.
+
+    Attributes:
+        total: The number of containers in the list, or None on a page that was read with a cursor.
+        page: The number of the page, or None on a page that was read with a cursor.
+        total_pages: The number of pages, or None on a page that was read with a cursor.
+        next_cursor: The cursor of the next page. None on the last page, and for lists that have no cursor.
+    """
+
+    containers: tuple[Container, ...]
+    limit: int
+    total: int | None
+    page: int | None
+    total_pages: int | None
+    next_cursor: str | None
+    raw: Json = field(repr=False, compare=False)
+
+    @classmethod
+    def of(cls, data: Json) -> Self:
+        """Parse JSON. Raise KeyError, TypeError or ValueError if it is malformed."""
+        pagination = data["pagination"]
+        return cls(
+            containers=tuple(Container.of(each) for each in data["containers"]),
+            limit=_whole(pagination, "limit"),
+            total=_whole_or_none(pagination, "total"),
+            page=_whole_or_none(pagination, "page"),
+            total_pages=_whole_or_none(pagination, "totalPages"),
+            next_cursor=_text_or_none(pagination, "next_cursor"),
+            raw=data,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A project that the caller is a member of. `name` may be None."""
+
+    id: str
+    name: str | None
+    role: Role
+    raw: Json = field(repr=False, compare=False)
+
+    @classmethod
+    def of(cls, data: Json) -> Self:
+        """Parse JSON. Raise KeyError, TypeError or ValueError if it is malformed."""
+        return cls(
+            id=_text(data, "id"),
+            name=_text_or_none(data, "name"),
+            role=cast("Role", _text(data, "role")),
             raw=data,
         )
 
@@ -82,6 +154,7 @@ class OperationResult:
         pending_operation: The operation, if it is still pending.
         request_id: The id of the request in the logs of the API.
         idempotency_key: The key that was sent.
+        preference_applied: The preference that the API has applied, such as `respond-async`, or None.
     """
 
     operation: Operation
@@ -92,6 +165,7 @@ class OperationResult:
     pending_operation: PendingOperation | None
     request_id: str | None
     idempotency_key: str
+    preference_applied: str | None
     raw: Json = field(repr=False, compare=False)
 
     @property
@@ -100,7 +174,9 @@ class OperationResult:
         return self.pending_operation is None
 
     @classmethod
-    def of(cls, data: Json, request_id: str | None, idempotency_key: str) -> Self:
+    def of(
+        cls, data: Json, request_id: str | None, idempotency_key: str, preference_applied: str | None = None
+    ) -> Self:
         """Parse JSON. Raise KeyError, TypeError or ValueError if it is malformed."""
         return cls(
             operation=cast("Operation", _text(data, "operation")),
@@ -111,6 +187,7 @@ class OperationResult:
             pending_operation=PendingOperation.maybe(data.get("pending_operation")),
             request_id=request_id,
             idempotency_key=idempotency_key,
+            preference_applied=preference_applied,
             raw=data,
         )
 
@@ -124,6 +201,7 @@ class StatusLog:
         duration_ms: Milliseconds from the request to the observed effect, or None if there was no request.
         metadata: Details, if known: `command`, `actor`, `request_id`, `operation_id`, `task_id`, `reason`, `exit_code`,
             `rule`.
+        container_name: The name of the container. None in the history of a single container.
     """
 
     id: str
@@ -135,6 +213,7 @@ class StatusLog:
     duration_ms: int | None
     triggered_by: Trigger
     metadata: Mapping[str, Any]
+    container_name: str | None
     raw: Json = field(repr=False, compare=False)
 
     @classmethod
@@ -150,6 +229,7 @@ class StatusLog:
             duration_ms=None if data["duration_ms"] is None else _whole(data, "duration_ms"),
             triggered_by=cast("Trigger", _text(data, "triggered_by")),
             metadata=dict(data["metadata"] or {}),
+            container_name=_text_or_none(data, "container_name"),
             raw=data,
         )
 
@@ -179,6 +259,27 @@ class StatusLogsPage:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class ProjectLogsPage:
+    """A page of a project's history. It may be short or empty. `next_cursor` is None on the last page."""
+
+    logs: tuple[StatusLog, ...]
+    limit: int
+    next_cursor: str | None
+    raw: Json = field(repr=False, compare=False)
+
+    @classmethod
+    def of(cls, data: Json) -> Self:
+        """Parse JSON. Raise KeyError, TypeError or ValueError if it is malformed."""
+        pagination = data["pagination"]
+        return cls(
+            logs=tuple(StatusLog.of(row) for row in data["logs"]),
+            limit=_whole(pagination, "limit"),
+            next_cursor=_text_or_none(pagination, "next_cursor"),
+            raw=data,
+        )
+
+
 def operations(names: list[str]) -> tuple[Operation, ...]:
     """Return the names as operations. Raise TypeError if one is not a string."""
     if not all(isinstance(name, str) for name in names):
@@ -201,11 +302,19 @@ def _text(data: Json, name: str) -> str:
     return value
 
 
+def _text_or_none(data: Json, name: str) -> str | None:
+    return None if data.get(name) is None else _text(data, name)
+
+
 def _whole(data: Json, name: str) -> int:
     value = data[name]
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{name} is not an integer")
     return value
+
+
+def _whole_or_none(data: Json, name: str) -> int | None:
+    return None if data.get(name) is None else _whole(data, name)
 
 
 def _time(data: Json, name: str) -> datetime:

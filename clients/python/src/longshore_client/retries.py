@@ -4,6 +4,7 @@ import random
 from dataclasses import dataclass
 
 from longshore_client.errors import (
+    GATEWAY_STATUSES,
     ApiError,
     ExternalServiceError,
     InternalServerError,
@@ -12,8 +13,6 @@ from longshore_client.errors import (
     TransportError,
     UnexpectedAnswerError,
 )
-
-_GATEWAY_STATUSES = frozenset({502, 503, 504})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +58,6 @@ def is_transient(error: LongshoreError) -> bool:
         case TransportError() | RateLimitedError() | ExternalServiceError() | InternalServerError():
             return True
         case ApiError() | UnexpectedAnswerError():
-            return error.status_code in _GATEWAY_STATUSES
+            return error.status_code in GATEWAY_STATUSES
         case _:
             return False
