@@ -165,7 +165,7 @@ def test_another_service_at_the_url(stack: LocalStack) -> None:
 def test_no_service_at_the_url() -> None:
     with (
         Longshore("http://127.0.0.1:1", tokens.token("operator"), retries=EAGER) as client,
-        pytest.raises(TransportError, match="no response to GET http://127.0.0.1:1/api/v1/containers/"),
+        pytest.raises(TransportError, match=r"no response to GET http://127\.0\.0\.1:1/api/v1/containers/"),
     ):
         client.api.containers.get(container_id(12))
 

@@ -35,7 +35,7 @@ def api_url(base_url: str, *, allow_http: bool = False) -> str:
     if url.scheme not in ("http", "https") or not url.host or url.query or url.fragment or url.userinfo:
         raise ValueError("the base URL must have the form https://host/stage")
     if url.scheme == "http" and not allow_http and not _is_loopback(url.host):
-        raise ValueError(f"http://{url.host} would receive the token unencrypted: use https, or allow http explicitly")
+        raise ValueError(f"http://{url.host} would receive the token unencrypted: use https")
     text = str(url).rstrip("/")
     return text if text.endswith(_API) else text + _API
 

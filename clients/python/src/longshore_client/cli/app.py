@@ -1,61 +1,35 @@
-"""The subcommands of `longshore`."""
+"""The command `longshore`: its options, the definition of subcommands, and the handling of errors."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from enum import StrEnum
+import inspect
+import os
+import sys
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from importlib.metadata import version as version_of
-from typing import Annotated, get_args
+from typing import Annotated, Any, TypeVar
 
 import typer
 
+from longshore_client.aio import AsyncLongshore
 from longshore_client.cli.config import ConfigurationError, settings
-from longshore_client.cli.exits import Exit, exit_code
-from longshore_client.cli.follow import follow
+from longshore_client.cli.exits import Exit, Problem, exit_code
 from longshore_client.cli.render import Output
 from longshore_client.client import Longshore
 from longshore_client.errors import LongshoreError
-from longshore_client.models import Operation
 
 app = typer.Typer(
-    help="Start, stop, kill, pause and resume containers, and read their history.",
+    help="List, start, stop, kill, pause and resume containers, and read their history.",
     epilog="Exit codes: 0 success, 1 unexpected response, 2 usage error, 3 conflict, 4 not found or not allowed, "
-    "5 invalid token, 6 service unavailable, 7 still pending, 8 failed, 130 interrupted.",
+    "5 invalid token, 6 service unavailable, 7 still pending, 8 failed, 9 some of several failed, 130 interrupted.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-_HELP: dict[Operation, str] = {
-    "start": "Run the container's task.",
-    "stop": "Stop the task gracefully.",
-    "force-stop": "Kill the task immediately and supersede any pending operation.",
-    "restart": "Stop the task and run a new task.",
-    "pause": "Freeze the task's processes. They keep their memory and use no CPU.",
-    "resume": "Unfreeze the task's processes.",
-}
+T = TypeVar("T", Longshore, AsyncLongshore)
+Subcommand = Callable[..., Exit | None]
 
-
-class SortBy(StrEnum):
-    """The fields that the history can be sorted by."""
-
-    TRANSITION_TIME = "transition_time"
-    CREATED_AT = "created_at"
-    TO_STATUS = "to_status"
-    FROM_STATUS = "from_status"
-
-
-class Order(StrEnum):
-    """The sort orders."""
-
-    ASC = "asc"
-    DESC = "desc"
-
-
-Id = Annotated[str, typer.Argument(metavar="ID", help="Container id: 24 characters of 0-9 and a-f.")]
-Url = Annotated[str | None, typer.Option(help="Base URL of the API. Default: LONGSHORE_URL or the configuration file.")]
-Token = Annotated[
-    str | None, typer.Option(help="Bearer token. Default (recommended): LONGSHORE_TOKEN or the configuration file.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the JSON of the API.")]
+_PANEL = "Global options"
 
 
 def _print_version(wanted: bool) -> None:
@@ -64,91 +38,131 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-Version = Annotated[
-    bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
-]
-
-
 @app.callback()
-def options(version: Version = False) -> None:
-    """Define the options that precede a subcommand."""
-
-
-def _add(operation: Operation) -> None:
-    @app.command(operation, help=_HELP[operation])
-    def manage(
-        container_id: Id,
-        wait: Annotated[bool, typer.Option("--wait", help="Wait until the operation has ended.")] = False,
-        timeout: Annotated[float, typer.Option(min=0, help="Maximum seconds to wait with --wait.")] = 300,
-        as_json: AsJson = False,
-        url: Url = None,
-        token: Token = None,
-    ) -> None:
-        output = Output(as_json=as_json)
-        interrupted = f"interrupted; the {operation} may continue: longshore status {container_id}"
-        with _client(output, url, token, interrupted) as client, output.err.status(f"{operation} …"):
-            result = client.api.containers.manage(container_id, operation, wait=wait, timeout=timeout)
-        output.result(result)
-
-
-for _operation in get_args(Operation):
-    _add(_operation)
-
-
-@app.command()
-def status(container_id: Id, as_json: AsJson = False, url: Url = None, token: Token = None) -> None:
-    """Show a container's status, its allowed operations and its pending operation."""
-    output = Output(as_json=as_json)
-    with _client(output, url, token) as client:
-        output.container(client.api.containers.get(container_id))
-
-
-@app.command()
-def logs(
-    container_id: Id,
-    sort_by: Annotated[SortBy, typer.Option(help="Sort field.")] = SortBy.TRANSITION_TIME,
-    order: Annotated[Order, typer.Option(help="Sort order.")] = Order.DESC,
-    page: Annotated[int, typer.Option(min=1, help="Page number.")] = 1,
-    limit: Annotated[int, typer.Option(min=1, max=100, help="Rows per page. With --follow: rows to start with.")] = 10,
-    follows: Annotated[
-        bool, typer.Option("--follow", "-f", help="Print the latest rows and then new rows until Ctrl-C.")
+def options(
+    ctx: typer.Context,
+    url: Annotated[
+        str | None,
+        typer.Option(
+            help="Base URL of the API. Default: LONGSHORE_URL or the configuration file.", rich_help_panel=_PANEL
+        ),
+    ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            help="Bearer token. Default (recommended): LONGSHORE_TOKEN or the configuration file.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print results and errors as JSON.", rich_help_panel=_PANEL)
     ] = False,
-    as_json: AsJson = False,
-    url: Url = None,
-    token: Token = None,
+    allow_http: Annotated[
+        bool,
+        typer.Option(
+            "--allow-http",
+            help="Send the token unencrypted to an http:// URL of another machine.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = False,
+    version: Annotated[  # noqa: ARG001 - the callback uses it
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
 ) -> None:
-    """Show a container's history."""
-    output = Output(as_json=as_json)
-    if follows and (sort_by, order, page) != (SortBy.TRANSITION_TIME, Order.DESC, 1):
-        raise typer.BadParameter("--follow cannot be combined with --sort-by, --order or --page")
-    with _client(output, url, token) as client:
-        if follows:
-            for number, rows in enumerate(follow(client, container_id, limit, output.note)):
-                output.rows(rows, header=number == 0)
-        else:
-            output.page(
-                client.api.containers.get_status_logs(
-                    container_id, sort_by=sort_by.value, sort_order=order.value, page=page, limit=limit
-                )
-            )
+    """Store the options that precede a subcommand."""
+    ctx.obj = {"url": url, "token": token, "as_json": as_json, "allow_http": allow_http}
 
 
-@contextmanager
-def _client(output: Output, url: str | None, token: str | None, interrupted: str | None = None) -> Iterator[Longshore]:
-    """Create a client from options, environment and configuration file. Errors are printed and set the exit code."""
-    try:
-        found = settings(url, token)
-        made = Longshore(found.url, found.token)
-    except (ConfigurationError, ValueError) as error:
-        output.problem(str(error))
-        raise typer.Exit(Exit.USAGE) from error
-    try:
-        with made as client:
-            yield client
-    except LongshoreError as error:
-        output.error(error)
-        raise typer.Exit(exit_code(error)) from error
-    except KeyboardInterrupt:
-        if interrupted:
-            output.note(interrupted)
-        raise typer.Exit(Exit.INTERRUPTED) from None
+# Every subcommand has these options too.
+_GLOBAL = {
+    name: parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+    for name, parameter in inspect.signature(options).parameters.items()
+    if name not in ("ctx", "version")
+}
+
+
+class Session:
+    """A run of a subcommand: its output, its client, and the message that Ctrl-C prints.
+
+    Attributes:
+        output: The output.
+        on_interrupt: Returns a message and the data of its JSON. None if there is nothing to say.
+    """
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        self.output = Output(as_json=given["as_json"])
+        self.on_interrupt: Callable[[], tuple[str, Mapping[str, Any]]] | None = None
+        self._given = given
+
+    @cached_property
+    def client(self) -> Longshore:
+        """The client, configured by options, environment and configuration file. Raises Problem if that is invalid."""
+        return self._configured(Longshore)
+
+    def async_client(self) -> AsyncLongshore:
+        """Create an asyncio client with the same configuration."""
+        return self._configured(AsyncLongshore)
+
+    def _configured(self, kind: type[T]) -> T:
+        try:
+            found = settings(self._given["url"], self._given["token"])
+            return kind(found.url, found.token, allow_http=self._given["allow_http"])
+        except (ConfigurationError, ValueError) as error:
+            advice = ["To allow it, specify --allow-http."] if "unencrypted" in str(error) else []
+            raise Problem("CONFIGURATION", str(error), advice=advice) from error
+
+    def run(self, function: Subcommand, given: Mapping[str, Any]) -> None:
+        """Run a subcommand. Print its errors, and exit with their exit codes."""
+        try:
+            code = function(self, **given)
+            sys.stdout.flush()
+            if code:
+                raise typer.Exit(code)
+        except LongshoreError as error:
+            self.output.error(error)
+            raise typer.Exit(exit_code(error)) from error
+        except Problem as problem:
+            self.output.problem(problem)
+            raise typer.Exit(problem.exit) from problem
+        except BrokenPipeError:
+            # When Python exits, it flushes stdout again. That must not fail.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(Exit.PIPE_CLOSED) from None
+        except KeyboardInterrupt:
+            if self.on_interrupt:
+                self.output.interrupted(*self.on_interrupt())
+            raise typer.Exit(Exit.INTERRUPTED) from None
+        finally:
+            if "client" in self.__dict__:
+                self.client.close()
+
+
+def command(name: str, help_: str | None = None) -> Callable[[Subcommand], Subcommand]:
+    """Define a subcommand.
+
+    The function receives a `Session` and its own parameters, and returns an exit code or None. The subcommand also has
+    the global options, which may precede or follow its name.
+
+    Args:
+        name: The name of the subcommand.
+        help_: Its description. Default: the docstring of the function.
+    """
+
+    def define(function: Subcommand) -> Subcommand:
+        own = list(inspect.signature(function).parameters.values())[1:]
+        context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+        keywords = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+        parameters = [context, *keywords, *_GLOBAL.values()]
+
+        def run(ctx: typer.Context, **given: Any) -> None:
+            chosen = {each: given.pop(each) or ctx.obj[each] for each in _GLOBAL}
+            Session(chosen).run(function, given)
+
+        # Typer reads the parameters from the signature and the annotations.
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        run.__doc__ = function.__doc__
+        app.command(name, help=help_)(run)
+        return function
+
+    return define
