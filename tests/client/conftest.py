@@ -1,8 +1,10 @@
-"""Fixtures: a client for the local stack."""
+"""Fixtures: a client for the local stack, and clients with prepared responses."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+import httpx
 import pytest
+from client.script import SECRET, Reply, Script
 from longshore_client import Longshore, Retries
 
 from local import tokens
@@ -17,3 +19,27 @@ def client(stack: LocalStack) -> Iterator[Longshore]:
     """A client for the module's stack with a token of the user `operator`."""
     with Longshore(stack.url, tokens.token("operator"), retries=EAGER) as made:
         yield made
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Records the client's delays instead of waiting."""
+    taken: list[float] = []
+    monkeypatch.setattr("time.sleep", taken.append)
+    return taken
+
+
+@pytest.fixture
+def scripted(pauses: list[float]) -> Iterator[Callable[..., tuple[Longshore, Script]]]:
+    """Creates a client whose requests receive the given replies."""
+    made: list[httpx.Client] = []
+
+    def make(*replies: Reply, retries: Retries | None = None) -> tuple[Longshore, Script]:
+        script = Script(list(replies))
+        http = httpx.Client(transport=httpx.MockTransport(script))
+        made.append(http)
+        return Longshore("https://api.example/prod", SECRET, retries=retries, http_client=http), script
+
+    yield make
+    for http in made:
+        http.close()

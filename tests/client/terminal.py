@@ -77,6 +77,10 @@ class Terminal:
             if not self._read():
                 raise EOFError(f"The program ended with this output:\n{self.text}")
 
+    def type(self, text: str) -> None:
+        """Enter a text."""
+        os.write(self._parent, text.encode())
+
     def interrupt(self) -> None:
         """Send SIGINT, as Ctrl-C does."""
         self._process.send_signal(signal.SIGINT)

@@ -1,5 +1,7 @@
 """The `longshore` command, run as a program against the local stack."""
 
+import csv
+import io
 import json
 import signal
 import subprocess
@@ -10,6 +12,7 @@ from typing import Any
 
 import pytest
 from api_client import Api
+from client.error_page import ErrorPage
 from client.terminal import COMMAND, Terminal, environment, interruptible, run
 from invariants import check
 from lossy_proxy import LossyProxy
@@ -95,14 +98,18 @@ def test_status(longshore: Run, api: Api) -> None:
         "since": container["status_since"],
         "allowed": "stop,force-stop,restart,pause",
         "pending": "-",
+        "labels": "-",
+        "task": "web",
+        "launch": "EC2",
+        "server": "-",
     }
     assert json.loads(longshore("status", container_id(12), "--json").stdout) == container
 
 
-def test_logs(longshore: Run, api: Api) -> None:
+def test_history(longshore: Run, api: Api) -> None:
     query: dict[str, Any] = {"sort_by": "to_status", "sort_order": "asc", "page": 3, "limit": 7}
     expected = api.logs(container_id(17), **query).json()["data"]
-    arguments = ["logs", container_id(17), "--sort-by", "to_status", "--order", "asc", "--page", "3", "--limit", "7"]
+    arguments = ["history", container_id(17), "--sort-by", "to_status", "--order", "asc", "--page", "3", "--limit", "7"]
     done = longshore(*arguments)
     assert done.returncode == 0
     lines = [line.split("\t") for line in done.stdout.splitlines()]
@@ -114,15 +121,15 @@ def test_logs(longshore: Run, api: Api) -> None:
             str(row["duration_ms"] if row["duration_ms"] is not None else "-"),
             row["triggered_by"],
         ]
-        for row in expected["logs"]
+        for row in expected["history"]
     ]
     assert all(len(line) == 6 and all(line) for line in lines)
     assert json.loads(longshore(*arguments, "--json").stdout) == expected
 
 
-def test_the_default_page_of_logs(longshore: Run, api: Api) -> None:
-    expected = api.logs(container_id(17)).json()["data"]["logs"]
-    lines = longshore("logs", container_id(17)).stdout.splitlines()
+def test_the_default_page_of_the_history(longshore: Run, api: Api) -> None:
+    expected = api.logs(container_id(17)).json()["data"]["history"]
+    lines = longshore("history", container_id(17)).stdout.splitlines()
     assert [line.split("\t")[0] for line in lines] == [row["transition_time"] for row in expected]
 
 
@@ -139,7 +146,6 @@ CASES: list[tuple[list[str], dict[str, str], int, list[str]]] = [
     (["stop", container_id(12)], {"LONGSHORE_TOKEN": tokens.token("banned")}, 4, ["(ACCOUNT_BANNED)"]),
     (["status", container_id(12)], {"LONGSHORE_TOKEN": "no.token"}, 5, ["(INVALID_TOKEN)", "Get a new token"]),
     (["status", container_id(12)], {"LONGSHORE_TOKEN": tokens.token("operator", -60)}, 5, ["(TOKEN_EXPIRED)"]),
-    (["status", "xyz"], {}, 2, ["Invalid ID format (INVALID_ID_FORMAT)"]),
     (["pause", container_id(16)], {}, 2, ["(VALIDATION_ERROR)"]),
 ]
 
@@ -164,11 +170,20 @@ def test_errors_of_the_api(
         [],
         ["explode", container_id(12)],
         ["start"],
-        ["logs", container_id(12), "--limit", "101"],
-        ["logs", container_id(12), "--page", "0"],
-        ["logs", container_id(12), "--sort-by", "name"],
-        ["logs", container_id(12), "--follow", "--page", "2"],
-        ["logs", container_id(12), "--follow", "--order", "asc"],
+        ["history", container_id(12), "--limit", "101"],
+        ["history", container_id(12), "--page", "0"],
+        ["history", container_id(12), "--sort-by", "name"],
+        ["history", container_id(12), "--follow", "--page", "2"],
+        ["history", container_id(12), "--follow", "--order", "asc"],
+        ["history", container_id(12), "--follow", "--to", "1h"],
+        ["history", container_id(12), "--csv", "--json"],
+        ["history", container_id(12), "--from", "2026-03-02T09:00:00"],
+        ["history", container_id(12), "--from", "yesterday"],
+        ["history"],
+        ["stop", container_id(12), "--status", "running"],
+        ["stop", container_id(12), "--run-id", "two words"],
+        ["label", container_id(12)],
+        ["label", container_id(12), "env"],
     ],
     ids=" ".join,
 )
@@ -190,6 +205,67 @@ def test_a_response_of_another_service(longshore: Run, stack: LocalStack) -> Non
     assert "check the URL" in done.stderr
 
 
+@pytest.mark.parametrize("position", [0, 2], ids=["before the command", "after the command"])
+def test_global_options(longshore: Run, position: int) -> None:
+    arguments = ["status", container_id(12)]
+    arguments[position:position] = ["--json", "--token", tokens.token("viewer")]
+    done = longshore(*arguments, LONGSHORE_TOKEN="no.token")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["name"] == "payments"
+
+
+def test_an_error_as_json(longshore: Run) -> None:
+    done = longshore("start", container_id(12), "--json")
+    error = json.loads(done.stderr)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert (error["code"], error["status_code"], error["exit_code"]) == ("OPERATION_STATE_CONFLICT", 400, 3)
+    assert error["message"] == "Container is already running"
+    assert error["data"]["allowed_operations"] == ["stop", "force-stop", "restart", "pause"]
+    assert error["resolution"]
+    assert error["request_id"]
+
+
+def test_no_response_as_json(longshore: Run) -> None:
+    done = longshore("--json", "status", container_id(12), LONGSHORE_URL="http://127.0.0.1:1")
+    error = json.loads(done.stderr)
+    assert (done.returncode, error["code"], error["exit_code"]) == (6, "NO_RESPONSE", 6)
+
+
+def test_no_token_is_sent_unencrypted(longshore: Run) -> None:
+    refused = longshore("status", container_id(12), LONGSHORE_URL="http://longshore.invalid")
+    assert refused.returncode == 2
+    assert "http://longshore.invalid would receive the token unencrypted: use https" in refused.stderr
+    assert "--allow-http" in refused.stderr
+    allowed = longshore("status", container_id(12), "--allow-http", LONGSHORE_URL="http://longshore.invalid")
+    assert allowed.returncode == 6
+
+
+def test_an_error_page_of_a_proxy(longshore: Run) -> None:
+    with ErrorPage(503) as proxy:
+        done = longshore("status", container_id(12), LONGSHORE_URL=proxy.url)
+    assert done.returncode == 6
+    assert done.stderr == "error: HTTP 503 from a proxy or load balancer: the Longshore API is not available\n"
+
+
+def test_a_closed_pipe(env: dict[str, str]) -> None:
+    """`longshore … | head` ends without a message."""
+    command = f"{COMMAND} history {container_id(17)} --csv | head -n 1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], env=env, capture_output=True, text=True, timeout=120, check=True)
+    header, code = done.stdout.splitlines()
+    assert header.startswith("transition_time,")
+    assert (code, done.stderr) == ("141", "")
+
+
+def test_csv(longshore: Run, api: Api) -> None:
+    """All rows are printed unless a page is specified."""
+    rows = api.rows(container_id(17))
+    printed = list(csv.DictReader(io.StringIO(longshore("history", container_id(17), "--csv").stdout)))
+    assert [row["transition_time"] for row in printed] == [row["transition_time"] for row in reversed(rows)]
+    assert json.loads(printed[0]["metadata"]) == rows[-1]["metadata"]
+    page = longshore("history", container_id(17), "--csv", "--limit", "3", "--page", "2").stdout
+    assert list(csv.DictReader(io.StringIO(page))) == printed[3:6]
+
+
 def test_lost_responses_are_retried(longshore: Run, stack: LocalStack, seeder: Seeder, fresh_id: str) -> None:
     seeder.add(fresh_id, ["stopped"])
     with LossyProxy(stack.url) as proxy:
@@ -206,19 +282,27 @@ def test_an_operation_that_is_still_pending(longshore: Run, seeder: Seeder, fres
     assert (waited.returncode, waited.stdout) == (7, "")
     assert waited.stderr.startswith("error: start is still pending after 0.1 s\n")
     assert f"Check its progress: longshore status {fresh_id}" in waited.stderr
-    assert longshore("status", fresh_id).stdout.splitlines()[-1].startswith("pending\tstart since 2")
+    assert "\npending\tstart since 2" in longshore("status", fresh_id).stdout
 
 
-def test_control_characters_are_not_printed(longshore: Run, seeder: Seeder, fresh_id: str) -> None:
-    seeder.add(fresh_id, ["stopped"], name="evil\x1b[2Jname\tand more")
-    assert longshore("status", fresh_id).stdout.splitlines()[1] == "name\tevil [2Jname and more"
+def test_characters_that_are_not_printable_are_escaped(longshore: Run, seeder: Seeder, fresh_id: str) -> None:
+    name = "evil\x1b[2J\x9bname\tand \u202emore \U000e0041é"
+    seeder.add(fresh_id, ["stopped"], name=name)
+    line = longshore("status", fresh_id).stdout.splitlines()[1]
+    assert line == r"name	evil\x1b[2J\x9bname\tand \u202emore \U000e0041é".replace(r"\t", "\t", 1)
+    printed = longshore("status", fresh_id, "--json").stdout
+    assert json.loads(printed)["name"] == name
+    assert all(character.isprintable() or character == "\n" for character in printed)
+    assert "é" in printed
 
 
 def test_help(longshore: Run) -> None:
     printed = longshore("--help").stdout
-    for command in ("start", "stop", "force-stop", "restart", "pause", "resume", "status", "logs"):
+    for command in ("start", "stop", "force-stop", "restart", "pause", "resume", "status", "history", "ls", "label"):
         assert command in printed
     assert "Exit codes" in printed
+    assert longshore("-h").stdout == printed
+    assert "--run-id" in longshore("stop", "-h").stdout
     assert longshore("--version").stdout.startswith("longshore ")
 
 
@@ -231,7 +315,7 @@ def test_follow(env: dict[str, str], stack: LocalStack, api: Api, seeder: Seeder
     with LossyProxy(stack.url) as proxy:
         with interruptible():
             following = subprocess.Popen(
-                [COMMAND, "logs", fresh_id, "--follow", "--json", "--limit", "2"],
+                [COMMAND, "history", fresh_id, "--follow", "--json", "--limit", "2"],
                 env={**env, "LONGSHORE_URL": proxy.url},
                 stdout=subprocess.PIPE,
                 text=True,
@@ -253,7 +337,7 @@ def test_follow(env: dict[str, str], stack: LocalStack, api: Api, seeder: Seeder
 
 
 def test_follow_ends_when_the_token_is_refused(longshore: Run) -> None:
-    done = longshore("logs", container_id(12), "--follow", LONGSHORE_TOKEN=tokens.token("operator", -60))
+    done = longshore("history", container_id(12), "--follow", LONGSHORE_TOKEN=tokens.token("operator", -60))
     assert done.returncode == 5
 
 
@@ -261,7 +345,7 @@ def test_follow_ends_when_the_token_is_refused(longshore: Run) -> None:
 
 
 def test_a_table_in_colours(terminal: Callable[..., Terminal]) -> None:
-    shown = terminal("logs", container_id(14))
+    shown = terminal("history", container_id(14))
     assert shown.end() == 0
     header, newest, folded, *_, footer = shown.text.splitlines()
     assert header.split() == ["TIME", "FROM", "TO", "TOOK", "BY", "WHAT"]
@@ -273,7 +357,7 @@ def test_a_table_in_colours(terminal: Callable[..., Terminal]) -> None:
 
 
 def test_no_colours(terminal: Callable[..., Terminal]) -> None:
-    shown = terminal("logs", container_id(14), NO_COLOR="1")
+    shown = terminal("history", container_id(14), NO_COLOR="1")
     assert shown.end() == 0
     assert "\x1b[3" not in shown.raw
     assert "failed" in shown.raw
@@ -310,7 +394,7 @@ def test_interrupted_while_waiting(terminal: Callable[..., Terminal], seeder: Se
 
 def test_follow_on_a_terminal(terminal: Callable[..., Terminal], api: Api, seeder: Seeder, fresh_id: str) -> None:
     seeder.add(fresh_id, ["stopped"])
-    shown = terminal("logs", fresh_id, "--follow")
+    shown = terminal("history", fresh_id, "--follow")
     shown.read_until(lambda text: "Registered" in text)
     api.post(fresh_id, "start")
     shown.read_until(lambda text: "start by operator" in text)
