@@ -1,10 +1,11 @@
 """The command `longshore`."""
 
 import sys
+from collections.abc import Sequence
 
 
-def main() -> None:
-    """Run the command and exit with a code of `exits.Exit`."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command and exit with a code of `exits.Exit`. The default arguments are those of the process."""
     try:
         import rich  # noqa: F401
         import typer  # noqa: F401
@@ -15,4 +16,4 @@ def main() -> None:
     from longshore_client.cli import fleet, history, operations  # noqa: F401
     from longshore_client.cli.app import app
 
-    app(prog_name="longshore")
+    app(arguments, prog_name="longshore")

@@ -89,9 +89,7 @@ def rename(
 def label(
     session: Session,
     container: ContainerName,
-    labels: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY:VALUE", help="Labels to add or replace.")
-    ] = None,
+    labels: Annotated[list[str] | None, typer.Argument(metavar="KEY:VALUE", help="Labels to add or replace.")] = None,
     remove: Annotated[
         list[str] | None, typer.Option(metavar="KEY", help="Key of a label to remove. May be repeated.")
     ] = None,
