@@ -46,12 +46,12 @@ def test_the_exit_codes() -> None:
 
 @pytest.mark.usefixtures("env")
 def test_the_programs() -> None:
-    assert run_programs(README) == 5
+    assert run_programs(README) == 6
 
 
 def test_the_commands(env: dict[str, str]) -> None:
     documented = commands(README)
-    assert len(documented) == 3
+    assert len(documented) == 6
     for command, printed in documented:
         done = subprocess.run(["bash", "-c", command], env=env, capture_output=True, text=True, timeout=60, check=True)
         assert done.stdout.rstrip("\n") == printed, command
