@@ -121,14 +121,14 @@ def test_history(longshore: Run, api: Api) -> None:
             str(row["duration_ms"] if row["duration_ms"] is not None else "-"),
             row["triggered_by"],
         ]
-        for row in expected["history"]
+        for row in expected["logs"]
     ]
     assert all(len(line) == 6 and all(line) for line in lines)
     assert json.loads(longshore(*arguments, "--json").stdout) == expected
 
 
 def test_the_default_page_of_the_history(longshore: Run, api: Api) -> None:
-    expected = api.logs(container_id(17)).json()["data"]["history"]
+    expected = api.logs(container_id(17)).json()["data"]["logs"]
     lines = longshore("history", container_id(17)).stdout.splitlines()
     assert [line.split("\t")[0] for line in lines] == [row["transition_time"] for row in expected]
 

@@ -11,6 +11,8 @@ from longshore_client.models import Container, Operation, OperationResult
 CONCURRENCY = 8
 """The maximum number of requests at the same time."""
 
+# After these errors, no further request can succeed.
+_REFUSALS = (AuthenticationError, AccountBannedError)
 _SLICE = 10.0  # seconds for which a container waits before other containers have their turn
 
 
@@ -74,8 +76,11 @@ class Bulk:
             async with asyncio.TaskGroup() as tasks:
                 for container in self.targets:
                     tasks.create_task(self._operate(client, container, turns, progressed))
-        except* (AuthenticationError, AccountBannedError) as errors:
-            raise errors.exceptions[0] from None
+        except ExceptionGroup as group:
+            refused, others = group.split(_REFUSALS)
+            if refused is None or others is not None:
+                raise
+            raise refused.exceptions[0] from None
 
     async def _operate(
         self, client: AsyncLongshore, container: Container, turns: asyncio.Semaphore, progressed: Callable[[], None]
@@ -92,7 +97,7 @@ class Bulk:
             if self.waits:
                 result = await self._wait(client, result, turns)
             self.outcomes.append(Outcome(container, result=result))
-        except (AuthenticationError, AccountBannedError):
+        except _REFUSALS:
             raise
         except LongshoreError as error:
             self.outcomes.append(Outcome(container, error=error))
