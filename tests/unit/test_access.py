@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from longshore.aws.access import ACCOUNT, Access
 from longshore.domain.errors import AccountBannedError
+from longshore.domain.roles import Role
 
 
 class Table:
@@ -48,4 +49,4 @@ def test_banned(value: dict[str, Any]) -> None:
     read = access({"banned": value})
     grants = read.grants("ada")
     with pytest.raises(AccountBannedError):
-        read.admit(grants, None, operates=False)
+        read.admit(grants, None, needs=Role.VIEWER)
