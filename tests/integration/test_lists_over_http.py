@@ -283,13 +283,14 @@ def test_a_cursor_excludes_other_sorts_filters_and_pages(api: Api, query: dict[s
 def test_a_cursor_of_another_list_is_refused(api: Api, containers: list[Container], others: list[Container]) -> None:
     cursor = listed(api, user="manager", limit=5, cursor="")["pagination"]["next_cursor"]
     fault = {"instancePath": "/cursor", "message": "must be the next_cursor of a page of the same list"}
-    error = {"code": "VALIDATION_ERROR", "message": f"cursor {fault['message']}", "data": [fault]}
+    message = f"cursor {fault['message']}"
+    own, other = f"/projects/{FLEET}/containers", f"/projects/{OTHER}/containers"
     for path, query in [
-        (f"/projects/{OTHER}/containers", {}),
-        (f"/projects/{FLEET}/containers", {"sort_order": "desc"}),
+        (other, {"cursor": cursor}),
+        (own, {"cursor": cursor, "sort_order": "desc"}),
+        (own, {"cursor": cursor[:-2]}),
     ]:
-        refused(api.call("GET", path, "manager", params={"cursor": cursor, **query}), **error)
-    refused(api.call("GET", f"/projects/{FLEET}/containers", params={"cursor": cursor[:-2]}), **error)
+        refused(api.call("GET", path, "manager", params=query), "VALIDATION_ERROR", message, data=[fault])
     assert api.call("GET", "/containers", "manager", params={"cursor": cursor}).json()["code"] == "VALIDATION_ERROR"
 
 

@@ -34,7 +34,7 @@ def query_of(project: str | None = PROJECT, **given: str | Sequence[str]) -> Con
 
 
 def found(**given: str | Sequence[str]) -> set[str]:
-    return {entry.id[:2] for entry in arranged(ENTRIES, query_of(**given))}
+    return {entry.id[:2] for entry in arranged(ENTRIES, query_of(PROJECT, **given))}
 
 
 def test_the_defaults() -> None:

@@ -105,10 +105,10 @@ class ContainerListing:
             if attempt:
                 self._clock.sleep(min(_PAUSE * 2 ** (attempt - 1), 1))
             request: Any = {self._containers: {"Keys": keys, "ConsistentRead": True}}
-            answer = call(partial(self._dynamodb.batch_get_item, RequestItems=request))
+            answer: Any = call(partial(self._dynamodb.batch_get_item, RequestItems=request))
             for item in answer["Responses"].get(self._containers, []):
                 self._add(found, item)
-            keys = list(answer.get("UnprocessedKeys", {}).get(self._containers, {}).get("Keys", []))
+            keys = answer.get("UnprocessedKeys", {}).get(self._containers, {}).get("Keys", [])
         raise StoreError("The database is busy")
 
     def _add(self, found: dict[str, Container], item: Mapping[str, Any]) -> None:

@@ -166,11 +166,11 @@ def _decode(cursor: str, query: ContainersQuery) -> Position | None:
         return None
     try:
         content: Any = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        position = Position(content["name"], content["id"])
-        named = isinstance(position.name, str) and 1 <= len(position.name.encode()) <= _LONGEST_NAME
+        name, identity = content["name"], content["id"]
+        named = isinstance(name, str) and 1 <= len(name.encode()) <= _LONGEST_NAME
         # Only the exact text that `_encode` returns is accepted: for this project and order, and without additions.
-        if named and _ID_FORMAT.fullmatch(position.id) and _encode(query, position) == cursor:
-            return position
+        if named and _ID_FORMAT.fullmatch(identity) and _encode(query, Position(name, identity)) == cursor:
+            return Position(name, identity)
     except (ValueError, TypeError, LookupError, RecursionError):
         pass
     return None
