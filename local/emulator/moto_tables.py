@@ -1,24 +1,27 @@
 """Faster versions of methods of moto's DynamoDB tables, for histories of thousands of rows.
 
 A query in moto sorts and measures every row of the table, and a transaction copies all rows. Here a query reads only
-the rows that its key condition selects, and a copy shares the rows, which are replaced but never changed. To convert
-an attribute, moto tries each of DynamoDB's ten types; here only the actual type is converted.
+the rows that its key condition selects, with the attributes that the index contains. A copy of a table shares the
+rows, which are replaced but never changed. To convert an attribute, moto tries each of DynamoDB's ten types; here only
+the actual type is converted.
 """
 
 import base64
 import copy
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from botocore.model import StructureShape
 from moto.core.serialize import BaseJSONSerializer
 from moto.dynamodb.comparisons import get_comparison_func
 from moto.dynamodb.models import DynamoDBBackend
 from moto.dynamodb.models.dynamo_type import DynamoType, Item
-from moto.dynamodb.models.table import Table
+from moto.dynamodb.models.table import GlobalSecondaryIndex, Table
 
+T = TypeVar("T")
+_INDEX_NAME = 7
 _HashConditions = list[tuple[str, DynamoType]]
 _RangeConditions = list[tuple[str, str, list[DynamoType]]]
 
@@ -53,7 +56,15 @@ def _query_of_selected(
     table = self
     if hash_key_conditions:
         table = _shallow(self)
-        table.items = _arranged(self, _selected(self, hash_key_conditions, range_key_conditions or []))
+        rows = _selected(self, hash_key_conditions, range_key_conditions or [])
+        # moto passes the name of the index by position.
+        index_name = args[_INDEX_NAME] if len(args) > _INDEX_NAME else options.get("index_name")
+        index = next((index for index in self.global_indexes if index.name == index_name), None)
+        if index is not None and index.projection.get("ProjectionType") in ("KEYS_ONLY", "INCLUDE"):
+            rows = _entries(self, index, rows)
+            # moto would convert each row once per attribute of the index.
+            table.global_indexes = [_without_projection(each) for each in self.global_indexes]
+        table.items = _arranged(self, rows)
     return _query(
         table,
         *args,
@@ -77,6 +88,21 @@ def _selected(table: Table, equal: _HashConditions, ranges: _RangeConditions) ->
             for name, compare, values in tests
         ):
             yield item
+
+
+def _entries(table: Table, index: GlobalSecondaryIndex, rows: Iterable[Item]) -> Iterator[Item]:
+    """Return the rows with only the attributes that an index contains."""
+    kept = {*table.table_key_attrs, *index.schema_key_attrs, *index.projection.get("NonKeyAttributes", [])}
+    for row in rows:
+        entry = _shallow(row)
+        entry.attrs = {name: value for name, value in row.attrs.items() if name in kept}
+        yield entry
+
+
+def _without_projection(index: GlobalSecondaryIndex) -> GlobalSecondaryIndex:
+    other = _shallow(index)
+    other.projection = {}
+    return other
 
 
 def _rows(table: Table, partition: DynamoType | None) -> Iterator[Item]:
@@ -146,8 +172,8 @@ def _on_the_wire(value: dict[str, Any]) -> dict[str, Any]:
             return value
 
 
-def _shallow(table: Table) -> Table:
-    """Return a shallow copy of a table. `copy.copy` would register each copy in moto."""
-    other = object.__new__(Table)
-    vars(other).update(vars(table))
+def _shallow(model: T) -> T:
+    """Return a shallow copy of an object. `copy.copy` would register each copy in moto."""
+    other: T = object.__new__(type(model))
+    vars(other).update(vars(model))
     return other

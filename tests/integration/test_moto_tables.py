@@ -13,7 +13,7 @@ from moto.dynamodb.models.table import Table
 from local.emulator import Emulator, moto_tables
 from local.emulator.ecs import ACCOUNT, REGION
 
-INDEXES = {None: ("id", "at"), "local": ("id", "rank"), "global": ("kind", "rank")}
+INDEXES = {None: ("id", "at"), "local": ("id", "rank"), "global": ("kind", "rank"), "small": ("kind", "rank")}
 COMPARISONS = {"=": 1, "<": 1, "<=": 1, ">": 1, ">=": 1, "BETWEEN": 2}
 
 
@@ -32,7 +32,10 @@ def dynamodb() -> Iterator[Any]:
             BillingMode="PAY_PER_REQUEST",
             KeySchema=schema(*INDEXES[None]),
             LocalSecondaryIndexes=[index("local")],
-            GlobalSecondaryIndexes=[index("global")],
+            GlobalSecondaryIndexes=[
+                index("global"),
+                index("small", ProjectionType="INCLUDE", NonKeyAttributes=["note"]),
+            ],
         )
         client.create_table(
             TableName="items",
@@ -46,6 +49,7 @@ def dynamodb() -> Iterator[Any]:
             # Some rows are not in the indexes.
             row |= {"rank": number(chance.randrange(20))} if chance.random() < 0.8 else {}
             row |= {"kind": text(chance.choice("xy"))} if chance.random() < 0.8 else {}
+            row |= {"note": text("in the index"), "more": text("not in the small index")}
             client.put_item(TableName="rows", Item=row)
         yield client
 
@@ -54,8 +58,9 @@ def schema(*names: str) -> list[dict[str, str]]:
     return [{"AttributeName": name, "KeyType": kind} for name, kind in zip(names, ("HASH", "RANGE"), strict=False)]
 
 
-def index(name: str) -> dict[str, Any]:
-    return {"IndexName": name, "KeySchema": schema(*INDEXES[name]), "Projection": {"ProjectionType": "ALL"}}
+def index(name: str, **projection: Any) -> dict[str, Any]:
+    projection = projection or {"ProjectionType": "ALL"}
+    return {"IndexName": name, "KeySchema": schema(*INDEXES[name]), "Projection": projection}
 
 
 def text(value: object) -> dict[str, str]:
