@@ -1,7 +1,7 @@
 """Checks of a container's history and of the pages read from it."""
 
 from collections import Counter
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Any
 
 from longshore.domain.models import StatusLogsPage
@@ -46,7 +46,10 @@ def check_history(container: dict[str, Any], rows: list[dict[str, Any]]) -> None
         if "to_n" in row:
             assert row["to_n"] == Counter(each["to_status"][0] for each in seen_rows), "to_n of a row is wrong"
             assert row["from_n"] == Counter(each.get("from_status", "none")[0] for each in seen_rows), "from_n is wrong"
-            assert row["project_id"] == container["project_id"], "the project of a row is wrong"
+    # A container that has left a project does not return to it.
+    projects = [project for project, _ in groupby(row["project_id"] for row in rows if "project_id" in row)]
+    assert len(projects) == len(set(projects)), "a row has the project that its container had left"
+    assert container["project_id"] not in projects[:-1], "a row has the project that its container had left"
     live = container["project_id"] if container["status"] in LIVE else None
     assert container.get("live_project_id") == live, "the index of live containers is wrong"
     assert "operation" not in container or "pending_deadline" in container, "the index of pending operations is wrong"

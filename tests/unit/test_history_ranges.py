@@ -74,7 +74,7 @@ def matching(entries: list[Entry], query: StatusLogsQuery) -> list[Entry]:
 
 def exact(moment: Any) -> str:
     """Return the time with microseconds, as text that sorts in the order of time."""
-    return moment.second.strftime("%Y-%m-%dT%H:%M:%S.") + moment.fraction.ljust(6, "0")
+    return f"{moment.second:%Y-%m-%dT%H:%M:%S}.{moment.fraction:0<6}"
 
 
 def read(pages: PagesInMemory, query: StatusLogsQuery) -> Any:
