@@ -5,7 +5,6 @@ import io
 import json
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -231,15 +230,6 @@ def test_no_response_as_json(longshore: Run) -> None:
     assert (done.returncode, error["code"], error["exit_code"]) == (6, "NO_RESPONSE", 6)
 
 
-def test_no_token_is_sent_unencrypted(longshore: Run) -> None:
-    refused = longshore("status", container_id(12), LONGSHORE_URL="http://longshore.invalid")
-    assert refused.returncode == 2
-    assert "http://longshore.invalid would receive the token unencrypted: use https" in refused.stderr
-    assert "--allow-http" in refused.stderr
-    allowed = longshore("status", container_id(12), "--allow-http", LONGSHORE_URL="http://longshore.invalid")
-    assert allowed.returncode == 6
-
-
 def test_an_error_page_of_a_proxy(longshore: Run) -> None:
     with ErrorPage(503) as proxy:
         done = longshore("status", container_id(12), LONGSHORE_URL=proxy.url)
@@ -403,71 +393,3 @@ def test_follow_on_a_terminal(terminal: Callable[..., Terminal], api: Api, seede
     lines = [line for line in shown.text.splitlines() if line.strip() and "^C" not in line]
     header, first, second = lines
     assert first.index("stopped") == second.index("running") == header.index("TO  ")
-
-
-# Configuration
-
-
-@pytest.fixture
-def bare(env: dict[str, str]) -> dict[str, str]:
-    return {name: value for name, value in env.items() if not name.startswith("LONGSHORE_")}
-
-
-def write(directory: Path, text: str, mode: int = 0o600) -> None:
-    path = directory / "longshore" / "config.toml"
-    path.parent.mkdir(parents=True)
-    path.write_text(text)
-    path.chmod(mode)
-
-
-def test_a_configuration_file(bare: dict[str, str], env: dict[str, str], tmp_path: Path) -> None:
-    write(tmp_path / ".config", f'url = "{env["LONGSHORE_URL"]}"\ntoken = "{env["LONGSHORE_TOKEN"]}"\n')
-    assert run(["status", container_id(12)], bare).returncode == 0
-
-
-def test_a_configuration_file_in_xdg_config_home(bare: dict[str, str], env: dict[str, str], tmp_path: Path) -> None:
-    write(tmp_path / "xdg", f'url = "{env["LONGSHORE_URL"]}"\ntoken = "{env["LONGSHORE_TOKEN"]}"\n')
-    assert run(["status", container_id(12)], {**bare, "XDG_CONFIG_HOME": str(tmp_path / "xdg")}).returncode == 0
-
-
-def test_options_precede_environment_and_file(bare: dict[str, str], env: dict[str, str], tmp_path: Path) -> None:
-    write(tmp_path / ".config", f'url = "{env["LONGSHORE_URL"]}"\ntoken = "from.the.file"\n')
-    from_environment = {**bare, "LONGSHORE_TOKEN": tokens.token("viewer")}
-    stop = ["stop", container_id(12)]
-    assert "INVALID_TOKEN" in run(stop, bare).stderr
-    assert "INSUFFICIENT_PERMISSIONS" in run(stop, from_environment).stderr
-    assert "ACCOUNT_BANNED" in run([*stop, "--token", tokens.token("banned")], from_environment).stderr
-
-
-FAULTS: list[tuple[str, int, str]] = [
-    ("", 0o600, "no token: specify --token, set LONGSHORE_TOKEN, or add token"),
-    ("token = ", 0o600, "Invalid value"),
-    ('tokn = "x"', 0o600, "unknown setting tokn; the settings are url and token"),
-    ("token = 7", 0o600, "token must be a string"),
-    ('token = "x"', 0o640, "contains a token and is readable by other users: chmod 600"),
-    ('token = "two words"', 0o600, "the token must consist of visible ASCII characters"),
-]
-
-
-@pytest.mark.parametrize(("text", "mode", "error"), FAULTS, ids=[fault[2][:30] for fault in FAULTS])
-def test_an_invalid_configuration_file(bare: dict[str, str], tmp_path: Path, text: str, mode: int, error: str) -> None:
-    write(tmp_path / ".config", text, mode)
-    done = run(["status", container_id(12)], {**bare, "LONGSHORE_URL": "http://127.0.0.1:1"})
-    assert (done.returncode, done.stdout) == (2, "")
-    assert error in done.stderr
-    assert len(done.stderr.splitlines()) == 1
-
-
-@pytest.mark.parametrize("url", ["", "nowhere", "ftp://host"])
-def test_an_invalid_url(bare: dict[str, str], url: str) -> None:
-    done = run(["status", container_id(12)], {**bare, "LONGSHORE_URL": url, "LONGSHORE_TOKEN": "x"})
-    assert done.returncode == 2
-    assert "url" in done.stderr.lower()
-
-
-def test_without_the_extra() -> None:
-    """Without typer and rich, the command prints how to install them."""
-    hide = "import sys; sys.modules['typer'] = None; from longshore_client.cli import main; main()"
-    done = subprocess.run([sys.executable, "-c", hide], capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "pip install 'longshore-client[cli]'" in done.stderr
