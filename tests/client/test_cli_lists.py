@@ -182,8 +182,8 @@ def test_watching_in_a_pipe(
         watching = subprocess.Popen(
             [COMMAND, "ls", "--name", "watched", "--watch", "--json"], env=env, stdout=subprocess.PIPE, text=True
         )
+    assert watching.stdout
     try:
-        assert watching.stdout
         assert json.loads(watching.stdout.readline())["status"] == "stopped"
         assert api.post(fresh_id, "start").status_code == 200
         statuses: list[Any] = []

@@ -14,7 +14,7 @@ from longshore_client.errors import ProjectNotFoundError, ValidationError
 from longshore_client.models import ContainersPage
 
 PROJECT = "507f1f77bcf86cd799439033"
-ROW = {
+ROW: dict[str, Any] = {
     "id": "507f1f77bcf86cd799439077",
     "container_id": ID,
     "from_status": None,
