@@ -66,12 +66,15 @@ def serve() -> int:
     from local.stack import LocalStack
     from local.template import TemplateError
 
+    docker = bool(os.environ.get("DOCKER"))
     try:
         stack = LocalStack(
             port=_port(os.environ.get("PORT") or "3000"),
             host=os.environ.get("HOST") or "127.0.0.1",
             dynamodb=os.environ.get("DYNAMODB") or "moto",
-            docker=bool(os.environ.get("DOCKER")),
+            # Dozens of Docker containers would take minutes to start.
+            fleet=not docker,
+            docker=docker,
         )
         tokens.key()
     except ValueError as error:

@@ -6,7 +6,7 @@ Tests use `Seeder.add` to create further containers with the task, the rows and 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
@@ -148,14 +148,31 @@ class Seeder:
         launch_type: str = "EC2",
         server: str | None = None,
         task_definition: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        every: timedelta = timedelta(minutes=1),
+        metadata: Callable[[Sequence[str], int], dict[str, Any]] | None = None,
     ) -> Container:
-        """Add a container with a history of these statuses, about a minute apart. A live container gets a task."""
+        """Add a container with a history of these statuses. A live container gets a task.
+
+        Args:
+            identity: The id.
+            statuses: The statuses, oldest first.
+            name: The name.
+            project: The id of the project.
+            launch_type: How the task is run.
+            server: The EC2 instance of the task; None if it is not known.
+            task_definition: The task definition; by default that of the launch type.
+            labels: The labels.
+            every: The longest time between two changes of status. The shortest is five sixths of it.
+            metadata: Returns the metadata of the change at a position of `statuses`.
+        """
         fargate = launch_type == "FARGATE"
-        moment = datetime.now(UTC) - timedelta(minutes=len(statuses))
+        moment = datetime.now(UTC) - len(statuses) * every
         container = Container(
             id=identity,
             project_id=project,
             name=name,
+            labels=dict(labels or {}),
             server_instance_id=server,
             status=Status(statuses[0]),
             status_since=moment,
@@ -171,17 +188,18 @@ class Seeder:
         chance = random.Random(identity)
         items = []
         for position, status in enumerate(statuses):
+            cause = (metadata or metadata_of)(statuses, position)
             change = Change(
                 to_status=Status(status),
                 observed_at=moment,
-                triggered_by=Trigger.USER if position and status not in ("failed", "expired") else Trigger.SYSTEM,
+                triggered_by=_trigger(cause),
                 duration_ms=chance.randint(300, 9000) if position else None,
-                metadata=_metadata(statuses, position),
+                metadata=cause,
             )
             row_id = f"{chance.getrandbits(96):024x}"
             container, entry = append(container, change, row_id, moment + timedelta(milliseconds=12))
             items.append(log_item(entry))
-            moment += timedelta(seconds=50 + chance.random() * 10)
+            moment += every * (5 + chance.random()) / 6
         if container.is_live:
             container = container.model_copy(update={"task_arn": self._task(container)})
         self._clear(identity)
@@ -242,7 +260,14 @@ class Seeder:
         )
 
 
-def _metadata(statuses: Sequence[str], position: int) -> dict[str, Any]:
+def _trigger(metadata: Mapping[str, Any]) -> Trigger:
+    """Return the source of a change of status with this metadata."""
+    if "rule" in metadata:
+        return Trigger.SCHEDULE
+    return Trigger.USER if "command" in metadata else Trigger.SYSTEM
+
+
+def metadata_of(statuses: Sequence[str], position: int) -> dict[str, Any]:
     """Return the metadata of the row of a status change."""
     before, status = statuses[position - 1] if position else None, statuses[position]
     match before, status:
@@ -263,4 +288,4 @@ def _metadata(statuses: Sequence[str], position: int) -> dict[str, Any]:
             return {"command": command, "actor": "operator"}
 
 
-__all__ = ["PROJECT", "Seeder", "container_id", "long_history", "seed"]
+__all__ = ["PROJECT", "Seeder", "container_id", "long_history", "metadata_of", "seed"]

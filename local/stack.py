@@ -20,6 +20,7 @@ from local.emulator import Credentials, Emulator
 from local.emulator.docker import DockerEngine, check, provide_busybox
 from local.environment import Environment
 from local.eventbridge import EventBridge, instance_state_change
+from local.fleet import seed_fleet
 from local.gateway import Gateway
 from local.invocations import DeadLetter
 from local.pages import LINKS
@@ -49,6 +50,7 @@ class LocalStack:
         dynamodb: "moto", "local" (DynamoDB Local, downloaded if necessary; needs Java) or the URL of a database.
         parameters: Parameter values of the template.
         seed: Whether to write the demo project.
+        fleet: Whether to write the fleet too, 60 containers in three projects. It needs `seed`.
         docker: Whether to run tasks as Docker containers, and the commands' scripts on this machine.
         emulator_options: Arguments of `Emulator`.
         timeouts: Timeouts of functions in seconds, by logical id, instead of those in the template.
@@ -65,6 +67,7 @@ class LocalStack:
         parameters: Mapping[str, str] | None = None,
         seed: bool = True,
         *,
+        fleet: bool = False,
         docker: bool = False,
         emulator_options: Mapping[str, Any] | None = None,
         timeouts: Mapping[str, int] | None = None,
@@ -80,6 +83,7 @@ class LocalStack:
         # Another template may not have these parameters.
         self._parameters = {**(LINKS if template_path == _TEMPLATE else {}), **(parameters or {})}
         self._seed = seed
+        self._fleet = fleet
         self._docker = docker
         self._emulator_options = dict(emulator_options or {})
         self._timeouts = dict(timeouts or {})
@@ -153,6 +157,8 @@ class LocalStack:
             cleanup.callback(eventbridge.stop)
             if self._seed:
                 seed_demo(self)
+            if self._fleet:
+                seed_fleet(self)
             if self._events:
                 eventbridge.start_schedules()
             self._server = Server(Gateway(stack.api, runtime.invoke), listener, self._pages)

@@ -1,0 +1,57 @@
+"""The fleet of `make up`: its containers satisfy the invariants, and have the statuses and tasks of a real fleet."""
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from api_client import Api
+from conftest import PARAMETERS, QUICK
+from invariants import check
+from longshore.domain.lifecycle import Status
+
+from local.fleet import CUSTOMER_PORTAL, DATA_PLATFORM, history, plans
+from local.seed import PROJECT, container_id
+from local.stack import LocalStack
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[LocalStack]:
+    with LocalStack(port=0, parameters=PARAMETERS, emulator_options=QUICK, fleet=True) as stack:
+        yield stack
+
+
+def test_every_container(stack: LocalStack, api: Api) -> None:
+    shown = [api.get(plan.identity).json()["data"] for plan in plans()]
+    assert [container["name"] for container in shown] == [plan.name for plan in plans()]
+    assert Counter(container["project_id"] for container in shown) == dict.fromkeys(
+        (PROJECT, DATA_PLATFORM, CUSTOMER_PORTAL), 20
+    )
+    assert {container["status"] for container in shown} == set(Status)
+    assert {container["labels"]["env"] for container in shown} == {"prod", "staging", "dev"}
+    assert len({len(plan.statuses) for plan in plans()}) > 5
+    for plan in plans():
+        check(stack, plan.identity)
+
+
+def test_the_roles_differ_by_project(api: Api) -> None:
+    first = {plan.project: plan.identity for plan in plans() if plan.statuses[-1] == "stopped"}
+    answers = {project: api.post(identity, "resume").json()["code"] for project, identity in first.items()}
+    assert answers == {
+        PROJECT: "OPERATION_STATE_CONFLICT",
+        DATA_PLATFORM: "OPERATION_STATE_CONFLICT",
+        CUSTOMER_PORTAL: "INSUFFICIENT_PERMISSIONS",
+    }
+
+
+def test_the_demo_project_remains(api: Api) -> None:
+    assert api.get(container_id(11)).json()["data"]["name"] == "orders"
+    assert api.logs(container_id(17)).json()["data"]["pagination"]["total"] == 1000
+
+
+@pytest.mark.parametrize("last", list(Status))
+def test_histories_end_with_their_status(last: Status) -> None:
+    statuses = history(last, 3, random.Random(1))
+    assert (statuses[0], statuses[-1]) == ("stopped", last)
+    assert statuses[1::2] == ["running"] * 3
+    assert "running" not in statuses[::2]
