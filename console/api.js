@@ -1,7 +1,7 @@
 /**
  * An HTTP client of the API, with one method per route and safe retries of operations.
  *
- * @import { Container, LogsPage, LogsQuery, Operation, OperationResult } from "./types.js"
+ * @import { Container, ContainersPage, LogsPage, LogsQuery, Operation, OperationResult, Project, ProjectLogsPage } from "./types.js"
  * @typedef {{data: any, message: string, status: number, requestId: string}} Answer
  */
 
@@ -9,6 +9,8 @@ import { learn } from "./clock.js";
 
 /** Longer than the timeout of the gateway, 29 s. */
 const TIMEOUT_MS = 35_000;
+/** How long the API waits until a container is settled, in seconds. */
+const SETTLE_S = 20;
 /** Delays before an operation is sent again. */
 const REPEAT_AFTER_MS = [500, 1000, 2000, 4000, 8000];
 
@@ -60,13 +62,52 @@ export class Api {
   }
 
   /**
+   * Return the container as soon as no operation is pending, or after the API's timeout as it then is.
    * @param {string} id
-   * @param {LogsQuery} query
+   * @returns {Promise<Container>}
+   */
+  async settled(id) {
+    const query = `wait_for=settled&timeout=${SETTLE_S}`;
+    return (await this.#send(`/containers/${encodeURIComponent(id)}?${query}`, {})).data;
+  }
+
+  /**
+   * @param {AbortSignal} signal
+   * @returns {Promise<Project[]>}
+   */
+  async projects(signal) {
+    return (await this.#send("/projects", { signal })).data.projects;
+  }
+
+  /**
+   * @param {string} project An id, or an empty string for all projects of the caller.
+   * @param {URLSearchParams} query
+   * @param {AbortSignal} signal
+   * @returns {Promise<ContainersPage>}
+   */
+  async containers(project, query, signal) {
+    const path = project ? `/projects/${encodeURIComponent(project)}/containers` : "/containers";
+    return (await this.#send(`${path}?${query}`, { signal })).data;
+  }
+
+  /**
+   * @param {string} project
+   * @param {Record<string, string | number>} query
+   * @param {AbortSignal} signal
+   * @returns {Promise<ProjectLogsPage>}
+   */
+  async projectLogs(project, query, signal) {
+    return (await this.#send(`/projects/${encodeURIComponent(project)}/status-logs?${textOf(query)}`, { signal })).data;
+  }
+
+  /**
+   * @param {string} id
+   * @param {LogsQuery & Record<string, string | number>} query May also contain filters.
    * @param {AbortSignal} signal
    * @returns {Promise<LogsPage>}
    */
   async logs(id, query, signal) {
-    const text = new URLSearchParams(Object.entries(query).map(([name, value]) => [name, String(value)]));
+    const text = textOf(query);
     return (await this.#send(`/containers/${encodeURIComponent(id)}/status-logs?${text}`, { signal })).data;
   }
 
@@ -76,15 +117,18 @@ export class Api {
    * @param {Operation} operation
    * @param {string} key The Idempotency-Key.
    * @param {(reason: string) => void} onRepeat Called before each repetition.
+   * @param {{respondAsync?: boolean}} [options] `respondAsync`: do not wait for the effect.
    * @returns {Promise<OperationResult>}
    */
-  async operate(id, operation, key, onRepeat) {
+  async operate(id, operation, key, onRepeat, { respondAsync = false } = {}) {
     const path = `/containers/${encodeURIComponent(id)}/${operation}`;
+    /** @type {Record<string, string>} */
+    const headers = { "Idempotency-Key": key, ...(respondAsync ? { Prefer: "respond-async" } : {}) };
     for (let attempt = 0; ; attempt += 1) {
       try {
-        const answer = await this.#send(path, { method: "POST", headers: { "Idempotency-Key": key } });
-        const { message, status } = answer.data;
-        return { accepted: answer.status === 202, message, status, requestId: answer.requestId };
+        const answer = await this.#send(path, { method: "POST", headers });
+        const { message, status, pending_operation: pending = null } = answer.data;
+        return { accepted: answer.status === 202, message, status, pending, requestId: answer.requestId };
       } catch (error) {
         const wait = REPEAT_AFTER_MS[attempt];
         if (wait === undefined || !isRepeatable(error)) throw error;
@@ -147,6 +191,11 @@ function read(reply, text) {
     throw new ApiError(reply.status, body, requestId, Number.isNaN(seconds) ? null : seconds * 1000);
   }
   throw new NoAnswerError(`The response is not from the API (HTTP ${reply.status})`, reply.ok || reply.status >= 500);
+}
+
+/** @param {Record<string, string | number>} query */
+function textOf(query) {
+  return String(new URLSearchParams(Object.entries(query).map(([name, value]) => [name, String(value)])));
 }
 
 /** @param {unknown} error */

@@ -1,92 +1,83 @@
-/**
- * The console: shows and operates one container, whose id is in the fragment of the URL.
- *
- * @import { Container } from "./types.js"
- */
+/** The console: the connection to the API, and the views that the address selects. */
 
-import { Api, ApiError } from "./api.js";
-import { Card } from "./card.js";
+import { Activity } from "./activity.js";
+import { Api } from "./api.js";
+import { ContainerView } from "./container_view.js";
 import { byId, h, segmented, setText } from "./dom.js";
-import { describe, oneLine } from "./errors.js";
-import { clockTime, duration } from "./format.js";
-import { History } from "./history.js";
+import { oneLine } from "./errors.js";
+import { Fleet } from "./fleet.js";
 import { Notices } from "./notices.js";
-import { Operations } from "./operations.js";
-import { Poller } from "./poller.js";
+import { Projects } from "./projects.js";
+import { current, go, link } from "./route.js";
 import * as settings from "./settings.js";
-import { capital } from "./status.js";
-import { LogTable } from "./table.js";
-import { Timeline } from "./timeline.js";
-
-const CALM_MS = 5000;
-const PENDING_MS = 1000;
-const SLOWEST_MS = 60_000;
 
 const field = (/** @type {string} */ id) => /** @type {HTMLInputElement} */ (byId(id));
 
-class Console {
+export class App {
   constructor() {
     this.api = new Api(settings.connection);
+    this.projects = new Projects(this.api);
     this.notices = new Notices(byId("notices"), byId("live"));
-    this.operations = new Operations(this.api, this.notices, () => this.#changed());
-    this.card = new Card(
-      byId("container"),
-      (operation) => this.container && this.operations.ask(this.container, operation),
-      (message) => this.notices.announce(message),
-    );
-    this.table = new LogTable(byId("table"), this.api);
-    this.timeline = new Timeline(
-      byId("timeline"),
-      byId("history-controls"),
-      (row, older) => this.table.reveal(row, older),
-      (error) => this.#failed(error),
-    );
+    this.onUnauthorized = (/** @type {import("./api.js").ApiError} */ error) => {
+      settings.forgetToken();
+      this.#showSession();
+      this.showConnection(true, oneLine(error));
+    };
     const zones = /** @type {const} */ ([["local", "Local"], ["utc", "UTC"]]);
-    byId("history-controls").append(
+    byId("zones").append(
       segmented("zone", "Time zone", zones, settings.zone(), (zone) => {
         settings.setZone(zone);
-        this.#redraw();
+        this.view?.redraw();
       }).element,
     );
-    this.poller = new Poller(() => this.#refresh(), () => this.#delay());
-    /** Responses for the open container are ignored once another container is opened. */
-    this.opened = new AbortController();
-    this.id = "";
-    /** @type {Container | null} */
-    this.container = null;
-    /** @type {History | null} */
-    this.history = null;
-    /** Whether the container has changed since the displayed history was read. */
-    this.behind = true;
-    this.failures = 0;
-    this.readAt = 0;
-    this.retryAfter = 0;
+    this.views = { fleet: new Fleet(this), activity: new Activity(this), container: new ContainerView(this) };
+    /** @type {Fleet | Activity | ContainerView | null} The open view. */
+    this.view = null;
+    this.shown = "";
   }
 
-  /** Open the container in the URL. */
+  /** Open the view in the address. */
   open() {
-    this.opened.abort();
-    this.opened = new AbortController();
-    this.poller.stop();
-    this.id = decodeURIComponent(location.hash.slice(1)).trim();
-    this.container = null;
-    this.history = null;
-    this.behind = true;
-    this.failures = 0;
-    this.card.hide();
-    this.notices.clear();
-    byId("history").hidden = true;
-    byId("stale").hidden = true;
-    field("container-id").value = this.id;
-    document.title = "Longshore console";
-    this.#showSession();
-    const { token } = settings.connection();
-    byId("welcome").hidden = !token || this.id !== "";
-    if (!token) return this.showConnection(true);
-    if (this.id) {
-      this.table.open(this.id);
-      this.poller.start();
+    const route = current();
+    const view = this.views[route.view];
+    const shown = route.view === "container" ? route.id : route.view;
+    const moved = shown !== this.shown;
+    if (view !== this.view) this.view?.close();
+    if (moved) this.notices.clear();
+    this.shown = shown;
+    field("container-id").value = route.view === "container" ? route.id : "";
+    for (const name of ["fleet", "activity"]) {
+      if (name === route.view) byId(`to-${name}`).setAttribute("aria-current", "page");
+      else byId(`to-${name}`).removeAttribute("aria-current");
     }
+    this.#showSession();
+    this.showRecent();
+    this.view = settings.connection().token ? view : null;
+    if (!this.view) return this.showConnection(true);
+    view.open(route);
+    if (moved) this.#moveFocus();
+  }
+
+  /** Focus the new view, if the focused element was hidden. */
+  #moveFocus() {
+    const focused = document.activeElement;
+    if (focused?.checkVisibility() && focused !== byId("main")) return;
+    if (this.view !== this.views.fleet || !this.view.focus()) byId("main").focus();
+  }
+
+  /** Open the view again, as another user or with another connection. */
+  reopen() {
+    this.view?.close();
+    this.view = null;
+    this.projects.forget();
+    this.views.fleet.forget();
+    this.views.activity.forget();
+    this.open();
+  }
+
+  /** Offer the containers that were opened last. */
+  showRecent() {
+    byId("recent").replaceChildren(...settings.recent().map(({ id, name }) => h("option", { value: id }, name)));
   }
 
   /** @param {boolean} shown */
@@ -103,94 +94,6 @@ class Console {
     field("token").focus();
   }
 
-  tick() {
-    this.card.tick();
-    if (!byId("stale").hidden) this.#showStale();
-  }
-
-  /** Read the container, and its history when it has changed. Never rejects. */
-  async #refresh() {
-    const { signal } = this.opened;
-    try {
-      const container = await this.api.container(this.id, signal);
-      const before = this.container;
-      this.container = container;
-      this.#show(before);
-      if (before?.updated_at !== container.updated_at) this.behind = true;
-      if (this.behind) await this.#readHistory(signal);
-      if (signal.aborted) return;
-      this.operations.follow(container, () => this.#lastReason());
-      this.timeline.show();
-      this.failures = 0;
-      this.readAt = Date.now();
-      byId("stale").hidden = true;
-    } catch (error) {
-      if (!signal.aborted) this.#failed(error);
-    }
-  }
-
-  /** @param {AbortSignal} signal */
-  async #readHistory(signal) {
-    this.table.load();
-    const history = this.history ?? new History(this.api, this.id, signal);
-    await history.update();
-    if (signal.aborted) return;
-    this.behind = false;
-    if (history === this.history) return;
-    this.history = history;
-    byId("history").hidden = false;
-    this.timeline.open(history);
-  }
-
-  /** @param {Container | null} before The previous state of the container. */
-  #show(before) {
-    const container = this.container;
-    if (!container) return;
-    this.card.show(container, this.operations.unanswered(container.id));
-    document.title = `${capital(container.status)} · ${container.name} · Longshore`;
-    if (!before) {
-      settings.remember({ id: container.id, name: container.name });
-      showRecent();
-    } else if (before.status !== container.status && !this.operations.accepted) {
-      if (container.status !== this.operations.reported) this.notices.announce(`Container is ${container.status}`);
-    }
-  }
-
-  #lastReason() {
-    const reason = this.history?.rows.at(-1)?.metadata?.reason;
-    return typeof reason === "string" ? reason : undefined;
-  }
-
-  /** Update the page after an operation was sent or has returned. */
-  #changed() {
-    if (this.container) this.card.show(this.container, this.operations.unanswered(this.container.id));
-    if (this.poller.active) this.poller.now();
-  }
-
-  /** @param {unknown} error */
-  #failed(error) {
-    this.failures += 1;
-    this.retryAfter = (error instanceof ApiError && error.retryAfterMs) || 0;
-    if (error instanceof ApiError && error.status === 401) {
-      this.poller.stop();
-      settings.forgetToken();
-      this.#showSession();
-      return this.showConnection(true, oneLine(error));
-    }
-    const final = error instanceof ApiError && error.status < 500 && error.status !== 429;
-    if (final) this.poller.stop();
-    if (final && !this.container) this.notices.show(describe(error));
-    else this.#showStale(error);
-  }
-
-  /** Mark the displayed data as outdated. */
-  #showStale(/** @type {unknown} */ error = undefined) {
-    if (error) this.staleBecause = oneLine(error);
-    const since = this.readAt && this.container ? `Not updated since ${clockTime(this.readAt)} (${duration(Date.now() - this.readAt)} ago)` : "Not read yet";
-    byId("stale").hidden = false;
-    setText(byId("stale"), `${since}: ${this.staleBecause}`);
-  }
-
   #showSession() {
     const { baseUrl, token } = settings.connection();
     const claims = settings.tokenClaims();
@@ -198,55 +101,39 @@ class Console {
     setText(byId("session-text"), token ? `${claims?.user || "Token set"}${elsewhere}` : "No token");
     byId("session-text").title = claims?.expires ? `The token expires at ${claims.expires.toISOString()}` : "";
   }
-
-  #redraw() {
-    this.card.tick();
-    this.timeline.draw();
-    this.table.redraw();
-  }
-
-  #delay() {
-    if (this.failures) return Math.max(this.retryAfter, Math.min(SLOWEST_MS, CALM_MS * 2 ** (this.failures - 1)));
-    return this.container?.pending_operation || this.operations.unanswered(this.id) ? PENDING_MS : CALM_MS;
-  }
 }
 
-function showRecent() {
-  byId("recent").replaceChildren(...settings.recent().map(({ id, name }) => h("option", { value: id }, name)));
-}
-
-const page = new Console();
+const app = new App();
 
 byId("open-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  const hash = `#${encodeURIComponent(field("container-id").value.trim())}`;
+  const hash = link(field("container-id").value.trim());
   // Open the same container again.
-  if (location.hash === hash) page.open();
-  else location.hash = hash;
+  if (location.hash === hash) app.reopen();
+  else go(hash);
 });
 byId("connection-form").addEventListener("submit", (event) => {
   event.preventDefault();
   try {
     settings.connect(field("base-url").value, field("token").value);
   } catch (error) {
-    return page.showConnection(true, /** @type {Error} */ (error).message);
+    return app.showConnection(true, /** @type {Error} */ (error).message);
   }
-  page.showConnection(false);
-  page.open();
-  (page.id ? byId("main") : byId("container-id")).focus();
+  app.showConnection(false);
+  app.reopen();
+  byId("main").focus();
 });
 byId("forget").addEventListener("click", () => {
   settings.forgetToken();
-  page.open();
+  app.reopen();
 });
-byId("connection-toggle").addEventListener("click", () => page.showConnection(byId("connection").hidden));
+byId("connection-toggle").addEventListener("click", () => app.showConnection(byId("connection").hidden));
 byId("skip").addEventListener("click", (event) => {
-  // The fragment is the container's id.
+  // The fragment selects the view.
   event.preventDefault();
   byId("main").focus();
 });
-addEventListener("hashchange", () => page.open());
-for (const change of ["online", "offline"]) addEventListener(change, () => page.poller.active && page.poller.now());
-setInterval(() => page.tick(), 1000);
-showRecent();
-page.open();
+addEventListener("hashchange", () => app.open());
+for (const change of ["online", "offline"]) addEventListener(change, () => app.view?.reader.now());
+setInterval(() => app.view?.tick(), 1000);
+app.open();

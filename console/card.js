@@ -1,22 +1,26 @@
 /**
  * The container's card: name, status, pending operation and buttons.
  *
+ * @import { Projects } from "./projects.js"
  * @import { Container, Operation } from "./types.js"
  */
 
 import { now } from "./clock.js";
 import { enable, h, setText } from "./dom.js";
 import { dateTime, wholeSeconds } from "./format.js";
+import { link, queryOf } from "./route.js";
 import { badge, capital, IN_PROGRESS, operationIcon, OPERATIONS } from "./status.js";
 
 export class Card {
   /**
    * @param {HTMLElement} root
+   * @param {Projects} projects
    * @param {(operation: Operation) => void} onOperation Only called for allowed operations.
    * @param {(message: string) => void} onRefused Called with the reason why a button is disabled.
    */
-  constructor(root, onOperation, onRefused) {
+  constructor(root, projects, onOperation, onRefused) {
     this.root = root;
+    this.projects = projects;
     /** @type {Container | null} */
     this.container = null;
     /** @type {Operation | null} */
@@ -66,7 +70,8 @@ export class Card {
     }
     this.identity.replaceChildren(
       "Container ", h("code", { class: "breakable" }, container.id),
-      " · project ", h("code", { class: "breakable" }, container.project_id));
+      " · project ", h("a", { href: link("", queryOf({ project: container.project_id })), class: "breakable" }, this.projects.name(container.project_id)),
+      ...Object.entries(container.labels ?? {}).map(([key, value]) => h("span", {}, ` · ${key}: ${value}`)));
     for (const [operation, button] of this.buttons) {
       const allowed = this.#allows(operation);
       enable(button, allowed);
@@ -98,12 +103,15 @@ export class Card {
 
   /** @param {Operation} operation */
   #allows(operation) {
+    if (this.container && this.projects.refusal(this.container.project_id)) return false;
     return this.unanswered !== operation && Boolean(this.container?.allowed_operations.includes(operation));
   }
 
   /** @param {Operation} operation */
   #refusal(operation) {
     const container = this.container;
+    const byRole = container && this.projects.refusal(container.project_id);
+    if (byRole) return byRole;
     const pending = container?.pending_operation;
     const state = pending ? IN_PROGRESS[pending.operation].toLowerCase() : container?.status;
     return `${capital(operation)} is not allowed while the container is ${state}`;

@@ -7,9 +7,11 @@
  */
 
 import { ApiError, NoAnswerError } from "./api.js";
-import { byId } from "./dom.js";
+import { confirmed } from "./confirm.js";
 import { describe } from "./errors.js";
 import { capital, GOAL, IN_PROGRESS } from "./status.js";
+
+export const KILLED = "Its processes are killed immediately, without a graceful shutdown. Unsaved work is lost.";
 
 export class Operations {
   /**
@@ -42,7 +44,7 @@ export class Operations {
    * @param {Operation} operation
    */
   async ask(container, operation) {
-    if (operation === "force-stop" && !(await confirmed(container))) return;
+    if (operation === "force-stop" && !(await confirmed(forceStop(container)))) return;
     await this.#send(container, operation, crypto.randomUUID());
   }
 
@@ -142,25 +144,15 @@ export function inProgress(pending) {
 }
 
 /**
- * Ask the user to confirm a force-stop.
+ * The question before a container is force-stopped.
  * @param {Container} container
- * @returns {Promise<boolean>}
  */
-function confirmed(container) {
-  const dialog = /** @type {HTMLDialogElement} */ (byId("confirm"));
+function forceStop(container) {
   const pending = container.pending_operation;
-  byId("confirm-text").textContent =
-    `${container.name} is ${container.status}${pending ? ` and ${inProgress(pending).toLowerCase()}` : ""}. ` +
-    "Its processes are killed immediately, without a graceful shutdown. Unsaved work is lost.";
-  return new Promise((resolve) => {
-    let answer = false;
-    byId("confirm-cancel").onclick = () => dialog.close();
-    byId("confirm-ok").onclick = () => {
-      answer = true;
-      dialog.close();
-    };
-    // Also closed by the Escape key.
-    dialog.onclose = () => resolve(answer);
-    dialog.showModal();
-  });
+  return {
+    title: "Force-stop this container?",
+    text: `${container.name} is ${container.status}${pending ? ` and ${inProgress(pending).toLowerCase()}` : ""}. ${KILLED}`,
+    action: "Force-stop",
+    danger: true,
+  };
 }

@@ -1,5 +1,5 @@
 /**
- * The history as a table, paged and sorted by the API.
+ * The history of a container as a table, paged, sorted and filtered by the API.
  *
  * @import { Api } from "./api.js"
  * @import { LogsPage, SortBy, StatusLog } from "./types.js"
@@ -7,8 +7,8 @@
 
 import { enable, h, setText } from "./dom.js";
 import { oneLine } from "./errors.js";
-import { causeOf, count, duration, exact } from "./format.js";
-import { badge } from "./status.js";
+import { logRow } from "./log_rows.js";
+import { Pager } from "./pager.js";
 
 /** @type {readonly {title: string, sort?: SortBy, first?: "asc" | "desc"}[]} */
 const COLUMNS = [
@@ -31,7 +31,8 @@ export class LogTable {
     this.api = api;
     this.id = "";
     this.query = { page: 1, limit: 25, sort_by: /** @type {SortBy} */ ("transition_time"), sort_order: /** @type {"asc" | "desc"} */ ("desc") };
-    this.totalPages = 1;
+    /** @type {Record<string, string>} The filters, as the API takes them. */
+    this.filters = {};
     /** @type {LogsPage | null} */
     this.shown = null;
     /** @type {Set<string>} The rows whose metadata is shown. */
@@ -47,34 +48,29 @@ export class LogTable {
         : title));
     this.body = h("tbody");
     this.frame = h("div", { class: "table-frame", role: "region", "aria-label": "History table", tabindex: 0 },
-      h("table", {}, h("caption", { class: "sr" }, "Changes of status"), h("thead", {}, h("tr", {}, ...this.headers)), this.body));
+      h("table", { class: "cards" }, h("caption", { class: "sr" }, "Changes of status"), h("thead", {}, h("tr", {}, ...this.headers)), this.body));
     this.error = h("p", { class: "error-text", role: "alert", hidden: true });
-    this.range = h("span", { class: "num", id: "range" });
-    this.pageInput = h("input", { id: "page", inputmode: "numeric", class: "num", size: 4, autocomplete: "off", "aria-describedby": "page-count", onchange: () => this.#jump() });
-    this.pageCount = h("span", { id: "page-count", class: "num" });
-    this.limitSelect = h("select", { id: "limit", onchange: () => this.#setLimit() }, ...LIMITS.map((limit) => h("option", { value: limit }, String(limit))));
-    this.limitSelect.value = String(this.query.limit);
-    this.buttons = {
-      first: this.#turn("First", "«", () => 1),
-      previous: this.#turn("Previous", "‹", () => this.query.page - 1),
-      next: this.#turn("Next", "›", () => this.query.page + 1),
-      last: this.#turn("Last", "»", () => this.totalPages),
-    };
-    const pager = h("nav", { class: "pager", "aria-label": "Pages of the history" },
-      this.range,
-      h("span", { class: "row tight" }, this.buttons.first, this.buttons.previous,
-        h("label", { for: "page" }, "Page"), this.pageInput, this.pageCount,
-        this.buttons.next, this.buttons.last),
-      h("span", { class: "row tight" }, h("label", { for: "limit" }, "Rows"), this.limitSelect));
-    root.replaceChildren(this.error, this.frame, pager);
+    this.pager = new Pager({
+      label: "Pages of the history",
+      prefix: "",
+      limits: LIMITS,
+      onPage: (page) => this.#go(page),
+      onLimit: (limit, page) => {
+        this.query.limit = limit;
+        this.#go(page);
+      },
+    });
+    root.replaceChildren(this.error, this.frame, this.pager.element);
   }
 
   /**
    * Show the newest rows of a container.
    * @param {string} id
+   * @param {Record<string, string>} filters
    */
-  open(id) {
+  open(id, filters) {
     this.id = id;
+    this.filters = filters;
     this.shown = null;
     this.expanded.clear();
     this.marked = null;
@@ -84,6 +80,17 @@ export class LogTable {
     this.body.replaceChildren();
   }
 
+  /**
+   * Show the rows that match.
+   * @param {Record<string, string>} filters
+   */
+  filter(filters) {
+    this.filters = filters;
+    // The API sorts rows with a given new status by time, or by that status.
+    if (filters.to_status && this.query.sort_by === "from_status") this.query.sort_by = "transition_time";
+    this.#go(1);
+  }
+
   /** Reload the page. */
   async load() {
     this.loading?.abort();
@@ -91,7 +98,7 @@ export class LogTable {
     this.frame.setAttribute("aria-busy", "true");
     this.#showSort();
     try {
-      const page = await this.api.logs(this.id, { ...this.query }, loading.signal);
+      const page = await this.api.logs(this.id, { ...this.query, ...this.filters }, loading.signal);
       this.error.hidden = true;
       this.#show(page);
     } catch (error) {
@@ -103,7 +110,7 @@ export class LogTable {
   }
 
   /**
-   * Open the page of a row and highlight it.
+   * Open the page of a row and highlight it. Removes the filters.
    * @param {StatusLog} row
    * @param {number} older The number of older rows. It does not change when rows are added.
    */
@@ -111,6 +118,10 @@ export class LogTable {
     this.marked = row.id;
     this.query.sort_by = "transition_time";
     this.query.sort_order = "desc";
+    if (Object.keys(this.filters).length) {
+      this.filters = {};
+      this.shown = null;
+    }
     let total;
     do {
       total = this.shown?.pagination.total ?? older + 1;
@@ -125,20 +136,11 @@ export class LogTable {
 
   /** @param {LogsPage} page */
   #show(page) {
-    const { total, page: number, limit, totalPages } = page.pagination;
     // Rows are immutable: equal ids mean an equal page.
     const same = this.shown?.logs.map((row) => row.id).join() === page.logs.map((row) => row.id).join();
     this.shown = page;
-    this.totalPages = Math.max(1, totalPages);
     if (!same) this.redraw();
-    const first = (number - 1) * limit + 1;
-    setText(this.range, page.logs.length ? `${count(first)} to ${count(first + page.logs.length - 1)} of ${count(total)}` : `0 of ${count(total)}`);
-    if (document.activeElement !== this.pageInput) this.pageInput.value = String(number);
-    setText(this.pageCount, `of ${count(this.totalPages)}`);
-    enable(this.buttons.first, number > 1);
-    enable(this.buttons.previous, number > 1);
-    enable(this.buttons.next, number < this.totalPages);
-    enable(this.buttons.last, number !== this.totalPages);
+    this.pager.show(page.pagination, page.logs.length);
   }
 
   /** Render the rows again, in the selected time zone. */
@@ -159,40 +161,11 @@ export class LogTable {
    * @param {StatusLog} row
    */
   #rows(row) {
-    const details = this.#details(row);
-    const toggle = h("button", {
-      type: "button",
-      class: "expand",
-      "aria-expanded": String(this.expanded.has(row.id)),
-      "aria-controls": details.id,
-      onclick: () => {
-        const open = !this.expanded.has(row.id);
-        if (open) this.expanded.add(row.id);
-        else this.expanded.delete(row.id);
-        details.hidden = !open;
-        toggle.setAttribute("aria-expanded", String(open));
-      },
-    }, causeOf(row));
+    const { details, time, from, to, took, trigger, cause, recorded } = logRow(row, this.expanded, COLUMNS.length);
     return [
-      h("tr", { "data-row": row.id, class: row.id === this.marked ? "marked" : "" },
-        h("td", { class: "num" }, time(row.transition_time)),
-        h("td", {}, row.from_status ? badge(row.from_status, "cell") : h("span", { class: "hint" }, "none")),
-        h("td", {}, badge(row.to_status, "cell")),
-        h("td", { class: "num right" }, row.duration_ms === null ? "–" : duration(row.duration_ms)),
-        h("td", {}, row.triggered_by),
-        h("td", {}, toggle),
-        h("td", { class: "num" }, time(row.created_at))),
+      h("tr", { "data-row": row.id, class: row.id === this.marked ? "marked" : "" }, time, from, to, took, trigger, cause, recorded),
       details,
     ];
-  }
-
-  /** @param {StatusLog} row */
-  #details(row) {
-    const entries = Object.entries({ row: row.id, ...row.metadata });
-    return h("tr", { id: `details-${row.id}`, class: "details", hidden: !this.expanded.has(row.id) },
-      h("td", { colspan: COLUMNS.length },
-        h("dl", {}, ...entries.map(([name, value]) =>
-          h("div", {}, h("dt", {}, name), h("dd", {}, typeof value === "string" ? value : JSON.stringify(value)))))));
   }
 
   /**
@@ -200,6 +173,7 @@ export class LogTable {
    * @param {"asc" | "desc"} first
    */
   #sort(by, first) {
+    if (by === "from_status" && this.filters.to_status) return;
     const turned = this.query.sort_order === "asc" ? "desc" : "asc";
     this.query.sort_order = this.query.sort_by === by ? turned : first;
     this.query.sort_by = by;
@@ -209,23 +183,14 @@ export class LogTable {
   #showSort() {
     COLUMNS.forEach(({ sort }, index) => {
       const header = this.headers[index];
+      const button = header.querySelector("button");
+      if (button && sort === "from_status") {
+        enable(button, !this.filters.to_status);
+        button.title = this.filters.to_status ? "Not available while the new status is filtered" : "";
+      }
       if (sort !== this.query.sort_by) header.removeAttribute("aria-sort");
       else header.setAttribute("aria-sort", this.query.sort_order === "asc" ? "ascending" : "descending");
     });
-  }
-
-  #setLimit() {
-    // The first row of the old page stays in view.
-    const first = (this.query.page - 1) * this.query.limit;
-    this.query.limit = Number(this.limitSelect.value);
-    this.#go(Math.floor(first / this.query.limit) + 1);
-  }
-
-  #jump() {
-    const page = Number(this.pageInput.value.trim());
-    if (!Number.isInteger(page) || page < 1) this.pageInput.value = String(this.query.page);
-    else this.#go(Math.min(page, this.totalPages));
-    this.pageInput.value = String(this.query.page);
   }
 
   /** @param {number} page */
@@ -234,27 +199,4 @@ export class LogTable {
     this.marked = null;
     this.load();
   }
-
-  /**
-   * @param {string} label
-   * @param {string} sign
-   * @param {() => number} target
-   */
-  #turn(label, sign, target) {
-    const button = h("button", {
-      type: "button",
-      class: "turn",
-      "aria-label": `${label} page`,
-      onclick: () => {
-        if (button.getAttribute("aria-disabled") !== "true") this.#go(target());
-      },
-    }, sign);
-    return button;
-  }
-}
-
-/** @param {string} text */
-function time(text) {
-  const [date, clock] = exact(Date.parse(text)).split(" ");
-  return h("time", { datetime: text, title: text }, h("span", { class: "date" }, date), " ", clock);
 }

@@ -19,8 +19,14 @@
  * @property {string} status_since
  * @property {Operation[]} allowed_operations
  * @property {Pending | null} pending_operation
+ * @property {Record<string, string>} labels
  * @property {string} created_at
  * @property {string} updated_at
+ *
+ * @typedef {object} Project
+ * @property {string} id
+ * @property {string | null} name
+ * @property {"viewer" | "operator" | "owner"} role The role of the caller.
  *
  * @typedef {object} StatusLog One change of status. Rows never change.
  * @property {string} id
@@ -39,13 +45,18 @@
  * @property {number} limit
  * @property {number} totalPages
  *
+ * @typedef {StatusLog & {container_name: string | null}} ProjectLog A row of a project's history.
+ *
  * @typedef {{logs: StatusLog[], pagination: Pagination}} LogsPage
+ * @typedef {{logs: ProjectLog[], pagination: {limit: number, next_cursor: string | null}}} ProjectLogsPage
+ * @typedef {{containers: Container[], pagination: Pagination}} ContainersPage
  * @typedef {{page: number, limit: number, sort_by: SortBy, sort_order: SortOrder}} LogsQuery
  *
  * @typedef {object} OperationResult
  * @property {boolean} accepted Whether the operation is pending (202).
  * @property {string} message
  * @property {Status} status
+ * @property {Pending | null} pending
  * @property {string} requestId
  */
 
