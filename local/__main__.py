@@ -167,7 +167,7 @@ def _welcome(url: str, database: str, token: str) -> str:
             f"Longshore serves {url}/api/v1",
             f"Reference: {url}/docs",
             f"Database: {database}",
-            f"Console: {url}/console#{long_history} (paste the token below)",
+            f"Console: {url}/console (paste the token below)",
             f"Demo project {PROJECT}. The token below is for the user operator and expires in a day.",
             "",
             f"  AUTH='Authorization: Bearer {token}'",

@@ -20,11 +20,9 @@ ROLES = {
 
 _NAMES = {
     PROJECT: {
-        "running": "web-1 web-2 web-3 web-4 api-1 api-2 checkout-1 checkout-2 cart catalog inventory prices",
-        "stopped": "inventory-import sitemap returns-dev web-dev",
+        "running": "web-1 web-2 web-3 web-4 api-1 api-2 checkout-1 checkout-2 cart catalog inventory prices reviews",
+        "stopped": "inventory-import sitemap black-friday returns-dev web-dev",
         "paused": "coupons cart-staging",
-        "failed": "recommendations",
-        "expired": "black-friday",
     },
     DATA_PLATFORM: {
         "running": "kafka-1 kafka-2 kafka-3 ingest-1 ingest-2 airflow airflow-worker-1 airflow-worker-2 metabase",
