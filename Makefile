@@ -49,7 +49,7 @@ up: $(VENV)/serves ## Serve the API on localhost, seeded (PORT=3000, DYNAMODB=mo
 admin: $(VENV)/serves ## Set up the administration commands, and list them
 	@$(BIN)/python -m admin --help
 
-token: $(VENV)/serves ## Print a token for the local API (USER=operator, TTL=86400)
+token: $(VENV)/serves ## Print a token for the running local API (USER=operator, TTL=86400; PORT selects one of several stacks)
 	@$(BIN)/python -m local token --user $(if $(filter command,$(origin USER)),$(USER),operator) --ttl $(TTL)
 
 test: $(VENV)/ready ## Run the tests (without Java, tests that need it are skipped)
