@@ -33,11 +33,15 @@ _COLLECTION_LIMIT = 10.0  # GB
 
 @dataclass(frozen=True)
 class Keys:
-    """The key of a table or index. `keys_only` is set for an index that projects only keys."""
+    """The key of a table or index.
+
+    Attributes:
+        included: The attributes of an index beside the keys; None: all.
+    """
 
     hash: str
     range: str | None
-    keys_only: bool = False
+    included: tuple[str, ...] | None = None
     is_global: bool = False
 
     @property
@@ -73,10 +77,14 @@ class Table:
 
 def _keys(described: Mapping[str, Any], *, is_global: bool) -> Keys:
     names = {key["KeyType"]: key["AttributeName"] for key in described["KeySchema"]}
-    projection = described.get("Projection", {}).get("ProjectionType")
-    if projection not in (None, "ALL", "KEYS_ONLY"):
-        raise Unsupported(f"the projection {projection}")
-    return Keys(names["HASH"], names.get("RANGE"), projection == "KEYS_ONLY", is_global)
+    projection = described.get("Projection", {"ProjectionType": "ALL"})
+    included = None if projection["ProjectionType"] == "ALL" else tuple(projection.get("NonKeyAttributes", ()))
+    return Keys(names["HASH"], names.get("RANGE"), included, is_global)
+
+
+def _only(items: Iterable[Item], names: Iterable[str]) -> list[Item]:
+    names = dict.fromkeys(names)
+    return [{name: item[name] for name in names if name in item} for item in items]
 
 
 def _text(value: Any) -> str:
@@ -136,9 +144,7 @@ class DynamoDb:
         table = self._table(request)
         item = table.items.get(table.key_of(request["Key"]))
         if item is not None and "ProjectionExpression" in request:
-            item = {
-                name: item[name] for name in projected(request["ProjectionExpression"], Used(request)) if name in item
-            }
+            (item,) = _only([item], projected(request["ProjectionExpression"], Used(request)))
         return {} if item is None else {"Item": item}
 
     def _batch_get_item(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -195,10 +201,10 @@ class DynamoDb:
             answer["LastEvaluatedKey"] = {name: page[-1][name] for name in names}
         shown = [item for item in page if filtered is None or filtered(item, used)]
         used.check()
-        if index.keys_only:
-            shown = [{name: item[name] for name in (*index.names, *table.keys.names)} for item in shown]
+        if index.included is not None:
+            shown = _only(shown, (*index.names, *table.keys.names, *index.included))
         if projection is not None:
-            shown = [{name: item[name] for name in projection if name in item} for item in shown]
+            shown = _only(shown, projection)
         return answer | {"Items": shown, "Count": len(shown), "ScannedCount": len(page)}
 
     def _view(self, table: Table, index: Keys, request: dict[str, Any]) -> list[Item]:
@@ -231,9 +237,8 @@ class DynamoDb:
     # --- writes -----------------------------------------------------------------------------------------------------
 
     def _write_one(self, kind: str, request: dict[str, Any]) -> dict[str, Any]:
-        returns = request.get("ReturnValues")
-        if returns not in (None, "ALL_NEW"):
-            raise Unsupported(f"ReturnValues {returns}")
+        returns = request.get("ReturnValues", "NONE")
+        assert returns in ("NONE", "ALL_NEW")
         write = self._prepare(kind, {name: value for name, value in request.items() if name != "ReturnValues"})
         if not write.allowed:
             old: dict[str, Any] = {"Item": write.before} if write.shows_old and write.before is not None else {}
@@ -241,7 +246,7 @@ class DynamoDb:
         if self._is_full(write):
             raise AwsError("ItemCollectionSizeLimitExceededException", "Collection size exceeded.")
         self._apply([write])
-        return {"Attributes": write.after} if returns else {}
+        return {"Attributes": write.after} if returns == "ALL_NEW" else {}
 
     def _transact(self, request: dict[str, Any]) -> dict[str, Any]:
         _known(request, "TransactItems", "ClientRequestToken", "ReturnItemCollectionMetrics")
