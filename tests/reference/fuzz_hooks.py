@@ -47,7 +47,7 @@ _CONTRADICTIONS = {
     "/from": "must not be after to",
     "/from_status": "cannot be combined with to_status",
     "/sort_by": "must be transition_time, created_at or ",
-    "/cursor": "must be the next_cursor of a response for the same project and sort_order",
+    "/cursor": ("must be the next_cursor of", "requires a project and sort_by=name"),
 }
 """The faults of queries whose values are valid, but not with each other."""
 

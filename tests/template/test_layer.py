@@ -117,7 +117,7 @@ def test_the_library_and_every_handler_can_be_imported(layer: Path) -> None:
             "jmespath/lexer.pyc",
             r"longshore\.\S+ cannot be imported from the layer: ImportError: .*'lexer'",
         ),
-        ("jwt", r"longshore\.edge\.tokens cannot be imported from the layer: \w+: No module named 'jwt'"),
+        ("jwt", r"longshore\.edge\.jwks cannot be imported from the layer: \w+: No module named 'jwt'"),
         ("botocore/data/ssm", r"the client of ssm cannot be created|cannot be imported from the layer: UnknownService"),
     ],
     ids=["module", "package", "data"],
