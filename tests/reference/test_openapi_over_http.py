@@ -123,6 +123,28 @@ def test_refusals_of_a_history_of_a_project(
     assert as_documented("getProjectStatusLogs", response)["code"] == code
 
 
+@pytest.mark.parametrize("query", [{}, {"cursor": "", "limit": 2}, {"page": 9}, {"status": "running,paused"}])
+def test_lists(api: Api, query: dict[str, Any]) -> None:
+    as_documented("listProjectContainers", api.call("GET", f"/projects/{PROJECT}/containers", params=query))
+    if "cursor" not in query:
+        as_documented("listContainers", api.call("GET", "/containers", params=query))
+    as_documented("listProjects", api.call("GET", "/projects"))
+
+
+@pytest.mark.parametrize(
+    ("project", "user", "query", "code"),
+    [
+        ("x", "operator", {}, ErrorCode.INVALID_ID_FORMAT),
+        (PROJECT, "operator", {"limit": 101, "cursor": "x"}, ErrorCode.VALIDATION_ERROR),
+        (PROJECT, "banned", {}, ErrorCode.ACCOUNT_BANNED),
+        (UNKNOWN, "operator", {}, ErrorCode.PROJECT_NOT_FOUND),
+    ],
+)
+def test_refused_lists(api: Api, project: str, user: str, query: dict[str, Any], code: ErrorCode) -> None:
+    response = api.call("GET", f"/projects/{project}/containers", user, params=query)
+    assert as_documented("listProjectContainers", response)["code"] == code
+
+
 @pytest.mark.parametrize("operation", Operation)
 def test_a_completed_operation(api: Api, seeder: Seeder, fresh_id: str, operation: Operation) -> None:
     before = {Operation.START: "stopped", Operation.RESUME: "paused"}.get(operation, "running")
