@@ -2,21 +2,28 @@
 
 import shutil
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 from emulated import World
+from fleet import fleet, put
 from host_script import ScriptHost
+from longshore.domain.models import Container
 from small_api import Clock, Functions, Make, make_gateway
 
 from local.emulator import Emulator
 from local.gateway import Gateway
+from local.seed import Seeder
 from local.stack import LocalStack
 
-pytest.register_assert_rewrite("integration.recording_stack", "integration.rejections")
+pytest.register_assert_rewrite("integration.listed", "integration.recording_stack", "integration.rejections")
 
+from integration.listed import FLEET, OTHER, SIZE  # noqa: E402
 from integration.rejections import EXPIRED, RUNNING, STOPPED, State  # noqa: E402
+
+_projects = count(1)
 
 
 @pytest.fixture(params=["sh", "bash"])
@@ -80,3 +87,31 @@ def make(tmp_path: Path, functions: Functions, clock: Clock) -> Make:
 def gateway(make: Make) -> Gateway:
     """A gateway of the small API."""
     return make()
+
+
+@pytest.fixture(scope="module")
+def containers(stack: LocalStack) -> list[Container]:
+    """The containers of a project, which has the members of the demo. The user `manager` is in two projects."""
+    seeder = Seeder(stack)
+    seeder.members(FLEET)
+    for project in (FLEET, OTHER):
+        seeder.grant("manager", project, "owner")
+    found = fleet(FLEET, SIZE)
+    put(stack, found)
+    return found
+
+
+@pytest.fixture(scope="module")
+def others(stack: LocalStack) -> list[Container]:
+    """The containers of another project."""
+    found = fleet(OTHER, 12)
+    put(stack, found)
+    return found
+
+
+@pytest.fixture
+def project(stack: LocalStack) -> str:
+    """A project without containers that no other test uses, with the members of the demo."""
+    fresh = f"ee{next(_projects):022x}"
+    Seeder(stack).members(fresh)
+    return fresh
