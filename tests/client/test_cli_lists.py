@@ -147,6 +147,19 @@ def test_an_operation_with_filters(longshore: Run, stack: LocalStack, seeder: Se
     assert again.err.endswith("stop: 0 of 0 containers succeeded\n")
 
 
+def test_a_name_and_labels(longshore: Run, seeder: Seeder, fresh_id: str) -> None:
+    seeder.grant("operator", OTHER, "owner")
+    seeder.add(fresh_id, ["stopped"], name="before", project=OTHER)
+    assert longshore("rename", "before", "after", "--project", OTHER).code == 0
+    assert longshore("label", fresh_id, "tier:web", "team:a").code == 0
+    (row,) = longshore("ls", "--label", "tier:web", "--label", "team").rows
+    assert (row[0], row[1], row[6]) == (fresh_id, "after", "team:a,tier:web")
+    assert longshore("label", "after", "--remove", "team", "--remove", "tier").code == 0
+    assert longshore("ls", "--label", "tier").out == ""
+    refused = longshore("rename", "payments", "other")
+    assert (refused.code, "(INSUFFICIENT_PERMISSIONS)" in refused.err) == (4, True)
+
+
 def test_a_label_that_is_given_twice_is_refused(longshore: Run) -> None:
     done = longshore("stop", "--label", "env:dev", "--label", "env:prod", "--yes")
     assert (done.code, done.err) == (2, "error: --label: each key may be given once\n")
