@@ -5,6 +5,7 @@ import logging
 from collections.abc import Iterator
 
 import pytest
+from longshore.edge import jwks as edge_jwks
 from longshore.edge.logs import logger
 
 pytest.register_assert_rewrite("unit.http_calls", "unit.signed_tokens")
@@ -21,7 +22,9 @@ def served() -> Iterator[Jwks]:
 
 
 @pytest.fixture
-def jwks(served: Jwks) -> Jwks:
+def jwks(served: Jwks, monkeypatch: pytest.MonkeyPatch) -> Jwks:
+    # On a busy machine, a response may take longer than the limit of a deployed authorizer.
+    monkeypatch.setattr(edge_jwks, "_FETCH_SECONDS", 60)
     served.fetched, served.status = 0, 200
     served.publish(RS256=KEYS["RS256"], ES256=KEYS["ES256"], EdDSA=KEYS["EdDSA"])
     return served
