@@ -39,6 +39,8 @@ def contract(
     assert body.keys() - {"data"} == (
         {"statusCode", "message"} if response.status_code < 400 else {"statusCode", "error", "code", "message"}
     )
+    if response.request.method == "TRACE":
+        assert body["code"] == "ROUTE_NOT_FOUND"
     assert response.headers["x-request-id"]
     assert not INTERNALS.search(response.text)
 

@@ -28,9 +28,11 @@ MANAGE = "POST /containers/{id}/{operation}"
 # Schemathesis's codes for failed checks.
 NOT_AS_DOCUMENTED = "ST108"
 ACCEPTED_THOUGH_WRONG = "ST201"
+PROJECTS = "GET /projects"
+PROJECT_CONTAINERS = "GET /projects/{project_id}/containers"
 OPERATIONS = (
-    "GET /projects",
-    "GET /projects/{project_id}/containers",
+    PROJECTS,
+    PROJECT_CONTAINERS,
     "GET /containers",
     "GET /containers/{id}",
     "PATCH /containers/{id}",
@@ -59,9 +61,11 @@ def run(
     """Run schemathesis as a user; None sends no token."""
     answers = folder / "answers.json"
     token = ["--header", f"Authorization: Bearer {tokens.token(user)}"] if user else []
+    # The API returns 404, not 405, for a method that does not exist: the check `contract` of fuzz_hooks.py expects it.
+    checks = ("--checks", "all", "--exclude-checks", "unsupported_method")
     command = [
         *(str(Path(sys.executable).with_name("st")), "--no-color", "--config-file", str(HERE / "schemathesis.toml")),
-        *("run", str(document), "--url", f"{stack.url}/api/v1", "--checks", "all", *token, *DETERMINISTIC, *options),
+        *("run", str(document), "--url", f"{stack.url}/api/v1", *checks, *token, *DETERMINISTIC, *options),
     ]
     environment = {**os.environ, "FUZZ_ANSWERS": str(answers)}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
@@ -74,7 +78,8 @@ def found_nothing(done: Run, examples: int, *operations: str) -> None:
     assert done.answers.keys() == set(operations)
     for operation, codes in done.answers.items():
         print(f"{operation}: {sum(codes.values())} examples, {dict(sorted(codes.items()))}")
-        assert sum(codes.values()) >= examples
+        # Without parameters, there are only a few different calls.
+        assert sum(codes.values()) >= (1 if operation == PROJECTS else examples)
 
 
 def test_an_operator(stack: LocalStack, tmp_path: Path) -> None:
@@ -89,7 +94,8 @@ def test_an_operator(stack: LocalStack, tmp_path: Path) -> None:
 def test_linked_calls(stack: LocalStack, tmp_path: Path) -> None:
     """Follows the links of the document: a call takes its parameters from an earlier response."""
     done = run(stack, tmp_path, "owner", "--max-examples", str(WALKS), "--phases", "stateful")
-    found_nothing(done, 1, *OPERATIONS)
+    # No response links to the list of a project.
+    found_nothing(done, 1, *({*OPERATIONS} - {PROJECT_CONTAINERS}))
     settled(stack)
 
 
