@@ -46,8 +46,8 @@ _ENDING = frozenset({Operation.STOP, Operation.FORCE_STOP})
 class Operations:
     """Performs operations. All methods are safe to call concurrently, also for the same container.
 
-    Args:
-        wait: How long a request waits for the effect of its operation.
+    Attributes:
+        wait: How long a request waits for the effect of its operation, unless its caller prefers less.
     """
 
     def __init__(self, store: Store, access: Access, driver: Driver, clock: Clock, wait: timedelta) -> None:
@@ -55,12 +55,7 @@ class Operations:
         self._access = access
         self._driver = driver
         self._clock = clock
-        self._wait = wait
-
-    @property
-    def wait(self) -> timedelta:
-        """How long a request waits for the effect of its operation, unless its caller prefers less."""
-        return self._wait
+        self.wait = wait
 
     def perform(self, request: OperationRequest) -> Outcome:
         """Perform the operation for a user, and answer within the wait, or earlier if the caller prefers it.
@@ -83,7 +78,7 @@ class Operations:
             lambda: self._read(request.container_id, record_id), self._grants_of(request.actor)
         )
         admitted = self._access.admit(grants, container, needs=Role.OPERATOR)
-        wait = None if request.wait is None else min(request.wait, self._wait)
+        wait = None if request.wait is None else min(request.wait, self.wait)
         return self.run(admitted, request, record, wait=wait)
 
     def run(
@@ -106,7 +101,7 @@ class Operations:
             LaterRequestError: Another operation was requested at or after the scheduled time of this request.
             LongshoreError: The other errors of `perform`.
         """
-        until = self._clock.now() + (self._wait if wait is None else wait)
+        until = self._clock.now() + (self.wait if wait is None else wait)
         project_id = container.project_id
         tries = 0
         # A claim is refused only if another request has changed the container. So there is progress, and the loop ends.
