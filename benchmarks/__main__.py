@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import cold, costs, database, depth, report, results, sizes, targets, warm
+from benchmarks import cold, costs, database, depth, lists, report, results, sizes, targets, warm
 from benchmarks.targets import WORK, Targets
 
 
@@ -45,7 +45,7 @@ def _run(parts: list[str], *, quick: bool) -> None:
     for part, measure in alone.items():
         if part in parts:
             measured[part] = results.part(_timed(part, measure), built)
-    if {"depth", "costs"} & set(parts):
+    if {"depth", "lists", "costs"} & set(parts):
         measured |= _with_database(parts, built, quick=quick)
     found = (results.load(file) if len(parts) < len(results.PARTS) else {}) | measured
     results.save(found, file)
@@ -58,6 +58,11 @@ def _with_database(parts: list[str], built: Targets, *, quick: bool) -> dict[str
     with database.started() as aws:
         if "costs" in parts:
             measured["costs"] = results.part(_timed("costs", lambda: costs.measure(built, aws, quick=quick)), built)
+        if "lists" in parts:
+            containers, rounds = (1_000, 2) if quick else (10_000, 31)
+            measured["lists"] = results.part(
+                _timed("lists", lambda: lists.measure(built, aws, containers=containers, rounds=rounds)), built
+            )
         if "depth" in parts:
             rows, rounds = (5_000, 2) if quick else (1_000_000, 61)
             measured["depth"] = results.part(

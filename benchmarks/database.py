@@ -1,15 +1,17 @@
-"""DynamoDB Local with the stack's tables and one container with a million rows."""
+"""DynamoDB Local with the stack's tables, and the data of the benchmarks."""
 
 from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import IO, Any
 
+import boto3
 import urllib3
 from longshore.aws.items import container_item
 
@@ -47,6 +49,16 @@ class Aws:
             "AWS_SECRET_ACCESS_KEY": self.stack.credentials.secret_access_key,
         }
 
+    def client(self) -> Any:
+        """Return a client of the database itself, which does not go through the emulator."""
+        return boto3.client(
+            "dynamodb",
+            endpoint_url=self.dynamodb_url,
+            region_name=REGION,
+            aws_access_key_id=self.stack.credentials.access_key_id,
+            aws_secret_access_key=self.stack.credentials.secret_access_key,
+        )
+
 
 @contextmanager
 def started() -> Iterator[Aws]:
@@ -68,40 +80,52 @@ def started() -> Iterator[Aws]:
 def fill(aws: Aws, rows: int, copy: IO[str]) -> None:
     """Write one container with many rows.
 
-    The rows are written without boto3, which would take longer than DynamoDB Local.
-
     Args:
         aws: The emulated AWS.
         rows: The number of rows.
         copy: Receives the rows in the text format of PostgreSQL's COPY.
     """
     container = samples.new_container()
-    table = aws.stack.table_name("StatusLogsTable")
+
+    def items() -> Iterator[samples.Item]:
+        nonlocal container
+        for changed, item in bar(samples.history(long_history(rows)), "loading", rows):
+            container = changed
+            copy.write(_line(item))
+            yield item
+
+    write(aws, "StatusLogsTable", items())
+    aws.stack.client("dynamodb").put_item(
+        TableName=aws.stack.table_name("ContainersTable"), Item=container_item(container)
+    )
+
+
+def write(aws: Aws, table: str, items: Iterable[samples.Item]) -> None:
+    """Write many items, without boto3, which would take longer than DynamoDB Local.
+
+    Args:
+        aws: The emulated AWS.
+        table: The logical id of the table.
+        items: The items.
+    """
+    name = aws.stack.table_name(table)
     # DynamoDB Local requires the header. It uses only the access key id, which selects the tables.
     scope = f"{aws.stack.credentials.access_key_id}/20250101/{REGION}/dynamodb/aws4_request"
     signature = f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"
     headers = {**_HEADERS, "Authorization": signature}
-    batch: list[samples.Item] = []
+    left = iter(items)
     writes: deque[Future[None]] = deque()
     with (
         urllib3.connection_from_url(aws.dynamodb_url, maxsize=_WRITERS, block=True) as connections,
         ThreadPoolExecutor(_WRITERS) as pool,
     ):
-        for changed, item in bar(samples.history(long_history(rows)), "loading", rows):
-            container = changed
-            batch.append(item)
-            copy.write(_line(item))
-            if len(batch) == _BATCH or container.log_count == rows:
-                writes.append(pool.submit(_write, connections, headers, table, batch))
-                batch = []
+        while batch := list(islice(left, _BATCH)):
+            writes.append(pool.submit(_write, connections, headers, name, batch))
             # Limits the batches in memory, and raises the errors of the writes.
             if len(writes) > 4 * _WRITERS:
                 writes.popleft().result()
-        for write in writes:
-            write.result()
-    aws.stack.client("dynamodb").put_item(
-        TableName=aws.stack.table_name("ContainersTable"), Item=container_item(container)
-    )
+        for each in writes:
+            each.result()
 
 
 def _write(

@@ -27,6 +27,30 @@ ORDERS = [
     for order in ("asc", "desc")
 ]
 _WALKER = "flask"
+_SQL = postgres.Table(
+    create="""
+CREATE TABLE status_logs (
+    id text NOT NULL,
+    container_id text NOT NULL,
+    seq bigint NOT NULL,
+    from_status text,
+    to_status text NOT NULL,
+    transition_time timestamptz NOT NULL,
+    created_at timestamptz NOT NULL,
+    duration_ms bigint,
+    triggered_by text NOT NULL,
+    metadata jsonb
+)
+""",
+    name="status_logs",
+    columns=database.COLUMNS,
+    index="CREATE UNIQUE INDEX by_time ON status_logs (container_id, transition_time)",
+    page="""
+SELECT id, container_id, from_status, to_status, transition_time, created_at, duration_ms, triggered_by, metadata
+FROM status_logs WHERE container_id = %s ORDER BY transition_time DESC LIMIT %s OFFSET %s
+""",
+    count="SELECT count(*) FROM status_logs WHERE container_id = %s",
+)
 _LEAST = 0.03  # minimum seconds of an AWS call, so that independent calls overlap
 
 
@@ -196,7 +220,7 @@ def consumed(calls: Any) -> float:
 
 def _offset(rows: Path, pages: list[int], rounds: int) -> dict[str, Any] | None:
     try:
-        return postgres.measure(rows, pages, rounds)
+        return postgres.measure(_SQL, samples.CONTAINER, rows, pages, samples.ROWS_OF_A_PAGE, rounds)
     except MissingError as missing:
         if os.environ.get("CI"):
             raise

@@ -1,4 +1,4 @@
-"""Pages in PostgreSQL with the same rows and ORDER BY, LIMIT, OFFSET.
+"""Pages in PostgreSQL with ORDER BY, LIMIT and OFFSET.
 
 Uses its own database cluster in a temporary folder, which listens on a socket in the folder and is deleted afterwards.
 """
@@ -13,72 +13,75 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
-from benchmarks.database import COLUMNS
 from benchmarks.figures import middle
-from benchmarks.samples import CONTAINER, ROWS_OF_A_PAGE
 from benchmarks.targets import MissingError
 
-_TABLE = """
-CREATE TABLE status_logs (
-    id text NOT NULL,
-    container_id text NOT NULL,
-    seq bigint NOT NULL,
-    from_status text,
-    to_status text NOT NULL,
-    transition_time timestamptz NOT NULL,
-    created_at timestamptz NOT NULL,
-    duration_ms bigint,
-    triggered_by text NOT NULL,
-    metadata jsonb
-)
-"""
-_INDEX = "CREATE UNIQUE INDEX by_time ON status_logs (container_id, transition_time)"
-_PAGE = """
-SELECT id, container_id, from_status, to_status, transition_time, created_at, duration_ms, triggered_by, metadata
-FROM status_logs WHERE container_id = %s ORDER BY transition_time DESC LIMIT %s OFFSET %s
-"""
-_COUNT = "SELECT count(*) FROM status_logs WHERE container_id = %s"
+
+@dataclass(frozen=True)
+class Table:
+    """A table and the queries of its pages.
+
+    Attributes:
+        create: Creates the table.
+        name: The table's name.
+        columns: The columns of a row, in order.
+        index: Creates the index for the order of the pages.
+        page: Reads a page. Its values are a key, the limit and the offset.
+        count: Counts all rows with the key.
+    """
+
+    create: str
+    name: str
+    columns: tuple[str, ...]
+    index: str
+    page: str
+    count: str
+
+
 _PATIENCE = 60  # seconds
 
 
-def measure(rows: Path, pages: list[int], rounds: int) -> dict[str, Any]:
+def measure(table: Table, key: str, rows: Path, pages: list[int], limit: int, rounds: int) -> dict[str, Any]:
     """Measure the seconds of each page, and of the count for `total`.
 
     Args:
+        table: The table and its queries.
+        key: The key of the rows to read.
         rows: A file with the rows in the text format of COPY.
         pages: The numbers of the pages.
+        limit: The number of rows of a page.
         rounds: The number of measurements per page.
 
     Raises:
         MissingError: PostgreSQL is missing or cannot start.
     """
     with _cluster() as connection:
-        connection.execute(_TABLE)
+        connection.execute(table.create)
         with (
             rows.open("rb") as file,
             connection.cursor() as cursor,
-            cursor.copy(f"COPY status_logs ({', '.join(COLUMNS)}) FROM STDIN") as copy,
+            cursor.copy(f"COPY {table.name} ({', '.join(table.columns)}) FROM STDIN") as copy,
         ):
             while block := file.read(1 << 20):
                 copy.write(block)
-        connection.execute(_INDEX)
-        connection.execute("VACUUM (ANALYZE) status_logs")
+        connection.execute(table.index)
+        connection.execute(f"VACUUM (ANALYZE) {table.name}")
         seconds: dict[int, list[float]] = {page: [] for page in pages}
         counts: list[float] = []
         for turn in range(rounds + 1):
             for page in pages:
-                offset = (page - 1) * ROWS_OF_A_PAGE
-                taken, found = _timed(connection, _PAGE, CONTAINER, ROWS_OF_A_PAGE, offset)
-                if len(found) != ROWS_OF_A_PAGE:
+                taken, found = _timed(connection, table.page, key, limit, (page - 1) * limit)
+                if len(found) != limit:
                     raise RuntimeError(f"PostgreSQL has {len(found)} rows on page {page}")
                 if turn:  # the first round fills the cache
                     seconds[page].append(taken)
-            counts.append(_timed(connection, _COUNT, CONTAINER)[0])
+            counts.append(_timed(connection, table.count, key)[0])
         ((version,),) = connection.execute("SHOW server_version").fetchall()
     return {
         "version": str(version).split()[0],

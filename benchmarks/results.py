@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 FILE = Path(__file__).parent / "results.json"
 
-PARTS = ("cold", "sizes", "warm", "depth", "costs")
+PARTS = ("cold", "sizes", "warm", "depth", "lists", "costs")
 """The parts of the benchmarks, in the order of measurement."""
 
 
