@@ -67,7 +67,7 @@ def measure(url: str, user: str, large: str, small: str, rounds: int) -> dict[st
 
         def filtered(project: str, text: str) -> float:
             driver.switch_to.window(handles[project])
-            return float(driver.execute_async_script(_FILTER, text)) / 1000  # type: ignore[no-untyped-call]
+            return float(driver.execute_async_script(_FILTER, text)) / 1000
 
         for turn in bar(range(rounds + 1), "console"):
             text = _TEXTS[turn % 2]

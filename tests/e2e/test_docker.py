@@ -141,7 +141,7 @@ def test_an_operation_completes_without_waiting_for_the_host(
     from longshore.wiring import api_functions
 
     runtime_id = run("polite")
-    with patch.object(api_functions.operations(), "_wait", timedelta()):
+    with patch.object(api_functions.operations(), "wait", timedelta()):
         for operation, status in (("pause", "paused"), ("resume", "running")):
             assert api.post(fresh_id, operation).status_code == 202
             eventually(lambda: api.get(fresh_id).json()["data"]["status"], status.__eq__)

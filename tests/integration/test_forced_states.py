@@ -37,7 +37,7 @@ def accepted_without_waiting(api: Api, container_id: str, operation: str) -> Any
     """Request an operation that observes once and does not wait. Returns the response, which is a 202."""
     from longshore.wiring import api_functions
 
-    with patch.object(api_functions.operations(), "_wait", timedelta()):
+    with patch.object(api_functions.operations(), "wait", timedelta()):
         response = api.post(container_id, operation)
     assert response.status_code == 202, response.text
     return response

@@ -116,7 +116,7 @@ def test_a_rejection_after_an_accepted_retry_does_not_undo_the_operation(
     try:
         # The test delays the start of the task, whose event would complete the operation before the rejection.
         with (
-            patch.object(api_functions.operations(), "_wait", timedelta()),
+            patch.object(api_functions.operations(), "wait", timedelta()),
             patch.object(emulator.ecs, "_run_delay", timedelta(hours=1)),
         ):
             first = api.post(fresh_id, "start", headers=key)

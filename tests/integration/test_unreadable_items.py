@@ -103,7 +103,7 @@ def test_the_operations_sweep_skips_a_damaged_item(
     # Ids with the same last digits are in the same shard of the index of pending operations.
     ids = [f"{number}{fresh_id[1:]}" for number in range(1, 6)]
     damaged, *others = ids[2], *ids[:2], *ids[3:]
-    with patch.object(api_functions.operations(), "_wait", timedelta()):
+    with patch.object(api_functions.operations(), "wait", timedelta()):
         for identity in ids:
             seeder.add(identity, ["stopped"])
             assert api.post(identity, "start").status_code == 202

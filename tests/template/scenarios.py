@@ -84,7 +84,7 @@ def user_of_many_projects(scene: Scene) -> None:
 def accepted_operations(scene: Scene) -> None:
     from longshore.wiring import api_functions
 
-    with patch.object(api_functions.operations(), "_wait", timedelta()):
+    with patch.object(api_functions.operations(), "wait", timedelta()):
         for key in ("", "noted"):
             scene.post(scene.add(STOPPED), "start", 202, key=key and f"{key} start")
             scene.post(scene.add(RUNNING), "stop", 202, key=key and f"{key} stop")
@@ -105,7 +105,7 @@ def search_for_tasks(scene: Scene) -> None:
     for operation, history in (("start", STOPPED), ("restart", STOPPED)):
         container = scene.add(history)
         scene.reject_the_client_token()
-        with patch.object(api_functions.operations(), "_wait", timedelta()):
+        with patch.object(api_functions.operations(), "wait", timedelta()):
             scene.post(container, operation, 202)
 
 

@@ -172,7 +172,7 @@ class Scene:
         faults = self.stack.emulator.faults
         for call, name in services.items():
             faults.add(name, call, "Down", status=NOT_REPEATED, times=None, after_effect=lost)
-        with patch.object(api_functions.operations(), "_wait", timedelta()):
+        with patch.object(api_functions.operations(), "wait", timedelta()):
             self.post(container, operation, 500, key=key)
         faults.clear()
 
@@ -180,7 +180,7 @@ class Scene:
         """Begin an operation without waiting for the command on the host to finish."""
         from longshore.wiring import api_functions
 
-        with patch.object(api_functions.operations(), "_wait", timedelta()):
+        with patch.object(api_functions.operations(), "wait", timedelta()):
             self.post(container, operation, 202, key=key)
 
     def reject_the_client_token(self) -> None:
