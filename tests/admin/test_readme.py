@@ -42,7 +42,7 @@ def test_a_container_of_ones_own(stack: LocalStack) -> None:
     assert f"{identity}\tstart\trunning" in ran.stdout
     assert re.search(r"\tstopped\trunning\t.*start by operator", ran.stdout)
     events = stack.client("events")
-    (rule,) = [rule for rule in events.list_rules()["Rules"] if rule["Name"].endswith("-night")]
+    (rule,) = [rule for rule in events.list_rules()["Rules"] if rule["Name"].endswith(".night")]
     assert rule["ScheduleExpression"] == "cron(0 20 * * ? *)"
     (target,) = events.list_targets_by_rule(Rule=rule["Name"])["Targets"]
     assert identity in target["InputTransformer"]["InputTemplate"]

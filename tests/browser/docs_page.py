@@ -59,9 +59,9 @@ class DocsPage:
         self._one(".auth-btn-wrapper .authorize").click()
         self._one(".auth-btn-wrapper .btn-done").click()
 
-    def expand(self, operation: str) -> WebElement:
+    def expand(self, operation: str, tag: str = "Containers") -> WebElement:
         """Expand an operation, scroll to it, and return its element."""
-        block = self._one(f"#operations-Containers-{operation}")
+        block = self._one(f"#operations-{tag}-{operation}")
         block.find_element(By.CSS_SELECTOR, ".opblock-summary-control").click()
         self._wait(lambda: block.find_elements(By.CSS_SELECTOR, ".responses-wrapper"))
         self._driver.execute_script("arguments[0].scrollIntoView()", block)

@@ -104,7 +104,7 @@ INVALID_QUERIES = [
     ("&".join(["limit=5"] * 1000), [("limit", ONCE)]),
     ("page=0&limit=101", [("page", "must be >= 1"), ("limit", "must be <= 100")]),
     ("limit=101&page=x", [("page", INTEGER), ("limit", "must be <= 100")]),
-    ("limit=1&limit=1&page=0", [("limit", ONCE), ("page", "must be >= 1")]),
+    ("limit=1&limit=1&page=0", [("page", "must be >= 1"), ("limit", ONCE)]),
     ("from=2025-01-15T10:30:00", [("from", NOT_A_TIME)]),
     ("to=2025-01-15", [("to", NOT_A_TIME)]),
     # A plus sign that is not encoded is a space.
@@ -185,13 +185,9 @@ def test_an_idempotency_key_of_another_request(stack: LocalStack, api: Api, seed
 # --- ROUTE_NOT_FOUND --------------------------------------------------------------------------------------------------
 
 NO_ROUTES = [
-    ("GET", "/"),
-    ("GET", "/containers"),
     ("POST", "/containers"),
-    ("GET", "/containers/"),
     ("DELETE", f"/containers/{RUNNING}"),
     ("PUT", f"/containers/{RUNNING}"),
-    ("PATCH", f"/containers/{RUNNING}"),
     ("POST", f"/containers/{RUNNING}"),
     ("GET", f"/containers/{RUNNING}/start"),
     ("PUT", f"/containers/{RUNNING}/start"),

@@ -132,6 +132,10 @@ def test_the_routes_of_the_template(real: template.Stack, functions: Functions) 
         ("GET", "/api/v1"),
         ("GET", container),
         ("PATCH", container),
+        ("GET", "/api/v1/containers"),
+        ("GET", "/api/v1/projects"),
+        ("GET", "/api/v1/projects/{project_id}/containers"),
+        ("GET", "/api/v1/projects/{project_id}/status-logs"),
         ("GET", f"{container}/status-logs"),
         *(
             ("POST", f"{container}/{operation}")

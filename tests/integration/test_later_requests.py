@@ -165,7 +165,7 @@ def run_rule(stack: LocalStack, fresh_id: str) -> Iterator[Callable[[datetime], 
     assert template == f'{{"time": <time>, "input": {wanted}}}'
     own = template.replace(wanted, f'{{"project_id": "d0{fresh_id[2:]}"}}')
     transformer = {**target["InputTransformer"], "InputTemplate": own}
-    name = f"longshore-{fresh_id}"
+    name = f"longshore.{fresh_id}"
     events.put_rule(Name=name, ScheduleExpression="cron(0 20 * * ? *)")
     events.put_targets(Rule=name, Targets=[{**target, "InputTransformer": transformer}])
     yield lambda at: stack.fire(name, at)

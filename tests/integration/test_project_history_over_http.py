@@ -1,6 +1,7 @@
 """Tests of the history of a project: walks with every filter while rows are added, and containers that move."""
 
 import base64
+import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,10 +17,11 @@ from local.stack import LocalStack
 
 pytestmark = pytest.mark.databases("moto", "dynamodb-local")
 
+FULL = os.environ.get("LONGSHORE_SCALE") == "full"
 BIG = "b16b00000000000000000001"
 OTHER = "07e500000000000000000001"
 # Containers and rows of the big project. moto is slow.
-SIZES = {"moto": (20, 600), "dynamodb-local": (100, 20_000)}
+SIZES = {"moto": (20, 600), "dynamodb-local": (100, 20_000) if FULL else (20, 2_000)}
 ADDITIONS = 60  # at most, while a walk lasts
 Matches = Callable[[dict[str, Any]], bool]
 
@@ -347,7 +349,9 @@ def test_a_cursor_outside_the_range(api: Api, project: ProjectRows) -> None:
             assert data == {"logs": [], "pagination": {"limit": 50, "next_cursor": None}}
 
 
-def test_a_failure_of_the_database(stack: LocalStack, api: Api, emulator: Any) -> None:
+@pytest.mark.databases("moto")
+def test_a_failure_of_the_database(api: Api, emulator: Any, seeder: Seeder, fresh_id: str) -> None:
+    seeder.add(fresh_id, ["stopped"])
     for operation in ("Query", "BatchGetItem"):
         emulator.faults.clear()
         emulator.faults.add("dynamodb", operation, "InternalServerError", status=500, times=None)

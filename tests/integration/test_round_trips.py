@@ -209,8 +209,13 @@ def test_a_list_of_a_project(stack: LocalStack, api: Api, query: dict[str, Any])
     assert sorted(recorder.operations) == ["BatchGetItem", "Query", "Query"]
 
 
-def test_a_cursor_in_the_middle_of_a_project(stack: LocalStack, api: Api) -> None:
-    path = f"/projects/{PROJECT}/containers"
+def test_a_cursor_in_the_middle_of_a_project(stack: LocalStack, api: Api, seeder: Seeder, fresh_id: str) -> None:
+    # Containers with equal names are read together, so the names differ.
+    project = f"c0{fresh_id[2:]}"
+    seeder.members(project)
+    for number in range(6):
+        seeder.add(f"{number:02x}{fresh_id[2:]}", ["stopped"], name=f"web-{number}", project=project)
+    path = f"/projects/{project}/containers"
     first = api.call("GET", path, params={"cursor": "", "limit": 2}).json()["data"]
     cursor = first["pagination"]["next_cursor"]
     with recorded(stack) as recorder:

@@ -12,6 +12,7 @@ from longshore.domain.lifecycle import LaunchType, Status
 from longshore.domain.models import Change, Container, Runtime, Trigger
 from longshore.domain.pages import Span
 from longshore.domain.ranges import NO_STATUS, Edge
+from longshore.domain.roles import Role
 
 START = datetime(2025, 1, 15, 10, 30, tzinfo=UTC)
 
@@ -96,8 +97,8 @@ class EverybodyReads:
     def grants(self, _: str) -> None:
         return None
 
-    def admit(self, _: None, container: Any, *, operates: bool) -> Any:
-        assert not operates
+    def admit(self, _: None, container: Any, *, needs: Role) -> Any:
+        assert needs is Role.VIEWER
         return container
 
 

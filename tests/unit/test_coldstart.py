@@ -100,7 +100,9 @@ def test_everything_is_ready_before_the_first_request(folder: str, tmp_path: Pat
 
 
 def test_an_authorizer_with_a_key_set_needs_no_aws(tmp_path: Path) -> None:
-    reported = start("authorizer", tmp_path / "result", TOKEN_ALGORITHM="RS256", TOKEN_SECRET_ARN="")
+    key_set = {"JWKS_URL": "https://issuer.example.com/jwks.json", "TOKEN_ISSUER": "https://issuer.example.com/"}
+    variables = {"TOKEN_ALGORITHM": "RS256", "TOKEN_SECRET_ARN": "", "TOKEN_AUDIENCE": "longshore", **key_set}
+    reported = start("authorizer", tmp_path / "result", **variables)
     assert reported["clients"] == reported["late"] == []
     assert reported["answer"]["context"]["code"] == "INVALID_TOKEN"
     assert not {"longshore.domain.models", "longshore.aws.store"} & set(reported["modules"])

@@ -57,7 +57,9 @@ class ProjectHistory:
             StoreError: DynamoDB failed.
         """
         names, filters = {"#key": "project_id"}, []
-        values = {":key": query.project_id, ":low": query.low, ":high": query.high}
+        # DynamoDB Local refuses a start key on the last value of a range, although other rows may have the same value.
+        # These bounds include no other times, but are not themselves times of rows.
+        values = {":key": query.project_id, ":low": query.low.removesuffix("Z"), ":high": f"{query.high}~"}
         start = {"project_id": query.project_id, "container_id": after.container_id if after else ""}
         more: dict[str, Any] = {"IndexName": "by-project"}
         if query.container_id is not None:
