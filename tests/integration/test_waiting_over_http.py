@@ -13,8 +13,6 @@ from invariants import check
 from local.seed import Seeder
 from local.stack import LocalStack
 
-pytestmark = pytest.mark.databases("moto", "dynamodb-local")
-
 WAIT = float(PARAMETERS["WaitSeconds"])
 TARGETS = "must be one of: settled, stopped, running, paused, failed, expired"
 HISTORIES = {
