@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,7 +59,7 @@ def measure(url: str, user: str, large: str, small: str, rounds: int) -> dict[st
         MissingError: Chromium or its driver is missing.
     """
     pairs = []
-    with _browser() as driver:
+    with _browser() as driver, _without_logs():
         handles = {}
         for project in (large, small):
             driver.switch_to.new_window("tab")
@@ -75,6 +76,16 @@ def measure(url: str, user: str, large: str, small: str, rounds: int) -> dict[st
             if turn:  # the first round fills caches
                 pairs.append((seconds[large], seconds[small]))
     return {"seconds": middle([one for one, _ in pairs]), "ratio": ratios(pairs).as_dict()}
+
+
+@contextmanager
+def _without_logs() -> Iterator[None]:
+    """Suppress the log lines of the stack's functions, which run in this process."""
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 @contextmanager

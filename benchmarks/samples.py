@@ -73,7 +73,7 @@ def membership() -> Item:
 def event(function: str, container: str = CONTAINER) -> Any:
     """Return the function's sample event for a container, with a token that does not expire."""
     sample: Any = json.loads((ROOT / "events" / f"{function}.json").read_text(encoding="utf-8"))
-    if "id" in sample.get("pathParameters", {}) and function != "authorizer":
+    if "id" in (sample.get("pathParameters") or {}) and function != "authorizer":
         old = sample["pathParameters"]["id"]
         sample = json.loads(json.dumps(sample).replace(old, container))
     return sample
