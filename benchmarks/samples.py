@@ -66,8 +66,8 @@ def history(statuses: Iterable[str]) -> Iterator[tuple[Container, Item]]:
 
 
 def membership() -> Item:
-    """Return the item that makes the user an operator of the project."""
-    return {"user_id": {"S": USER}, "scope": {"S": f"project#{PROJECT}"}, "role": {"S": "operator"}}
+    """Return the item that makes the user an owner of the project."""
+    return {"user_id": {"S": USER}, "scope": {"S": f"project#{PROJECT}"}, "role": {"S": "owner"}}
 
 
 def event(function: str, container: str = CONTAINER) -> Any:
@@ -148,6 +148,8 @@ def write_replies(targets: Targets, function: str, folder: Path) -> tuple[Path, 
         "Scan": empty,
         f"GetItem {containers}": {"Item": container_item(container)},
         f"GetItem {access}": {"Item": membership()},
+        "BatchGetItem": {"Responses": {containers: [container_item(container)]}, "UnprocessedKeys": {}},
+        "UpdateItem": {"Attributes": container_item(container)},
         f"Query {access}": {"Items": [membership()], "Count": 1, "ScannedCount": 1},
         f"Query {logs}": {name: value for name, value in query.items() if name != "LastEvaluatedKey"},
     }
