@@ -59,7 +59,7 @@ def _with_database(parts: list[str], built: Targets, *, quick: bool) -> dict[str
         if "costs" in parts:
             measured["costs"] = results.part(_timed("costs", lambda: costs.measure(built, aws, quick=quick)), built)
         if "lists" in parts:
-            containers, rounds = (1_000, 2) if quick else (10_000, 31)
+            containers, rounds = (1_000, 2) if quick else (10_000, 15)
             measured["lists"] = results.part(
                 _timed("lists", lambda: lists.measure(built, aws, containers=containers, rounds=rounds)), built
             )

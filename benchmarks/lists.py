@@ -7,9 +7,10 @@ on the same data: following LastEvaluatedKey from the first page, and PostgreSQL
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -29,6 +30,7 @@ from local.seed import Seeder
 
 LARGE, SMALL = "1a46e0000000000000000000", "5ba110000000000000000000"
 _LIMIT = 50
+_READ = 2**20  # bytes that DynamoDB reads with one request; DynamoDB Local counts the whole items
 _LEAST = 0.03  # minimum seconds of an AWS call, so that independent calls overlap
 _STATUSES = ("running", "stopped", "paused", "failed")
 _SQL = postgres.Table(
@@ -59,12 +61,14 @@ def measure(targets: Targets, aws: database.Aws, containers: int, rounds: int) -
         with copied.open("w", encoding="utf-8") as copy:
             items = bar(_containers(sizes, copy), "loading", sum(sizes.values()))
             database.write(aws, "ContainersTable", items)
-        handler = targets.functions["list_project_containers"]
+        handler, table = targets.functions["list_project_containers"], targets.table("ContainersTable")
         with Warm(targets.python, handler, "live", environment=aws.environment) as ours:
             result = {
                 "containers": containers,
                 "limit": _LIMIT,
-                "pages": [_compare(ours, name, *queries, rounds) for name, queries in _pages(ours, sizes).items()],
+                "pages": [
+                    _compare(ours, table, name, *queries, rounds) for name, queries in _pages(ours, sizes).items()
+                ],
                 "cursor": _cursor(ours, rounds),
             }
         last = containers // _LIMIT
@@ -125,7 +129,9 @@ def _last_cursor(ours: Warm, project: str) -> dict[str, str]:
     return {"cursor": cursor}
 
 
-def _compare(ours: Warm, name: str, large: dict[str, str], small: dict[str, str], rounds: int) -> dict[str, Any]:
+def _compare(
+    ours: Warm, table: str, name: str, large: dict[str, str], small: dict[str, str], rounds: int
+) -> dict[str, Any]:
     events = _event(LARGE, large), _event(SMALL, small)
     pairs = _paired(ours, *events, rounds)
     ours.delay(_LEAST)
@@ -139,8 +145,14 @@ def _compare(ours: Warm, name: str, large: dict[str, str], small: dict[str, str]
         "ratio": ratios(pairs).as_dict(),
         "requests": len(called["calls"]),
         "round_trips": round_trips(called["calls"]),
+        "round_trips_of_aws": 1 + max(1, math.ceil(_index_bytes(called["calls"], table) / _READ)),
         "rcu": consumed(called["calls"]),
     }
+
+
+def _index_bytes(calls: Iterable[Mapping[str, Any]], table: str) -> float:
+    """Return the bytes of index entries that were read: an eventually consistent unit is 8 KB."""
+    return 8192 * consumed(call for call in calls if (call["operation"], call["table"]) == ("Query", table))
 
 
 def _cursor(ours: Warm, rounds: int) -> dict[str, float]:
