@@ -11,6 +11,7 @@ import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -165,7 +166,14 @@ def load(template: Path = ROOT / "template.yaml", parameters: Mapping[str, str] 
 
 
 def _read(template: Path) -> dict[str, Any]:
-    source = yaml_parse(template.read_text(encoding="utf-8"))
+    """Return the parsed template, which must not be changed."""
+    return _parse(template, template.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _parse(template: Path, _modified_at: int) -> dict[str, Any]:
+    # Parsing takes as long as the rest of `load`, and the tests load the template hundreds of times.
+    source: Any = yaml_parse(template.read_text(encoding="utf-8"))
     if not isinstance(source, dict) or not isinstance(source.get("Resources"), dict):
         raise TemplateError(f"{template.name}: not a template with resources")
     return source
