@@ -23,6 +23,8 @@ NOTICE = (
     "for development and testing only, and not part of this repository."
 )
 _PREFIX = "package/emulator/"
+# The process is short-lived: compiling to the fastest code takes more time than it saves.
+_QUICK_TO_START = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 
 
 class DynamoDbLocalUnavailableError(Exception):
@@ -104,6 +106,7 @@ class DynamoDbLocal:
         self._process = subprocess.Popen(
             [
                 java,
+                *_QUICK_TO_START,
                 f"-Djava.library.path={self._folder / 'DynamoDBLocal_lib'}",
                 "-jar",
                 str(self._folder / "DynamoDBLocal.jar"),

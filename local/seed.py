@@ -1,4 +1,4 @@
-"""The demo project: seven containers in every status, five users, and a history of a thousand rows.
+"""The demo project: seven containers in every status, five users, and a long history.
 
 Tests use `Seeder.add` to create further containers with the task, the rows and the counters of their status.
 """
@@ -29,7 +29,6 @@ BUSYBOX = "busybox:local"
 # The command of the demo's containers on Docker: it prints a line per second until SIGTERM.
 SERVE = "trap 'exit 0' TERM; while :; do date; sleep 1 & wait $!; done"
 
-_ROWS_OF_HISTORY = 1000
 _serialize = TypeSerializer().serialize
 
 
@@ -59,8 +58,13 @@ def container_id(number: int) -> str:
     return f"507f1f77bcf86cd7994390{number}"
 
 
-def seed(stack: Stack) -> None:
-    """Write the demo project to the tables and the cluster of the stack, replacing an existing one."""
+def seed(stack: Stack, history_rows: int) -> None:
+    """Write the demo project to the tables and the cluster of the stack, replacing an existing one.
+
+    Args:
+        stack: The stack.
+        history_rows: How many rows the longest history has.
+    """
     seeder = Seeder(stack)
     seeder.cluster()
     seeder.members()
@@ -70,7 +74,7 @@ def seed(stack: Stack) -> None:
     seeder.add(container_id(14), ["stopped", "running", "failed"], name="reports")
     seeder.add(container_id(15), ["stopped", "running", "expired"], name="legacy", server=GONE_INSTANCE)
     seeder.add(container_id(16), ["stopped", "running"], name="mailer", launch_type="FARGATE")
-    seeder.add(container_id(17), long_history(_ROWS_OF_HISTORY), name="builds")
+    seeder.add(container_id(17), long_history(history_rows), name="builds")
 
 
 def long_history(rows: int) -> list[str]:

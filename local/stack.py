@@ -57,6 +57,9 @@ class LocalStack:
         events: Whether events of ECS and schedules invoke functions.
         pages: The static pages; None serves all pages.
         template_path: The template.
+        credentials: The access key of the emulated AWS; by default a random one, or for the URL of a database always
+            the same one. DynamoDB Local keeps the tables of each access key id apart.
+        history_rows: How many rows the longest history of the demo project has.
     """
 
     def __init__(
@@ -74,6 +77,8 @@ class LocalStack:
         events: bool = True,
         pages: Mapping[str, Page] | None = None,
         template_path: Path = _TEMPLATE,
+        credentials: Credentials | None = None,
+        history_rows: int = 1000,
     ) -> None:
         if dynamodb not in {"moto", "local"} and not dynamodb.startswith(("http://", "https://")):
             raise ValueError(f'dynamodb must be "moto", "local" or a URL, not "{dynamodb}"')
@@ -98,7 +103,10 @@ class LocalStack:
         self._emulator: Emulator | None = None
         self._eventbridge: EventBridge | None = None
         self._dynamodb_url = ""
-        self.credentials = Credentials.random(None if dynamodb in {"moto", "local"} else _EXTERNAL_DATABASE_KEY_ID)
+        self.credentials = credentials or Credentials.random(
+            None if dynamodb in {"moto", "local"} else _EXTERNAL_DATABASE_KEY_ID
+        )
+        self._history_rows = history_rows
         self.template: template.Stack | None = None
 
     def start(self) -> Self:
@@ -156,7 +164,7 @@ class LocalStack:
             eventbridge.start()
             cleanup.callback(eventbridge.stop)
             if self._seed:
-                seed_demo(self)
+                seed_demo(self, self._history_rows)
             if self._fleet:
                 seed_fleet(self)
             if self._events:

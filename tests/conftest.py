@@ -1,11 +1,13 @@
 """Fixtures that all tests share: the local stack, a client of its API, and containers.
 
 A module that uses `stack` gets its own stack, on moto. With `pytestmark = databases("moto", "dynamodb-local")` its
-tests run on both. DynamoDB Local needs Java and npm; without them its tests are skipped.
+tests run on both. DynamoDB Local needs Java and npm; without them its tests are skipped. `HISTORY_ROWS` of a module is
+the number of rows of the demo project's longest history.
 
 The local stack is imported by the fixtures that use it: the unit tests do not need it.
 """
 
+import functools
 import os
 import shutil
 import tempfile
@@ -20,6 +22,7 @@ from no_skips import pytest_make_collect_report as pytest_make_collect_report
 from no_skips import pytest_runtest_makereport as pytest_runtest_makereport
 
 if TYPE_CHECKING:
+    from local.dynamodb_local import DynamoDbLocal
     from local.seed import Seeder
     from local.stack import LocalStack
 
@@ -44,6 +47,8 @@ _ids = count(1)
 
 
 def pytest_unconfigure() -> None:
+    if dynamodb_local.cache_info().currsize:
+        dynamodb_local().stop()
     shutil.rmtree(os.environ["LONGSHORE_STACKS"], ignore_errors=True)
 
 
@@ -61,17 +66,39 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Distribution
 @pytest.fixture(scope="module")
 def stack(request: pytest.FixtureRequest) -> "Iterator[LocalStack]":
     """The local stack on a free port, with demo containers. Waits are short, and the gateway does not throttle."""
-    from local.dynamodb_local import DynamoDbLocalUnavailableError
+    from local.emulator import Credentials
     from local.stack import LocalStack
 
-    database = "local" if request.param == "dynamodb-local" else request.param
-    local = LocalStack(port=0, dynamodb=database, parameters=PARAMETERS, emulator_options=QUICK)
+    with LocalStack(
+        port=0,
+        dynamodb=database_url(request.param),
+        credentials=Credentials.random(),
+        parameters=PARAMETERS,
+        emulator_options=QUICK,
+        history_rows=getattr(request.module, "HISTORY_ROWS", 100),
+    ) as local:
+        yield local
+
+
+def database_url(database: str) -> str:
+    """Return the value of LocalStack's `dynamodb`. Skips the test if DynamoDB Local is unavailable."""
+    from local.dynamodb_local import DynamoDbLocalUnavailableError
+
+    if database != "dynamodb-local":
+        return database
     try:
-        local.start()
+        return dynamodb_local().url
     except DynamoDbLocalUnavailableError as missing:
         pytest.skip(str(missing))
-    yield local
-    local.stop()
+
+
+@functools.cache
+def dynamodb_local() -> "DynamoDbLocal":
+    """DynamoDB Local, one process for all modules of this worker. The access key of a stack selects its tables."""
+    from local.dynamodb_local import DynamoDbLocal, fetch
+    from local.stack import CACHE
+
+    return DynamoDbLocal(fetch(CACHE)).start()
 
 
 @pytest.fixture

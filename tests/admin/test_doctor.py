@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("no_scheduled_sweeps", "no_waiting")
 
 
 def test_the_seeded_stack_has_no_faults(run: Any, stack: LocalStack) -> None:
-    seed(stack)
+    seed(stack, 10)
     ran = run("doctor", "--all")
     assert (ran.code, ran.out, ran.err) == (0, "", "7 checked, 0 with faults.\n")
 

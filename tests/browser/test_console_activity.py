@@ -15,6 +15,7 @@ from local import tokens
 from local.seed import Seeder, container_id, long_history
 
 LONG = container_id(17)
+HISTORY_ROWS = 1000
 
 
 @pytest.fixture

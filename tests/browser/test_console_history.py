@@ -15,6 +15,7 @@ from local.seed import Seeder, container_id
 from local.stack import LocalStack
 
 LONG = container_id(17)
+HISTORY_ROWS = 1000
 SORTS = ["transition_time", "created_at", "to_status", "from_status"]
 FIRST_ORDER = {"transition_time": "desc", "created_at": "desc", "to_status": "asc", "from_status": "asc"}
 SHOWN = ["id", "transition_time", "from_status", "to_status", "triggered_by", "created_at"]

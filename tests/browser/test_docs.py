@@ -15,6 +15,7 @@ from local.stack import LocalStack
 from local.template import ROOT
 
 LONG = container_id(17)
+HISTORY_ROWS = 1000
 
 
 @pytest.fixture

@@ -20,6 +20,8 @@ from local import tokens
 from local.seed import PROJECT, Seeder, container_id
 from local.stack import LocalStack
 
+HISTORY_ROWS = 1000
+
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 

@@ -14,6 +14,7 @@ from local import tokens
 from local.stack import LocalStack
 
 README = Path(__file__).parents[2] / "clients" / "python" / "README.md"
+HISTORY_ROWS = 1000
 
 
 @pytest.fixture

@@ -13,8 +13,10 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import boto3
+from botocore.config import Config
 from samtranslator.yaml_helper import yaml_parse
 
 from local import template
@@ -74,26 +76,46 @@ class LambdaStack(LocalStack):
         emulator = {**options.pop("emulator_options", {}), "host": "0.0.0.0", "names": [_host_address()]}
         super().__init__(port=0, events=False, emulator_options=emulator, **options)
         self.built = built
+        self._lambda: Any = None  # a client of `sam local start-lambda`, if it runs
 
     def invoke(self, function: str, event: Any) -> Any:
-        """Run `sam local invoke`, and return the result.
+        """Invoke a function with `sam local start-lambda` if it runs, otherwise with `sam local invoke`.
 
         Raises:
             FunctionError: The function raised an error.
             RuntimeError: SAM CLI failed.
         """
-        command = ["local", "invoke", function, "--event", "-", *self.options()]
-        ran = sam(*command, cwd=self.built, stdin=json.dumps(event))
-        if ran.returncode or not ran.stdout.strip():
-            raise RuntimeError(f"sam {' '.join(command)}:\n{ran.stderr}")
-        answer = json.loads(ran.stdout.strip().splitlines()[-1])
+        if self._lambda is None:
+            answer = self._invoke_once(function, event)
+        else:
+            answer = json.load(self._lambda.invoke(FunctionName=function, Payload=json.dumps(event))["Payload"])
         if isinstance(answer, dict) and "errorType" in answer:
             raise FunctionError(function, answer["errorType"], answer["errorMessage"])
         return answer
 
+    def _invoke_once(self, function: str, event: Any) -> Any:
+        command = ["local", "invoke", function, "--event", "-", *self.options()]
+        ran = sam(*command, cwd=self.built, stdin=json.dumps(event))
+        if ran.returncode or not ran.stdout.strip():
+            raise RuntimeError(f"sam {' '.join(command)}:\n{ran.stderr}")
+        return json.loads(ran.stdout.strip().splitlines()[-1])
+
     @contextmanager
-    def serve(self, log: Path) -> Iterator[str]:
-        """Run `sam local start-api` until the end of the block. Yields its URL. Each function keeps its container.
+    def serve_functions(self, log: Path) -> Iterator[None]:
+        """Run `sam local start-lambda` until the end of the block. `invoke` then uses it."""
+        with self.serve(log, "start-lambda") as url:
+            # A cold start on a busy machine takes many seconds.
+            patient = Config(read_timeout=_PATIENCE, retries={"total_max_attempts": 1})
+            self._lambda = boto3.client("lambda", endpoint_url=url, region_name=template.REGION, config=patient)
+            try:
+                yield
+            finally:
+                self._lambda.close()
+                self._lambda = None
+
+    @contextmanager
+    def serve(self, log: Path, command: Literal["start-api", "start-lambda"] = "start-api") -> Iterator[str]:
+        """Run this `sam local` command until the end of the block. Yields its URL. Each function keeps its container.
 
         With EAGER warm containers, SAM CLI creates containers in concurrent threads, and several threads may each
         create a registry of containers. SAM CLI keeps only one registry, and never stops the containers in the others.
@@ -101,16 +123,16 @@ class LambdaStack(LocalStack):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        command = [str(SAM), "local", "start-api", "--port", str(port), "--warm-containers", "LAZY", *self.options()]
+        arguments = [str(SAM), "local", command, "--port", str(port), "--warm-containers", "LAZY", *self.options()]
         with log.open("w") as output:
             process = subprocess.Popen(
-                command, cwd=self.built, env=_environment(), stdin=subprocess.DEVNULL, stdout=output, stderr=output
+                arguments, cwd=self.built, env=_environment(), stdin=subprocess.DEVNULL, stdout=output, stderr=output
             )
         try:
             deadline = time.monotonic() + _PATIENCE
             while not _listens(port):
                 if process.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"sam local start-api does not serve:\n{log.read_text()}")
+                    raise RuntimeError(f"sam local {command} does not serve:\n{log.read_text()}")
                 time.sleep(0.1)
             yield f"http://127.0.0.1:{port}"
         finally:

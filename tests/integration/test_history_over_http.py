@@ -16,7 +16,7 @@ from local.stack import LocalStack
 pytestmark = pytest.mark.databases("moto", "dynamodb-local")
 
 LONG = container_id(17)
-ROWS = 1000
+ROWS = HISTORY_ROWS = 1000
 LIMITS = [1, 7, 10, 100]
 ORDERS = [
     (sort_by, sort_order)

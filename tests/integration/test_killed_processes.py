@@ -19,12 +19,12 @@ from pathlib import Path
 
 import killed_child
 import pytest
-from conftest import QUICK
+from conftest import QUICK, database_url
 from invariants import all_rows, check
 from killed_child import CONTAINERS
 from settling import PATIENCE, eventually, make_overdue, pending, recover_all
 
-from local.dynamodb_local import DynamoDbLocalUnavailableError
+from local.emulator import Credentials
 from local.seed import Seeder
 from local.stack import LocalStack
 
@@ -34,13 +34,12 @@ SEED = 20250115
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[LocalStack]:
-    local = LocalStack(port=0, dynamodb="local", parameters={"WaitSeconds": "2"}, emulator_options=QUICK)
-    try:
-        local.start()
-    except DynamoDbLocalUnavailableError as missing:
-        pytest.skip(str(missing))
-    yield local
-    local.stop()
+    database = database_url("dynamodb-local")
+    parameters = {"WaitSeconds": "2"}
+    with LocalStack(
+        port=0, dynamodb=database, credentials=Credentials.random(), parameters=parameters, emulator_options=QUICK
+    ) as local:
+        yield local
 
 
 class Child:

@@ -20,6 +20,7 @@ from local.stack import LocalStack
 LATER = "2999-01-01T00:00:00.000Z"
 NUMBER = "1"  # of the command
 EVENTS = template.ROOT / "events"
+HISTORY_ROWS = 1000
 # The containers of the seed that the samples change.
 DEMO = {
     11: ["stopped", "running", "stopped"],
