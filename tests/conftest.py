@@ -98,7 +98,7 @@ def dynamodb_local() -> "DynamoDbLocal":
     from local.dynamodb_local import DynamoDbLocal, fetch
     from local.stack import CACHE
 
-    return DynamoDbLocal(fetch(CACHE)).start()
+    return DynamoDbLocal(fetch(CACHE), short_lived=True).start()
 
 
 @pytest.fixture
