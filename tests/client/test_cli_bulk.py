@@ -29,7 +29,7 @@ def env(stack: LocalStack, tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def fleet(seeder: Seeder) -> Callable[[int], list[str]]:
-    """Adds running containers, of which some are stopped, and returns their ids."""
+    """Adds containers, all running except those in `REFUSING`, and returns their ids."""
 
     def add(containers: int) -> list[str]:
         ids = [f"{next(_ids):024x}" for _ in range(containers)]

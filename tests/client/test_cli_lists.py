@@ -53,7 +53,7 @@ def longshore(stack: LocalStack, monkeypatch: pytest.MonkeyPatch, capsys: pytest
 
 @pytest.fixture(scope="module")
 def others(stack: LocalStack) -> list[str]:
-    """Two containers in another project of the operator, of which one has the name of a container in the first."""
+    """Add two containers to another project of the operator. One has the name of a container in the first project."""
     seeder = Seeder(stack)
     seeder.grant("operator", OTHER, "owner")
     ids = ["0a" * 12, "0b" * 12]

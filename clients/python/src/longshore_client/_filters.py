@@ -13,7 +13,7 @@ class ContainerFilters(TypedDict, total=False):
     """Filters and order of a list of containers.
 
     Attributes:
-        status: A status, or several of which one must match.
+        status: A status or several statuses. A container matches if it has any of them.
         name: A part of the name; upper and lower case are equal.
         labels: Labels that must all match. The value None matches every value of the key.
         sort_by: The field to sort by, by default the name.

@@ -35,7 +35,7 @@ class Filters:
 
     Attributes:
         project_id: The id of the project, or None for all projects.
-        statuses: The statuses of which one must match. Empty: all.
+        statuses: A container matches if it has any of these statuses. Empty: every container matches.
         name: A part of the name, or None.
         labels: Labels that must all match, each as `key:value` or `key`.
         sort_by: The sort field.
