@@ -114,8 +114,8 @@ class Aws:
         self.ecs = TaskSimulation(self.catalog, self.clock.now, run_delay=0.4, stop_delay=0.3)
         self.ecs.add_instance(CLUSTER, HOST, cpu=1 << 20, memory=1 << 20)
         (document,) = STACK.of_type("AWS::SSM::Document").values()
-        content: dict[str, Any] = document["Content"]
-        self.ssm = CommandSimulation(self.ecs, lambda *_: content, self.clock.now)
+        self.document: dict[str, Any] = document["Content"]
+        self.ssm = CommandSimulation(self.ecs, lambda *_: self.document, self.clock.now)
 
     # --- setup ------------------------------------------------------------------------------------------------------
 

@@ -4,17 +4,19 @@ Usage: `python -m simulation --runs N --seed S [--trace] [--jobs J]`
 """
 
 import argparse
+import random
 import re
 import sys
 import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 _SHOWN = 80  # lines of the trace of a violation
 _CHUNK = 25  # runs per job of a process
+_OPERATIONS = ("start", "stop", "force-stop", "restart", "pause", "resume")
 
 
 class Options(NamedTuple):
@@ -26,6 +28,23 @@ class Options(NamedTuple):
     only: list[str] | None
     liveness: bool | None
     faultless: bool
+    first_version: str
+    deployed_during: str
+
+    def settings(self, seed: int) -> dict[str, Any]:
+        """Return the arguments of `run` for a seed."""
+        from simulation.hostility import Hostility
+
+        hostility = None
+        if self.first_version:
+            rng = random.Random(f"{seed}/hostility")
+            hostility = Hostility.of_deployment(rng, self.first_version, self.deployed_during)
+        return {
+            "only": self.only,
+            "liveness": self.liveness,
+            "faultless": self.faultless,
+            "hostility": hostility,
+        }
 
 
 class Found(NamedTuple):
@@ -47,6 +66,8 @@ def main() -> int:
         [name for name in arguments.only.split(",") if name != "none"] if arguments.only else None,
         True if arguments.liveness else None,
         arguments.no_faults,
+        arguments.first_version or "",
+        arguments.deployed_during or "",
     )
     began = time.perf_counter()
     stats: Counter[str] = Counter()
@@ -100,11 +121,26 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--liveness", action="store_true", help="heal only ECS and one worker after the phase with faults"
     )
+    parser.add_argument(
+        "--first-version",
+        choices=("before", "after"),
+        help="every run has a deployment: version 0.1 runs before it (an upgrade) or after it (a rollback)",
+    )
+    parser.add_argument(
+        "--deployed-during",
+        choices=_OPERATIONS,
+        help="with --first-version: deploy while this operation is pending",
+    )
     parser.add_argument("--table", action="store_true", help="print how often each hostile behaviour affected the code")
     parser.add_argument(
         "--at-least", type=int, default=0, help="with --table: fail if a behaviour occurred fewer times"
     )
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.deployed_during and not arguments.first_version:
+        parser.error("--deployed-during requires --first-version")
+    if arguments.first_version and (arguments.only or arguments.liveness):
+        parser.error("--first-version excludes --only and --liveness")
+    return arguments
 
 
 def _show(found: Found, arguments: argparse.Namespace) -> None:
@@ -119,6 +155,8 @@ def _show(found: Found, arguments: argparse.Namespace) -> None:
                 f" --only {arguments.only}" if arguments.only else "",
                 " --no-faults" if arguments.no_faults else "",
                 " --liveness" if arguments.liveness else "",
+                f" --first-version {arguments.first_version}" if arguments.first_version else "",
+                f" --deployed-during {arguments.deployed_during}" if arguments.deployed_during else "",
             ]
         )
         print(f"Replay: python -m simulation --runs 1 --seed {found.seed}{replay} --trace", flush=True)
@@ -150,9 +188,9 @@ def _chunk(seeds: range, options: Options) -> tuple[list[Found], list[str], Coun
     lines: list[str] = []
     summed: Counter[str] = Counter()
     for seed in seeds:
-        more = {"only": options.only, "liveness": options.liveness, "faultless": options.faultless}
-        report = run(str(seed), traced=options.traced, digested=options.twice, **more)  # type: ignore[arg-type]
-        if options.twice and run(str(seed), digested=True, **more).digest != report.digest:  # type: ignore[arg-type]
+        more = options.settings(seed)
+        report = run(str(seed), traced=options.traced, digested=options.twice, **more)
+        if options.twice and run(str(seed), digested=True, **more).digest != report.digest:
             report.violation = report.violation or "a second run with this seed has a different trace"
         summed += report.stats
         if options.find:

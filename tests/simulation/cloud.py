@@ -41,13 +41,6 @@ def table_properties() -> dict[str, Any]:
     return {name: _stack().tables[logical_id] for logical_id, name in TABLES.items()}
 
 
-@cache
-def _document() -> dict[str, Any]:
-    (properties,) = _stack().of_type("AWS::SSM::Document").values()
-    content: dict[str, Any] = properties["Content"]
-    return content
-
-
 class Cloud:
     """Answers the requests of actors, and reports their effects to the ledger."""
 
@@ -60,6 +53,7 @@ class Cloud:
     ledger: Ledger
     stats: Counter[str]
     odd: dict[str, Reached]  # id of an item: the behaviour to count when it is read
+    document: dict[str, Any]  # the content of the document of host commands
     ssm_down_until: datetime | None = None
     moved: set[str]  # ids of containers that were moved to another project
 
@@ -83,7 +77,7 @@ class Cloud:
         self.plans = CommandPlans(settings, self.rng("commands"), self.reached)
         self.ssm = CommandSimulation(
             self.ecs,
-            lambda name, _: _document() if name == DOCUMENT else None,
+            lambda name, _: self.document if name == DOCUMENT else None,
             lambda: self.scheduler.now,
             command_delay=settings.command_delay,
             rng=self.rng("ssm"),

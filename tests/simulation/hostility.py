@@ -6,7 +6,7 @@ behaviours tests each of them more deeply than a run with all of them.
 
 import random
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -88,6 +88,7 @@ class Hostility:
     twins: float = 0.0  # the probability that a request with a key is repeated within milliseconds
     history_room: float | None = None  # how many GB a container's history may still grow
     first_version: str = ""  # "before" or "after" the deployment: when version 0.1 runs
+    deployed_during: str = ""  # the operation that is pending at the deployment; empty: any or none
     schedules_odd: float = 0.0  # the probability that a scheduled stop arrives late, twice, or hours late
     project_changes: float = 0.0  # the probability that a container leaves its project before a scheduled stop
 
@@ -126,6 +127,18 @@ class Hostility:
                 "priorities": False,
             }
         return cls(**settings)
+
+    @classmethod
+    def of_deployment(cls, rng: random.Random, first_version: str, deployed_during: str) -> "Hostility":
+        """Draw the settings of a run with a deployment.
+
+        Args:
+            rng: The random stream.
+            first_version: When version 0.1 runs: "before" or "after" the deployment.
+            deployed_during: The operation that is pending at the deployment; empty: any or none.
+        """
+        drawn = cls.draw(rng, ["first_version"])
+        return replace(drawn, first_version=first_version, deployed_during=deployed_during)
 
     @property
     def commands_differ(self) -> bool:

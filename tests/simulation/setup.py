@@ -108,7 +108,8 @@ class Setup:
         elif container.is_live:
             arn = f"arn:aws:ecs:us-east-1:123456789012:task/{cluster}/{rng.getrandbits(128):032x}"
         container = container.model_copy(update={"task_arn": arn})
-        self.world.dynamodb.handle("PutItem", {"TableName": "containers", "Item": container_item(container)})
+        item = self.world.versions.as_first_writes(container_item(container))
+        self.world.dynamodb.handle("PutItem", {"TableName": "containers", "Item": item})
         where = server or ("fargate" if fargate else "any")
         self.world.note("setup", f"container {container_id[-2:]}: {'/'.join(statuses)} {behaviour} on {where}")
         return container_id
@@ -147,7 +148,8 @@ class Setup:
         for position, status in enumerate(statuses):
             change = Change(to_status=Status(status), observed_at=moment, triggered_by=Trigger.SYSTEM)
             container, entry = append(container, change, f"{self._rng.getrandbits(96):024x}", moment)
-            self.world.dynamodb.handle("PutItem", {"TableName": "status-logs", "Item": log_item(entry)})
+            row = self.world.versions.as_first_writes(log_item(entry))
+            self.world.dynamodb.handle("PutItem", {"TableName": "status-logs", "Item": row})
             moment += timedelta(seconds=50 + position)
         return container
 

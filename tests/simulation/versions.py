@@ -1,6 +1,7 @@
 """The version of the library that runs: the current one, or in some runs version 0.1 before or after a deployment.
 
-Version 0.1 is extracted from the repository's history once, under its own package name.
+Version 0.1 is extracted from the repository's history once: its library under a package name of its own, and its
+template, which contains the script of its host commands.
 """
 
 import io
@@ -28,6 +29,7 @@ from longshore.domain.errors import (
 from longshore.domain.models import OperationRequest, Outcome
 from longshore.engine.schedules import StopInput
 
+from local import template
 from simulation.hostility import Hostility
 from simulation.wiring import Library, current, first_version
 
@@ -35,6 +37,11 @@ _ROOT = Path(__file__).resolve().parents[2]
 _COMMIT = "aee0c52"
 _PACKAGE = "longshore_v01"
 _FOLDER = _ROOT / ".local" / "version-0.1"
+FIRST_TEMPLATE = _FOLDER / "template.yaml"
+"""The template of version 0.1, once `first_version_is_there` has extracted it."""
+
+_KEYS = {"live_project_id", "pending_shard", "pending_deadline", "seq", "to_rank", "from_rank", "container_id"}
+"""Keys of indexes, which version 0.1 writes too."""
 
 
 @cache
@@ -45,8 +52,8 @@ def first_version_is_there() -> bool:
         RuntimeError: It is missing in CI, where it is required.
     """
     target = _FOLDER / _PACKAGE
-    if not (target / "operations.py").exists():
-        command = ["git", "-C", str(_ROOT), "archive", _COMMIT, "layers/common/longshore"]
+    if not (target / "operations.py").exists() or not FIRST_TEMPLATE.exists():
+        command = ["git", "-C", str(_ROOT), "archive", _COMMIT, "layers/common/longshore", FIRST_TEMPLATE.name]
         try:
             archived = subprocess.run(command, check=True, capture_output=True).stdout
         except (OSError, subprocess.CalledProcessError) as error:
@@ -60,7 +67,7 @@ def first_version_is_there() -> bool:
 
 
 def _extract(archived: bytes, target: Path) -> None:
-    """Write the modules with their imports renamed. Another process may do the same at the same time."""
+    """Write the template, and the modules with their imports renamed. Another process may do the same meanwhile."""
     part = target.with_name(f"{target.name}.{os.getpid()}")
     part.mkdir(parents=True, exist_ok=True)
     with tarfile.open(fileobj=io.BytesIO(archived)) as archive:
@@ -69,6 +76,10 @@ def _extract(archived: bytes, target: Path) -> None:
             if file is not None and member.name.endswith(".py"):
                 text = re.sub(r"\b(from|import) longshore\b", rf"\1 {_PACKAGE}", file.read().decode())
                 (part / Path(member.name).name).write_text(text)
+            elif file is not None and member.name == FIRST_TEMPLATE.name:
+                written = target.with_name(f"template.{os.getpid()}")
+                written.write_bytes(file.read())
+                written.replace(FIRST_TEMPLATE)
     try:
         part.rename(target)
     except OSError:
@@ -76,6 +87,14 @@ def _extract(archived: bytes, target: Path) -> None:
         for file_path in part.iterdir():
             file_path.unlink()
         part.rmdir()
+
+
+@cache
+def host_document(template_file: Path = template.ROOT / "template.yaml") -> dict[str, Any]:
+    """Return the content of the document of host commands that a template declares."""
+    (properties,) = template.load(template_file).of_type("AWS::SSM::Document").values()
+    content: dict[str, Any] = properties["Content"]
+    return content
 
 
 class Versions:
@@ -96,6 +115,18 @@ class Versions:
             else:
                 self.second = old
 
+    def document(self, library: Library) -> dict[str, Any]:
+        """Return the content of the document of host commands that the version deploys."""
+        return host_document() if library.package == "longshore" else host_document(FIRST_TEMPLATE)
+
+    def as_first_writes(self, item: dict[str, Any]) -> dict[str, Any]:
+        """Return an item or row, in the format of DynamoDB, as the first version of the run writes it."""
+        if self.first.package == "longshore":
+            return item
+        models: Any = import_module(f"{self.first.package}.models")
+        model = models.StatusLog if "seq" in item else models.Container
+        return {name: value for name, value in item.items() if name in model.model_fields or name in _KEYS}
+
     def as_current(self, error: Exception) -> LongshoreError:
         """Convert an error to the class of the current version."""
         if isinstance(error, LongshoreError):
@@ -109,7 +140,7 @@ class Versions:
                 return ContainerNotFoundError()
             case "InvalidInputError":
                 return InvalidInputError([])
-        return ExternalServiceError(str(error))
+        return ExternalServiceError(getattr(error, "reason", str(error)))
 
     def perform(self, library: Library) -> Callable[[OperationRequest], Outcome]:
         """Return a function that performs requests with the library, with the classes of the current version."""

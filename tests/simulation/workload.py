@@ -9,6 +9,7 @@ from longshore.domain.pages import StatusLogsQuery
 
 from simulation.checks import check_page
 from simulation.delivery import Delivery
+from simulation.deployment import FOCUS, Deployment
 from simulation.hostility import Reached
 from simulation.misfortunes import Misfortunes
 from simulation.records import Asked
@@ -65,6 +66,8 @@ class Workload:
         """Draw the operations that callers mostly request. Empty: any operation."""
         settings, rng = self.world.hostility, self._rng
         focus = rng.choice(((), (), *_FOCI))
+        if settings.deployed_during:
+            return FOCUS[Operation(settings.deployed_during)]
         if settings.commands_differ:
             return focus if rng.random() < 0.3 else _FREEZE
         if settings.twins and rng.random() < 0.4:
@@ -97,22 +100,12 @@ class Workload:
         for _ in range(rng.choice((0, 0, 1, 3)) + (4 if world.hostility.unlisted else 0)):
             world.scheduler.at(start + timedelta(seconds=rng.uniform(0, self._span)), self._drift)
         if world.versions.second is not None:
-            world.scheduler.at(start + timedelta(seconds=rng.uniform(0, self._span)), self._deploy)
+            Deployment(world).schedule(start + timedelta(seconds=rng.uniform(0, self._span)), end)
         return end + timedelta(seconds=5)
 
     def _go_down(self) -> None:
         self.delivery.down = True
         self.world.note("world", "the sweeps and the event functions stop running")
-
-    def _deploy(self) -> None:
-        """Run the other version of the library in every later invocation."""
-        world = self.world
-        assert world.versions.second is not None
-        before = world.hostility.first_version == "before"
-        if world.ledger.pending():
-            world.reached(Reached.CODE_UPGRADED if before else Reached.CODE_DOWNGRADED)
-        world.use(world.versions.second)
-        world.note("world", f"{'the current version' if before else 'version 0.1'} is deployed")
 
     def outage(self) -> datetime | None:
         """Let hours pass without sweeps if the run has an outage. Returns the end of the requests that follow it."""

@@ -88,6 +88,7 @@ class World(Cloud):
         self.scheduler.machines = [self.ssm, self.ecs]
         self.scheduler.advanced = self.after_effect
         self.versions = Versions(self.hostility, self.clock, self.enough_time)
+        self.document = self.versions.document(self.versions.first)
         self.use(self.versions.first)
 
     def use(self, library: Library) -> None:
