@@ -2,4 +2,4 @@
 
 import pytest
 
-pytest.register_assert_rewrite("template.scene", "template.scenarios")
+pytest.register_assert_rewrite("template.scene", "template.scenarios", "template.redeployment")

@@ -7,10 +7,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
 from longshore.aws.attributes import deserialize_item
 from longshore.aws.items import container_of
+from longshore.aws.new_indexes import query
 from longshore.aws.transactions import StoreError, call
 from longshore.domain.clock import Clock
 from longshore.domain.errors import UnreadableItemError
@@ -131,22 +130,12 @@ class ContainerListing:
             "ExpressionAttributeValues": {name: {"S": value} for name, value in values.items()},
         }
         while True:
-            answer = call(partial(self._read, request))
+            answer = call(partial(query, self._dynamodb, "containers", request))
             yield from map(_entry, answer["Items"])
             if "LastEvaluatedKey" not in answer:
                 return
             request.pop("Limit", None)
             request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
-
-    def _read(self, request: dict[str, Any]) -> Any:
-        try:
-            return self._dynamodb.query(**request)
-        except ClientError as error:
-            code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
-            # DynamoDB refuses to read an index that an update of the stack is still creating.
-            if code in ("ValidationException", "ResourceNotFoundException") and "index" in message.lower():
-                raise StoreError("The index of containers is being created; try again later") from error
-            raise
 
 
 def _entry(item: Mapping[str, Any]) -> Entry:

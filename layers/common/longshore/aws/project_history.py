@@ -3,6 +3,7 @@
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from longshore.aws import new_indexes
 from longshore.aws.history_pages import Item, shown
 from longshore.aws.transactions import StoreError, call
 from longshore.domain.clock import Clock
@@ -54,7 +55,7 @@ class ProjectHistory:
             most: The number of rows to examine at most.
 
         Raises:
-            StoreError: DynamoDB failed.
+            StoreError: DynamoDB failed, or a deployment is still creating the index.
         """
         names, filters = {"#key": "project_id"}, []
         # DynamoDB Local refuses a start key on the last value of a range, although other rows may have the same value.
@@ -77,17 +78,15 @@ class ProjectHistory:
             more["FilterExpression"] = " AND ".join(filters)
         if after is not None:
             more["ExclusiveStartKey"] = _strings(start | {"transition_time": after.transition_time})
-        answer = call(
-            lambda: self._dynamodb.query(
-                TableName=self._status_logs,
-                KeyConditionExpression="#key = :key AND transition_time BETWEEN :low AND :high",
-                ExpressionAttributeNames=names,
-                ExpressionAttributeValues=_strings(values),
-                ScanIndexForward=query.ascending,
-                Limit=most,
-                **more,
-            )
-        )
+        request = more | {
+            "TableName": self._status_logs,
+            "KeyConditionExpression": "#key = :key AND transition_time BETWEEN :low AND :high",
+            "ExpressionAttributeNames": names,
+            "ExpressionAttributeValues": _strings(values),
+            "ScanIndexForward": query.ascending,
+            "Limit": most,
+        }
+        answer = call(partial(new_indexes.query, self._dynamodb, "project histories", request))
         last = answer.get("LastEvaluatedKey")
         return Part(
             [shown(item) for item in answer["Items"]],
