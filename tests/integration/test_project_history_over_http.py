@@ -358,6 +358,27 @@ def test_a_failure_of_the_database(api: Api, emulator: Any, seeder: Seeder, fres
         refused(logs(api, PROJECT), 500, "EXTERNAL_SERVICE_ERROR")
 
 
+@pytest.mark.databases("moto")  # the emulator injects the fault
+def test_an_index_that_is_being_created(api: Api, emulator: Any) -> None:
+    """The message is that of DynamoDB."""
+    message = "Cannot read from backfilling global secondary index: by-project"
+    index = {"match": lambda parameters: parameters.get("IndexName") == "by-project"}
+    emulator.faults.add("dynamodb", "Query", "ValidationException", status=400, message=message, times=1, **index)
+    body = refused(logs(api, PROJECT), 500, "EXTERNAL_SERVICE_ERROR")
+    assert body["data"] == {"reason": "The index of project histories is being created; try again later"}
+    assert logs(api, PROJECT).status_code == 200
+
+
+def test_an_index_that_does_not_exist_yet(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    from longshore.aws import project_history
+
+    monkeypatch.setattr(project_history, "_INDEX", "no-such-index")
+    body = refused(logs(api, PROJECT), 500, "EXTERNAL_SERVICE_ERROR")
+    assert body["data"] == {"reason": "The index of project histories is being created; try again later"}
+    # The rows of a single container come from the table.
+    assert logs(api, PROJECT, container_id=container_id(11)).status_code == 200
+
+
 def test_names_that_are_throttled_are_read_again(stack: LocalStack, api: Api) -> None:
     """DynamoDB may leave keys of a BatchGetItem unprocessed."""
     from longshore.wiring import api_functions

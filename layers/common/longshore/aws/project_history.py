@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from types_boto3_dynamodb import DynamoDBClient
 
+_INDEX = "by-project"
 _NAME_TRIES = 5
 _NAME_PAUSE = 0.05  # seconds; doubled after each try
 
@@ -62,7 +63,7 @@ class ProjectHistory:
         # These bounds include no other times, but are not themselves times of rows.
         values = {":key": query.project_id, ":low": query.low.removesuffix("Z"), ":high": f"{query.high}~"}
         start = {"project_id": query.project_id, "container_id": after.container_id if after else ""}
-        more: dict[str, Any] = {"IndexName": "by-project"}
+        more: dict[str, Any] = {"IndexName": _INDEX}
         if query.container_id is not None:
             # The container may have been in other projects.
             names, filters = {"#key": "container_id", "#project": "project_id"}, ["#project = :project"]
