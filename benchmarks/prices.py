@@ -9,14 +9,27 @@ from typing import Any
 REGION = "us-east-1"
 AS_OF = "September 2026"
 
-# US dollars. Sources: the AWS pricing pages of Lambda, API Gateway, DynamoDB (on-demand, Standard) and CloudWatch.
-# First tiers, without the free tier.
+# US dollars. Sources: the AWS pricing pages of Lambda, API Gateway, DynamoDB (on-demand, Standard), CloudWatch, Secrets
+# Manager, KMS, WAF and X-Ray. First tiers, without the free tier.
 LAMBDA_REQUEST = 0.20e-6
 LAMBDA_GB_SECOND = {"x86_64": 16.6667e-6, "arm64": 13.3334e-6}
 GATEWAY_REQUEST = 3.50e-6
 READ_UNIT = 0.125e-6
 WRITE_UNIT = 0.625e-6
 LOGS_GB = 0.50
+# Per month.
+ALARM_METRIC = 0.10
+DASHBOARD = 3.00
+METRIC = 0.30
+SECRET = 0.40
+STORED_GB = 0.25
+RECOVERABLE_GB = 0.20  # point-in-time recovery, for the table and its local indexes
+KEY = 1.00
+WEB_ACL = 5.00
+WEB_ACL_RULE = 1.00
+# Per unit.
+WEB_ACL_REQUEST = 0.60e-6
+TRACE = 5.00e-6
 
 # Assumptions. They can be measured on AWS only.
 ROUND_TRIP = 0.005  # seconds of a request to DynamoDB within the region

@@ -1,4 +1,4 @@
-"""Writes the figures of `results.json` into docs/performance.md (`python -m benchmarks.report`).
+"""Writes the figures of `results.json` into docs/performance.md and docs/cost.md (`python -m benchmarks.report`).
 
 Each table is between `<!-- figures: NAME -->` and `<!-- end -->` and is generated. A test checks that it is current.
 """
@@ -10,11 +10,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import prices, results
+from benchmarks import monthly, prices, results
+from local import template
 
-PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
+_DOCS = Path(__file__).parent.parent / "docs"
+PAGE = _DOCS / "performance.md"
+PAGES = (PAGE, _DOCS / "cost.md")
 
 _BLOCK = re.compile(r"(<!-- figures: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+_MONTH = ("item", "number", "US dollars per month")
 
 Results = Mapping[str, Any]
 
@@ -360,6 +365,35 @@ def money(found: Results) -> str:
     return f"{table}\n\n{memory} MB on {architecture}; list prices in {prices.REGION}, {prices.AS_OF}."
 
 
+def list_prices(found: Results) -> str:
+    """Return the table of the database prices of a million pages of a list."""
+    listed = found["lists"]["figures"]
+    pages = {"by cursor" if "cursor" in page["page"] else "by page number": page["rcu"] for page in listed["pages"]}
+    rows = [(name, f"{rcu:g}", f"{1e6 * rcu * prices.READ_UNIT:,.2f}") for name, rcu in pages.items()]
+    head = (f"page of {listed['limit']} of {listed['containers']:,} containers", "RCU", "DynamoDB")
+    return _table(head, rows)
+
+
+def base(found: Results) -> str:
+    """Return the table of the monthly costs of a stack without requests and containers."""
+    figures = found["costs"]["figures"]
+    lines = monthly.base(template.load(), figures["memory"], figures["architecture"])
+    rows = [(line.item, line.number, f"{line.cost:,.2f}") for line in lines]
+    return _text_table(_MONTH, [*rows, ("**total**", "", f"**{sum(line.cost for line in lines):,.2f}**")])
+
+
+def usage(found: Results) -> str:
+    """Return the table of the monthly costs that grow with the use of a stack."""
+    lines = monthly.usage(template.load(), found["costs"]["figures"])
+    return _text_table(_MONTH, [(line.item, line.number, f"{line.cost:,.2f}") for line in lines])
+
+
+def options(_: Results) -> str:
+    """Return the table of the costs of parameters."""
+    rows = [(line.item, line.number, f"{line.cost:,.2f}") for line in monthly.options()]
+    return _text_table(("parameter", "for", "US dollars"), rows)
+
+
 def rates(found: Results) -> str:
     """Return the table of limits and the resulting rates."""
     figures = found["costs"]["figures"]
@@ -384,12 +418,17 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "units": units,
     "money": money,
     "rates": rates,
+    "list-prices": list_prices,
+    "base": base,
+    "usage": usage,
+    "options": options,
 }
 
 
 def write() -> None:
-    """Update docs/performance.md from the results."""
-    PAGE.write_text(render(PAGE.read_text(encoding="utf-8"), results.load()), encoding="utf-8")
+    """Update the pages from the results."""
+    for page in PAGES:
+        page.write_text(render(page.read_text(encoding="utf-8"), results.load()), encoding="utf-8")
 
 
 if __name__ == "__main__":

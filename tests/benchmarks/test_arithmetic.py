@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from benchmarks import costs, prices, samples
+from benchmarks import costs, monthly, prices, samples
 from benchmarks.figures import Spread, ratios
 from benchmarks.targets import HERE, PEERS, ROOT
+from local import template
 from local.seed import long_history
 
 CASE: dict[str, Any] = {
@@ -84,3 +85,21 @@ def test_peers_use_the_same_versions(peer: str) -> None:
     theirs = pins(HERE / "peers" / peer / "requirements.txt")
     assert "botocore" in theirs
     assert {name: version for name, version in theirs.items() if name in ours}.items() <= ours.items()
+
+
+def test_the_monthly_costs() -> None:
+    stack = template.load()
+    base = {line.item: line for line in monthly.base(stack, 512, "x86_64")}
+    assert base["metrics that alarms watch"].number.endswith(
+        f" in {len(stack.of_type('AWS::CloudWatch::Alarm'))} alarms"
+    )
+    assert base["secrets"].cost == prices.SECRET
+    assert 0 < base["sweeps"].cost < 1
+    cheaper = template.load(parameters={"TokenSecretArn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:mine"})
+    assert {line.item: line for line in monthly.base(cheaper, 512, "x86_64")}["secrets"].cost == 0
+    rows, reads, functions, methods = monthly.usage(stack, {"row_bytes": 2**30 / 1e6 - 100})
+    # A gigabyte of rows: the table, three local indexes and a global index.
+    assert rows.cost == pytest.approx(5 * prices.STORED_GB + 4 * prices.RECOVERABLE_GB)
+    assert reads.cost == pytest.approx(1000 * 30 * 24 * 4 * prices.READ_UNIT)
+    assert 0 < functions.cost < len(stack.functions) * 6 * prices.METRIC
+    assert methods.cost > 0

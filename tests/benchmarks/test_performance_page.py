@@ -1,4 +1,4 @@
-"""docs/performance.md and its charts match `benchmarks/results.json`."""
+"""docs/performance.md, its charts and docs/cost.md match `benchmarks/results.json`."""
 
 import copy
 import re
@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks import report, results
+from benchmarks import monthly, prices, report, results
+from local import template
 
 CHARTS = Path(__file__).parents[2] / "docs" / "charts"
 
@@ -22,9 +23,18 @@ def test_every_part_was_measured(found: dict[str, Any]) -> None:
     assert tuple(found) == results.PARTS
 
 
-def test_the_tables(found: dict[str, Any]) -> None:
-    page = report.PAGE.read_text(encoding="utf-8")
+@pytest.mark.parametrize("path", report.PAGES, ids=lambda path: path.name)
+def test_the_tables(found: dict[str, Any], path: Path) -> None:
+    page = path.read_text(encoding="utf-8")
     assert report.render(page, found) == page, "run `python -m benchmarks.report`"
+
+
+def test_the_costs_in_the_readme(found: dict[str, Any]) -> None:
+    figures = found["costs"]["figures"]
+    month = sum(line.cost for line in monthly.base(template.load(), figures["memory"], figures["architecture"]))
+    starts = prices.price(figures["cases"]["start"], figures["memory"], figures["architecture"]).total
+    readme = (report.PAGE.parents[1] / "README.md").read_text(encoding="utf-8")
+    assert f"costs about {month:.0f} US dollars a month, and a million starts cost about {starts:.0f}:" in readme
 
 
 def test_a_changed_figure_is_detected(found: dict[str, Any]) -> None:
@@ -34,9 +44,10 @@ def test_a_changed_figure_is_detected(found: dict[str, Any]) -> None:
     assert report.render(page, changed) != page
 
 
-def test_every_table_is_on_the_page() -> None:
-    page = report.PAGE.read_text(encoding="utf-8")
-    assert sorted(re.findall(r"<!-- figures: ([a-z-]+) -->", page)) == sorted(report.TABLES)
+def test_every_table_is_on_a_page() -> None:
+    pages = [re.findall(r"<!-- figures: ([a-z-]+) -->", path.read_text(encoding="utf-8")) for path in report.PAGES]
+    assert {name for page in pages for name in page} == report.TABLES.keys()
+    assert all(len(page) == len(set(page)) for page in pages)
 
 
 def test_the_charts(found: dict[str, Any]) -> None:

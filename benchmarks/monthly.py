@@ -1,0 +1,101 @@
+"""The costs of a stack per month, computed from the template and the prices, without measurements."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from longshore.aws.items import PENDING_SHARDS
+
+from benchmarks import prices
+from local.template import Stack
+
+MINUTES = 30 * 24 * 60
+_RECOVERIES = MINUTES  # the rule of the recovery sweep is rate(1 minute)
+_DRIFTS = MINUTES // 15
+_SWEEP_SECONDS = 0.1  # an assumption: the duration of a sweep that finds nothing to do
+_SWEEP_LOG = 1500  # bytes, an assumption: the lines of a sweep and of Lambda
+_EMPTY_QUERY = 0.5  # read units of an eventually consistent read that finds nothing
+_READ_OF_CONTAINER = 1.0  # read units: consistent, up to 4 KB
+_STORAGE_OVERHEAD = 100  # bytes that DynamoDB adds to each stored item and each copy in an index
+_REQUEST_METRICS = 6  # Requests, Duration, Accepted, Refusals, Conflicts and Faults
+_INDEXES = ("LocalSecondaryIndexes", "GlobalSecondaryIndexes")
+_METHOD_METRICS = 5  # of API Gateway: Count, Latency, IntegrationLatency, 4XXError and 5XXError
+
+
+class Line(NamedTuple):
+    """A cost.
+
+    Attributes:
+        item: What is paid.
+        number: How many of it, as text.
+        cost: US dollars.
+    """
+
+    item: str
+    number: str
+    cost: float
+
+
+def base(stack: Stack, memory: int, architecture: str) -> list[Line]:
+    """Return the monthly costs of a stack that receives no requests and has no containers."""
+    alarms = stack.of_type("AWS::CloudWatch::Alarm").values()
+    watched = sum(sum("MetricStat" in metric for metric in alarm.get("Metrics", [])) or 1 for alarm in alarms)
+    dashboards = len(stack.of_type("AWS::CloudWatch::Dashboard"))
+    secrets = len(stack.of_type("AWS::SecretsManager::Secret"))
+    return [
+        Line("metrics that alarms watch", f"{watched} in {len(alarms)} alarms", watched * prices.ALARM_METRIC),
+        Line("dashboards; the first three of an account are free", str(dashboards), dashboards * prices.DASHBOARD),
+        Line("secrets", str(secrets), secrets * prices.SECRET),
+        Line("sweeps", f"{_RECOVERIES + _DRIFTS:,}", _sweeps(memory, architecture)),
+        Line("metrics of the sweeps", "1", prices.METRIC),
+    ]
+
+
+def _sweeps(memory: int, architecture: str) -> float:
+    seconds = _SWEEP_SECONDS * memory / 1024 * prices.LAMBDA_GB_SECOND[architecture]
+    logs = _SWEEP_LOG / 2**30 * prices.LOGS_GB
+    reads = (_RECOVERIES * PENDING_SHARDS + _DRIFTS) * _EMPTY_QUERY * prices.READ_UNIT
+    return (_RECOVERIES + _DRIFTS) * (prices.LAMBDA_REQUEST + seconds + logs) + reads
+
+
+def usage(stack: Stack, figures: Mapping[str, Any]) -> list[Line]:
+    """Return the monthly costs that grow with the use of a stack, besides those of its calls.
+
+    Args:
+        stack: The stack.
+        figures: The measured costs, which contain the size of a row.
+    """
+    assert stack.api is not None
+    paths = stack.api.body["paths"]
+    functions = sum(arn in str(paths) for arn in stack.api.functions)
+    methods = sum(len(path) for path in paths.values())
+    copies = 1 + sum(len(stack.tables["StatusLogsTable"][kind]) for kind in _INDEXES)
+    recoverable = 1 + len(stack.tables["StatusLogsTable"]["LocalSecondaryIndexes"])
+    row = (figures["row_bytes"] + _STORAGE_OVERHEAD) / 2**30
+    rows = 1e6 * row * (copies * prices.STORED_GB + recoverable * prices.RECOVERABLE_GB)
+    reads = 1000 * _DRIFTS * _READ_OF_CONTAINER * prices.READ_UNIT
+    return [
+        Line("a million stored history rows", f"{copies} copies each, with point-in-time recovery", rows),
+        Line("1,000 running or paused containers, compared with ECS every 15 minutes", "", reads),
+        Line(
+            "metrics of the functions behind the API, at most",
+            f"{functions * _REQUEST_METRICS}: {_REQUEST_METRICS} for each of {functions} functions",
+            functions * _REQUEST_METRICS * prices.METRIC,
+        ),
+        Line(
+            "detailed metrics of API Gateway, at most",
+            f"{methods * _METHOD_METRICS}: {_METHOD_METRICS} for each of {methods} methods",
+            methods * _METHOD_METRICS * prices.METRIC,
+        ),
+    ]
+
+
+def options() -> list[Line]:
+    """Return the costs of parameters that are not set by default."""
+    return [
+        Line("`TableKmsKeyArn`, `TokenSecretKmsKeyArn`", "each key", prices.KEY),
+        Line("`AddressRateLimit`", "web ACL with one rule", prices.WEB_ACL + prices.WEB_ACL_RULE),
+        Line("`AddressRateLimit`", "a million requests", 1e6 * prices.WEB_ACL_REQUEST),
+        Line("`Tracing`", "a million traces", 1e6 * prices.TRACE),
+    ]
