@@ -25,7 +25,8 @@ from longshore.engine.sweeps import _STUCK
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "states.md"
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+TOP = [ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG", "SECURITY")]
+PAGES = [*TOP, *sorted((ROOT / "docs").glob("*.md"))]
 FOLDERS_OF_PATHS = [ROOT, ROOT / "layers" / "common" / "longshore"]
 FILE = re.compile(r"[\w.-]+\.(json|md|py|sh|svg|toml|txt|yaml)")
 
