@@ -22,7 +22,7 @@ FOCUS = {
 """The operations that callers request so that an operation can be pending at the deployment."""
 
 _LEADS = (0.0, 0.0, 2.0, 30.0)
-_INTERVALS = (0.02, 0.5)
+_DELAYS = (0.0, 0.02, 0.1, 0.3, 3.0)  # seconds from a claim to the deployment
 
 
 class Deployment:
@@ -37,6 +37,7 @@ class Deployment:
         self._rng = world.rng("deployment")
         self._lead = timedelta(seconds=self._rng.choice(_LEADS))
         self._during = world.hostility.deployed_during
+        self._updated = False
 
     @property
     def _library(self) -> Library:
@@ -52,19 +53,32 @@ class Deployment:
         """
         scheduler = self.world.scheduler
         if self._during:
-            self._watch(end)
+            self.world.claimed = self._claimed
+            scheduler.at(end, self._update)
             return
         scheduler.at(max(scheduler.now, at - self._lead), self._update_document)
         scheduler.at(at, self._update_functions)
 
-    def _watch(self, end: datetime) -> None:
-        scheduler = self.world.scheduler
-        if scheduler.now < end and self._during not in self._pending():
-            pause = timedelta(seconds=self._rng.uniform(*_INTERVALS))
-            scheduler.at(scheduler.now + pause, lambda: self._watch(end))
+    def _claimed(self, operation: str) -> None:
+        """Deploy soon after the claim of the operation that has to be pending."""
+        if operation == self._during:
+            self.world.claimed = lambda _: None
+            delay = self._rng.choice(_DELAYS) * self._rng.uniform(0.5, 1.5)
+            self.world.scheduler.at(self.world.scheduler.now + timedelta(seconds=delay), self._update_if_pending)
+
+    def _update_if_pending(self) -> None:
+        if self._during in self._pending():
+            self._update()
+        else:
+            # It has ended. Wait for the next claim.
+            self.world.claimed = self._claimed
+
+    def _update(self) -> None:
+        if self._updated:
             return
+        self._updated = True
         self._update_document()
-        scheduler.at(scheduler.now + self._lead, self._update_functions)
+        self.world.scheduler.at(self.world.scheduler.now + self._lead, self._update_functions)
 
     def _pending(self) -> list[str]:
         """Return the names of the pending operations."""

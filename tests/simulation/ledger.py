@@ -111,6 +111,7 @@ class Ledger:
             self.operations[now["id"]] = now
             self.container_of[now["id"]] = new["id"]
             self._check_claim(old, new, now)
+            self.world.claimed(now["operation"])
         if was is None or (now is not None and now["id"] == was["id"]):
             return
         if now is not None:

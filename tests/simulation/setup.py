@@ -63,7 +63,8 @@ class Setup:
                 self._put("access", {"user_id": user, "scope": f"project#{project}", "role": "operator"})
         for number in range(rng.choice((1, 1, 2, 3))):
             # Commands act on the processes of a host.
-            running = rng.random() < (0.8 if world.hostility.commands_differ else 0.4 if world.hostility.twins else 0)
+            commands = world.hostility.commands_differ or world.hostility.deployed_during in ("pause", "resume")
+            running = rng.random() < (0.8 if commands else 0.4 if world.hostility.twins else 0)
             history = rng.choice(_HISTORIES[2:4] if running else _HISTORIES)
             self.containers.append(self.add(f"507f1f77bcf86cd7994390{number + 11}", history, on_host=running))
         if world.hostility.other_clusters:

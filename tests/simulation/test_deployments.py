@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(not first_version_is_there(), reason="requires t
 
 DIRECTIONS = {"before": "upgrade", "after": "rollback"}
 OPERATIONS = ("start", "stop", "force-stop", "restart", "pause", "resume")
-RUNS = 6
+RUNS = 8
 
 
 def simulate(seed: int, first_version: str, operation: str, **options: bool) -> Report:

@@ -82,6 +82,7 @@ class World(Cloud):
         self.ledger = Ledger(self)
         self.answers = Answers(self.ledger)
         self.deliver: Callable[[dict[str, Any]], None] = lambda _: None  # receives the events of AWS
+        self.claimed: Callable[[str], None] = lambda _: None  # receives the name of each operation that is claimed
         self.odd: dict[str, Reached] = {}  # id of an item: the behaviour to count when it is read
         self.moved: set[str] = set()  # ids of containers that were moved to another project
         self._build_aws()

@@ -41,7 +41,7 @@ def test_the_imported_tables_are_those_of_the_stack(imported: dict[str, Any]) ->
         # CloudFormation imports only resources with a deletion policy.
         assert resource["DeletionPolicy"] == "RetainExceptOnCreate"
     # It contains everything that the tables refer to.
-    assert [str(each) for each in lint(json.dumps(imported), None, ManualArgs(regions=[REGION]))] == []
+    assert [str(each) for each in lint(json.dumps(imported), config=ManualArgs(regions=[REGION]))] == []
 
 
 def test_the_imported_tables_have_the_identifiers_of_their_type(imported: dict[str, Any]) -> None:
@@ -53,17 +53,14 @@ def test_the_imported_tables_have_the_identifiers_of_their_type(imported: dict[s
 
 
 def test_parameters_and_outputs_exist() -> None:
-    given = set(re.findall(r"\b([A-Z][A-Za-z]+)=(?!\$?\()", PAGE)) - {"PointInTimeRecoveryEnabled"}
-    assert len(given) > 5
-    assert given <= STACK.parameters.keys()
-    assert set(re.findall(r"\$\(output (\w+)\)|`output (\w+)`", PAGE)) != set()
-    assert {name for pair in re.findall(r"\$\(output (\w+)\)|`output (\w+)`", PAGE) for name in pair if name} <= (
-        STACK.outputs.keys()
-    )
+    given = set(re.findall(r"(?<!\[\?)\b([A-Z][a-z]+[A-Z]\w+)=", PAGE)) - {"PointInTimeRecoveryEnabled"}
+    assert {"TokenIssuer", "ManageApiGatewayAccount", "TokenSecretArn"} <= given <= STACK.parameters.keys()
+    read = set(re.findall(r"(?:\$\(|`)output (\w+)", PAGE))
+    assert {"Version", "ContainersTableName"} <= read <= STACK.outputs.keys()
 
 
 def test_administration_commands_exist() -> None:
-    named = {tuple(words.split()) for words in re.findall(r"python -m admin ((?:schedule )?[a-z-]+)", PAGE)}
+    named = {tuple(words.split()) for words in re.findall(r"python -m admin ((?:schedule )?[a-z][a-z-]+)", PAGE)}
     commands: Any = get_command(app).commands  # type: ignore[attr-defined]
     known = {(name,) for name in commands} | {("schedule", name) for name in commands["schedule"].commands}
     assert {("complete-history",), ("schedule", "migrate"), ("doctor",)} <= named <= known
