@@ -18,9 +18,9 @@ OPERATIONS = ("start", "stop", "force-stop", "restart", "pause", "resume")
 RUNS = 8
 
 
-def simulate(seed: int, first_version: str, operation: str, **options: bool) -> Report:
+def simulate(seed: int, first_version: str, operation: str, *, digested: bool = False) -> Report:
     settings = Hostility.of_deployment(random.Random(f"{seed}/hostility"), first_version, operation)
-    return run(str(seed), hostility=settings, **options)
+    return run(str(seed), hostility=settings, digested=digested)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
