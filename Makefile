@@ -93,7 +93,7 @@ fuzz: $(VENV)/ready ## Send valid and invalid requests, generated from openapi.y
 lint: $(VENV)/ready ## Check style, types and layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy layers/common/longshore layers/common/builder functions/*/app.py local admin reference clients/python/src benchmarks/*.py benchmarks/children tests/*.py tests/*/*.py
+	$(BIN)/mypy layers/common/longshore layers/common/builder functions/*/app.py local admin pages reference clients/python/src benchmarks/*.py benchmarks/children tests/*.py tests/*/*.py
 	$(BIN)/lint-imports --no-logo
 
 format: $(VENV)/ready ## Format the code
@@ -103,6 +103,7 @@ format: $(VENV)/ready ## Format the code
 # The order matters: the versions in the first three files agree.
 lock: $(VENV)/ready ## Write each requirements.txt from its requirements.in (UPGRADE=1 also upgrades indirect requirements)
 	$(LOCK) --python-version 3.13 --output-file layers/common/requirements.txt layers/common/requirements.in
+	$(LOCK) --python-version 3.13 --no-deps --output-file functions/pages/requirements.txt functions/pages/requirements.in
 	$(LOCK) --python-version 3.11 --output-file local/requirements.txt local/requirements.in
 	$(LOCK) --python-version 3.11 --output-file requirements.txt requirements.in
 	$(LOCK) --python-version 3.13 --output-file tests/e2e/requirements.txt tests/e2e/requirements.in

@@ -12,7 +12,8 @@ const MOST_RECENT = 12;
 /** @typedef {{baseUrl: string, token: string}} Connection */
 /** @typedef {{id: string, name: string}} Recent */
 
-export const DEFAULT_BASE_URL = `${location.origin}/api/v1`;
+/** The API that serves the console: both have the same base path, such as the stage. */
+export const DEFAULT_BASE_URL = new URL("../api/v1", document.baseURI).href;
 
 /** @returns {Connection} */
 export function connection() {

@@ -12,7 +12,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from http import HTTPStatus
@@ -28,9 +28,6 @@ from local.gateway import BODY_LIMIT, Gateway, Request, Response
 
 LOG = logging.getLogger("local.server")
 ACCESS_LOG = logging.getLogger("local.access")
-
-# A static page: returns the response to a GET request.
-Page = Callable[[], Response]
 
 _BACKLOG = 512
 # The maximum time that `stop()` waits for requests in progress, in seconds.
@@ -60,16 +57,14 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class Server:
-    """Serves a gateway and static pages on a listening socket, in its own threads."""
+    """Serves a gateway on a listening socket, in its own threads."""
 
-    def __init__(self, gateway: Gateway, listener: socket.socket, pages: Mapping[str, Page] | None = None) -> None:
+    def __init__(self, gateway: Gateway, listener: socket.socket) -> None:
         """Create a server, which owns the listener.
 
-        `pages` take precedence over the routes of the gateway. On a loopback address, the server only responds to
-        requests whose Host header names a loopback address.
+        On a loopback address, the server only responds to requests whose Host header names a loopback address.
         """
         self._gateway = gateway
-        self._pages = dict(pages or {})
         host, port = listener.getsockname()[:2]
         is_loopback = ipaddress.ip_address(host).is_loopback
         self._names = hosts.LOOPBACK | {host} if is_loopback else None
@@ -120,9 +115,6 @@ class Server:
     def _answer(self, request: Request, environ: dict[str, Any]) -> Response:
         if self._names is not None and not hosts.is_allowed(request.header("Host"), self._names):
             return self._gateway.refuse(request, "DEFAULT_4XX", HTTPStatus.MISDIRECTED_REQUEST)
-        page = self._pages.get(request.raw_path) if request.method in {"GET", "HEAD"} else None
-        if page is not None:
-            return page()
         try:
             body = get_input_stream(environ, max_content_length=BODY_LIMIT).read()
         except RequestEntityTooLarge:

@@ -23,12 +23,11 @@ from local.eventbridge import EventBridge, instance_state_change
 from local.fleet import seed_fleet
 from local.gateway import Gateway
 from local.invocations import DeadLetter
-from local.pages import LINKS
-from local.pages import pages as own_pages
+from local.pages import with_pages
 from local.provision import provision
 from local.runtime import Runtime
 from local.seed import seed as seed_demo
-from local.server import Page, Server, listen
+from local.server import Server, listen
 
 _T = TypeVar("_T")
 
@@ -55,7 +54,6 @@ class LocalStack:
         emulator_options: Arguments of `Emulator`.
         timeouts: Timeouts of functions in seconds, by logical id, instead of those in the template.
         events: Whether events of ECS and schedules invoke functions.
-        pages: The static pages; None serves all pages.
         template_path: The template.
         credentials: The access key of the emulated AWS; by default a random one, or for the URL of a database always
             the same one. DynamoDB Local keeps the tables of each access key id apart.
@@ -75,7 +73,6 @@ class LocalStack:
         emulator_options: Mapping[str, Any] | None = None,
         timeouts: Mapping[str, int] | None = None,
         events: bool = True,
-        pages: Mapping[str, Page] | None = None,
         template_path: Path = _TEMPLATE,
         credentials: Credentials | None = None,
         history_rows: int = 1000,
@@ -85,15 +82,13 @@ class LocalStack:
         self._port = port
         self._host = host
         self._dynamodb = dynamodb
-        # Another template may not have these parameters.
-        self._parameters = {**(LINKS if template_path == _TEMPLATE else {}), **(parameters or {})}
+        self._parameters = dict(parameters or {})
         self._seed = seed
         self._fleet = fleet
         self._docker = docker
         self._emulator_options = dict(emulator_options or {})
         self._timeouts = dict(timeouts or {})
         self._events = events
-        self._pages = dict(own_pages() if pages is None else pages)
         self._template_path = template_path
         self._cleanup = ExitStack()
         self._clients: dict[str, Any] = {}
@@ -130,7 +125,7 @@ class LocalStack:
                 raise template.TemplateError("the template has no API")
             functions = {
                 name: replace(function, timeout=self._timeouts.get(name, function.timeout))
-                for name, function in stack.functions.items()
+                for name, function in with_pages(stack.functions).items()
             }
             runtime = Runtime(functions, stack.layers)
 
@@ -169,7 +164,7 @@ class LocalStack:
                 seed_fleet(self)
             if self._events:
                 eventbridge.start_schedules()
-            self._server = Server(Gateway(stack.api, runtime.invoke), listener, self._pages)
+            self._server = Server(Gateway(stack.api, runtime.invoke), listener)
             self._server.start()
             cleanup.callback(self._server.stop)
             self._cleanup = cleanup.pop_all()

@@ -74,7 +74,11 @@ class Function:
 
 @dataclass(frozen=True)
 class Api:
-    """A REST API. `body` is its resolved OpenAPI document; `functions` maps ARNs to logical ids."""
+    """A REST API.
+
+    `body` is its resolved OpenAPI document; `functions` maps ARNs to logical ids. Responses of at least
+    `minimum_compression_size` bytes are compressed; None compresses none.
+    """
 
     id: str
     stage: str
@@ -82,6 +86,7 @@ class Api:
     method_settings: tuple[Mapping[str, Any], ...]
     stage_variables: Mapping[str, str]
     functions: Mapping[str, str]
+    minimum_compression_size: int | None
 
 
 @dataclass(frozen=True)
@@ -243,6 +248,7 @@ def _api(resources: Mapping[str, Mapping[str, Any]], functions: Mapping[str, Fun
         return None
     if len(apis) > 1 or len(stages) != 1:
         raise TemplateError("only one REST API with one stage can be served")
+    minimum = apis[0].get("MinimumCompressionSize")
     return Api(
         id=API_ID,
         stage=stages[0]["StageName"],
@@ -250,4 +256,5 @@ def _api(resources: Mapping[str, Mapping[str, Any]], functions: Mapping[str, Fun
         method_settings=tuple(stages[0].get("MethodSettings", [])),
         stage_variables=stages[0].get("Variables", {}),
         functions={function.arn: function.logical_id for function in functions.values()},
+        minimum_compression_size=None if minimum is None else int(minimum),
     )

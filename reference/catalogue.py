@@ -11,11 +11,8 @@ from longshore.edge import http
 
 from reference.texts import read
 
-# The messages of the template's gateway responses, which a test compares.
-_MESSAGES_OF_THE_GATEWAY: Final = {
-    ErrorCode.ROUTE_NOT_FOUND: "Route not found",
-    ErrorCode.RATE_LIMITED: "Too many requests",
-}
+# The message of the template's gateway response, which a test compares.
+_MESSAGES_OF_THE_GATEWAY: Final = {ErrorCode.RATE_LIMITED: "Too many requests"}
 
 
 @dataclass(frozen=True)

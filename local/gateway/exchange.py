@@ -33,7 +33,8 @@ class Exchange:
             "httpMethod": request.method,
             "identity.sourceIp": request.source_ip,
             "identity.userAgent": request.header("User-Agent"),
-            "path": f"/{api.stage}{request.raw_path}",
+            # As with a custom domain name whose base path mapping is empty: without the stage.
+            "path": request.raw_path,
             "protocol": request.protocol,
             "requestId": str(uuid.uuid4()),
             "requestTime": f"{now:%d/%b/%Y:%H:%M:%S +0000}",

@@ -3,7 +3,7 @@
 The API is defined by its OpenAPI document in the translated template. Comments name the AWS documentation of a
 behavior, or state that it is known by observation.
 
-    handle → size → route → throttle → authorize → integrate → respond
+    handle → size → route → throttle → authorize → integrate → compress → respond
                           each step can end in a gateway response
 """
 
@@ -14,6 +14,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 
 from local.gateway.authorizer import Authorizers
+from local.gateway.compression import compressed
 from local.gateway.definition import Method, routes_of
 from local.gateway.errors import RefusedError
 from local.gateway.exchange import Exchange, Invoke
@@ -66,6 +67,8 @@ class Gateway:
         except RefusedError as refusal:
             return self._responses.respond(refusal, exchange.context)
         exchange.context["status"] = str(status)
+        minimum = self._api.minimum_compression_size
+        headers, body = compressed(request.header("Accept-Encoding"), minimum, headers, body)
         return Response(status, headers, body, exchange.context)
 
     def refuse(self, request: Request, response_type: str, status: int | None = None) -> Response:

@@ -39,7 +39,7 @@ def test_a_proxy_event_has_the_shape_that_api_gateway_gives(gateway: Gateway) ->
         "isBase64Encoded": False,
     }
     assert context["resourcePath"] == "/things/{id}/{verb}"
-    assert context["path"] == "/live/things/a%20b/jump"
+    assert context["path"] == "/things/a%20b/jump"
     assert (context["httpMethod"], context["stage"], context["apiId"]) == ("POST", "live", "local")
     assert context["accountId"] == "123456789012"
     assert context["identity"]["sourceIp"] == "127.0.0.1"

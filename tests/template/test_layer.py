@@ -27,6 +27,7 @@ COMMON = template.ROOT / "layers" / "common"
 FUNCTIONS = template.ROOT / "functions"
 LOCKS = (
     "layers/common/requirements.txt",
+    "functions/pages/requirements.txt",
     "local/requirements.txt",
     "requirements.txt",
     "tests/e2e/requirements.txt",
@@ -224,6 +225,6 @@ def test_locks_are_up_to_date(lock: str) -> None:
 
 
 def test_locks_agree() -> None:
-    layer, local, tests = (pins(template.ROOT / lock) for lock in LOCKS[:3])
-    assert layer.items() <= local.items() <= tests.items()
+    layer, pages, local, tests = (pins(template.ROOT / lock) for lock in LOCKS[:4])
+    assert (layer | pages).items() <= local.items() <= tests.items()
     assert pins(template.ROOT / "benchmarks" / "requirements.in").items() <= tests.items()

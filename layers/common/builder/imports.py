@@ -26,6 +26,7 @@ ENVIRONMENT = {
     "POWERTOOLS_METRICS_NAMESPACE": "Longshore",
     "POWERTOOLS_SERVICE_NAME": "longshore",
     "REFERENCE_URL": "",
+    "SERVE_CONSOLE": "true",
     "STATUS_LOGS_TABLE": "status_logs",
     "TOKEN_ALGORITHM": "HS256",
     "TOKEN_AUDIENCE": "",

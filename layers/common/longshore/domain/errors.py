@@ -16,8 +16,9 @@ LongshoreError
 |   `-- LaterRequestError
 |-- ExternalServiceError
 |   `-- OperationFailedError
-`-- InternalError
-    `-- UnreadableItemError
+|-- InternalError
+|   `-- UnreadableItemError
+`-- RouteNotFoundError
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,8 +42,8 @@ class ErrorCode(StrEnum):
     OPERATION_STATE_CONFLICT = "OPERATION_STATE_CONFLICT"
     EXTERNAL_SERVICE_ERROR = "EXTERNAL_SERVICE_ERROR"
     INTERNAL_SERVER_ERROR = "INTERNAL_SERVER_ERROR"
-    # Only the gateway returns these.
     ROUTE_NOT_FOUND = "ROUTE_NOT_FOUND"
+    # Only the gateway returns this.
     RATE_LIMITED = "RATE_LIMITED"
 
 
@@ -196,3 +197,10 @@ class UnreadableItemError(InternalError):
         super().__init__()
         self.item_id = item_id
         self.reason = "The item cannot be read"
+
+
+class RouteNotFoundError(LongshoreError):
+    """There is no static file at the path. The gateway returns the same response for an unknown route."""
+
+    code = ErrorCode.ROUTE_NOT_FOUND
+    default_message = "Route not found"

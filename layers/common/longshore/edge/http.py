@@ -161,6 +161,28 @@ class Request(NamedTuple):
         )
 
 
+class PublicRequest(NamedTuple):
+    """A request that takes no token. `event` is the gateway's proxy event."""
+
+    event: Mapping[str, Any]
+
+    @property
+    def path(self) -> str:
+        """The path below the API's base path, decoded, with a slash at its end if the request has one."""
+        prefix, greedy, _ = str(self.event["resource"]).partition("{path+}")
+        path = prefix + _path(self.event)["path"] if greedy else prefix
+        return f"{path}/" if str(self.event["path"]).endswith("/") and not path.endswith("/") else path
+
+    @property
+    def base_path(self) -> str:
+        """The API's base path without a slash at its end: the stage, or the base path of a custom domain name.
+
+        Only for a route without path parameters.
+        """
+        path = str(self.event["requestContext"]["path"]).rstrip("/")
+        return path.removesuffix(str(self.event["resource"]).rstrip("/"))
+
+
 class Answer(NamedTuple):
     """A successful response: the envelope's message, its data as JSON values, the status, and further headers."""
 
@@ -168,6 +190,23 @@ class Answer(NamedTuple):
     data: dict[str, Any]
     status: HTTPStatus = HTTPStatus.OK
     headers: Mapping[str, str] = MappingProxyType({})
+
+
+class Document(NamedTuple):
+    """A response without the envelope: its text, its headers, and its status."""
+
+    text: str
+    headers: Mapping[str, str]
+    status: HTTPStatus = HTTPStatus.OK
+
+
+class _Reply(NamedTuple):
+    """A response with its error code, or `OK`."""
+
+    code: str
+    status: HTTPStatus
+    text: str
+    headers: Mapping[str, str]
 
 
 def endpoint(handler: Callable[[Request], Answer]) -> LambdaHandler:
@@ -179,9 +218,9 @@ def endpoint(handler: Callable[[Request], Answer]) -> LambdaHandler:
     return wraps(handler)(_lambda_handler(lambda event, request_id: handler(_request(event, request_id))))
 
 
-def public_endpoint(handler: Callable[[], Answer]) -> LambdaHandler:
+def public_endpoint(handler: Callable[[PublicRequest], Answer | Document]) -> LambdaHandler:
     """Turn a handler into a Lambda function for proxy events of a REST API without an authorizer."""
-    return wraps(handler)(_lambda_handler(lambda _event, _request_id: handler()))
+    return wraps(handler)(_lambda_handler(lambda event, _request_id: handler(PublicRequest(event))))
 
 
 def header_values(event: Mapping[str, Any], name: str) -> list[str]:
@@ -212,7 +251,7 @@ def unknown_operation() -> InvalidInputError:
     return InvalidInputError([{"instancePath": "/operation", "message": f"must be one of: {', '.join(Operation)}"}])
 
 
-def _lambda_handler(answer_to: Callable[[dict[str, Any], str], Answer]) -> LambdaHandler:
+def _lambda_handler(answer_to: Callable[[dict[str, Any], str], Answer | Document]) -> LambdaHandler:
     """Return a Lambda function.
 
     Args:
@@ -223,36 +262,47 @@ def _lambda_handler(answer_to: Callable[[dict[str, Any], str], Answer]) -> Lambd
         began = time.perf_counter()
         request_id = str(event.get("requestContext", {}).get("requestId") or context.aws_request_id)
         common = {"correlation_id": request_id, "function": context.function_name}
-        code, status, body, headers = _answer(answer_to, event, request_id, common)
+        reply = _reply(answer_to, event, request_id, common)
+        code, status = reply.code, reply.status
         fields = {"status": int(status), "code": code, "container_id": _path(event).get("id"), "user_id": _user(event)}
         logger.info("request answered", extra={**common, **fields})
         publish(context.function_name, _metrics(code, status, time.perf_counter() - began))
-        return _response(status, body, request_id, headers)
+        return {
+            "statusCode": int(status),
+            "headers": {**reply.headers, "X-Request-Id": request_id},
+            "body": reply.text,
+            "isBase64Encoded": False,
+        }
 
     return lambda_handler
 
 
-def _answer(
-    answer_to: Callable[[dict[str, Any], str], Answer], event: dict[str, Any], request_id: str, common: dict[str, Any]
-) -> tuple[str, HTTPStatus, str, Mapping[str, str]]:
-    """Return code, status, body (JSON text) and further headers of the response. Never raises."""
+def _reply(
+    answer_to: Callable[[dict[str, Any], str], Answer | Document],
+    event: dict[str, Any],
+    request_id: str,
+    common: dict[str, Any],
+) -> _Reply:
+    """Return the response. Never raises."""
     try:
         answer = answer_to(event, request_id)
+        if isinstance(answer, Document):
+            return _Reply("OK", answer.status, answer.text, answer.headers)
         body = {"statusCode": int(answer.status), "message": answer.message, "data": answer.data}
-        return "OK", answer.status, _text(body), answer.headers
+        return _Reply("OK", answer.status, _text(body), {**_headers(), **answer.headers})
     except LongshoreError as error:
         if STATUS_CODES[error.code] >= HTTPStatus.INTERNAL_SERVER_ERROR:
             logger.exception("request failed", extra={**common, "code": error.code})
-        return _error_answer(error)
+        return _error_reply(error)
     except Exception:
         logger.exception("request failed", extra={**common, "code": ErrorCode.INTERNAL_SERVER_ERROR})
-        return _error_answer(InternalError())
+        return _error_reply(InternalError())
 
 
-def _error_answer(error: LongshoreError) -> tuple[str, HTTPStatus, str, Mapping[str, str]]:
+def _error_reply(error: LongshoreError) -> _Reply:
     status = STATUS_CODES[error.code]
     body = {"statusCode": int(status), "error": status.phrase, "code": error.code.value, "message": error.message}
-    return error.code, status, _text(body if error.data is None else {**body, "data": error.data}), {}
+    return _Reply(error.code, status, _text(body if error.data is None else {**body, "data": error.data}), _headers())
 
 
 def _text(body: dict[str, Any]) -> str:
@@ -286,19 +336,13 @@ def _user(event: Mapping[str, Any]) -> str | None:
     return (event.get("requestContext", {}).get("authorizer") or {}).get("user_id")
 
 
-def _response(status: HTTPStatus, body: str, request_id: str, headers: Mapping[str, str]) -> dict[str, Any]:
+def _headers() -> Mapping[str, str]:
+    """Return the headers of a response with the envelope."""
     return {
-        "statusCode": int(status),
-        "headers": {
-            "Content-Type": "application/json",
-            "Cache-Control": "no-store",
-            "X-Request-Id": request_id,
-            "Access-Control-Allow-Origin": os.environ.get("ALLOWED_ORIGIN", ""),
-            "Access-Control-Expose-Headers": "X-Request-Id,Retry-After,Preference-Applied",
-            **headers,
-        },
-        "body": body,
-        "isBase64Encoded": False,
+        "Content-Type": "application/json",
+        "Cache-Control": "no-store",
+        "Access-Control-Allow-Origin": os.environ.get("ALLOWED_ORIGIN", ""),
+        "Access-Control-Expose-Headers": "X-Request-Id,Retry-After,Preference-Applied",
     }
 
 
