@@ -9,9 +9,8 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from pages.build import build
-
 from local.template import ROOT, Function
+from pages.build import build
 
 SOURCE = ROOT / "functions" / "pages"
 

@@ -11,7 +11,7 @@ from builder import packages
 from e2e import sam
 from template.layers import differences, files_of, package_files, untrue_records
 
-from local import template
+from local import pages, template
 
 ARCHITECTURES = ["x86_64", "arm64"]
 
@@ -35,7 +35,8 @@ def test_it_builds(built: Path) -> None:
     stack = template.load(built / "template.yaml")
     for function in stack.functions.values():
         assert function.code_path.is_relative_to(built), function.logical_id
-        assert files_of(function.code_path) == {"app.py"}, function.logical_id
+        if function.logical_id != "PagesFunction":
+            assert files_of(function.code_path) == {"app.py"}, function.logical_id
     (layer,) = stack.layers
     present = {entry.name for entry in (layer / "python").iterdir()}
     assert {"longshore", "botocore", "jwt", "pydantic", "aws_lambda_powertools"} <= present
@@ -49,7 +50,12 @@ def test_layer_and_functions_are_small(built: Path) -> None:
         (layer,) = stack.layers
         assert size_of(layer) <= 26_500_000
         for function in stack.functions.values():
-            assert size_of(function.code_path) <= 20_000
+            assert size_of(function.code_path) <= (2_200_000 if function.logical_id == "PagesFunction" else 20_000)
+
+
+def test_the_pages_are_those_of_the_local_stack(built: Path) -> None:
+    folder = template.load(built / "template.yaml").functions["PagesFunction"].code_path
+    assert digests(folder) == digests(pages.built())
 
 
 def test_each_architecture_has_its_layer(built: Path) -> None:

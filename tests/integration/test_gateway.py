@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 from typing import Any
 
 import pytest
@@ -141,6 +142,7 @@ def test_the_routes_of_the_template(real: template.Stack, functions: Functions) 
             ("POST", f"{container}/{operation}")
             for operation in ("start", "stop", "force-stop", "restart", "pause", "resume", "{operation}")
         ),
+        *product(("GET", "HEAD"), ("/console", "/console/{path+}", "/docs", "/docs/{path+}", "/openapi.yaml")),
     }
     assert {path for method, path in routes if method == "OPTIONS"} == {path for _, path in routes}
 

@@ -79,8 +79,16 @@ def authorizer(stack: LocalStack, event: Any) -> None:
 
 
 def index(stack: LocalStack, event: Any) -> None:
-    links = {"reference": "/docs", "console": "/console", "openapi": "/openapi.yaml"}
+    links = {"reference": "/live/docs", "console": "/live/console", "openapi": "/live/openapi.yaml"}
     assert body_of(stack, "index", event)["data"] == {"links": links}
+
+
+def pages(stack: LocalStack, event: Any) -> None:
+    response = answer(stack, "pages", event)
+    assert response["statusCode"] == 200
+    assert response["headers"]["X-Request-Id"] == event["requestContext"]["requestId"]
+    assert response["headers"]["Content-Type"] == "text/html; charset=utf-8"
+    assert "<title>Longshore API</title>" in response["body"]
 
 
 def status_logs(stack: LocalStack, event: Any) -> None:
@@ -238,6 +246,7 @@ def recover(stack: LocalStack, event: Any) -> None:
 CHECKS: dict[str, Callable[[LocalStack, Any], None]] = {
     "authorizer": authorizer,
     "index": index,
+    "pages": pages,
     "status_logs": status_logs,
     "project_status_logs": project_status_logs,
     "get_container": get_container,

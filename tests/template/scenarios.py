@@ -39,6 +39,8 @@ def ordinary_requests(scene: Scene) -> None:
     scene.update(container, "owner")
     with scene.recorder.recording("IndexFunction"):
         assert scene.api.call("GET", "", None).status_code == 200
+    with scene.recorder.recording("PagesFunction"):
+        assert scene.api.call("GET", f"{scene.stack.url}/console/", None).status_code == 200
     with scene.recorder.recording("UnknownOperationFunction"):
         assert scene.api.post(container, "explode").status_code == 400
 

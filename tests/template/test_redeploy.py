@@ -58,6 +58,11 @@ EXPECTED = [
     Expected({"AuthorizerCacheSeconds": "60"}, changed={"Api"}),
     # The functions and the API's own responses contain the origin.
     Expected({"AllowedOrigin": "https://console.example.com"}, changed={"Api", FUNCTIONS}),
+    Expected(
+        {"ServeConsole": "false"},
+        changed={"Api", "IndexFunction", "ReadFunctionErrorsAlarm"},
+        removed={"PagesFunction", "PagesFunctionPermission", "PagesFunctionRole"},
+    ),
     Expected({"ReferenceUrl": "https://example.com/docs"}, changed={"IndexFunction"}),
     Expected({"ConsoleUrl": "https://example.com/console"}, changed={"IndexFunction"}),
     Expected({"OpenApiUrl": "https://example.com/openapi.yaml"}, changed={"IndexFunction"}),
@@ -125,8 +130,9 @@ def test_nothing_that_holds_data_is_replaced(first: template.Stack) -> None:
     types = {plain(logical_id): each["Type"] for logical_id, each in first.resources.items()}
     replaced = {types[name] for expected in EXPECTED for name in expected.replaced}
     assert replaced == {"AWS::ApiGateway::Stage"}
-    # What leaves the stack is retained, except layers.
-    removed = {name for expected in EXPECTED for name in expected.removed} - {"CommonLayer"}
+    # What leaves the stack is retained, except code.
+    removed = {name for expected in EXPECTED for name in expected.removed if not name.startswith("PagesFunction")}
+    removed -= {"CommonLayer"}
     assert {first.translated["Resources"][name]["DeletionPolicy"] for name in removed} == {"RetainExceptOnCreate"}
 
 

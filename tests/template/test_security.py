@@ -13,6 +13,7 @@ import os
 import subprocess
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -164,9 +165,10 @@ def test_the_key_set_requires_tls() -> None:
 # --- Callers ----------------------------------------------------------------------------------------------------------
 
 
-def test_every_route_but_preflight_and_index_has_the_authorizer(stack: template.Stack) -> None:
+def test_every_route_but_preflight_index_and_pages_has_the_authorizer(stack: template.Stack) -> None:
     assert stack.api is not None
-    public = [("/", "get"), ("/api/v1", "get")]
+    pages = ("/console", "/console/{path+}", "/docs", "/docs/{path+}", "/openapi.yaml")
+    public = [("/", "get"), ("/api/v1", "get"), *product(pages, ("get", "head", "options"))]
     for path, methods in stack.api.body["paths"].items():
         for method, operation in methods.items():
             security = [name for scheme in operation.get("security", []) for name in scheme]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from local import template
+from local import pages, template
 
 FUNCTIONS = {function.code_path.name: function for function in template.load().functions.values()}
 PROGRAM = template.ROOT / "tests" / "started_child.py"
@@ -18,6 +18,7 @@ PROGRAM = template.ROOT / "tests" / "started_child.py"
 CLIENTS = {
     "authorizer": ["secretsmanager"],
     "index": [],
+    "pages": [],
     "unknown_operation": [],
     "status_logs": ["dynamodb"],
     "project_status_logs": ["dynamodb"],
@@ -70,7 +71,8 @@ def start(folder: str, result: Path, **variables: str) -> Any:
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     }
     item = container(STATUSES.get(folder, "running"))
-    arguments = [str(FUNCTIONS[folder].code_path / "app.py"), json.dumps(event), json.dumps(item), str(result)]
+    code_path = pages.built() if folder == "pages" else FUNCTIONS[folder].code_path
+    arguments = [str(code_path / "app.py"), json.dumps(event), json.dumps(item), str(result)]
     command = [sys.executable, "-W", "error", str(PROGRAM), *arguments]
     ran = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
@@ -94,7 +96,8 @@ def test_everything_is_ready_before_the_first_request(folder: str, tmp_path: Pat
     assert ("jwt" in reported["modules"]) == (folder == "authorizer")
     histories = ("status_logs", "project_status_logs")
     lists = ("list_projects", "list_containers", "list_project_containers")
-    others = ("authorizer", "index", "get_container", "update_container", "unknown_operation", *histories, *lists)
+    public = ("index", "pages")
+    others = ("authorizer", *public, "get_container", "update_container", "unknown_operation", *histories, *lists)
     runs_the_engine = folder not in others
     assert ("longshore.engine.driver" in reported["modules"]) == runs_the_engine
 

@@ -59,5 +59,5 @@ class StaticFiles:
 
 def _matches(conditions: list[str], etag: str) -> bool:
     """Return whether an If-None-Match header names the entity tag, by weak comparison."""
-    named = [tag.strip().removeprefix("W/") for condition in conditions for tag in condition.split(",")]
-    return "*" in named or etag.removeprefix("W/") in named
+    named = [tag.strip() for condition in conditions for tag in condition.split(",")]
+    return "*" in named or etag.removeprefix("W/") in [tag.removeprefix("W/") for tag in named]
