@@ -26,8 +26,8 @@ def compressed(accepted: str, minimum: int | None, headers: Headers, body: bytes
         body: The body of the response.
     """
     # Only the coding with the highest priority counts.
-    coding = parse_accept_header(accepted).best or ""
-    if coding not in _CODINGS or minimum is None or len(body) < minimum:
+    coding, quality = next(iter(parse_accept_header(accepted.lower())), ("identity", 1))
+    if coding not in _CODINGS or not quality or minimum is None or len(body) < minimum:
         return headers, body
     if any(name.lower() == "content-encoding" for name, _ in headers):
         return headers, body

@@ -11,13 +11,14 @@ from local import template
 
 AUTHORIZER = "AuthorizerFunction"
 RECOVER = "RecoverFunction"
-# Variables that are not read through Settings: by the edge, by the drift sweep, and by Powertools.
+# Variables that are not read through Settings: by the edge, the drift sweep, Powertools, and the index.
 ORIGIN = "ALLOWED_ORIGIN"
 CLUSTER = "CLUSTER_NAME"
+SERVED = "SERVE_CONSOLE"
 LEVEL = "POWERTOOLS_LOG_LEVEL"
 POWERTOOLS = {"POWERTOOLS_SERVICE_NAME", "POWERTOOLS_METRICS_NAMESPACE", LEVEL}
 # Variables of single functions that are not read through Settings either.
-OWN = {RECOVER: {CLUSTER}, "IndexFunction": {"SERVE_CONSOLE", "REFERENCE_URL", "CONSOLE_URL", "OPENAPI_URL"}}
+OWN = {RECOVER: {CLUSTER}, "IndexFunction": {SERVED, "REFERENCE_URL", "CONSOLE_URL", "OPENAPI_URL"}}
 FUNCTIONS = template.load().functions
 
 
@@ -51,12 +52,7 @@ def test_a_function_has_exactly_the_variables_that_it_reads(function: str) -> No
 def test_no_other_variables_are_read() -> None:
     sources = [*template.ROOT.glob("layers/common/longshore/*/*.py"), *template.ROOT.glob("functions/*/*.py")]
     text = "".join(path.read_text(encoding="utf-8") for path in sources)
-    assert set(re.findall(r"(?:environ|getenv)\W*(?:get\W*)?[\"'](\w+)", text)) == {
-        ORIGIN,
-        CLUSTER,
-        LEVEL,
-        "SERVE_CONSOLE",
-    }
+    assert set(re.findall(r"(?:environ|getenv)\W*(?:get\W*)?[\"'](\w+)", text)) == {ORIGIN, CLUSTER, LEVEL, SERVED}
 
 
 def test_the_settings_come_from_the_template() -> None:
