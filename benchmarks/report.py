@@ -78,7 +78,7 @@ def aims(found: Results) -> str:
     trips_of_list = max(page["round_trips_of_aws"] for page in listed["pages"])
     cursor = listed["cursor"]["median"]
     sizes = found["sizes"]["figures"]
-    layer, largest = sizes["layer"] / 1e6, max(sizes["functions"].values()) / 1e3
+    layer, largest = sizes["layer"] / 1e6, _largest(sizes)[1] / 1e3
     rows = [
         (
             "cold start of `status_logs`, relative to boto3 with a client",
@@ -183,14 +183,22 @@ def pieces(found: Results) -> str:
 def sizes(found: Results) -> str:
     """Return the table of sizes."""
     figures = found["sizes"]["figures"]
-    largest = max(figures["functions"].items(), key=lambda item: item[1])
+    largest = _largest(figures)
+    pages = figures["functions"].get("pages")
     rows = [
         ("layer", f"{figures['layer'] / 1e6:.1f} MB"),
         ("layer as SAM builds it by default", f"{figures['plain_layer'] / 1e6:.1f} MB"),
         (f"largest function without the layer, `{largest[0]}`", f"{largest[1] / 1e3:.1f} KB"),
+        *([("the function with the console and the API reference", f"{pages / 1e6:.1f} MB")] if pages else []),
         *((name, f"{size / 1e6:.1f} MB") for name, size in figures["peers"].items()),
     ]
     return _table(("", "unzipped"), rows)
+
+
+def _largest(sizes: dict[str, Any]) -> tuple[str, int]:
+    """Return the name and the size of the largest function that serves no files."""
+    functions: dict[str, int] = sizes["functions"]
+    return max(((name, size) for name, size in functions.items() if name != "pages"), key=lambda item: item[1])
 
 
 def warm(found: Results) -> str:
