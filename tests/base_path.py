@@ -1,8 +1,9 @@
 """An HTTP proxy that serves the local stack below a base path, as API Gateway serves a stage."""
 
 import threading
+from collections.abc import Iterable
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import httpx
 from werkzeug.serving import make_server
@@ -36,8 +37,10 @@ class BasePath:
         self._server.server_close()
         self._client.close()
 
-    @Request.application
-    def _app(self, request: Request) -> Response:
+    def _app(self, environ: Any, start_response: Any) -> Iterable[bytes]:
+        return self._response(Request(environ))(environ, start_response)
+
+    def _response(self, request: Request) -> Response:
         target = request.environ["RAW_URI"]
         if not target.startswith(f"{self._base_path}/"):
             return Response(status=403)

@@ -21,7 +21,8 @@ IMMUTABLE = "public, max-age=31536000, immutable"
 
 
 def text_of(path: str) -> str:
-    return (SITE / MANIFEST[path]["file"]).read_text(encoding="utf-8")
+    file: str = MANIFEST[path]["file"]
+    return (SITE / file).read_text(encoding="utf-8")
 
 
 # --- The files --------------------------------------------------------------------------------------------------------

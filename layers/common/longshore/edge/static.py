@@ -4,9 +4,10 @@
 """
 
 import json
+from functools import cached_property
 from http import HTTPStatus
 from pathlib import Path
-from typing import TypedDict
+from typing import Self, TypedDict
 
 from longshore.domain.errors import RouteNotFoundError
 from longshore.edge.http import Document, PublicRequest, header_values
@@ -26,7 +27,17 @@ class StaticFiles:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._files: dict[str, _File] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+
+    @classmethod
+    def beside(cls, module: str) -> Self:
+        """Return the files in the folder `site` beside a module, given by its `__file__`."""
+        return cls(Path(module).with_name("site"))
+
+    @cached_property
+    def _files(self) -> dict[str, _File]:
+        # Read on first use: the folder exists only in the built function.
+        files: dict[str, _File] = json.loads((self._folder / MANIFEST).read_text(encoding="utf-8"))
+        return files
 
     def get(self, request: PublicRequest) -> Document:
         """Return the response to a GET or HEAD request.
