@@ -142,6 +142,10 @@ class Seeder:
         """Grant a user a role in a project."""
         self._put("AccessTable", {"user_id": user, "scope": f"project#{project}", "role": role})
 
+    def name_project(self, project: str, name: str) -> None:
+        """Name a project."""
+        self._put("AccessTable", {"user_id": "#projects", "scope": f"name#{project}", "name": name})
+
     def add(
         self,
         identity: str,

@@ -272,7 +272,8 @@ def test_a_list_shows_only_statuses_that_a_container_had(stack: LocalStack, api:
 # --- Projects ---------------------------------------------------------------------------------------------------------
 
 
-def test_projects(api: Api, containers: list[Container]) -> None:
+def test_projects(api: Api, seeder: Seeder, containers: list[Container]) -> None:
+    seeder.name_project(FLEET, "Flotte für alle")
     response = api.call("GET", "/projects", "manager")
     assert response.status_code == 200
     assert response.json() == {
@@ -280,7 +281,7 @@ def test_projects(api: Api, containers: list[Container]) -> None:
         "message": "Projects retrieved successfully",
         "data": {
             "projects": [
-                {"id": FLEET, "name": None, "role": "owner"},
+                {"id": FLEET, "name": "Flotte für alle", "role": "owner"},
                 {"id": OTHER, "name": None, "role": "owner"},
             ]
         },
@@ -288,6 +289,15 @@ def test_projects(api: Api, containers: list[Container]) -> None:
     roles = {each["id"]: each["role"] for each in api.call("GET", "/projects", "viewer").json()["data"]["projects"]}
     assert roles[PROJECT] == roles[FLEET] == "viewer"
     assert OTHER not in roles
+
+
+def test_names_of_projects_grant_nothing(api: Api, seeder: Seeder) -> None:
+    """A token whose `sub` is the key of the names gives access to no project, and a named project to no member."""
+    seeder.name_project(UNKNOWN, "Nobody's")
+    assert api.call("GET", "/projects", "#projects").json()["data"] == {"projects": []}
+    assert api.call("GET", f"/projects/{UNKNOWN}/containers", "#projects").status_code == 404
+    assert api.call("GET", f"/projects/{UNKNOWN}/containers", "manager").status_code == 404
+    assert UNKNOWN not in api.call("GET", "/projects", "manager").text
 
 
 def test_a_stranger_has_no_projects(api: Api) -> None:

@@ -235,6 +235,14 @@ def test_a_list_of_all_projects(stack: LocalStack, api: Api, seeder: Seeder) -> 
     assert sorted(recorder.operations) == ["BatchGetItem", *["Query"] * 8]
 
 
+def test_the_projects_of_a_user(stack: LocalStack, api: Api) -> None:
+    """The names of the projects are read at the same time as the grants."""
+    with recorded(stack) as recorder:
+        assert api.call("GET", "/projects").json()["data"]["projects"]
+    assert recorder.depth == 1
+    assert recorder.operations == ["Query", "Query"]
+
+
 RANGE = {"from": "2020-01-01T00:00:00Z", "to": "2100-01-01T00:00:00Z"}
 
 

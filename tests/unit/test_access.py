@@ -50,3 +50,20 @@ def test_banned(value: dict[str, Any]) -> None:
     grants = read.grants("ada")
     with pytest.raises(AccountBannedError):
         read.admit(grants, None, needs=Role.VIEWER)
+
+
+def test_names_of_projects_on_several_pages() -> None:
+    """Items without a name, and items of other scopes, are left out."""
+    key: dict[str, Any] = {"user_id": {"S": "#projects"}}
+    pages: dict[str, Any] = {
+        "first": {"Items": [key | {"scope": {"S": "name#a"}, "name": {"S": "Shop"}}], "LastEvaluatedKey": "second"},
+        "second": {"Items": [key | {"scope": {"S": "name#b"}}, key | {"scope": {"S": "account"}, "name": {"S": "x"}}]},
+    }
+
+    class Paged:
+        def query(self, **request: Any) -> Any:
+            assert request["ExpressionAttributeValues"] == {":user": {"S": "#projects"}}
+            return pages[request.get("ExclusiveStartKey", "first")]
+
+    table: Any = Paged()
+    assert Access(table, "access").project_names() == {"a": "Shop"}

@@ -1,7 +1,10 @@
-"""The access table: bans of users, and their roles in projects.
+"""The access table: bans of users, their roles in projects, and the names of projects.
 
 The key is (`user_id`, `scope`). Scope `account` holds `banned`; scope `project#<id>` holds the role in that project.
 Reads are consistent, so a ban or a revoked role takes effect with the next request.
+
+The names of all projects have one `user_id`, `#projects`, and the scopes `name#<id>`. A single Query reads them without
+the ids of the projects, at the same time as the user's roles. These scopes hold no roles and no bans.
 """
 
 from collections.abc import Sequence
@@ -29,13 +32,22 @@ _PREFETCH = 100
 """The number of a user's items that are read together with the container (about 2 KB). Most users have fewer."""
 
 
+PROJECTS = "#projects"
+"""The `user_id` of the items that hold the names of projects."""
+
 _PROJECT = "project#"
+_NAME = "name#"
 _NOT_BANNED = {"BOOL": False}
 
 
 def project_scope(project_id: str) -> str:
     """Return the scope of the item that holds a user's role in the project."""
     return f"{_PROJECT}{project_id}"
+
+
+def name_scope(project_id: str) -> str:
+    """Return the scope of the item that holds the project's name."""
+    return f"{_NAME}{project_id}"
 
 
 class OfProject(Protocol):
@@ -94,10 +106,20 @@ class Access:
         Raises:
             ExternalServiceError: DynamoDB failed.
         """
-        answers = [self._query(user_id)]
-        while "LastEvaluatedKey" in answers[-1]:
-            answers.append(self._query(user_id, ExclusiveStartKey=answers[-1]["LastEvaluatedKey"]))
-        return _grants(user_id, answers)
+        return _grants(user_id, self._query_all(user_id))
+
+    def project_names(self) -> dict[str, str]:
+        """Read the names of all projects that have a name, by project id. One Query reads 1 MB: thousands of names.
+
+        Raises:
+            ExternalServiceError: DynamoDB failed.
+        """
+        return {
+            item["scope"]["S"].removeprefix(_NAME): item["name"]["S"]
+            for answer in self._query_all(PROJECTS)
+            for item in answer["Items"]
+            if item["scope"]["S"].startswith(_NAME) and "S" in item.get("name", {})
+        }
 
     def admit(self, grants: Grants, container: T | None, *, needs: Role) -> T:
         """Return the container if the user has the needed role, or a higher one, in its project.
@@ -160,6 +182,12 @@ class Access:
             raise AccountBannedError
         if self._role(grants, project_scope(project_id)) is None:
             raise ProjectNotFoundError
+
+    def _query_all(self, user_id: str) -> "list[QueryOutputTypeDef]":
+        answers = [self._query(user_id)]
+        while "LastEvaluatedKey" in answers[-1]:
+            answers.append(self._query(user_id, ExclusiveStartKey=answers[-1]["LastEvaluatedKey"]))
+        return answers
 
     def _query(self, user_id: str, **options: Any) -> "QueryOutputTypeDef":
         try:
