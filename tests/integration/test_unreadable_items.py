@@ -195,3 +195,23 @@ def test_a_sweep_that_cannot_list_something_fails(
     assert not [line for line in metrics if "StuckOperations" in line]
     assert ("absent_since" in item(stack, fresh_id)) is (call == ("ecs", "ListTasks"))
     seeder.add(fresh_id, ["stopped"])
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "query"),
+    [
+        ("log_count", {"NULL": True}, {}),
+        ("log_count", {"S": "many"}, {}),
+        ("project_id", {"NULL": True}, {}),
+        ("to_counts", {"NULL": True}, {"sort_by": "to_status"}),
+        ("from_counts", {"M": {"stopped": {"S": "x"}}}, {"from_status": "stopped"}),
+    ],
+)
+def test_the_history_of_a_damaged_container_is_an_error(
+    api: Api, seeder: Seeder, damage: Any, fresh_id: str, attribute: str, value: Any, query: dict[str, str]
+) -> None:
+    """An empty page would be wrong: the rows exist."""
+    seeder.add(fresh_id, ["stopped", "running", "stopped"])
+    damage(fresh_id, attribute, value)
+    response = api.logs(fresh_id, **query)
+    assert (response.status_code, response.json()["code"]) == (500, "INTERNAL_SERVER_ERROR")

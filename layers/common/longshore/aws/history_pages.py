@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from longshore.aws.attributes import deserialize_item, serialize
 from longshore.aws.transactions import call
+from longshore.domain.errors import UnreadableItemError
 from longshore.domain.pages import Span, rank_key
 from longshore.domain.ranges import NO_STATUS, Counts, Edge, expanded
 
@@ -32,8 +33,10 @@ class Counters(NamedTuple):
         return self._counts("from_counts")
 
     def _counts(self, name: str) -> dict[str, int]:
-        counts = self.item[name]["M"] if name in self.item else {}
-        return {status: int(count["N"]) for status, count in counts.items()}
+        try:
+            return {status: int(count["N"]) for status, count in self.item[name]["M"].items()}
+        except (KeyError, ValueError) as error:
+            raise UnreadableItemError(self.id) from error
 
 
 class HistoryPages:
@@ -49,6 +52,7 @@ class HistoryPages:
 
         Raises:
             StoreError: DynamoDB failed.
+            UnreadableItemError: The item is damaged, so it is not known which rows there are.
         """
         answer = call(
             lambda: self._dynamodb.get_item(
@@ -61,8 +65,10 @@ class HistoryPages:
         item = answer.get("Item")
         if item is None:
             return None
-        total = int(item["log_count"]["N"]) if "log_count" in item else 0
-        return Counters(container_id, item["project_id"]["S"], total, item)
+        try:
+            return Counters(container_id, item["project_id"]["S"], int(item["log_count"]["N"]), item)
+        except (KeyError, ValueError) as error:
+            raise UnreadableItemError(container_id) from error
 
     def first_row(self, container_id: str, since: str) -> Edge | None:
         """Find the first row at or after a time. One read. Returns None if there is none.
