@@ -2,7 +2,8 @@
 
 import csv
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
@@ -22,6 +23,10 @@ _CSV = (
     "triggered_by",
     "metadata",
 )
+
+_KILLED = 137
+_SIGNALS = {_KILLED: "SIGKILL", 134: "SIGABRT", 139: "SIGSEGV", 143: "SIGTERM"}
+"""Signals by the exit code of a process that they have ended: 128 and the number of the signal."""
 
 
 def print_page(output: Output, page: StatusLogsPage) -> None:
@@ -108,5 +113,14 @@ def _what(row: StatusLog) -> str:
     if "reason" in metadata and ("command" not in metadata or row.to_status == "failed"):
         parts.append(str(metadata["reason"]))
     if "exit_code" in metadata:
-        parts.append(f"exit code {metadata['exit_code']}")
+        parts.append(exit_text(metadata))
     return ", ".join(part for part in parts if part) or NOTHING
+
+
+def exit_text(metadata: Mapping[str, Any]) -> str:
+    """Return the exit code of a task, with its meaning if a signal has ended the process."""
+    code = metadata["exit_code"]
+    if code == _KILLED and metadata.get("command") in ("stop", "restart"):
+        return f"exit code {code} (killed, because it did not exit within its stop timeout)"
+    meaning = _SIGNALS.get(code) if isinstance(code, int) else None
+    return f"exit code {code} ({meaning})" if meaning else f"exit code {code}"
