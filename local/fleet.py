@@ -72,8 +72,9 @@ class Plan(NamedTuple):
 
 
 def seed_fleet(stack: Stack) -> None:
-    """Write the fleet and its projects. The demo project exists already."""
+    """Write the fleet and its projects, and run tasks that can be adopted. The demo project exists already."""
     seeder = Seeder(stack)
+    seeder.unmanaged_tasks("shop")
     for project, roles in ROLES.items():
         for user, role in roles.items():
             seeder.grant(user, project, role)

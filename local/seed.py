@@ -128,6 +128,12 @@ class Seeder:
             **(fargate if launch_type == "FARGATE" else {}),
         )
 
+    def unmanaged_tasks(self, family: str) -> None:
+        """Run two tasks that do not belong to containers, the second one for an ECS service."""
+        self.task_definition(family)
+        self._stack.emulator.ecs.adopt_running(self._cluster, family)
+        self._stack.emulator.ecs.adopt_running(self._cluster, family).group = "service:checkout"
+
     def members(self, project: str = PROJECT) -> None:
         """Grant the users of the demo their roles in a project. `stranger` has no role."""
         for user, role in ROLES.items():

@@ -65,6 +65,8 @@ def find(port: str | None = None) -> dict[str, Any]:
     Raises:
         StackNotFoundError: No such stack is running, or several are and there is no port.
     """
+    if port is not None and not (port.isascii() and port.isdecimal()):
+        raise StackNotFoundError(f'PORT must be the port of a local stack, not "{port}".')
     read = (_read(path) for path in sorted(_folder().glob("*.json")))
     # A process that was killed leaves its file behind.
     running = {str(urlsplit(found["url"]).port): found for found in read if found is not None and _is_running(found)}

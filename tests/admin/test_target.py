@@ -216,6 +216,9 @@ def test_a_port_selects_one_of_several_local_stacks(
         assert message.endswith("): select one with PORT.\n")
         monkeypatch.setenv("PORT", file.stem)
         assert ran(capsys, "--local", "ban", "quinn") == (0, "quinn is banned.\n")
+        monkeypatch.setenv("PORT", "abc")
+        message = 'error: PORT must be the port of a local stack, not "abc".\n'
+        assert ran(capsys, "--local", "ban", "quinn") == (1, message)
         monkeypatch.setenv("PORT", "1")
         message = "error: No local stack is running on port 1: start it with `make up`.\n"
         assert ran(capsys, "--local", "ban", "quinn") == (1, message)

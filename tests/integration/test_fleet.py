@@ -10,9 +10,11 @@ from conftest import PARAMETERS, QUICK
 from invariants import check
 from longshore.domain.lifecycle import Status
 
+from admin.cli import main
 from local.fleet import CUSTOMER_PORTAL, DATA_PLATFORM, history, plans
 from local.seed import PROJECT, container_id
 from local.stack import LocalStack
+from local.stack_file import announced
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +49,13 @@ def test_the_roles_differ_by_project(api: Api) -> None:
 def test_the_demo_project_remains(api: Api) -> None:
     assert api.get(container_id(11)).json()["data"]["name"] == "orders"
     assert api.logs(container_id(17)).json()["data"]["pagination"]["total"] == 1000
+
+
+def test_a_task_can_be_adopted(stack: LocalStack, capsys: pytest.CaptureFixture[str]) -> None:
+    """The example in docs/administer.md works."""
+    with announced(stack):
+        assert main(["--local", "adopt", "--project", PROJECT, "--family", "shop", "--yes"]) == 0
+    assert capsys.readouterr().out.endswith("1 adopted, 1 skipped, 0 failed\n")
 
 
 @pytest.mark.parametrize("last", list(Status))
