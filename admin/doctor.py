@@ -50,7 +50,8 @@ class Look:
     """The state of a container at one time.
 
     Attributes:
-        item: The container's item, or None if the container does not exist.
+        item: The container's item; None if the container does not exist, or is healthy.
+        exists: Whether the container exists.
         task_absent: Whether ECS did not show the container's task.
     """
 
@@ -58,6 +59,7 @@ class Look:
     history: History
     faults: list[Fault] = field(default_factory=list)
     task_absent: bool = False
+    exists: bool = True
 
     @classmethod
     def healthy(cls) -> Look:
@@ -138,7 +140,7 @@ class Doctor:
             same = _settled(first.item) == _settled(again.item)
             certain = [each for each in again.faults if each.code in before and (same or each.code not in STATE)]
             if certain or not again.faults:
-                return Look(again.item, again.history, certain)
+                return Look(again.item, again.history, certain, exists=again.exists)
             first = again
         return None
 
@@ -154,7 +156,7 @@ class Doctor:
         """Look at a container once. The faults are not certain; see `examine`."""
         item = self._item(container_id)
         if item is None:
-            return Look(None, History(), [Fault(Code.ITEM_MALFORMED, "the container does not exist")])
+            return Look(None, History(), exists=False)
         found = history(item, self._rows_of(container_id, item))
         container = container_of(item)
         if isinstance(container, Fault):

@@ -1,15 +1,18 @@
-"""Roles and bans in the access table, which `longshore.aws.access` reads. Each change is one repeatable write."""
+"""Roles, bans and names of projects in the access table, which `longshore.aws.access` reads.
+
+Each change is one repeatable write.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from longshore.aws.access import ACCOUNT, project_scope
+from longshore.aws.access import ACCOUNT, PROJECTS, name_scope, project_scope
 from longshore.domain.roles import Role
 
 from admin.errors import AdminError
 from admin.target import Target
-from admin.values import check_id
+from admin.values import check_id, check_name
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
@@ -55,6 +58,38 @@ class AccessList:
     def _delete(self, user: str, scope: str) -> bool:
         answer = self._dynamodb.delete_item(TableName=self._table, Key=_key(user, scope), ReturnValues="ALL_OLD")
         return "Attributes" in answer
+
+
+class ProjectNames:
+    """Writes the names of projects to the access table. Raises botocore's errors if DynamoDB fails."""
+
+    def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
+        self._dynamodb = dynamodb
+        self._table = table
+
+    @classmethod
+    def of(cls, target: Target) -> ProjectNames:
+        return cls(target.dynamodb(), target.access)
+
+    def set(self, project: str, name: str | None) -> str | None:
+        """Set the name of a project, or remove it if it is None.
+
+        Returns:
+            The previous name, or None if there was none.
+
+        Raises:
+            AdminError: The project or the name is invalid.
+        """
+        scope = name_scope(check_id(project, "the project"))
+        key = {"user_id": {"S": PROJECTS}, "scope": {"S": scope}}
+        before: Any
+        if name is None:
+            before = self._dynamodb.delete_item(TableName=self._table, Key=key, ReturnValues="ALL_OLD")
+        else:
+            item: Any = {**key, "name": {"S": check_name(name)}}
+            before = self._dynamodb.put_item(TableName=self._table, Item=item, ReturnValues="ALL_OLD")
+        found: str | None = before.get("Attributes", {}).get("name", {}).get("S")
+        return found
 
 
 def _key(user: str, scope: str) -> dict[str, dict[str, str]]:

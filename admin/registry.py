@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from types_boto3_ecs import ECSClient
 
 _SERVERS = {LaunchType.EC2: r"i-[0-9a-f]{8,17}", LaunchType.EXTERNAL: r"mi-[0-9a-f]{8,17}"}
-_LONGEST_NAME = 255
 _CONFLICT_TRIES = 5
 _BATCH = 100  # the maximum of BatchGetItem
 
@@ -41,8 +40,12 @@ class Registration:
     runtime: Runtime
     server_instance_id: str | None = None
 
-    def checked(self, target: Target) -> Registration:
+    def checked(self, target: Target, *, is_server_new: bool = True) -> Registration:
         """Return itself if ECS can run it for the stack.
+
+        Args:
+            target: The stack.
+            is_server_new: Whether to check that the server belongs to the cluster.
 
         Raises:
             AdminError: A value is invalid, or ECS would reject every start of the container.
@@ -51,12 +54,12 @@ class Registration:
         """
         check_id(self.id, "the id")
         check_id(self.project_id, "the project")
-        if not self.name.strip() or len(self.name) > _LONGEST_NAME or not self.name.isprintable():
-            raise AdminError(f"The name must have 1 to {_LONGEST_NAME} printable characters.")
         check_pattern(self.runtime.subnets, r"subnet-[0-9a-f]{8,17}", "A subnet")
         check_pattern(self.runtime.security_groups, r"sg-[0-9a-f]{8,17}", "A security group")
         if self.server_instance_id is not None:
             self._check_server(self.server_instance_id)
+            if is_server_new:
+                self._check_in_cluster(target.ecs(), self.server_instance_id)
         definition = _task_definition(target.ecs(), self.runtime.task_definition)
         self._check_launch(definition)
         role = _role_not_passed(target, definition)
@@ -71,6 +74,11 @@ class Registration:
         if self.runtime.launch_type not in _SERVERS:
             raise AdminError("A Fargate task cannot be bound to a server: omit --server.")
         check_pattern([server], _SERVERS[self.runtime.launch_type], "The server")
+
+    def _check_in_cluster(self, ecs: ECSClient, server: str) -> None:
+        found = ecs.list_container_instances(cluster=self.runtime.cluster, filter=f"ec2InstanceId == '{server}'")
+        if not found["containerInstanceArns"]:
+            raise AdminError(f"The server {server} is not an instance of the cluster {self.runtime.cluster}.")
 
     def _check_launch(self, definition: Any) -> None:
         runtime, name = self.runtime, self.runtime.task_definition
@@ -152,6 +160,8 @@ class Registry:
             UnavailableError: DynamoDB failed. The container may or may not be registered.
         """
         container, entry = first_row(wanted, Status.STOPPED, {"reason": "Registered"})
+        if not self.known([wanted.id]) and self._has_rows(wanted.id):
+            raise AdminError(f"The id {wanted.id} belongs to a container that was unregistered: choose another id.")
         try:
             present = self.create(container, entry)
         except (ClientError, BotoCoreError) as error:
@@ -200,6 +210,29 @@ class Registry:
             else:
                 return None
         raise AssertionError("unreachable")
+
+    def named(self, project_id: str, name: str) -> set[str]:
+        """Return the ids of the project's containers with a name, from an index that may lag by about a second."""
+        pages = self._dynamodb.get_paginator("query").paginate(
+            TableName=self._containers,
+            IndexName="by-project",
+            KeyConditionExpression="project_id = :project AND #name = :name",
+            ExpressionAttributeNames={"#name": "name"},
+            ExpressionAttributeValues={":project": {"S": project_id}, ":name": {"S": name}},
+            ProjectionExpression="id",
+        )
+        return {item["id"]["S"] for page in pages for item in page["Items"]}
+
+    def _has_rows(self, container_id: str) -> bool:
+        """Return whether the history of a container has rows. They stay when the container is unregistered."""
+        answer = self._dynamodb.query(
+            TableName=self._status_logs,
+            KeyConditionExpression="container_id = :id",
+            ExpressionAttributeValues={":id": {"S": container_id}},
+            Limit=1,
+            ConsistentRead=True,
+        )
+        return bool(answer["Items"])
 
     def known(self, container_ids: Sequence[str]) -> set[str]:
         """Return the ids that belong to existing containers."""

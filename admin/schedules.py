@@ -63,6 +63,11 @@ class Listed:
     invokes: bool
 
     @property
+    def container_ids(self) -> list[str]:
+        """The ids of the containers that the schedule names."""
+        return list(map(str, (self.input or {}).get("container_ids") or []))
+
+    @property
     def outdated(self) -> bool:
         """Whether an older version of `schedule add` created the rule."""
         return not self.passes_time or (self.ours and not self.invokes)

@@ -5,6 +5,8 @@ import re
 import time
 from collections.abc import Iterable
 
+from longshore.domain.changes import LONGEST_NAME
+
 from admin.errors import AdminError
 
 _ID = re.compile(r"[0-9a-f]{24}")
@@ -38,6 +40,17 @@ def check_id(value: str, what: str) -> str:
 def check_ids(values: Iterable[str], what: str) -> list[str]:
     """Return the distinct values if all are valid ids. See `check_id`."""
     return [check_id(value, what) for value in dict.fromkeys(values)]
+
+
+def check_name(name: str) -> str:
+    """Return the name if the API accepts it as the name of a container or project.
+
+    Raises:
+        AdminError: The name is empty, too long, or has characters that cannot be printed.
+    """
+    if not name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
+        raise AdminError(f"The name must have 1 to {LONGEST_NAME} printable characters.")
+    return name
 
 
 def check_pattern(values: Iterable[str], pattern: str, what: str) -> list[str]:

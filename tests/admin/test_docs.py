@@ -14,7 +14,7 @@ import pytest
 from admin import checks
 from admin.cli import main
 from local.emulator import Call
-from local.seed import PROJECT, Seeder, container_id
+from local.seed import INSTANCE, PROJECT, Seeder, container_id
 from local.stack import LocalStack
 from local.stack_file import announced
 
@@ -40,9 +40,7 @@ def shape(printed: str) -> list[str]:
 @pytest.fixture
 def scene(stack: LocalStack) -> None:
     """Create the tasks that the examples use: a family with two tasks, one started by a service."""
-    Seeder(stack).task_definition("shop")
-    stack.emulator.ecs.adopt_running("default", "shop")
-    stack.emulator.ecs.adopt_running("default", "shop").group = "service:checkout"
+    Seeder(stack).unmanaged_tasks("shop")
 
 
 def used(calls: Iterable[Call]) -> set[str]:
@@ -61,10 +59,14 @@ def used(calls: Iterable[Call]) -> set[str]:
 
 
 @pytest.mark.usefixtures("scene")
-def test_the_examples(stack: LocalStack, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_examples(
+    stack: LocalStack, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # `export` writes files.
+    monkeypatch.chdir(tmp_path)
     table = stack.table_name("ContainersTable")
     documented = examples()
-    assert len(documented) == 16
+    assert len(documented) == 28
     # The examples check three containers.
     assert len(stack.client("dynamodb").scan(TableName=table)["Items"]) == 2
     checked = 0
@@ -73,7 +75,7 @@ def test_the_examples(stack: LocalStack, capsys: pytest.CaptureFixture[str]) -> 
             assert command.startswith(COMMAND)
             if " doctor " in command and not checked:
                 checked = 1
-                _corrupt(stack, table)
+                _corrupt(stack)
             capsys.readouterr()
             code = main(shlex.split(command.removeprefix("python -m admin ")))
             out, err = capsys.readouterr()
@@ -81,11 +83,8 @@ def test_the_examples(stack: LocalStack, capsys: pytest.CaptureFixture[str]) -> 
             assert shape(out + err) == shape(printed), command
 
 
-def _corrupt(stack: LocalStack, table: str) -> None:
-    """Create the fault that the example finds, and delete a container so that three are left."""
-    dynamodb = stack.client("dynamodb")
-    invoices = [each for each in dynamodb.scan(TableName=table)["Items"] if each["name"]["S"] == "invoices"]
-    dynamodb.delete_item(TableName=table, Key={"id": invoices[0]["id"]})
+def _corrupt(stack: LocalStack) -> None:
+    """Create the fault that the example finds."""
     _change(stack, container_id(12), "log_count", {"N": "3"})
 
 
@@ -123,6 +122,8 @@ def _listed(actions: Any) -> list[str]:
 
 
 def _use_everything(stack: LocalStack, run: Callable[..., None], identity: str) -> None:
+    changed = f"c0{identity[2:]}"
+    Seeder(stack).add(changed, ["stopped"])
     for arguments in [
         ["register", "--project", PROJECT, "--name", "x", "--task-definition", "web"],
         ["grant", "sam", PROJECT, "viewer"],
@@ -133,6 +134,18 @@ def _use_everything(stack: LocalStack, run: Callable[..., None], identity: str) 
         ["schedule", "list"],
         ["schedule", "migrate"],
         ["schedule", "remove", "used"],
+        ["containers"],
+        ["members"],
+        ["bans"],
+        ["projects"],
+        ["name-project", PROJECT, "x"],
+        ["name-project", PROJECT],
+        ["rename", changed, "x"],
+        ["change", changed, "--server", INSTANCE],
+        ["move", changed, "e" * 24],
+        ["export", changed],
+        ["export", "--project", PROJECT],
+        ["unregister", changed, "--yes"],
     ]:
         run(*arguments)
     _adopt_a_task_that_exits(stack, run)

@@ -13,21 +13,35 @@ from settling import LONG_AGO, eventually, make_overdue
 from admin.doctor import Doctor
 from admin.repair import Repair
 from admin.target import local
-from local.seed import PROJECT, Seeder
+from local.seed import PROJECT, Seeder, container_id
 from local.stack import LocalStack
 
 pytestmark = pytest.mark.usefixtures("no_scheduled_sweeps", "no_waiting")
 
 
-def test_a_malformed_or_missing_item(run: Any, stack: LocalStack, seeder: Seeder, fresh_id: str) -> None:
+def test_an_unknown_container(run: Any, fresh_id: str) -> None:
+    """It is an error and not a fault. The other containers are checked."""
+    ran = run("doctor", fresh_id, container_id(11))
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err == f"error: The container {fresh_id} does not exist.\n1 checked, 0 with faults.\n"
+    ran = run("doctor", fresh_id, "--repair", "--json")
+    assert (ran.code, ran.out) == (1, "[]\n")
+
+
+def test_a_container_that_is_unregistered_during_the_check(
+    run: Any, fresh_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Doctor, "ids", lambda _: iter([fresh_id, container_id(11)]))
+    ran = run("doctor", "--all")
+    assert (ran.code, ran.err) == (0, "1 checked, 0 with faults.\n")
+
+
+def test_a_malformed_item(run: Any, stack: LocalStack, seeder: Seeder, fresh_id: str) -> None:
     seeder.add(fresh_id, ["stopped"])
     change(stack, fresh_id, runtime=None)
     fault = ("ITEM_MALFORMED", "the item is malformed: runtime: Field required")
     assert faults_of(run, fresh_id) == [fault]
     assert faults_of(run, fresh_id, "--repair") == [fault]
-    stack.client("dynamodb").delete_item(TableName=stack.table_name("ContainersTable"), Key={"id": {"S": fresh_id}})
-    assert faults_of(run, fresh_id) == [("ITEM_MALFORMED", "the container does not exist")]
-    assert run("doctor", fresh_id, "--repair").code == 1
 
 
 @pytest.mark.parametrize(

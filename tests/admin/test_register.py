@@ -72,7 +72,7 @@ BAD = [
     (("--id", "507f"), "The id must be"),
     (("--project", "demo"), "The project must be"),
     (("--name", "  "), "The name must have"),
-    (("--name", "n" * 256), "The name must have"),
+    (("--name", "n" * 129), "The name must have"),
     (("--name", "a\nb"), "The name must have"),
     (("--task-definition", "nowhere"), "The task definition nowhere does not exist."),
     (("--task-definition", "web:99"), "The task definition web:99 does not exist."),

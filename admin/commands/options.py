@@ -1,0 +1,35 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+from typer import Argument, Option
+
+from admin import target
+from admin.target import Target
+
+
+@dataclass
+class StackOptions:
+    """The options that select the stack."""
+
+    stack: str
+    local: bool
+    profile: str | None
+    region: str | None
+
+    def target(self) -> Target:
+        """Find the stack. Raise AdminError if it does not exist."""
+        return target.local() if self.local else target.deployed(self.stack, self.profile, self.region)
+
+
+Context = typer.Context
+Project = Annotated[str, Option(help="Project id: 24 characters of 0-9a-f.")]
+ProjectArgument = Annotated[str, Argument(help="Project id: 24 characters of 0-9a-f.", metavar="PROJECT")]
+User = Annotated[str, Argument(help="User: the sub claim of the user's tokens.")]
+Id = Annotated[str, Argument(help="Container id.", metavar="ID")]
+Cluster = Annotated[str | None, Option(help="Name or ARN of the stack's cluster. Other clusters are refused.")]
+Json = Annotated[bool, Option("--json", help="Print JSON.")]
