@@ -202,7 +202,6 @@ def test_a_sweep_that_cannot_list_something_fails(
     [
         ("log_count", {"NULL": True}, {}),
         ("log_count", {"S": "many"}, {}),
-        ("project_id", {"NULL": True}, {}),
         ("to_counts", {"NULL": True}, {"sort_by": "to_status"}),
         ("from_counts", {"M": {"stopped": {"S": "x"}}}, {"from_status": "stopped"}),
     ],
