@@ -11,7 +11,6 @@ import pytest
 from api_client import Api
 from settling import PATIENCE, eventually
 
-from admin.registry import Registry
 from local.emulator import Emulator
 from local.seed import PROJECT, Seeder, container_id
 from local.stack import LocalStack
@@ -392,27 +391,3 @@ def test_invalid_arguments_create_no_rule(run: Any, stack: LocalStack, arguments
     assert message in refused.err
     assert refused.err.count("\n") == 1
     assert stack.emulator.calls.count("events", "PutRule") == 0
-
-
-def test_an_input_that_is_too_long(run: Any, stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Registry, "known", lambda _, ids: set(ids))
-    containers = [argument for number in range(310) for argument in ("--container", f"{number:024x}")]
-    refused = run("schedule", "add", "weekend", *CRON, *containers)
-    assert (refused.code, refused.err.partition(",")[0]) == (1, "error: A schedule is limited to 8")
-    assert rule_of(stack, "weekend") is None
-
-
-def test_unknown_containers_are_noticed(run: Any, stack: LocalStack, seeder: Seeder, fresh_id: str) -> None:
-    """`add` refuses them. `list` names those that were unregistered later."""
-    arguments = ("schedule", "add", "gone", *CRON, "--container", container_id(11), "--container", fresh_id)
-    refused = run(*arguments)
-    assert (refused.code, refused.err) == (1, f"error: These containers do not exist: {fresh_id}.\n")
-    assert rule_of(stack, "gone") is None
-    seeder.add(fresh_id, ["stopped"])
-    assert run(*arguments).code == 0
-    assert run("schedule", "list").err == ""
-    stack.client("dynamodb").delete_item(TableName=stack.table_name("ContainersTable"), Key={"id": {"S": fresh_id}})
-    assert f"warning: the schedule gone names unknown containers: {fresh_id}.\n" in run("schedule", "list").err
-    (listed,) = [each for each in json.loads(run("schedule", "list", "--json").out) if each["name"] == "gone"]
-    assert listed["unknown_containers"] == [fresh_id]
-    assert run("schedule", "remove", "gone").code == 0

@@ -44,6 +44,7 @@ def container(status: str) -> dict[str, Any]:
     return {
         "id": {"S": "507f1f77bcf86cd799439011"},
         "project_id": {"S": "507f1f77bcf86cd799439033"},
+        "log_count": {"N": "0"},
         "name": {"S": "demo"},
         "server_instance_id": {"S": "i-0123456789abcdef0"},
         "status": {"S": status},
