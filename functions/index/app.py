@@ -1,4 +1,4 @@
-"""GET / and GET /api/v1: return links to the API reference, the console and the OpenAPI document. Takes no token."""
+"""GET / and GET /api/v1: return the links of the API and the settings of the sign-in. Takes no token."""
 
 import os
 
@@ -13,7 +13,22 @@ def handler(request: PublicRequest) -> Answer:
     served = os.environ["SERVE_CONSOLE"] == "true"
     urls = {name: os.environ[f"{name.upper()}_URL"] for name in OWN}
     links = {name: url or (request.base_path + OWN[name] if served else "") for name, url in urls.items()}
-    return Answer("Longshore API", {"links": {name: link for name, link in links.items() if link}})
+    data = {
+        "links": {name: link for name, link in links.items() if link},
+        "sign_in": _sign_in() if os.environ["SIGN_IN_CLIENT_ID"] else None,
+    }
+    return Answer("Longshore API", data)
+
+
+def _sign_in() -> dict[str, str | None]:
+    parameter = os.environ["SIGN_IN_AUDIENCE_PARAMETER"]
+    return {
+        "issuer": os.environ["TOKEN_ISSUER"],
+        "client_id": os.environ["SIGN_IN_CLIENT_ID"],
+        "scopes": os.environ["SIGN_IN_SCOPES"],
+        "audience": os.environ["TOKEN_AUDIENCE"],
+        "audience_parameter": None if parameter == "none" else parameter,
+    }
 
 
 longshore.wiring.coldstart.ready()

@@ -80,7 +80,7 @@ def authorizer(stack: LocalStack, event: Any) -> None:
 
 def index(stack: LocalStack, event: Any) -> None:
     links = {"reference": "/live/docs", "console": "/live/console", "openapi": "/live/openapi.yaml"}
-    assert body_of(stack, "index", event)["data"] == {"links": links}
+    assert body_of(stack, "index", event)["data"] == {"links": links, "sign_in": None}
 
 
 def pages(stack: LocalStack, event: Any) -> None:

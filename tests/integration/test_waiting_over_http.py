@@ -183,7 +183,8 @@ def test_the_index(stack: LocalStack, api: Api, path: str) -> None:
     for headers in ({}, {"Authorization": "Bearer x"}):
         response: Any = api._http.get(f"{stack.url}{path}", headers=headers)
         assert response.status_code == 200
-        assert response.json() == {"statusCode": 200, "message": "Longshore API", "data": {"links": links}}
+        data = {"links": links, "sign_in": None}
+        assert response.json() == {"statusCode": 200, "message": "Longshore API", "data": data}
         assert response.headers["X-Request-Id"]
         assert response.headers["Access-Control-Allow-Origin"] == "*"
     for link in links.values():

@@ -58,9 +58,19 @@ def test_a_secret_excludes_a_key_set() -> None:
     template.load(parameters={"TokenSecretArn": SECRET, "TokenIssuer": "me", "TokenAudience": "you"})
 
 
+def test_a_sign_in_requires_a_provider() -> None:
+    with pytest.raises(template.TemplateError, match="SignInClientId requires RS256"):
+        template.load(parameters={"SignInClientId": "longshore"})
+    template.load(parameters=KEY_SET | {"SignInClientId": "longshore"})
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("SignInClientId", "two words"),
+        ("SignInScopes", "offline_access"),
+        ("SignInScopes", "openid  email"),
+        ("SignInAudienceParameter", "aud"),
         ("AddressRateLimit", "9"),
         ("AddressRateLimit", "-1"),
         ("AddressRateLimit", "many"),

@@ -43,7 +43,7 @@ EXPECTED = [
             "TokenIssuer": "https://issuer.example.com/",
             "TokenAudience": "longshore",
         },
-        changed={*AUTHORIZER, "AuthorizerFunctionRole"},
+        changed={*AUTHORIZER, "AuthorizerFunctionRole", "IndexFunction"},
         removed={"TokenSecret"},
     ),
     Expected(
@@ -52,9 +52,22 @@ EXPECTED = [
         removed={"TokenSecret"},
     ),
     Expected({"TokenSecretKmsKeyArn": KEY}, changed={"AuthorizerFunctionRole", "TokenSecret"}),
-    Expected({"TokenIssuer": "https://issuer.example.com/"}, changed=AUTHORIZER),
-    Expected({"TokenAudience": "longshore"}, changed=AUTHORIZER),
+    Expected({"TokenIssuer": "https://issuer.example.com/"}, changed={*AUTHORIZER, "IndexFunction"}),
+    Expected({"TokenAudience": "longshore"}, changed={*AUTHORIZER, "IndexFunction"}),
     Expected({"TokenLeewaySeconds": "0"}, changed=AUTHORIZER),
+    Expected(
+        {
+            "TokenAlgorithm": "RS256",
+            "JwksUrl": "https://issuer.example.com/jwks.json",
+            "TokenIssuer": "https://issuer.example.com/",
+            "TokenAudience": "longshore",
+            "SignInClientId": "longshore",
+        },
+        changed={*AUTHORIZER, "AuthorizerFunctionRole", "IndexFunction"},
+        removed={"TokenSecret"},
+    ),
+    Expected({"SignInScopes": "openid"}, changed={"IndexFunction"}),
+    Expected({"SignInAudienceParameter": "resource"}, changed={"IndexFunction"}),
     Expected({"AuthorizerCacheSeconds": "60"}, changed={"Api"}),
     # The functions and the API's own responses contain the origin.
     Expected({"AllowedOrigin": "https://console.example.com"}, changed={"Api", FUNCTIONS}),

@@ -18,7 +18,14 @@ SERVED = "SERVE_CONSOLE"
 LEVEL = "POWERTOOLS_LOG_LEVEL"
 POWERTOOLS = {"POWERTOOLS_SERVICE_NAME", "POWERTOOLS_METRICS_NAMESPACE", LEVEL}
 # Variables of single functions that are not read through Settings either.
-OWN = {RECOVER: {CLUSTER}, "IndexFunction": {SERVED, "REFERENCE_URL", "CONSOLE_URL", "OPENAPI_URL"}}
+SIGN_IN = {
+    "SIGN_IN_CLIENT_ID",
+    "SIGN_IN_SCOPES",
+    "SIGN_IN_AUDIENCE_PARAMETER",
+    "TOKEN_ISSUER",
+    "TOKEN_AUDIENCE",
+}
+OWN = {RECOVER: {CLUSTER}, "IndexFunction": {SERVED, "REFERENCE_URL", "CONSOLE_URL", "OPENAPI_URL", *SIGN_IN}}
 FUNCTIONS = template.load().functions
 
 
@@ -52,7 +59,8 @@ def test_a_function_has_exactly_the_variables_that_it_reads(function: str) -> No
 def test_no_other_variables_are_read() -> None:
     sources = [*template.ROOT.glob("layers/common/longshore/*/*.py"), *template.ROOT.glob("functions/*/*.py")]
     text = "".join(path.read_text(encoding="utf-8") for path in sources)
-    assert set(re.findall(r"(?:environ|getenv)\W*(?:get\W*)?[\"'](\w+)", text)) == {ORIGIN, CLUSTER, LEVEL, SERVED}
+    found = set(re.findall(r"(?:environ|getenv)\W*(?:get\W*)?[\"'](\w+)", text))
+    assert found == {ORIGIN, CLUSTER, LEVEL, SERVED, *SIGN_IN}
 
 
 def test_the_settings_come_from_the_template() -> None:
