@@ -12,6 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from no_skips import pytest_runtest_makereport as pytest_runtest_makereport
 
 if TYPE_CHECKING:
     from local.dynamodb_local import DynamoDbLocal
+    from local.identity import Provider
     from local.seed import Seeder
     from local.stack import LocalStack
 
@@ -99,6 +101,28 @@ def dynamodb_local() -> "DynamoDbLocal":
     from local.stack import CACHE
 
     return DynamoDbLocal(fetch(CACHE), short_lived=True).start()
+
+
+@pytest.fixture(scope="module")
+def identity() -> "Iterator[Provider]":
+    """An OpenID Connect provider in a process of its own. Tests are skipped without Node.js or npm."""
+    from local.identity import ProviderUnavailableError, provider
+
+    with ExitStack() as running:
+        try:
+            found = running.enter_context(provider())
+        except ProviderUnavailableError as missing:
+            pytest.skip(str(missing))
+        yield found
+
+
+@pytest.fixture(scope="module")
+def sign_in_stack(identity: "Provider") -> "Iterator[LocalStack]":
+    """The local stack, whose users sign in at the provider."""
+    from local.stack import LocalStack
+
+    with LocalStack(port=0, parameters=PARAMETERS | identity.parameters, emulator_options=QUICK) as local:
+        yield local
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ server.listen(Number(port), HOST, () => {
         client_id: "longshore",
         application_type: "native",
         grant_types: ["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"],
-        redirect_uris: [`http://${HOST}/callback`, `http://${HOST}/console/`],
+        redirect_uris: [`http://${HOST}/callback`, `http://${HOST}/console/`, "http://localhost/console/"],
         token_endpoint_auth_method: "none",
       },
     ],
@@ -41,7 +41,6 @@ server.listen(Number(port), HOST, () => {
         }),
       },
     },
-    // Every scope of the client is granted without a consent of its own.
     issueRefreshToken: (_, client, code) => client.grantTypeAllowed("refresh_token") && code.scopes.has("offline_access"),
     ttl: { Session: SECONDS.day, Grant: SECONDS.day, RefreshToken: SECONDS.day, Interaction: SECONDS.hour },
   });

@@ -84,6 +84,12 @@ def test_no_token_is_sent_unencrypted(env: dict[str, str]) -> None:
     assert allowed.returncode == 6
 
 
+def test_a_stack_without_a_sign_in(env: dict[str, str]) -> None:
+    done = run(["login"], env)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"{env['LONGSHORE_URL']}/api/v1 offers no sign-in: set LONGSHORE_TOKEN" in done.stderr
+
+
 def test_without_the_extra() -> None:
     """Without typer and rich, the command prints how to install them."""
     hide = "import sys; sys.modules['typer'] = None; from longshore_client.cli import main; main()"

@@ -34,13 +34,13 @@ def api_url(base_url: str, *, allow_http: bool = False) -> str:
         raise ValueError(f"the base URL is not a URL: {error}") from error
     if url.scheme not in ("http", "https") or not url.host or url.query or url.fragment or url.userinfo:
         raise ValueError("the base URL must have the form https://host/stage")
-    if url.scheme == "http" and not allow_http and not _is_loopback(url.host):
+    if url.scheme == "http" and not allow_http and not is_loopback(url.host):
         raise ValueError(f"http://{url.host} would receive the token unencrypted: use https")
     text = str(url).rstrip("/")
     return text if text.endswith(_API) else text + _API
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     with suppress(ValueError):
         return ip_address(host).is_loopback
     return host == "localhost"

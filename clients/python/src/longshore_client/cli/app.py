@@ -44,14 +44,21 @@ def options(
     url: Annotated[
         str | None,
         typer.Option(
-            help="Base URL of the API. Default: LONGSHORE_URL or the configuration file.", rich_help_panel=_PANEL
+            help="Base URL of the API. Default: LONGSHORE_URL, the profile or the configuration file.",
+            rich_help_panel=_PANEL,
         ),
     ] = None,
     token: Annotated[
         str | None,
         typer.Option(
-            help="Bearer token. Default (recommended): LONGSHORE_TOKEN or the configuration file.",
+            help="Bearer token. Default (recommended): LONGSHORE_TOKEN, the profile or the configuration file.",
             rich_help_panel=_PANEL,
+        ),
+    ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            help="Profile of `longshore login`. Default: LONGSHORE_PROFILE or default.", rich_help_panel=_PANEL
         ),
     ] = None,
     as_json: Annotated[
@@ -70,7 +77,7 @@ def options(
     ] = False,
 ) -> None:
     """Store the options that precede a subcommand."""
-    ctx.obj = {"url": url, "token": token, "as_json": as_json, "allow_http": allow_http}
+    ctx.obj = {"url": url, "token": token, "profile": profile, "as_json": as_json, "allow_http": allow_http}
 
 
 # Every subcommand has these options too.
@@ -86,13 +93,19 @@ class Session:
 
     Attributes:
         output: The output.
+        url: The option --url.
+        profile: The option --profile.
+        allow_http: The option --allow-http.
         on_interrupt: Returns a message and the data of its JSON. None if there is nothing to say.
     """
 
     def __init__(self, given: Mapping[str, Any]) -> None:
         self.output = Output(as_json=given["as_json"])
         self.on_interrupt: Callable[[], tuple[str, Mapping[str, Any]]] | None = None
-        self._given = given
+        self.url: str | None = given["url"]
+        self.profile: str | None = given["profile"]
+        self.allow_http: bool = given["allow_http"]
+        self._token: str | None = given["token"]
 
     @cached_property
     def client(self) -> Longshore:
@@ -105,8 +118,8 @@ class Session:
 
     def _configured(self, kind: type[T]) -> T:
         try:
-            found = settings(self._given["url"], self._given["token"])
-            return kind(found.url, found.token, allow_http=self._given["allow_http"])
+            found = settings(self.url, self._token, self.profile)
+            return kind(found.url, found.token, allow_http=self.allow_http)
         except (ConfigurationError, ValueError) as error:
             advice = ["To allow it, specify --allow-http."] if "unencrypted" in str(error) else []
             raise Problem("CONFIGURATION", str(error), advice=advice) from error

@@ -1,66 +1,117 @@
-"""Configuration of the command: the URL and the token come from options, the environment or a file, in this order.
+"""Configuration of the command: the URL and the token.
 
-The file is `$XDG_CONFIG_HOME/longshore/config.toml`, by default `~/.config/longshore/config.toml`:
+They come from options, the environment, the session that `longshore login` has stored, or the configuration file, in
+this order. The file is `$XDG_CONFIG_HOME/longshore/config.toml`, by default `~/.config/longshore/config.toml`:
 
     url = "https://host/stage"
     token = "..."
 """
 
 import os
-import stat
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from longshore_client import _http
+from longshore_client.cli.config_files import ConfigurationError, check_private, folder
+from longshore_client.cli.credentials import DEFAULT_PROFILE, Credentials, CredentialsFile
 
-class ConfigurationError(Exception):
-    """The URL or the token is missing, or the file is invalid. The message says how to correct it."""
+__all__ = ["ConfigurationError", "Settings", "api_of", "profile_of", "settings", "stored"]
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The URL of the API and the token."""
+    """The URL of the API, and the token or a function that returns it."""
 
     url: str
-    token: str = field(repr=False)
+    token: str | Callable[[], str] = field(repr=False)
 
 
-def config_file(environment: Mapping[str, str]) -> Path:
-    """Return the path of the configuration file, which may not exist."""
-    home = environment.get("XDG_CONFIG_HOME")
-    # The XDG Base Directory Specification requires that relative paths are ignored.
-    base = Path(home) if home and Path(home).is_absolute() else Path.home() / ".config"
-    return base / "longshore" / "config.toml"
+def profile_of(profile: str | None, environment: Mapping[str, str] = os.environ) -> str:
+    """Return the name of the profile from the option or the environment."""
+    return profile or environment.get("LONGSHORE_PROFILE") or DEFAULT_PROFILE
 
 
-def settings(url: str | None, token: str | None, environment: Mapping[str, str] = os.environ) -> Settings:
-    """Return the settings from options, environment and file, in this order. Empty values are ignored.
+def stored(environment: Mapping[str, str] = os.environ) -> CredentialsFile:
+    """Return the file with the credentials."""
+    return CredentialsFile(folder(environment) / "credentials.json")
+
+
+def api_of(url: str | None, profile: str, environment: Mapping[str, str] = os.environ) -> str:
+    """Return the URL of the API to sign in to: the given one, or that of the profile or the configuration file.
 
     Raises:
-        ConfigurationError: The URL or the token is missing, or the file is invalid.
+        ConfigurationError: The URL is missing, or a file is invalid.
     """
-    path = config_file(environment)
+    found = url or environment.get("LONGSHORE_URL")
+    if not found:
+        credentials = stored(environment).read(profile)
+        found = credentials.url if credentials else _read(folder(environment) / "config.toml").get("url")
+    if not found:
+        raise ConfigurationError("no url: specify --url or set LONGSHORE_URL")
+    return found
+
+
+def settings(
+    url: str | None,
+    token: str | None,
+    profile: str | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> Settings:
+    """Return the settings from options, environment, stored session and file, in this order. Empty values are ignored.
+
+    Raises:
+        ConfigurationError: The URL or the token is missing, the user is not signed in to the given profile, or a file
+            is invalid.
+    """
+    path = folder(environment) / "config.toml"
     url = url or environment.get("LONGSHORE_URL")
     token = token or environment.get("LONGSHORE_TOKEN")
-    # If both are set, the file is not read, so that an invalid file is no error.
-    kept = {} if url and token else _read(path)
-    url, token = url or kept.get("url"), token or kept.get("token")
+    # If both are set, no file is read, so that an invalid file is no error.
+    if not (url and token):
+        session = _session(url, profile, environment)
+        if session and not token:
+            return _signed_in(session, profile_of(profile, environment), environment)
+        kept = _read(path)
+        url = url or (session.url if session else kept.get("url"))
+        token = token or kept.get("token")
     for name, value in (("url", url), ("token", token)):
         if not value:
             raise ConfigurationError(
-                f'no {name}: specify --{name}, set LONGSHORE_{name.upper()}, or add {name} = "..." to {path}'
+                f'no {name}: specify --{name}, set LONGSHORE_{name.upper()}, or add {name} = "..." to {path}; '
+                "or sign in with longshore login"
             )
     assert url is not None
     assert token is not None
     return Settings(url, token.strip())
 
 
+def _session(url: str | None, profile: str | None, environment: Mapping[str, str]) -> Credentials | None:
+    """Return the stored session for an API, or None if the user is not signed in to it with the default profile."""
+    name = profile_of(profile, environment)
+    found = stored(environment).read(name)
+    if found and url and _http.api_url(url, allow_http=True) != found.url:
+        found = None
+    if found is None and name != DEFAULT_PROFILE:
+        to = f" to {url}" if url else ""
+        raise ConfigurationError(f"not signed in{to} with the profile {name}: run longshore login --profile {name}")
+    return found
+
+
+def _signed_in(session: Credentials, profile: str, environment: Mapping[str, str]) -> Settings:
+    # The libraries of the sign-in are loaded only when a session is used.
+    from longshore_client.cli.sessions import StoredSession
+
+    return Settings(session.url, StoredSession(stored(environment), profile, session))
+
+
 def _read(path: Path) -> dict[str, str]:
     try:
         with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
             found = tomllib.load(file)
+            if "token" in found:
+                check_private(path, file.fileno())
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
@@ -70,6 +121,4 @@ def _read(path: Path) -> dict[str, str]:
             raise ConfigurationError(f"{path}: unknown setting {name}; the settings are url and token")
         if not isinstance(value, str):
             raise ConfigurationError(f"{path}: {name} must be a string")
-    if "token" in found and os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise ConfigurationError(f"{path} contains a token and is readable by other users: chmod 600 {path}")
     return found

@@ -80,6 +80,14 @@ class Output:
         else:
             self.err.print(Text(escaped(message), "dim"))
 
+    def link(self, message: str, url: str) -> None:
+        """Print a message to stderr, and a URL in a line that is not wrapped, so that it can be copied."""
+        if self.as_json:
+            self._print_error_json({"note": message, "url": url})
+        else:
+            self.err.print(Text(escaped(message)))
+            self.err.print(Text(escaped(url)), soft_wrap=True)
+
     def interrupted(self, message: str, data: Mapping[str, Any]) -> None:
         """Print the message about an interrupted command."""
         if self.as_json:

@@ -1,0 +1,115 @@
+"""An OpenID Connect provider on this machine: the npm package oidc-provider, in a process of its own.
+
+It accepts every user name with every password, so it is for development and tests only. It needs Node.js and npm.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from local.template import ROOT
+
+CLIENT_ID = "longshore"
+AUDIENCE = "https://longshore.example/api"
+
+_SOURCE = ROOT / "local" / "provider"
+_CACHE = ROOT / ".local" / "npm"
+_END_SECONDS = 5
+
+
+class ProviderUnavailableError(Exception):
+    """The provider cannot be installed or started. The message states the reason."""
+
+
+@dataclass(frozen=True)
+class Provider:
+    """A running provider.
+
+    Attributes:
+        issuer: The issuer, which is the provider's base URL.
+        process: The process of the provider.
+    """
+
+    issuer: str
+    process: subprocess.Popen[str]
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """The parameters of a stack whose users sign in at this provider."""
+        return {
+            "TokenAlgorithm": "RS256",
+            "JwksUrl": f"{self.issuer}/jwks",
+            "TokenIssuer": self.issuer,
+            "TokenAudience": AUDIENCE,
+            "SignInClientId": CLIENT_ID,
+            "SignInAudienceParameter": "resource",
+        }
+
+
+@contextmanager
+def provider(port: int = 0) -> Iterator[Provider]:
+    """Run the provider. Port 0 selects a free port.
+
+    Raises:
+        ProviderUnavailableError: Node.js or npm is missing, the packages cannot be installed, or the port is in use.
+    """
+    node = shutil.which("node")
+    if node is None:
+        raise ProviderUnavailableError("the provider needs Node.js, and node is missing")
+    command = [node, str(_installed() / "provider.js"), str(port), AUDIENCE]
+    with tempfile.TemporaryFile("w+") as messages:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=messages, text=True)
+        try:
+            assert process.stdout is not None
+            issuer = process.stdout.readline().strip()
+            if not issuer:
+                messages.seek(0)
+                raise ProviderUnavailableError(f"the provider does not start: {messages.read().strip()[-500:]}")
+            yield Provider(issuer, process)
+        finally:
+            _end(process)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.terminate()
+    try:
+        process.wait(_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
+
+
+def _installed() -> Path:
+    """Return the folder with the provider and its packages, which npm downloads when the lock has changed."""
+    files = {name: (_SOURCE / name).read_bytes() for name in ("package.json", "package-lock.json", "provider.js")}
+    digest = hashlib.sha256(b"".join(files.values())).hexdigest()[:16]
+    folder = _CACHE / f"provider-{digest}"
+    if folder.is_dir():
+        return folder
+    npm = shutil.which("npm")
+    if npm is None:
+        raise ProviderUnavailableError("npm is missing: it downloads oidc-provider")
+    _CACHE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=_CACHE) as temporary:
+        complete = Path(temporary) / "provider"
+        complete.mkdir()
+        for name, content in files.items():
+            (complete / name).write_bytes(content)
+        install = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error"]
+        done = subprocess.run(install, cwd=complete, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            reason = (done.stderr or done.stdout).strip()[-500:]
+            raise ProviderUnavailableError(f"npm cannot download oidc-provider: {reason}")
+        # Another process either sees the complete folder or installs its own. The first one is kept.
+        with suppress(OSError):
+            complete.rename(folder)
+    return folder
