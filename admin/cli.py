@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from longshore.domain.errors import ExternalServiceError
 from typer import Option
 
-from admin.commands import access, changes, containers, history, schedules
+from admin.commands import access, changes, containers, history, schedules, tokens
 from admin.commands.options import StackOptions
 from admin.errors import REFUSED, UNAVAILABLE, AdminError, explained
 from admin.output import remark
@@ -28,6 +28,7 @@ app.add_typer(changes.app)
 app.add_typer(access.app)
 app.add_typer(schedules.app, name="schedule")
 app.add_typer(history.app)
+app.add_typer(tokens.app, name="token")
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from types_boto3_ecs import ECSClient
     from types_boto3_events import EventBridgeClient
     from types_boto3_lambda import LambdaClient
+    from types_boto3_secretsmanager import SecretsManagerClient
 
 LOCAL = "longshore"
 """The name of the local stack."""
@@ -40,12 +41,14 @@ class Target:
         make: Creates a boto3 client from the name of a service and a botocore configuration.
         roles: ARNs of the roles that the stack may pass to tasks, which may contain wildcards. None if the stack does
             not restrict roles.
+        parameters: The values of the stack's parameters by name.
     """
 
     name: str
     outputs: Mapping[str, str]
     make: Callable[[str, Config], Any]
     roles: Sequence[str] | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)
 
     def output(self, name: str) -> str:
         """Return the value of an output.
@@ -116,6 +119,10 @@ class Target:
         client: EventBridgeClient = self._client("events")
         return client
 
+    def secrets(self) -> SecretsManagerClient:
+        client: SecretsManagerClient = self._client("secretsmanager")
+        return client
+
     def functions(self) -> LambdaClient:
         # No retries: the function may still be running after a lost response.
         config = Config(connect_timeout=5, read_timeout=_INVOCATION_SECONDS, retries={"total_max_attempts": 1})
@@ -160,7 +167,8 @@ def deployed(name: str, profile: str | None, region: str | None) -> Target:
         raise AdminError(f"The stack {name} is not a Longshore stack, or its deployment is not complete.")
     parameters = {each["ParameterKey"]: each.get("ParameterValue", "") for each in stack.get("Parameters", [])}
     roles = parameters.get("TaskRoleArns")
-    return Target(name, outputs, client, None if roles is None else [arn.strip() for arn in roles.split(",")])
+    allowed = None if roles is None else [arn.strip() for arn in roles.split(",")]
+    return Target(name, outputs, client, allowed, parameters)
 
 
 def local() -> Target:
@@ -188,4 +196,4 @@ def local() -> Target:
         # Requests to localhost must not use the proxy of the environment.
         return make(service, endpoint_url=url, config=config.merge(Config(proxies={})))
 
-    return Target(LOCAL, found["outputs"], client)
+    return Target(LOCAL, found["outputs"], client, parameters=found["parameters"])

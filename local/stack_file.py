@@ -45,6 +45,8 @@ def announced(stack: LocalStack) -> Iterator[Path]:
         "secret_access_key": stack.credentials.secret_access_key,
         "token_key": tokens.key(),
         "outputs": dict(stack.template.outputs),
+        # Lists of values are of no use to the readers.
+        "parameters": {name: value for name, value in stack.parameters.items() if isinstance(value, str)},
     }
     path = _folder() / f"{urlsplit(stack.url).port}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
