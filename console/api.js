@@ -47,7 +47,7 @@ export class NoAnswerError extends Error {
 }
 
 export class Api {
-  /** @param {() => {baseUrl: string, token: string}} connection Called for each request. */
+  /** @param {() => Promise<{baseUrl: string, token: string}>} connection Called for each request. */
   constructor(connection) {
     this.connection = connection;
   }
@@ -145,7 +145,7 @@ export class Api {
    * @returns {Promise<Answer>}
    */
   async #send(path, { method = "GET", headers = {}, signal }) {
-    const { baseUrl, token } = this.connection();
+    const { baseUrl, token } = await this.connection();
     const timeout = AbortSignal.timeout(TIMEOUT_MS);
     let reply;
     let text;

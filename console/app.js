@@ -10,12 +10,13 @@ import { Notices } from "./notices.js";
 import { Projects } from "./projects.js";
 import { current, go, link } from "./route.js";
 import * as settings from "./settings.js";
+import * as signIn from "./sign_in.js";
 
 const field = (/** @type {string} */ id) => /** @type {HTMLInputElement} */ (byId(id));
 
 export class App {
   constructor() {
-    this.api = new Api(settings.connection);
+    this.api = new Api(signIn.connection);
     this.projects = new Projects(this.api);
     this.notices = new Notices(byId("notices"), byId("live"));
     this.onUnauthorized = (/** @type {import("./api.js").ApiError} */ error) => {
@@ -34,6 +35,8 @@ export class App {
     /** @type {Fleet | Activity | ContainerView | null} The open view. */
     this.view = null;
     this.shown = "";
+    /** @type {{signIn: signIn.SignIn, baseUrl: string} | null} How the user can sign in. */
+    this.offer = null;
   }
 
   /** Open the view in the address. */
@@ -91,12 +94,32 @@ export class App {
     field("base-url").value = baseUrl;
     field("token").value = "";
     field("token").placeholder = token ? "Unchanged" : "Paste a token";
+    setText(byId("forget"), settings.session() ? "Sign out" : "Forget the token");
     field("token").focus();
+    this.offerSignIn();
+  }
+
+  /** Show the button for signing in, if the API at the entered URL offers it. */
+  async offerSignIn() {
+    const entered = field("base-url").value;
+    this.offer = null;
+    byId("sign-in").hidden = true;
+    let baseUrl;
+    try {
+      baseUrl = settings.checkedUrl(entered);
+    } catch {
+      return; // Connecting reports the fault.
+    }
+    const found = await signIn.offered(baseUrl);
+    if (!found || field("base-url").value !== entered) return;
+    this.offer = { signIn: found, baseUrl };
+    byId("sign-in").hidden = false;
+    setText(byId("sign-in"), `Sign in at ${new URL(found.issuer).host}`);
   }
 
   #showSession() {
     const { baseUrl, token } = settings.connection();
-    const claims = settings.tokenClaims();
+    const claims = settings.claimsOf(token);
     const elsewhere = new URL(baseUrl).origin === location.origin ? "" : ` at ${new URL(baseUrl).host}`;
     setText(byId("session-text"), token ? `${claims?.user || "Token set"}${elsewhere}` : "No token");
     byId("session-text").title = claims?.expires ? `The token expires at ${claims.expires.toISOString()}` : "";
@@ -123,10 +146,17 @@ byId("connection-form").addEventListener("submit", (event) => {
   app.reopen();
   byId("main").focus();
 });
-byId("forget").addEventListener("click", () => {
-  settings.forgetToken();
+byId("forget").addEventListener("click", async () => {
+  const ended = signIn.signOut();
+  // The tokens are already forgotten. Only the revocation can fail.
   app.reopen();
+  await ended.catch((error) => app.showConnection(true, `Signed out of this tab only. ${error.message}`));
 });
+byId("sign-in").addEventListener("click", async () => {
+  if (!app.offer) return;
+  await signIn.begin(app.offer.signIn, app.offer.baseUrl).catch((error) => app.showConnection(true, error.message));
+});
+byId("base-url").addEventListener("change", () => app.offerSignIn());
 byId("connection-toggle").addEventListener("click", () => app.showConnection(byId("connection").hidden));
 byId("skip").addEventListener("click", (event) => {
   // The fragment selects the view.
@@ -136,4 +166,10 @@ byId("skip").addEventListener("click", (event) => {
 addEventListener("hashchange", () => app.open());
 for (const change of ["online", "offline"]) addEventListener(change, () => app.view?.reader.now());
 setInterval(() => app.view?.tick(), 1000);
-app.open();
+signIn.finish().then(
+  () => app.open(),
+  (error) => {
+    app.open();
+    app.showConnection(true, error.message);
+  },
+);

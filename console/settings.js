@@ -5,11 +5,15 @@
 
 const BASE_URL = "longshore.base-url";
 const TOKEN = "longshore.token";
+const SESSION = "longshore.session";
 const RECENT = "longshore.recent";
 const ZONE = "longshore.zone";
 const MOST_RECENT = 12;
 
-/** @typedef {{baseUrl: string, token: string}} Connection */
+/**
+ * @typedef {{baseUrl: string, token: string}} Connection
+ * @typedef {{signIn: import("./sign_in.js").SignIn, expiresAt: number, refreshToken: string}} Session
+ */
 /** @typedef {{id: string, name: string}} Recent */
 
 /** The API that serves the console: both have the same base path, such as the stage. */
@@ -23,13 +27,19 @@ export function connection() {
   };
 }
 
+/** @returns {Session | null} The session that the token comes from; null for a pasted token. */
+export function session() {
+  return JSON.parse(sessionStorage.getItem(SESSION) ?? "null");
+}
+
 /**
  * Check and store a connection. With an empty token, the stored token is kept if the base URL does not change.
  * @param {string} baseUrl
  * @param {string} token As pasted: a token, or a whole Authorization header.
+ * @param {Session | null} [from] The session that the token comes from.
  * @throws {Error} The connection is invalid. The message is for the user, and nothing is stored.
  */
-export function connect(baseUrl, token) {
+export function connect(baseUrl, token, from = null) {
   const url = checkedUrl(baseUrl);
   const bare = token.trim().replace(/^(authorization:\s*)?bearer\s+/i, "");
   if (!/^[\x21-\x7e]*$/.test(bare)) throw new Error("A token has no spaces and only ASCII characters");
@@ -37,23 +47,30 @@ export function connect(baseUrl, token) {
   if (!bare && !known) throw new Error("Enter a token");
   sessionStorage.setItem(BASE_URL, url);
   sessionStorage.setItem(TOKEN, bare || known);
+  if (from) sessionStorage.setItem(SESSION, JSON.stringify(from));
+  else if (bare) sessionStorage.removeItem(SESSION);
 }
 
 export function forgetToken() {
   sessionStorage.removeItem(TOKEN);
+  sessionStorage.removeItem(SESSION);
 }
 
 /**
- * Return the user of a token, for display only. The API verifies the token.
- * @returns {{user: string, expires: Date | null} | null} null if there is no token, or if it is not a JWT.
+ * Return the user and the lifetime of a token, without a verification. The API verifies the token.
+ * @param {string} token
+ * @returns {{user: string, expires: Date | null, lifetimeMs: number} | null} null if the token is not a JWT.
  */
-export function tokenClaims() {
-  const payload = connection().token.split(".")[1];
+export function claimsOf(token) {
+  const payload = token.split(".")[1];
   if (!payload) return null;
   try {
     const bytes = Uint8Array.from(atob(payload.replace(/-/g, "+").replace(/_/g, "/")), (c) => c.charCodeAt(0));
     const claims = JSON.parse(new TextDecoder().decode(bytes));
-    return { user: String(claims.sub ?? ""), expires: Number(claims.exp) ? new Date(claims.exp * 1000) : null };
+    const expires = Number(claims.exp) ? new Date(claims.exp * 1000) : null;
+    // Relative to this machine's clock, which may differ from the provider's.
+    const lifetimeMs = expires ? expires.getTime() - (Number(claims.iat) * 1000 || Date.now()) : 0;
+    return { user: String(claims.sub ?? ""), expires, lifetimeMs };
   } catch {
     return null;
   }
@@ -85,8 +102,12 @@ export function setZone(value) {
   localStorage.setItem(ZONE, value);
 }
 
-/** @param {string} text */
-function checkedUrl(text) {
+/**
+ * Return a base URL without slashes at its end.
+ * @param {string} text
+ * @throws {Error} The URL is invalid. The message is for the user.
+ */
+export function checkedUrl(text) {
   let url;
   try {
     url = new URL(text.trim());

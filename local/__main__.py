@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from local import logs, stack_file, tokens
@@ -26,7 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m local", description="The local stack.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser(
-        "serve", help=f"serve the API (environment variables: PORT, HOST, DYNAMODB, DOCKER, {tokens.KEY_VARIABLE})"
+        "serve",
+        help="serve the API (environment variables: PORT, HOST, DYNAMODB, DOCKER, SIGN_IN, PARAMETERS, "
+        f"{tokens.KEY_VARIABLE})",
     )
     token = commands.add_parser("token", help="print a token for the API of the running stack")
     token.add_argument("--user", default="operator", help="the user id (default: operator)")
@@ -39,6 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stack = stack_file.find(os.environ.get("PORT"))
     except stack_file.StackNotFoundError as error:
         return _fail(str(error))
+    if options.command == "token" and stack["parameters"]["TokenAlgorithm"] != "HS256":
+        return _fail(
+            f"the stack accepts tokens of {stack['parameters']['TokenIssuer']} only: sign in with longshore login"
+        )
     if options.command == "token":
         print(tokens.token(options.user, options.ttl, signing_key=stack["token_key"]))
     else:
@@ -60,6 +67,7 @@ def serve() -> int:
 
     from local.dynamodb_local import DynamoDbLocalUnavailableError
     from local.emulator.docker import DockerUnavailableError
+    from local.identity import ProviderUnavailableError, provider
     from local.provision import ProvisionError
     from local.runtime import RuntimeConfigurationError
     from local.server import ListenError
@@ -67,17 +75,23 @@ def serve() -> int:
     from local.template import TemplateError
 
     docker = bool(os.environ.get("DOCKER"))
+    cleanup = ExitStack()
     try:
+        parameters = _parameters(os.environ.get("PARAMETERS", ""))
+        if os.environ.get("SIGN_IN"):
+            parameters = cleanup.enter_context(provider()).parameters | parameters
         stack = LocalStack(
             port=_port(os.environ.get("PORT") or "3000"),
             host=os.environ.get("HOST") or "127.0.0.1",
             dynamodb=os.environ.get("DYNAMODB") or "moto",
+            parameters=parameters,
             # Dozens of Docker containers would take minutes to start.
             fleet=not docker,
             docker=docker,
         )
         tokens.key()
-    except ValueError as error:
+    except (ProviderUnavailableError, ValueError) as error:
+        cleanup.close()
         return _fail(str(error))
     try:
         stack.start()
@@ -90,14 +104,19 @@ def serve() -> int:
         RuntimeConfigurationError,
         TemplateError,
     ) as error:
+        cleanup.close()
         return _fail(str(error))
     try:
         with stack_file.announced(stack):
             if not select.select([end], [], [], 0)[0]:
-                print(_welcome(stack.url, stack.database, tokens.token("operator")), flush=True)
+                if stack.parameters["TokenAlgorithm"] == "HS256":
+                    print(_welcome(stack.url, stack.database, tokens.token("operator")), flush=True)
+                else:
+                    print(_welcome_to_sign_in(stack.url, str(stack.parameters["TokenIssuer"])), flush=True)
             end.recv(1)
     finally:
         stack.stop()
+        cleanup.close()
     return 0
 
 
@@ -121,6 +140,14 @@ def _port(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) <= 5 and int(text) <= 65535):
         raise ValueError(f'PORT must be a number from 0 to 65535, not "{text}"')
     return int(text)
+
+
+def _parameters(text: str) -> dict[str, str]:
+    """Parse parameter values in the form `Name=value Name="two words"`. Raise ValueError if a part has another form."""
+    pairs = [part.partition("=") for part in shlex.split(text)]
+    if not all(separator for _, separator, _ in pairs):
+        raise ValueError("PARAMETERS must have the form Name=value Name=value")
+    return {name: value for name, _, value in pairs}
 
 
 def _exports(stack: dict[str, Any]) -> str:
@@ -173,6 +200,23 @@ def _welcome(url: str, database: str, token: str) -> str:
             f"  AUTH='Authorization: Bearer {token}'",
             "",
             *calls,
+            "",
+            "Press Ctrl-C to stop.",
+        ]
+    )
+
+
+def _welcome_to_sign_in(url: str, issuer: str) -> str:
+    """Return the message with the URLs for a stack whose users sign in at a provider."""
+    return "\n".join(
+        [
+            f"Longshore serves {url}/api/v1",
+            f"Reference: {url}/docs",
+            f"Console: {url}/console",
+            f"Users sign in at {issuer}. The demo data contains the user operator.",
+            "The provider of SIGN_IN=1 accepts every password.",
+            "",
+            f"  longshore login --url {url}",
             "",
             "Press Ctrl-C to stop.",
         ]

@@ -130,6 +130,7 @@ def _use_everything(stack: LocalStack, run: Callable[..., None], identity: str) 
         ["revoke", "sam", PROJECT],
         ["ban", "sam"],
         ["unban", "sam"],
+        ["token", "mint", "sam"],
         ["schedule", "add", "used", "--rate", "1 day", "--all"],
         ["schedule", "list"],
         ["schedule", "migrate"],

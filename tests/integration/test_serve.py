@@ -146,12 +146,31 @@ def test_its_log_escapes_text_from_outside(tmp_path: Path) -> None:
         ({"PORT": "65536"}, 'PORT must be a number from 0 to 65535, not "65536"'),
         ({"PORT": "-1"}, 'PORT must be a number from 0 to 65535, not "-1"'),
         ({KEY_VARIABLE: "short"}, f"{KEY_VARIABLE} must have at least 32 bytes"),
+        ({"PARAMETERS": "WaitSeconds"}, "PARAMETERS must have the form Name=value Name=value"),
+        ({"SIGN_IN": "1", "PATH": ""}, "the provider needs Node.js, and node is missing"),
     ],
-    ids=["no number", "too large", "negative", "short key"],
+    ids=["no number", "too large", "negative", "short key", "no value", "no provider"],
 )
 def test_an_invalid_setting(tmp_path: Path, variables: dict[str, str], message: str) -> None:
     failed = local(tmp_path, "serve", **variables)
     assert (failed.returncode, failed.stdout, failed.stderr) == (2, "", f"local: {message}\n")
+
+
+@pytest.mark.usefixtures("identity")
+def test_signing_in(tmp_path: Path) -> None:
+    """SIGN_IN=1 starts a provider, which ends with the stack. Other tokens are not printed."""
+    with serving(tmp_path, SIGN_IN="1", PARAMETERS='SignInScopes="openid offline_access email"') as (process, url):
+        sign_in = httpx.get(url).json()["data"]["sign_in"]
+        assert sign_in["scopes"] == "openid offline_access email"
+        configuration = f"{sign_in['issuer']}/.well-known/openid-configuration"
+        assert httpx.get(configuration).json()["issuer"] == sign_in["issuer"]
+        refused = local(tmp_path, "token")
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert f"accepts tokens of {sign_in['issuer']} only: sign in with longshore login" in refused.stderr
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(configuration)
 
 
 def test_a_port_in_use(tmp_path: Path) -> None:
