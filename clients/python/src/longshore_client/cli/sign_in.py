@@ -124,10 +124,12 @@ def _settings(url: str) -> SignIn:
 def _sign_in(data: Any) -> SignIn:
     """Build the settings from JSON. Raise KeyError or TypeError if it is malformed."""
     found = data["sign_in"]
-    values = [found[name] for name in ("issuer", "client_id", "scopes", "audience")]
+    issuer, client_id, scopes, audience = values = [
+        found[name] for name in ("issuer", "client_id", "scopes", "audience")
+    ]
     if not all(isinstance(value, str) for value in values):
         raise TypeError("a setting of the sign-in is not a string")
-    return SignIn(*values, found.get("audience_parameter"))
+    return SignIn(issuer, client_id, scopes, audience, found.get("audience_parameter"))
 
 
 def _by_browser(session: Session, provider: Any, port: int, browser: bool) -> Any:
