@@ -280,7 +280,7 @@ def test_a_container_whose_task_may_run_is_not_unregistered(
     assert (refused.code, refused.err.startswith(f"error: The task {task.id} of the container")) == (1, True)
     stack.emulator.ecs.exit(task.arn, 0)
     assert "failed within the last five minutes" in run("unregister", fresh_id, "--yes").err
-    change(stack, fresh_id, task_ended=True)
+    change(stack, fresh_id, task_arn=task.arn, ended_task_arn=task.arn)
     assert run("unregister", fresh_id, "--yes").code == 0
 
 

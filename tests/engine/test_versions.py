@@ -250,8 +250,8 @@ def test_an_accepted_operation_is_completed_after_the_deployment(both: TwoVersio
 @pytest.mark.parametrize(
     "attributes",
     [
-        {"task_ended": True},
-        {"was_paused": True},
+        {"ended_task_arn": "arn:aws:ecs:eu-central-1:123456789012:task/default/0"},
+        {"paused_task_arn": "arn:aws:ecs:eu-central-1:123456789012:task/default/0"},
         {"command_number": 2_000_000_000},
         {"history_full": True},
         {"reached_without_row": {"0" * 24: Status.STOPPED}},

@@ -51,6 +51,14 @@ def test_version_0_1_writes_fewer_attributes() -> None:
     row = dict.fromkeys(("id", "container_id", "seq", "to_rank", "metadata", "schema", "project_id", "to_n", "from_n"))
     assert world.versions.as_first_writes(row).keys() == row.keys() - {"schema", "project_id", "to_n", "from_n"}
     item = dict.fromkeys((*CHANGEABLE, "id", "project_id", "name", "labels"))
-    later = {"task_ended", "was_paused", "command_number", "requested_at", "absent_since", "history_full", "schema"}
+    later = {
+        "ended_task_arn",
+        "paused_task_arn",
+        "command_number",
+        "requested_at",
+        "absent_since",
+        "history_full",
+        "schema",
+    }
     later |= {"reached_without_row", "labels"}
     assert world.versions.as_first_writes(item).keys() == item.keys() - later
