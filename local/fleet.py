@@ -41,6 +41,7 @@ _NAMES = {
 }
 """Names of containers, by project and status."""
 
+_PROJECT_NAMES = {PROJECT: "Storefront", DATA_PLATFORM: "Data platform", CUSTOMER_PORTAL: "Customer portal"}
 _TEAMS = {PROJECT: ("storefront", "payments"), DATA_PLATFORM: ("pipelines", "analytics"), CUSTOMER_PORTAL: ("support",)}
 _PACES = (timedelta(minutes=35), timedelta(hours=2), timedelta(hours=9), timedelta(days=1), timedelta(days=3))
 _CYCLES = (1, 1, 2, 3, 5, 8, 20)
@@ -75,6 +76,8 @@ def seed_fleet(stack: Stack) -> None:
     """Write the fleet and its projects, and run tasks that can be adopted. The demo project exists already."""
     seeder = Seeder(stack)
     seeder.unmanaged_tasks("shop")
+    for project, name in _PROJECT_NAMES.items():
+        seeder.name_project(project, name)
     for project, roles in ROLES.items():
         for user, role in roles.items():
             seeder.grant(user, project, role)

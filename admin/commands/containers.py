@@ -92,7 +92,8 @@ def adopt(
     if yes:
         _adopt(adoption, wanted, json=json)
         return
-    candidates = [each for page in adoption.candidates(wanted) for each in page]
+    every = [each for page in adoption.candidates(wanted) for each in page]
+    candidates = sorted(every, key=lambda each: each.wanted is None)
     rows = [_row(each) for each in candidates]
     if json:
         as_json([dict(zip(_ADOPTION, row, strict=True)) for row in rows])

@@ -19,7 +19,7 @@ from longshore.edge.logs import logger
 for level in {levels}:
     logger.log(logging.getLevelName(level), "message")
 for name in ("botocore.parsers", "urllib3.connectionpool"):
-    logging.getLogger(name).debug("response body")
+    logging.getLogger(name).info("response body")
     logging.getLogger(name).warning("problem")
 """
 
