@@ -10,6 +10,7 @@ from longshore.aws.access import Access
 from longshore.aws.history_pages import HistoryPages, shown
 from longshore.aws.items import container_item, log_item
 from longshore.domain.clock import MILLISECOND, to_text
+from longshore.domain.errors import UnreadableItemError
 from longshore.domain.history import Entry, append
 from longshore.domain.lifecycle import LaunchType, Status
 from longshore.domain.models import Change, Container, Runtime, StatusLogsPage, Trigger
@@ -306,9 +307,6 @@ def test_the_counters_of_a_container() -> None:
     assert read
     assert read[:3] == (container.id, container.project_id, 7)
     assert (read.to_counts, read.from_counts) == (container.to_counts, container.from_counts)
-    # A container that was registered without counters.
     tables._item = {"project_id": {"S": container.project_id}}
-    fresh = pages.counters(container.id)
-    assert fresh
-    assert fresh[:3] == (container.id, container.project_id, 0)
-    assert (fresh.to_counts, fresh.from_counts) == ({}, {})
+    with pytest.raises(UnreadableItemError):
+        pages.counters(container.id)
