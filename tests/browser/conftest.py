@@ -69,6 +69,8 @@ def tab(browser: WebDriver, refusals: set[int | str]) -> Iterator[WebDriver]:
         browser.get_log(log)  # type: ignore[no-untyped-call]  # entries of the previous test
     yield browser
     entries = browser.get_log("browser")  # type: ignore[no-untyped-call]
+    # Otherwise the last page of this process keeps polling while other tests run.
+    browser.get("about:blank")
     errors = [entry["message"] for entry in entries if entry["level"] in {"SEVERE", "WARNING"}]
     assert [error for error in errors if not _expected(error, refusals)] == []
 

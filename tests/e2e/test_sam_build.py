@@ -50,7 +50,7 @@ def test_layer_and_functions_are_small(built: Path) -> None:
         (layer,) = stack.layers
         assert size_of(layer) <= 26_500_000
         for function in stack.functions.values():
-            assert size_of(function.code_path) <= (2_200_000 if function.logical_id == "PagesFunction" else 20_000)
+            assert size_of(function.code_path) <= (2_400_000 if function.logical_id == "PagesFunction" else 20_000)
 
 
 def test_the_pages_are_those_of_the_local_stack(built: Path) -> None:
