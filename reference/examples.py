@@ -16,26 +16,21 @@ from longshore.domain.errors import (
 )
 from longshore.domain.lifecycle import LaunchType, Operation, Refused, Status, Step, decide, final_status
 from longshore.domain.listing import ContainersQuery, Entry
-from longshore.domain.models import (
-    Container,
+from longshore.domain.models import Container, Outcome, PendingOperation, Runtime, StatusLog, Trigger
+from longshore.domain.project_pages import Position, ProjectLogsQuery
+from longshore.domain.roles import Role
+from longshore.domain.views import (
     ContainersPage,
     ContainerView,
     CursorPagination,
     ListPagination,
-    Outcome,
     Pagination,
-    PendingOperation,
     Projects,
     ProjectStatusLog,
     ProjectStatusLogsPage,
     ProjectView,
-    Runtime,
-    StatusLog,
     StatusLogsPage,
-    Trigger,
 )
-from longshore.domain.project_pages import Position, ProjectLogsQuery
-from longshore.domain.roles import Role
 from longshore.edge import http
 from pydantic import BaseModel
 
@@ -190,7 +185,7 @@ def errors(code: ErrorCode) -> Example:
         case ErrorCode.VALIDATION_ERROR:
             limit = InvalidInputError([{"instancePath": "/limit", "message": "must be <= 100"}])
             timeout = InvalidInputError([{"instancePath": "/timeout", "message": "must be <= 25"}])
-            body = InvalidInputError(ContainerChange.parse('{"name": ""}')[1])
+            body = InvalidInputError(ContainerChange.parse('{"name": ""}', datetime.now(UTC))[1])
             return {
                 f"{name}-request": _refused("The request is malformed, or too large", code, message=MALFORMED),
                 f"{name}-query": _refused("A parameter is out of range", code, limit),

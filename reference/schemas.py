@@ -8,16 +8,9 @@ from typing import Any, Final
 from longshore.domain import changes, listing, pages, project_pages
 from longshore.domain.clock import to_text
 from longshore.domain.errors import ErrorCode
-from longshore.domain.models import (
-    ContainersPage,
-    ContainerView,
-    Outcome,
-    PendingOperation,
-    Projects,
-    ProjectStatusLogsPage,
-    StatusLogsPage,
-)
+from longshore.domain.models import Outcome, PendingOperation
 from longshore.domain.parameters import LARGEST_INTEGER
+from longshore.domain.views import ContainersPage, ContainerView, Projects, ProjectStatusLogsPage, StatusLogsPage
 from longshore.edge import http
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue, models_json_schema
 

@@ -12,6 +12,7 @@ from longshore.aws.store import Store
 from longshore.domain.clock import Clock
 from longshore.engine.driver import Driver
 from longshore.engine.events import CommandEvents, Servers, TaskEvents
+from longshore.engine.lifetimes import Lifetimes
 from longshore.engine.operations import Operations
 from longshore.engine.recorder import Recorder
 from longshore.engine.schedules import ScheduledStops, StopInput
@@ -83,6 +84,7 @@ def wire(
             lambda container: on_pending(container.operation.id if container.operation else ""),
             on_failure,
             look_again=drift.look_again,
+            end_lifetime=Lifetimes(store, operations, clock).end,
         ),
         drift,
     )

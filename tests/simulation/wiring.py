@@ -14,6 +14,7 @@ from longshore.aws.store import Store
 from longshore.domain.clock import Clock
 from longshore.engine.driver import Driver
 from longshore.engine.events import CommandEvents, Servers, TaskEvents
+from longshore.engine.lifetimes import Lifetimes
 from longshore.engine.operations import Operations
 from longshore.engine.reader import HistoryReader
 from longshore.engine.recorder import Recorder
@@ -64,7 +65,15 @@ def current(clock: Clock, wait: timedelta, enough_time: Callable[[], bool]) -> L
         commands=CommandEvents(store, driver, hosts),
         servers=Servers(store, clock),
         schedules=ScheduledStops(store, operations, map),
-        recovery=Recovery(store, driver, clock, map, enough_time, look_again=drift.look_again),
+        recovery=Recovery(
+            store,
+            driver,
+            clock,
+            map,
+            enough_time,
+            look_again=drift.look_again,
+            end_lifetime=Lifetimes(store, operations, clock).end,
+        ),
         drift=drift,
     )
 

@@ -4,8 +4,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from longshore.domain.lifecycle import Operation, allowed_operations
-from longshore.domain.models import Container, OperationRequest, Outcome, StatusLogsPage
+from longshore.domain.models import Container, OperationRequest, Outcome
 from longshore.domain.pages import StatusLogsQuery
+from longshore.domain.views import StatusLogsPage
 
 from simulation.checks import check_page
 from simulation.delivery import Delivery
