@@ -164,7 +164,7 @@ def test_a_container_that_moves_again_and_again(stage: Stage) -> None:
         stage.before("UpdateItem", move_to(project))
     with pytest.raises(ExternalServiceError) as raised:
         change(stage, container)
-    assert raised.value.reason == "The container was moved to another project meanwhile"
+    assert raised.value.reason == "The container is receiving too many requests"
     assert stage.container(container).labels == {}
 
 

@@ -49,7 +49,7 @@ CHANGEABLE = (
 
 STOP_AT = ("stop_at", "stop_at_by")
 """Attributes that users change. Three writes of operations change them too: a claim, which can set `stop_at` or discard
-a past one; the end of an operation without a row, which restores it; and a row after which the container has no task."""
+a past one; the end of an operation without a row, which restores it; and the last row of a run, which removes it."""
 
 LIFETIME = (*STOP_AT, "idle_timeout", "idle_timeout_at", "kept_alive_at")
 """Attributes that `Container.ends_at` depends on, in addition to the status. A write that derives the key of the index
