@@ -161,7 +161,7 @@ class Stage(Aws):
         with self.open():
             return self.wired.operations.perform(request)
 
-    def change(self, container_id: str, **values: Any) -> Container:
+    def patch(self, container_id: str, **values: Any) -> Container:
         """Change a container for the user."""
         with self.open():
             return self.wired.changes.apply(USER, container_id, ContainerChange(**values))

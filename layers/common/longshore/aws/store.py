@@ -276,7 +276,8 @@ class Store:
             return latest.model_copy(update={"stop_at": pending.stop_at_before, "stop_at_by": None} if own else {})
 
         after = before.model_copy(update=changes)
-        return self._updates.apply(condition, after, more, restored=restored, transaction=True)
+        names = (*CHANGEABLE, *STOP_AT)
+        return self._updates.apply(condition, after, more, names=names, restored=restored, transaction=True)
 
     def take_over(self, before: Container, pending: PendingOperation) -> Container | ConditionFailed:
         """Take over the pending operation, with its new deadline. The previous driver can no longer commit."""
