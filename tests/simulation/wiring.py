@@ -7,11 +7,13 @@ from importlib import import_module
 from typing import Any
 
 from longshore.aws.access import Access
+from longshore.aws.details import ContainerDetails
 from longshore.aws.ecs import Ecs
 from longshore.aws.history_pages import HistoryPages
 from longshore.aws.hosts import HostCommands
 from longshore.aws.store import Store
 from longshore.domain.clock import Clock
+from longshore.engine.changes import ContainerChanges
 from longshore.engine.driver import Driver
 from longshore.engine.events import CommandEvents, Servers, TaskEvents
 from longshore.engine.lifetimes import Lifetimes
@@ -41,6 +43,7 @@ class Library:
     schedules: Any
     recovery: Any
     drift: Any
+    changes: Any = None  # version 0.1 has no changes
 
 
 def current(clock: Clock, wait: timedelta, enough_time: Callable[[], bool]) -> Library:
@@ -75,6 +78,7 @@ def current(clock: Clock, wait: timedelta, enough_time: Callable[[], bool]) -> L
             end_lifetime=Lifetimes(store, operations, clock).end,
         ),
         drift=drift,
+        changes=ContainerChanges(store, ContainerDetails(dynamodb, "containers", clock), access, clock),
     )
 
 
