@@ -35,6 +35,15 @@ class Changes:
             moment = start + timedelta(seconds=self._rng.uniform(0, span))
             self.world.scheduler.at(moment, lambda number=number: self._act(f"change-{number}"))  # type: ignore[misc]
 
+    def during_sweep(self) -> None:
+        """Schedule changes during the recovery sweep that has just been invoked."""
+        if not self.world.hostility.lifetimes or not self.world.faults.on or self._rng.random() < 0.5:
+            return
+        for number in range(self._rng.choice((1, 2, 4))):
+            name = f"change-{self.world.stats['sweeps with changes']}-{number}"
+            self.world.later(self._rng.uniform(0, 1.5), lambda name=name: self._act(name))  # type: ignore[misc]
+        self.world.stats["sweeps with changes"] += 1
+
     def stop_at(self, operation: Operation) -> datetime | Unchanged | None:
         """Draw the `stop_at` of a request."""
         if not self.world.hostility.lifetimes or operation not in BEGINNING or self._rng.random() < 0.5:
@@ -61,6 +70,9 @@ class Changes:
             "hold": {"hold_until": self._soon()},
         }
         change = ContainerChange(**values[act])
+        if act == "idle" and change.idle_timeout and self.world.faults.on and rng.random() < 0.7:
+            seconds = int(values[act]["idle_timeout"]) * rng.uniform(0.2, 1)
+            world.later(seconds, lambda: self._keep_alive(f"{name}-kept", user, container_id))
         world.invoke(name, lambda: world.changes.apply(user, container_id, change), seconds=_SECONDS)
 
     def _keep_alive(self, name: str, user: str, container_id: str) -> None:

@@ -6,8 +6,8 @@
    container is protected.
 3. The recovery sweep stops only containers whose `stop_at` has passed or that have been idle, by their item just before
    the claim, and none that a caller has kept alive since.
-4. No operation that a protection refuses is claimed on a protected container, none is pending when the protection is set,
-   and the task of a protected container is not stopped.
+4. No operation that a protection refuses is claimed on a protected container, none is pending when the protection is
+   set, and the task of a protected container is not stopped.
 5. After the run, no container is live although its time to end has passed, except protected ones.
 """
 

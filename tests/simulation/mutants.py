@@ -28,13 +28,13 @@ def _without(*clauses: str) -> Iterator[None]:
 
     original = Writes.update
 
-    def update(self: Writes, after: Any, condition: Condition, **options: Any) -> Any:
+    def update(self: Writes, after: Any, condition: Condition, *names: Any) -> Any:
         kept = [clause for clause in condition.expression.split(" AND ") if clause not in clauses]
         used = " ".join(kept).split()
         if not kept:
             kept = ["attribute_exists(#status)"]
         values = {name: value for name, value in condition.values.items() if name in used}
-        return original(self, after, Condition(" AND ".join(kept), values), **options)
+        return original(self, after, Condition(" AND ".join(kept), values), *names)
 
     with mock.patch.object(Writes, "update", update):
         yield
@@ -363,9 +363,9 @@ def stop_at_outlives_its_run() -> Any:
 
 def lifetimes_never_end() -> Any:
     """Let the recovery sweep stop no container."""
-    from longshore.engine.lifetimes import Lifetimes
+    from longshore.domain.models import Container
 
-    return mock.patch.object(Lifetimes, "end", return_value=None)
+    return mock.patch.object(Container, "ended_by", return_value=None)
 
 
 def kept_alive_in_vain() -> Any:

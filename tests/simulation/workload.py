@@ -263,6 +263,7 @@ class Workload:
         self._sweeps += 1
         number, world = self._sweeps, self.world
         world.invoke_event(f"sweep-{number}", world.recovery.sweep, seconds=55, healed=healed)
+        self._changes.during_sweep()
         if number % DRIFT_EVERY == 0:
             self._drift(healed=healed)
 
