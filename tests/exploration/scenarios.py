@@ -252,7 +252,7 @@ def _skipped_other(scenario: Scenario, *, runs: bool, stops: bool, acts: bool) -
     wanted = {Operation.START, Operation.RESTART, Operation.PAUSE, Operation.RESUME}
     if Other.LATE in pair and not (acts and pair & wanted):
         return "a late schedule matters only after another request of a user"
-    if Other.RECOVERY in pair and not (acts or start.crashed or Other.SCHEDULE in pair):
+    if Other.RECOVERY in pair and not (acts or start.crashed or start.limits or Other.SCHEDULE in pair):
         return "no operation becomes overdue"
     return None
 

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from longshore.domain.changes import ContainerChange
+from longshore.domain.clock import to_text
 from longshore.domain.lifecycle import BEGINNING, Operation
 from longshore.domain.models import Container
 from longshore.domain.unchanged import UNCHANGED, Unchanged
@@ -39,9 +40,16 @@ class Changes:
         """Schedule changes during the recovery sweep that has just been invoked."""
         if not self.world.hostility.lifetimes or not self.world.faults.on or self._rng.random() < 0.5:
             return
-        for number in range(self._rng.choice((1, 2, 4))):
+        now = to_text(self.world.scheduler.now)
+        items = self.world.ledger.containers
+        due = [one for one in self._containers if items[one].get("pending_deadline", "9") <= now]
+        for number in range(self._rng.choice((1, 3, 6))):
             name = f"change-{self.world.stats['sweeps with changes']}-{number}"
-            self.world.later(self._rng.uniform(0, 1.5), lambda name=name: self._act(name))  # type: ignore[misc]
+            target = self._rng.choice(due or self._containers)
+            self.world.later(
+                self._rng.uniform(0, 1.2),
+                lambda name=name, target=target: self._act(name, target),  # type: ignore[misc]
+            )
         self.world.stats["sweeps with changes"] += 1
 
     def stop_at(self, operation: Operation) -> datetime | Unchanged | None:
@@ -53,9 +61,9 @@ class Changes:
     def _soon(self) -> datetime:
         return self.world.clock.now() + timedelta(seconds=self._rng.choice((1, 5, 30, 90, 300)))
 
-    def _act(self, name: str) -> None:
+    def _act(self, name: str, target: str | None = None) -> None:
         rng, world = self._rng, self.world
-        user, container_id = rng.choice(USERS), rng.choice(self._containers)
+        user, container_id = rng.choice(USERS), target or rng.choice(self._containers)
         act = rng.choice(("stop_at", "stop_at", "clear", "idle", "idle", "keep", "keep", "protect", "free", "hold"))
         world.note(name, f"requests {act} of {container_id[-2:]}")
         if act == "keep":

@@ -5,6 +5,7 @@ number of runs. Some mutants reintroduce a fault that the engine once had.
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -30,7 +31,7 @@ def _without(*clauses: str) -> Iterator[None]:
 
     def update(self: Writes, after: Any, condition: Condition, *names: Any) -> Any:
         kept = [clause for clause in condition.expression.split(" AND ") if clause not in clauses]
-        used = " ".join(kept).split()
+        used = re.findall(r":\w+", " ".join(kept))
         if not kept:
             kept = ["attribute_exists(#status)"]
         values = {name: value for name, value in condition.values.items() if name in used}
