@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 from longshore.domain.clock import to_text
-from longshore.domain.errors import ContainerExpiredError, ExternalServiceError, LongshoreError, StateConflictError
+from longshore.domain.errors import ContainerExpiredError, ExternalServiceError, StateConflictError
 from longshore.domain.models import Container
 
-from engine.aws import DENIED, FAILED, NO_ANSWER, Call
+from engine.aws import DENIED, FAILED, NO_ANSWER
 from engine.stage import PROJECT, USER, Stage
 
 MINUTE = timedelta(minutes=1)
@@ -36,6 +36,26 @@ def row(stage: Stage, container: str) -> tuple[str, str, str | None]:
     """Return the status, the trigger and the rule of the last row."""
     last = stage.rows(container)[-1]
     return last["to_status"], last["triggered_by"], (last.get("metadata") or {}).get("rule")
+
+
+CHANGES: dict[str, Callable[[Stage, str], Any]] = {
+    "stop_at": lambda stage, container: stage.patch(container, stop_at=stage.clock.now() + HOUR),
+    "idle_timeout": lambda stage, container: stage.patch(container, idle_timeout=900),
+    "keep-alive": lambda stage, container: stage.keep_alive(container),
+}
+
+
+def overdue(stage: Stage, **values: Any) -> str:
+    """Return a running container whose lifetime has just ended."""
+    container = stage.add("running")
+    stage.patch(container, **values or {"stop_at": stage.clock.now() + HOUR})
+    stage.advance(3600)
+    return container
+
+
+def stop_and_start(stage: Stage, container: str) -> None:
+    stage.ask(container, "stop")
+    stage.ask(container, "start")
 
 
 # --- due times --------------------------------------------------------------------------------------------------------
@@ -188,252 +208,6 @@ def test_a_full_history_clears_stop_at(stage: Stage) -> None:
     stage.history_is_full = True
     stage.ask(container, "stop")
     assert (stage.status(container), stage.container(container).stop_at) == ("stopped", None)
-
-
-# --- stop_at with a claim ---------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("statuses", "operation"),
-    [(["stopped"], "start"), (["running"], "restart"), (["failed"], "restart"), (["running", "paused"], "resume")],
-)
-@pytest.mark.parametrize("before", [None, 2 * HOUR])
-def test_an_operation_sets_stop_at(stage: Stage, statuses: list[str], operation: str, before: timedelta | None) -> None:
-    container = stage.add("stopped", *statuses)
-    now = stage.clock.now()
-    if before:
-        stage.patch(container, stop_at=now + before)
-    stage.ask(container, operation, stop_at=now + HOUR)
-    assert stage.container(container).stop_at == due(stage, container) == now + HOUR
-
-
-def test_an_operation_removes_stop_at(stage: Stage) -> None:
-    container = stage.add("running")
-    stage.patch(container, stop_at=stage.clock.now() + HOUR)
-    stage.ask(container, "restart", stop_at=None)
-    assert (stage.container(container).stop_at, due(stage, container)) == (None, None)
-
-
-@pytest.mark.parametrize("before", [None, 2 * HOUR])
-def test_an_operation_that_ends_without_a_row_restores_stop_at(stage: Stage, before: timedelta | None) -> None:
-    container = stage.add("running", "paused")
-    now = stage.clock.now()
-    old = None if before is None else now + before
-    stage.patch(container, stop_at=old)
-    stage.ssm.disconnect("i-0a1b2c3d4e5f60718")
-    stage.refused(container, "resume")
-    with pytest.raises(ExternalServiceError):
-        stage.ask(container, "resume", stop_at=now + HOUR)
-    found = stage.container(container)
-    assert (found.operation, found.stop_at, found.stop_at_by, due(stage, container)) == (None, old, None, old)
-
-
-def test_a_start_that_is_refused_restores_stop_at(stage: Stage) -> None:
-    container = stage.add("stopped")
-    stage.ecs.set_capacity("i-0a1b2c3d4e5f60718", memory=0)
-    with pytest.raises(ExternalServiceError):
-        stage.ask(container, "start", stop_at=stage.clock.now() + HOUR)
-    found = stage.container(container)
-    assert (found.status, found.operation, found.stop_at, found.stop_at_by) == ("stopped", None, None, None)
-
-
-@pytest.mark.parametrize("changed", [3 * HOUR, HOUR, None])
-def test_a_change_during_an_operation_without_effect_is_kept(stage: Stage, changed: timedelta | None) -> None:
-    """Also a change to the value that the claim has set."""
-    container = stage.add("stopped")
-    now = stage.clock.now()
-    stage.ecs.set_capacity("i-0a1b2c3d4e5f60718", memory=0)
-    new = None if changed is None else now + changed
-    stage.before("RunTask", lambda _: stage.patch(container, stop_at=new))
-    with pytest.raises(ExternalServiceError):
-        stage.ask(container, "start", stop_at=now + HOUR)
-    found = stage.container(container)
-    assert (found.operation, found.stop_at) == (None, new)
-
-
-@pytest.mark.parametrize(("status", "operation"), [("stopped", "start"), ("failed", "restart")])
-def test_a_container_that_is_not_live_starts_without_a_past_stop_at(stage: Stage, status: str, operation: str) -> None:
-    container = stage.add("stopped", *([status] if status == "failed" else []))
-    stage.patch(container, stop_at=stage.clock.now() + HOUR)
-    stage.advance(3600)
-    stage.ask(container, operation)
-    assert (stage.status(container), stage.container(container).stop_at, due(stage, container)) == (
-        "running",
-        None,
-        None,
-    )
-    assert stage.sweep() == {}
-
-
-def test_a_future_stop_at_survives_the_start(stage: Stage) -> None:
-    container = stage.add("stopped")
-    stop_at = stage.clock.now() + HOUR
-    assert stage.patch(container, stop_at=stop_at).pending_deadline is None
-    stage.ask(container, "start")
-    assert stage.container(container).stop_at == due(stage, container) == stop_at
-
-
-def test_a_past_stop_at_is_refused_unless_an_answer_is_stored(stage: Stage) -> None:
-    container = stage.add("stopped")
-    stop_at = stage.clock.now() + MINUTE
-    first = stage.ask(container, "start", key="k", stop_at=stop_at)
-    stage.advance(120)
-    assert stage.ask(container, "start", key="k", stop_at=stop_at) == first
-    for key in (None, "other"):
-        with pytest.raises(LongshoreError) as raised:
-            stage.ask(container, "start", key=key, stop_at=stop_at)
-        assert raised.value.data == [{"instancePath": "/stop_at", "message": "must be in the future"}]
-    assert stage.count("RunTask") == 1
-
-
-def test_a_past_stop_at_is_refused_before_permissions(stage: Stage) -> None:
-    stage._put("access", {"user_id": USER, "scope": "account", "banned": True})
-    with pytest.raises(LongshoreError) as raised:
-        stage.ask(stage.add("stopped"), "start", stop_at=stage.clock.now())
-    assert raised.value.code == "VALIDATION_ERROR"
-
-
-# --- races ------------------------------------------------------------------------------------------------------------
-
-
-def overdue(stage: Stage, **values: Any) -> str:
-    """Return a running container whose lifetime has just ended."""
-    container = stage.add("running")
-    stage.patch(container, **values or {"stop_at": stage.clock.now() + HOUR})
-    stage.advance(3600)
-    return container
-
-
-def stop_and_start(stage: Stage, container: str) -> None:
-    stage.ask(container, "stop")
-    stage.ask(container, "start")
-
-
-@pytest.mark.parametrize(
-    "act",
-    [
-        lambda stage, container: stage.patch(container, stop_at=None),
-        lambda stage, container: stage.patch(container, stop_at=stage.clock.now() + HOUR),
-        stop_and_start,
-        lambda stage, container: stage.ask(container, "restart", stop_at=None),
-    ],
-    ids=["cleared", "moved", "stopped and started", "restarted"],
-)
-def test_a_sweep_does_not_stop_a_run_whose_stop_at_has_changed(stage: Stage, act: Callable[[Stage, str], Any]) -> None:
-    container = overdue(stage)
-    stage.before("UpdateItem", lambda _: act(stage, container))
-    assert stage.sweep() == {"changed": 1}
-    settle(stage)
-    assert (stage.status(container), stage.container(container).operation) == ("running", None)
-    assert "schedule" not in [each["triggered_by"] for each in stage.rows(container)]
-
-
-def test_a_restart_without_stop_at_is_stopped_because_of_the_old_one(stage: Stage) -> None:
-    """A restart keeps `stop_at`."""
-    container = overdue(stage)
-    stage.before("UpdateItem", lambda _: stage.ask(container, "restart"))
-    assert stage.sweep() == {"lifetime ended": 1}
-    settle(stage)
-    assert row(stage, container) == ("stopped", "schedule", "stop_at")
-
-
-def test_a_container_that_was_kept_alive_before_the_claim_is_not_stopped(stage: Stage) -> None:
-    container = overdue(stage, idle_timeout=300)
-    stage.before("UpdateItem", lambda _: stage.keep_alive(container))
-    assert stage.sweep() == {"changed": 1}
-    assert stage.container(container).operation is None
-    assert due(stage, container) == stage.container(container).idle_at
-
-
-def test_a_container_that_is_being_stopped_cannot_be_kept_alive(stage: Stage) -> None:
-    container = overdue(stage, idle_timeout=300)
-    refused: list[LongshoreError] = []
-
-    def keep_alive(_: Call) -> None:
-        with pytest.raises(StateConflictError) as raised:
-            stage.keep_alive(container)
-        refused.append(raised.value)
-
-    stage.after("UpdateItem", keep_alive)
-    assert stage.sweep() == {"lifetime ended": 1}
-    assert [error.message for error in refused] == ["Container is stopping"]
-
-
-@pytest.mark.parametrize("passed", [False, True])
-def test_a_container_that_was_kept_alive_and_whose_stop_at_has_passed(stage: Stage, passed: bool) -> None:
-    """The next sweep stops it, for the other reason."""
-    container = stage.add("running")
-    stage.patch(container, idle_timeout=300, stop_at=stage.clock.now() + HOUR)
-    stage.advance(3601 if passed else 301)
-    stage.before("UpdateItem", lambda _: stage.keep_alive(container))
-    assert stage.sweep() == {"changed": 1}
-    assert stage.sweep() == ({"lifetime ended": 1} if passed else {})
-
-
-CHANGES: dict[str, Callable[[Stage, str], Any]] = {
-    "stop_at": lambda stage, container: stage.patch(container, stop_at=stage.clock.now() + HOUR),
-    "idle_timeout": lambda stage, container: stage.patch(container, idle_timeout=900),
-    "keep-alive": lambda stage, container: stage.keep_alive(container),
-}
-
-
-@pytest.mark.parametrize("key", [None, "k"])
-@pytest.mark.parametrize(
-    ("statuses", "operation"),
-    [(["stopped"], "start"), (["running"], "restart"), (["running", "paused"], "resume"), (["running"], "pause")],
-)
-@pytest.mark.parametrize("name", CHANGES)
-def test_a_change_between_any_two_calls_of_an_operation(
-    stage: Stage, statuses: list[str], operation: str, name: str, key: str | None
-) -> None:
-    """The operation completes as without the change, and the key of the index is that of the changed container."""
-    plain = stage.add("stopped", *statuses, number=1)
-    stage.edit(plain, idle_timeout=300)
-    stage.ask(plain, operation, key=key)
-    calls = [call.operation for call in stage.calls]
-
-    def changes_it(container: str) -> Callable[[object], None]:
-        def change(_: object) -> None:
-            try:
-                CHANGES[name](stage, container)
-            except StateConflictError:
-                assert name == "keep-alive"
-
-        return change
-
-    for number, call in enumerate(calls, 2):
-        container = stage.add("stopped", *statuses, number=number)
-        stage.edit(container, idle_timeout=300)
-        stage.before(call, changes_it(container), skip=calls[: number - 2].count(call))
-        outcome = stage.ask(container, operation, key=key and f"{key}-{number}")
-        found = stage.container(container)
-        assert outcome.kind == "completed"
-        assert len(stage.rows(container)) == len(stage.rows(plain))
-        assert found.pending_deadline == found.ends_at
-        if name == "idle_timeout":
-            assert found.idle_timeout == 900
-        if name == "stop_at":
-            assert found.stop_at is not None
-
-
-def test_a_change_between_the_lookup_and_the_write_of_a_drift_sweep(stage: Stage) -> None:
-    container = stage.add("running")
-    stage.hide_tasks()
-    stage.before("UpdateItem", lambda _: stage.patch(container, idle_timeout=300))
-    assert stage.drift_sweep() == {"absent": 1}
-    found = stage.container(container)
-    assert found.absent_since is not None
-    assert (found.idle_timeout, found.pending_deadline) == (300, found.absent_since + timedelta(seconds=30))
-
-
-def test_an_absent_task_does_not_prevent_the_stop(stage: Stage) -> None:
-    container = stage.add("running")
-    stage.patch(container, stop_at=stage.clock.now() + timedelta(seconds=20))
-    stage.hide_tasks(times=1)
-    assert stage.drift_sweep()["absent"] == 1
-    stage.advance(31)
-    assert stage.sweep() == {"lifetime ended": 1}
-    assert stage.container(container).absent_since is None
 
 
 # --- keep-alive -------------------------------------------------------------------------------------------------------
