@@ -14,7 +14,7 @@ from boto3.dynamodb.types import TypeSerializer
 from longshore.aws.items import container_item, log_item
 from longshore.domain.history import append
 from longshore.domain.lifecycle import LaunchType, Status
-from longshore.domain.models import Change, Container, Runtime, Trigger
+from longshore.domain.models import Change, Container, Protection, Runtime, Trigger
 
 from local.emulator import Emulator
 
@@ -53,7 +53,8 @@ class Stack(Protocol):
 def container_id(number: int) -> str:
     """Return the id of a demo container.
 
-    11 is stopped, 12 running, 13 paused, 14 failed, 15 expired, 16 on Fargate, and 17 has a long history.
+    11 is stopped, 12 running, 13 paused, 14 failed, 15 expired, 16 on Fargate with a `stop_at`, and 17 protected with a
+    long history.
     """
     return f"507f1f77bcf86cd7994390{number}"
 
@@ -73,8 +74,10 @@ def seed(stack: Stack, history_rows: int) -> None:
     seeder.add(container_id(13), ["stopped", "running", "paused"], name="search")
     seeder.add(container_id(14), ["stopped", "running", "failed"], name="reports")
     seeder.add(container_id(15), ["stopped", "running", "expired"], name="legacy", server=GONE_INSTANCE)
-    seeder.add(container_id(16), ["stopped", "running"], name="mailer", launch_type="FARGATE")
-    seeder.add(container_id(17), long_history(history_rows), name="builds")
+    later = (datetime.now(UTC) + timedelta(hours=2)).replace(microsecond=0)
+    seeder.add(container_id(16), ["stopped", "running"], name="mailer", launch_type="FARGATE", stop_at=later)
+    protection = Protection(reason="The history must not grow")
+    seeder.add(container_id(17), long_history(history_rows), name="builds", protection=protection)
 
 
 def long_history(rows: int) -> list[str]:
@@ -165,6 +168,8 @@ class Seeder:
         labels: Mapping[str, str] | None = None,
         every: timedelta = timedelta(minutes=1),
         metadata: Callable[[Sequence[str], int], dict[str, Any]] | None = None,
+        stop_at: datetime | None = None,
+        protection: Protection | None = None,
     ) -> Container:
         """Add a container with a history of these statuses. A live container gets a task.
 
@@ -179,6 +184,8 @@ class Seeder:
             labels: The labels.
             every: The longest time between two changes of status. The shortest is five sixths of it.
             metadata: Returns the metadata of the change at a position of `statuses`.
+            stop_at: When the container is to be stopped.
+            protection: The protection of the container.
         """
         fargate = launch_type == "FARGATE"
         moment = datetime.now(UTC) - len(statuses) * every
@@ -216,6 +223,7 @@ class Seeder:
             moment += every * (5 + chance.random()) / 6
         if container.is_live:
             container = container.model_copy(update={"task_arn": self._task(container)})
+        container = container.model_copy(update={"stop_at": stop_at, "protection": protection})
         self._clear(identity)
         self._write(items)
         self._put_container(container)

@@ -14,7 +14,7 @@ from local.stack import LocalStack
 
 pytestmark = pytest.mark.databases("moto", "dynamodb-local")
 
-KEYS = "the keys are: name, labels"
+KEYS = "the keys are: name, labels, stop_at, hold_until, idle_timeout, protection"
 CONTROL = "must not contain control characters"
 NAME = "must be 1 to 128 characters"
 
@@ -59,8 +59,8 @@ BAD_BODIES = [
     (b"[]", [("", "must be object")]),
     (b'"name"', [("", "must be object")]),
     (b"null", [("", "must be object")]),
-    (b"{}", [("", "must have at least one of: name, labels")]),
-    (b'{"stop_at": null}', [("stop_at", f"is unknown; {KEYS}")]),
+    (b"{}", [("", f"must have at least one of: {KEYS.removeprefix('the keys are: ')}")]),
+    (b'{"stop_at": null, "updated_at": null}', [("updated_at", f"is unknown; {KEYS}")]),
     (b'{"name": "a", "status": "running"}', [("status", f"is unknown; {KEYS}")]),
     (b'{"name": null}', [("name", "must be string")]),
     (b'{"name": ""}', [("name", NAME)]),

@@ -37,6 +37,7 @@ def ordinary_requests(scene: Scene) -> None:
     scene.post(container, "start")
     scene.get(container, "viewer")
     scene.update(container, "owner")
+    scene.keep_alive(container, "owner")
     with scene.recorder.recording("IndexFunction"):
         assert scene.api.call("GET", "", None).status_code == 200
     with scene.recorder.recording("PagesFunction"):

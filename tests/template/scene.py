@@ -151,6 +151,10 @@ class Scene:
         with self.recorder.recording("UpdateContainerFunction"):
             assert self.api.patch(container, {"labels": {"env": "dev"}}, user).status_code == 200
 
+    def keep_alive(self, container: str, user: str) -> None:
+        with self.recorder.recording("KeepAliveFunction"):
+            assert self.api.post(container, "keep-alive", user).status_code == 200
+
     def invoke(self, function: str, event: dict[str, Any]) -> dict[str, Any]:
         with self.recorder.recording(function):
             result: dict[str, Any] = self.stack.invoke(function, event)
