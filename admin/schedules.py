@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from longshore.engine.schedules import StopInput
+from longshore.engine.schedules import ScheduleInput
 from pydantic import ValidationError
 
 from admin.errors import AdminError
@@ -106,7 +106,7 @@ class Schedules:
             dead_letters_arn=target.output("DeadLettersArn"),
         )
 
-    def add(self, name: str, expression: str, stops: StopInput, *, enabled: bool, replace: bool) -> Listed:
+    def add(self, name: str, expression: str, stops: ScheduleInput, *, enabled: bool, replace: bool) -> Listed:
         """Create a rule, or complete a rule that an interrupted command left unfinished.
 
         Args:
@@ -333,7 +333,7 @@ def expression_of(cron: str | None, rate: str | None) -> str:
     return expression
 
 
-def stop_input(project: str | None, containers: list[str], *, everything: bool) -> StopInput:
+def stop_input(project: str | None, containers: list[str], *, everything: bool) -> ScheduleInput:
     """Return the input of a scheduled stop.
 
     Raises:
@@ -342,7 +342,7 @@ def stop_input(project: str | None, containers: list[str], *, everything: bool) 
     if (project is not None) + bool(containers) + everything != 1:
         raise AdminError("Specify exactly one of --all, --project and --container.")
     try:
-        return StopInput(project_id=project, container_ids=containers or None, all=everything)
+        return ScheduleInput(project_id=project, container_ids=containers or None, all=everything)
     except ValidationError:
         raise AdminError("A project or container id must be 24 characters of 0-9a-f.") from None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from longshore.domain import changes, listing, pages, project_pages
+from longshore.domain import bodies, changes, listing, pages, project_pages
 from longshore.domain.clock import to_text
 from longshore.domain.errors import ErrorCode
 from longshore.domain.models import (
@@ -220,9 +220,9 @@ def _container_change() -> Schema:
             "name": {"type": "string", "minLength": 1, "maxLength": changes.LONGEST_NAME, "pattern": printable},
             "labels": {
                 "type": ["object", "null"],
-                "maxProperties": changes.MOST_LABELS,
-                "propertyNames": {"pattern": f"^{changes.LABEL_KEY.pattern}$"},
-                "additionalProperties": {"type": "string", "maxLength": changes.LONGEST_LABEL, "pattern": printable},
+                "maxProperties": bodies.MOST_LABELS,
+                "propertyNames": {"pattern": f"^{bodies.LABEL_KEY.pattern}$"},
+                "additionalProperties": {"type": "string", "maxLength": bodies.LONGEST_LABEL, "pattern": printable},
             },
         },
     }

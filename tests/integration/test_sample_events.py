@@ -233,7 +233,7 @@ def server_terminated(stack: LocalStack, event: Any) -> None:
 
 def scheduled_stop(stack: LocalStack, event: Any) -> None:
     """Three of the containers are running or paused. The time in the sample is long past."""
-    counts = {"stopped": 0, "skipped": 0, "failed": 0, "continued": 0, "late": 0}
+    counts = {"stopped": 0, "skipped": 0, "failed": 0, "continued": 0, "late": 0, "unauthorized": 0}
     assert answer(stack, "scheduled_stop", event) == counts | {"late": 1}
     now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
     assert answer(stack, "scheduled_stop", event | {"time": now}) == counts | {"stopped": 3}
