@@ -81,6 +81,10 @@ def test_operation_ids_and_security() -> None:
         "updateContainer",
         "getStatusLogs",
         "getProjectStatusLogs",
+        "listSchedules",
+        "getSchedule",
+        "saveSchedule",
+        "deleteSchedule",
         "manage",
     ]
     (scheme,) = DOCUMENT["components"]["securitySchemes"]

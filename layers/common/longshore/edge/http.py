@@ -102,7 +102,7 @@ class Request(NamedTuple):
         """
         name = _path(self.event).get("name") or ""
         if not SCHEDULE_NAME_FORMAT.fullmatch(name):
-            raise InvalidInputError([{"instancePath": "/name", "message": "must be 1 to 32 characters of a-z, 0-9 and -"}])
+            raise invalid_schedule_name()
         return name
 
     def query(self, parse: Callable[[Mapping[str, Sequence[str]]], tuple[T, Mapping[str, str]]]) -> T:
@@ -263,6 +263,11 @@ def operation_answer(outcome: "Outcome", preferences: Preferences = NO_PREFERENC
 def unknown_operation() -> InvalidInputError:
     """Return the error for an operation that does not exist. It lists those that exist."""
     return InvalidInputError([{"instancePath": "/operation", "message": f"must be one of: {', '.join(Operation)}"}])
+
+
+def invalid_schedule_name() -> InvalidInputError:
+    """Return the error for a name that a schedule cannot have."""
+    return InvalidInputError([{"instancePath": "/name", "message": "must be 1 to 32 characters of a-z, 0-9 and -"}])
 
 
 def _lambda_handler(answer_to: Callable[[dict[str, Any], str], Answer | Document]) -> LambdaHandler:
