@@ -22,6 +22,7 @@ from longshore.engine.schedules import ScheduleInput
 from pydantic import ValidationError
 
 from admin.errors import AdminError
+from admin.scheduler import is_of_the_api
 from admin.target import Target
 from local.expressions import Cron, schedule
 
@@ -222,6 +223,22 @@ class Schedules:
             self._check_ours(each, self._described(each))
             self._delete(each)
 
+    def set_enabled(self, name: str, *, enabled: bool) -> None:
+        """Enable or disable the rule of a schedule.
+
+        Raises:
+            AdminError: The schedule does not exist, or its rule was not created by `schedule add`.
+        """
+        rule = self._older(name) or self._rule_name(name)
+        present = self._described(rule)
+        if present is None:
+            raise AdminError(f"The schedule {name} does not exist.")
+        self._check_ours(rule, present)
+        if enabled:
+            self._events.enable_rule(Name=rule)
+        else:
+            self._events.disable_rule(Name=rule)
+
     def _delete(self, rule: str) -> None:
         targets = self._events.list_targets_by_rule(Rule=rule)["Targets"]
         if targets:
@@ -302,6 +319,8 @@ class Schedules:
             raise AdminError(
                 f"A schedule name may contain only letters, digits, dots, hyphens and underscores, not {name!r}."
             )
+        if is_of_the_api(name):
+            raise AdminError("A schedule name may not consist of the id of a project, a dot and a name.")
         if len(rule) > _LONGEST_RULE:
             raise AdminError(f"A schedule name may have at most {_LONGEST_RULE - len(self._stack) - 1} characters.")
         return rule

@@ -19,7 +19,7 @@ from longshore.domain.roles import Role
 from longshore.domain.schedules import MOST_SCHEDULES, Schedule, ScheduleSettings
 from longshore.engine.concurrency import together
 
-_TRIES = 3
+_TRIES = 10
 
 
 class SavedSchedules:
