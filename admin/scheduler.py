@@ -1,7 +1,7 @@
 """The schedules of the API: listing, pausing and removing them.
 
-They are in the stack's group of EventBridge Scheduler, under the name `<project_id>.<name>`. Members of the project save
-them through the API, with their own roles.
+They are in the stack's group of EventBridge Scheduler, under the name `<project_id>.<name>`. Members of the project
+save them through the API, with their own roles.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ class Plan(NamedTuple):
 
 
 def seed_fleet(stack: Stack) -> None:
-    """Write the fleet, its projects and a schedule, and run tasks that can be adopted. The demo project exists already."""
+    """Write the fleet, its projects and a schedule, and run tasks that can be adopted. The demo project exists."""
     seeder = Seeder(stack)
     seeder.unmanaged_tasks("shop")
     # Disabled, so that it does not change the fleet while somebody looks at it.

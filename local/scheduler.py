@@ -1,8 +1,8 @@
 """An emulation of EventBridge Scheduler's deliveries: the schedules themselves are in moto.
 
 Schedules with `at`, `rate` and `cron` run on the clock of this machine in their time zone. A schedule that is over is
-deleted if its ActionAfterCompletion is DELETE. Unlike on AWS, an event is delivered to its function at most once; Lambda
-then retries it.
+deleted if its ActionAfterCompletion is DELETE. Unlike on AWS, an event is delivered to its function at most once;
+Lambda then retries it.
 """
 
 from __future__ import annotations

@@ -121,7 +121,9 @@ def schedule() -> Example:
     disabled = _schedule()._replace(settings=_schedule().settings._replace(enabled=False))
     return {
         "enabled": _succeeded("A schedule", http.Answer("Schedule retrieved successfully", _schedule().view(_AT))),
-        "disabled": _succeeded("A disabled schedule", http.Answer("Schedule retrieved successfully", disabled.view(_AT))),
+        "disabled": _succeeded(
+            "A disabled schedule", http.Answer("Schedule retrieved successfully", disabled.view(_AT))
+        ),
     }
 
 

@@ -45,7 +45,9 @@ def schedule_list(context: Context, json: Json = False) -> None:
 
 
 def _listed(each: Listed | ApiSchedule) -> list[str]:
-    does = "no target: add it again" if each.input is None else f"{each.input.get('operation', 'stop')} {_of(each.input)}"
+    does = (
+        "no target: add it again" if each.input is None else f"{each.input.get('operation', 'stop')} {_of(each.input)}"
+    )
     following = each.next_at.strftime("%Y-%m-%d %H:%M") if each.next_at else "-"
     zone = f" {each.timezone}" if isinstance(each, ApiSchedule) and each.timezone != "UTC" else ""
     return [each.name, f"{each.expression}{zone}", does, "enabled" if each.enabled else "disabled", following]
@@ -116,7 +118,6 @@ def schedule_resume(context: Context, name: AnyName, json: Json = False) -> None
     """Enable a schedule that `schedule add` or the API created. Safe to repeat."""
     _manager(context, name).set_enabled(name, enabled=True)
     report(f"Resumed the schedule {name}.", {"name": name, "enabled": True}, json=json)
-
 
 
 @app.command("remove")

@@ -8,7 +8,7 @@ import pytest
 from longshore.aws.functions import Function
 from longshore.domain.errors import ExternalServiceError
 from longshore.domain.lifecycle import LaunchType, Operation, Status, allowed_operations
-from longshore.engine.schedules import Continuation, ScheduleInput, RunResult, _effect_of_conflict
+from longshore.engine.schedules import Continuation, RunResult, ScheduleInput, _effect_of_conflict
 from pydantic import ValidationError
 
 from engine.aws import NO_ANSWER

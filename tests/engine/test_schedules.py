@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from longshore.domain.clock import to_text
-from longshore.engine.schedules import LATEST, ScheduleInput, RunResult
+from longshore.engine.schedules import LATEST, RunResult, ScheduleInput
 
 from engine.aws import FAILED, NO_ANSWER
 from engine.stage import PROJECT, Stage

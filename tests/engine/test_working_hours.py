@@ -1,8 +1,9 @@
 """A week of working hours on a virtual clock: the history of 200 containers is exactly the expected one.
 
-The containers start at 8:00 and stop at 18:00 from Monday to Friday in Berlin, from Wednesday to Tuesday over the weekend on
-which the clocks change. Meanwhile users start containers at night and stop some during the day, an event arrives two hours
-late, another half an hour late, two arrive twice, and the first attempt of every run crashes in its batch.
+The containers start at 8:00 and stop at 18:00 from Monday to Friday in Berlin, from Wednesday to Tuesday, over the
+weekend on which the clocks change. Meanwhile users start containers at night and stop some during the day, an event
+arrives two hours late, another half an hour late, two arrive twice, and the first attempt of every run crashes in its
+batch.
 """
 
 from __future__ import annotations

@@ -179,7 +179,11 @@ def test_a_rate(api: Api, project: str, save: Save, expression: str, seconds: in
     data = save(expression=expression).json()["data"]
     first, second, third = (datetime.fromisoformat(run) for run in data["next_runs"])
     assert second - first == third - second == timedelta(seconds=seconds)
-    assert timedelta(seconds=seconds - 1) < first - datetime.fromisoformat(data["updated_at"]) <= timedelta(seconds=seconds)
+    assert (
+        timedelta(seconds=seconds - 1)
+        < first - datetime.fromisoformat(data["updated_at"])
+        <= timedelta(seconds=seconds)
+    )
     # Saving the same rate again does not delay it.
     assert save(expression=expression, operation="stop").json()["data"]["next_runs"] == data["next_runs"]
 
@@ -430,7 +434,9 @@ def test_a_schedule_that_cannot_be_read(stack: LocalStack, api: Api, project: st
 # --- runs -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_saved_schedule_runs(stack: LocalStack, api: Api, seeder: Seeder, project: str, save: Save, fresh_id: str) -> None:
+def test_a_saved_schedule_runs(
+    stack: LocalStack, api: Api, seeder: Seeder, project: str, save: Save, fresh_id: str
+) -> None:
     """The history states the schedule, and who saved it."""
     ids = [f"{digit}{fresh_id[1:]}" for digit in "123"]
     for identity, env in zip(ids, ("dev", "dev", "prod"), strict=True):

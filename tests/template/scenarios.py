@@ -301,7 +301,12 @@ def scheduled_operations(scene: Scene) -> None:
     scene.add(STOPPED, labels={"scene": "schedules"})
     scene.invoke(function, saved | {"operation": "start", "labels": {"scene": "schedules"}})
     for launch_type in ("EC2", "EXTERNAL"):
-        for operation, history in (("pause", RUNNING), ("resume", PAUSED), ("restart", PAUSED), ("force-stop", RUNNING)):
+        for operation, history in (
+            ("pause", RUNNING),
+            ("resume", PAUSED),
+            ("restart", PAUSED),
+            ("force-stop", RUNNING),
+        ):
             container = scene.add(history, launch_type=launch_type, task_definition=WEB)
             scene.invoke(function, saved | {"operation": operation, "container_ids": [container]})
     # ECS rejects the client token of a repeated RunTask, so the task is searched for.

@@ -96,7 +96,10 @@ def test_a_schedule_is_read_as_it_was_written(targets: Targets, changes: dict[st
 def test_the_parameters() -> None:
     request = described(schedule(start_at=SAVED + timedelta(hours=1)))
     assert (request["GroupName"], request["Name"]) == ("group", f"{PROJECT}.office-hours")
-    assert (request["ScheduleExpression"], request["ScheduleExpressionTimezone"]) == ("cron(0 8 * * ? *)", "Europe/Berlin")
+    assert (request["ScheduleExpression"], request["ScheduleExpressionTimezone"]) == (
+        "cron(0 8 * * ? *)",
+        "Europe/Berlin",
+    )
     assert (request["State"], request["ActionAfterCompletion"]) == ("ENABLED", "NONE")
     assert request["FlexibleTimeWindow"] == {"Mode": "OFF"}
     assert request["StartDate"] == SAVED + timedelta(hours=1)
@@ -206,9 +209,7 @@ def test_an_expression_that_eventbridge_does_not_accept(call: str) -> None:
     found, _, _ = group(error("ValidationException"))
     with pytest.raises(InvalidInputError) as raised:
         CALLS[call](found)
-    assert raised.value.data == [
-        {"instancePath": "/expression", "message": "is not accepted by EventBridge Scheduler"}
-    ]
+    assert raised.value.data == [{"instancePath": "/expression", "message": "is not accepted by EventBridge Scheduler"}]
 
 
 @pytest.mark.parametrize("call", ["replace", "delete"])
@@ -265,7 +266,9 @@ def test_a_state_is_changed_without_other_changes() -> None:
     assert found.set_enabled(f"{PROJECT}.office-hours", enabled=False)
     name, request = client.calls[-1]
     assert name == "update_schedule"
-    assert request == {key: value for key, value in described(schedule(start_at=SAVED)).items() if "Date" not in key} | {
+    assert request == {
+        key: value for key, value in described(schedule(start_at=SAVED)).items() if "Date" not in key
+    } | {
         "State": "DISABLED",
         "StartDate": SAVED,
     }

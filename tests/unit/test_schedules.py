@@ -91,7 +91,10 @@ def test_targets(targets: dict[str, Any]) -> None:
         ({"targets": {"labels": ["env"]}}, [("/targets/labels", "must be object with at least one label")]),
         ({"targets": {"labels": {"env": 1}}}, [("/targets/labels/env", "must be string")]),
         ({"targets": {"labels": {"env": "x" * 129}}}, [("/targets/labels/env", "must be 0 to 128 characters")]),
-        ({"targets": {"labels": {"E": "x"}}}, [("/targets/labels/E", "must have a key that matches [a-z0-9._-]{1,63}")]),
+        (
+            {"targets": {"labels": {"E": "x"}}},
+            [("/targets/labels/E", "must have a key that matches [a-z0-9._-]{1,63}")],
+        ),
         (
             {"targets": {"labels": {str(number): "" for number in range(17)}}},
             [("/targets/labels", "must have at most 16 labels")],

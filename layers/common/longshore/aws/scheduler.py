@@ -14,7 +14,8 @@ What happens if a call fails:
 
 ThrottlingException              botocore repeats the call twice, then it fails with ExternalServiceError
 a lost reply                     botocore repeats the call with the same ClientToken, which has no second effect
-ConflictException                CreateSchedule: the schedule exists; others: another request changes it, so the call is repeated
+ConflictException                CreateSchedule: the schedule exists
+                                 other calls: another request is changing the schedule, so the call is repeated
 ServiceQuotaExceededException    ExternalServiceError; nothing has changed
 ValidationException              InvalidInputError: EventBridge Scheduler does not accept the expression
 

@@ -20,10 +20,10 @@ from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple
 
-_MONTHS = {
-    name: number for number, name in enumerate("JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split(), start=1)
-}
-_WEEKDAYS = {name: number for number, name in enumerate("SUN MON TUE WED THU FRI SAT".split(), start=1)}
+_MONTHS = dict(
+    zip(("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"), range(1, 13), strict=True)
+)
+_WEEKDAYS = dict(zip(("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"), range(1, 8), strict=True))
 _NO_NAMES: Mapping[str, int] = MappingProxyType({})
 _FIRST_YEAR, _LAST_YEAR = 1970, 2199
 _SATURDAY = 7
@@ -96,10 +96,8 @@ def _values(
             raise ValueError(f"{item} is not valid")
         first, last, step = match.groups()
         start = low if first is None else _value(first, low, high, names)
-        if last is not None:
-            end = _value(last, low, high, names)
-        else:
-            end = high if first is None or step else start
+        default = high if first is None or step else start
+        end = default if last is None else _value(last, low, high, names)
         if end < start:
             if not wraps:
                 raise ValueError(f"{item} ends before it begins")

@@ -104,7 +104,8 @@ class ScheduleSettings(NamedTuple):
         faults += [fault(f"is unknown; the keys are: {', '.join(_KEYS)}", key) for key in given if key not in _KEYS]
         if faults:
             return _UNUSED, faults[:MOST_FAULTS]
-        operation, expression = given.get("operation"), given.get("expression")
+        operation: Any = given.get("operation")
+        expression = given.get("expression")
         zone, enabled = given.get("timezone", "UTC"), given.get("enabled", True)
         if operation not in list(Operation):
             faults.append(fault(f"must be one of: {', '.join(Operation)}", "operation"))

@@ -50,9 +50,7 @@ class SavedSchedules:
 
     def list(self, user_id: str, project_id: str) -> dict[str, Any]:
         """Return the schedules of a project, sorted by name, in the shape of `Schedules`."""
-        names, grants = together(
-            lambda: self._group.names(project_id), lambda: self._access.all_grants(user_id)
-        )
+        names, grants = together(lambda: self._group.names(project_id), lambda: self._access.all_grants(user_id))
         self._access.admit_to_project(grants, project_id)
         found = together(*(partial(self._readable, project_id, name) for name in names))
         now = self._clock.now()
@@ -65,9 +63,7 @@ class SavedSchedules:
             ScheduleNotFoundError: It does not exist.
             UnreadableItemError: It was not written by this version.
         """
-        found, grants = together(
-            lambda: self._found(project_id, name), lambda: self._access.all_grants(user_id)
-        )
+        found, grants = together(lambda: self._found(project_id, name), lambda: self._access.all_grants(user_id))
         self._access.admit_to_project(grants, project_id)
         if found is None:
             raise ScheduleNotFoundError
