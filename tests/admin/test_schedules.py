@@ -142,6 +142,7 @@ def test_the_list(run: Any) -> None:
         "passes_time": True,
         "invokes": True,
         "removable": True,
+        "unknown_containers": [],
     }
     assert (found["often"]["enabled"], found["often"]["next"]) == (False, None)
     assert found[NIGHTLY]["passes_time"] is True

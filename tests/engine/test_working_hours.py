@@ -161,7 +161,7 @@ def run_with_a_crash(week: Stage, action: Action, number: int) -> bool:
 
     # After a claim, or after a call to ECS whose effect is then unknown.
     call = ("UpdateItem", "RunTask" if action.kind == "start" else "StopTask")[number % 2]
-    week.after(call, crash, skip=7)
+    week.after(call, crash, skip=3)
     try:
         assert run() == 0
     except Crash:

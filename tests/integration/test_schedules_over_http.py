@@ -471,3 +471,48 @@ def test_a_schedule_fires_on_the_clock(
     assert (row["triggered_by"], row["metadata"]["rule"]) == ("schedule", "office-hours")
     # It is over, and remains.
     assert get(api, project, "office-hours").json()["data"]["next_runs"] == []
+
+
+@pytest.mark.parametrize("reason", ["revoked", "viewer", "banned"])
+def test_the_schedule_of_a_user_without_the_role(
+    stack: LocalStack,
+    seeder: Seeder,
+    project: str,
+    fresh_id: str,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    reason: str,
+) -> None:
+    """It does nothing, and says so in a warning of the log and in a metric."""
+    user = f"user-{fresh_id}"
+    seeder.grant(user, project, "operator")
+    seeder.add(fresh_id, ["stopped"], project=project)
+    client = Api(stack.url)
+    assert client.call("PUT", f"/projects/{project}/schedules/hours", user, json=BODY).status_code == 200
+    client.close()
+    if reason == "banned":
+        seeder.ban(user)
+    else:
+        seeder.grant(user, project, "viewer" if reason == "viewer" else "none")
+    event = json.loads(
+        stored(stack, project, "hours")["Target"]["Input"].replace(
+            "<aws.scheduler.scheduled-time>", f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        )
+    )
+    monkeypatch.delenv("POWERTOOLS_METRICS_DISABLED", raising=False)
+    capsys.readouterr()
+    answer = stack.invoke("ScheduledStopFunction", event)
+    assert {effect: count for effect, count in answer.items() if count} == {"unauthorized": 1}
+    assert [row["to_status"] for row in all_rows(stack, fresh_id)] == ["stopped"]
+    (warning,) = [record for record in caplog.records if record.message.startswith("schedule skipped")]
+    fields = vars(warning)
+    assert (warning.levelname, fields["actor"], fields["rule"], fields["project_id"]) == (
+        "WARNING",
+        user,
+        "hours",
+        project,
+    )
+    metrics = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"_aws"' in line]
+    found = [each for each in metrics if each.get("effect") == "unauthorized"]
+    assert [each["ScheduledStops"] for each in found] == [[1.0]]

@@ -113,17 +113,16 @@ def test_botocore_accepts_the_parameters_and_adds_a_client_token() -> None:
     client = botocore.session.get_session().create_client(
         "scheduler", region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b"
     )
-    tokens: list[str] = []
+    sent: list[Any] = []
 
     def note(params: Any, **_: Any) -> None:
-        tokens.append(json.loads(params["body"])["ClientToken"])
+        sent.append(params)
 
     with Stubber(client) as stub:
-        # The stub ends the handling of a call, so this comes first.
-        client.meta.events.register_first("before-call.scheduler.CreateSchedule", note)
+        client.meta.events.register_last("before-parameter-build.scheduler.CreateSchedule", note)
         stub.add_response("create_schedule", {"ScheduleArn": "arn:aws:scheduler:us-east-1:123456789012:schedule/g/n"})
         assert ScheduleGroup(client, "group", Clock()).create(schedule(start_at=SAVED), TARGET)
-    assert len(tokens[0]) == 36
+    assert len(sent[0]["ClientToken"]) == 36
 
 
 @pytest.mark.parametrize("targets", [Targets(), Targets({"k": "<v>"}), Targets(None, (CONTAINER,))])
