@@ -25,6 +25,23 @@ TASK = {
     "containerInstanceArn": "arn:aws:ecs:us-east-1:123456789012:container-instance/default/1",
 }
 
+SAVED = {
+    "project_id": "507f1f77bcf86cd799439033",
+    "operation": "start",
+    "actor": "ann",
+    "saved_at": "2025-01-15T10:30:00.000Z",
+}
+SCHEDULE = {
+    "ScheduleExpression": "cron(0 8 ? * MON-FRI *)",
+    "ScheduleExpressionTimezone": "Europe/Berlin",
+    "State": "ENABLED",
+    "Target": {"Input": json.dumps({"input": SAVED})},
+}
+CONSTANT: dict[str, Any] = {
+    "ListSchedules": {"Schedules": [{"Name": f"{SAVED['project_id']}.working-hours"}]},
+    "GetSchedule": SCHEDULE,
+}
+
 collections: list[str] = []
 gc.callbacks.append(lambda phase, _: collections.append(phase) if phase == "start" else None)
 clients: list[str] = []
@@ -62,7 +79,7 @@ def answer(operation: str, parameters: dict[str, Any], container: dict[str, Any]
         case "GetCommandInvocation":
             return {"StatusDetails": "Success", "ResponseCode": 0}
         case _:
-            return {}
+            return CONSTANT.get(operation, {})
 
 
 class Context:

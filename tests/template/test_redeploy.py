@@ -105,7 +105,7 @@ EXPECTED = [
     ),
     Expected({"PermissionsBoundaryArn": f"arn:aws:iam::{ACCOUNT_ID}:policy/b"}, changed={"AWS::IAM::Role"}),
     Expected({"AlarmTopicArn": f"arn:aws:sns:{REGION}:{ACCOUNT_ID}:alarms"}, changed={"AWS::CloudWatch::Alarm"}),
-    Expected({"Tracing": "Active"}, changed={"ApiStage", "AWS::IAM::Role", FUNCTIONS}),
+    Expected({"Tracing": "Active"}, changed={"ApiStage", "AWS::IAM::Role", FUNCTIONS}, unchanged={"ScheduleRole"}),
     Expected({"BackgroundConcurrency": "10"}, changed={"RecoverFunction", "ScheduledStopFunction"}),
     Expected({"ManageApiGatewayAccount": "true"}, added={"ApiGatewayAccount", "ApiGatewayLogsRole"}),
 ]

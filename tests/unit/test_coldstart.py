@@ -27,6 +27,10 @@ CLIENTS = {
     "list_containers": ["dynamodb"],
     "list_project_containers": ["dynamodb"],
     "update_container": ["dynamodb"],
+    "list_schedules": ["dynamodb", "scheduler"],
+    "get_schedule": ["dynamodb", "scheduler"],
+    "save_schedule": ["dynamodb", "scheduler"],
+    "delete_schedule": ["dynamodb", "scheduler"],
     "server_terminated": ["dynamodb"],
     "start": ["dynamodb", "ecs"],
 }
@@ -98,7 +102,9 @@ def test_everything_is_ready_before_the_first_request(folder: str, tmp_path: Pat
     histories = ("status_logs", "project_status_logs")
     lists = ("list_projects", "list_containers", "list_project_containers")
     public = ("index", "pages")
-    others = ("authorizer", *public, "get_container", "update_container", "unknown_operation", *histories, *lists)
+    schedules = ("list_schedules", "get_schedule", "save_schedule", "delete_schedule")
+    one = ("get_container", "update_container", "unknown_operation")
+    others = ("authorizer", *public, *one, *histories, *lists, *schedules)
     runs_the_engine = folder not in others
     assert ("longshore.engine.driver" in reported["modules"]) == runs_the_engine
 

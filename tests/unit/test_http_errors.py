@@ -23,6 +23,7 @@ from longshore.domain.errors import (
     MissingTokenError,
     ProjectNotFoundError,
     RouteNotFoundError,
+    ScheduleNotFoundError,
     StateConflictError,
     TokenExpiredError,
 )
@@ -54,6 +55,7 @@ ERRORS: list[tuple[type[LongshoreError], int, str, str, str]] = [
         "OPERATION_NOT_PERMITTED_ON_EXPIRED",
         "Operation not permitted on expired container",
     ),
+    (ScheduleNotFoundError, 404, "Not Found", "SCHEDULE_NOT_FOUND", "Schedule not found"),
     (StateConflictError, 400, "Bad Request", "OPERATION_STATE_CONFLICT", "Container is already running"),
     (ExternalServiceError, 500, "Internal Server Error", "EXTERNAL_SERVICE_ERROR", EXTERNAL),
     (InternalError, 500, "Internal Server Error", "INTERNAL_SERVER_ERROR", "An unexpected error occurred"),
