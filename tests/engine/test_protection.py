@@ -13,7 +13,7 @@ from engine.stage import PROJECT, USER, Stage
 
 HOUR = timedelta(hours=1)
 REASON = {"reason": "Nightly build"}
-NOTHING = {"stopped": 0, "skipped": 0, "failed": 0, "continued": 0, "late": 0}
+NOTHING = {"stopped": 0, "skipped": 0, "failed": 0, "continued": 0, "late": 0, "unauthorized": 0}
 PROTECTED = sorted(PROTECTED_FROM)
 
 
