@@ -17,11 +17,13 @@ from longshore.wiring.settings import Settings
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
     from types_boto3_ecs import ECSClient
+    from types_boto3_events import EventBridgeClient
     from types_boto3_lambda import LambdaClient
     from types_boto3_ssm import SSMClient
 
     from longshore.aws.history_pages import HistoryPages
     from longshore.aws.hosts import HostCommands
+    from longshore.aws.listing import ContainerListing
     from longshore.aws.store import Store
     from longshore.engine.changes import ContainerChanges
     from longshore.engine.driver import Driver
@@ -80,6 +82,17 @@ def functions() -> "LambdaClient":
 
 
 @cache
+def events() -> "EventBridgeClient":
+    client: EventBridgeClient = _client("events")
+    return client
+
+
+@cache
+def sqs() -> Any:
+    return _client("sqs")
+
+
+@cache
 def store() -> "Store":
     from longshore.aws.store import Store
 
@@ -126,16 +139,23 @@ def history_reader() -> HistoryReader:
 
 
 @cache
-def container_lists() -> "ContainerLists":
+def container_listing() -> "ContainerListing":
     from longshore.aws.listing import ContainerListing
-    from longshore.domain.models import Container, ContainerView, PendingOperation
+    from longshore.domain.models import Container, PendingOperation
     from longshore.edge.lambda_events import log_failure
+
+    for model in (Container, PendingOperation):
+        model.model_rebuild()
+    return ContainerListing(dynamodb(), settings().containers_table, SystemClock(), log_failure)
+
+
+@cache
+def container_lists() -> "ContainerLists":
+    from longshore.domain.models import ContainerView
     from longshore.engine.lists import ContainerLists
 
-    for model in (Container, ContainerView, PendingOperation):
-        model.model_rebuild()
-    listing = ContainerListing(dynamodb(), settings().containers_table, SystemClock(), log_failure)
-    return ContainerLists(listing, access())
+    ContainerView.model_rebuild()
+    return ContainerLists(container_listing(), access())
 
 
 @cache
@@ -189,7 +209,8 @@ def operations() -> "Operations":
 
 def forget() -> None:
     """Discard all objects, as a new execution environment does."""
-    clients = (settings, _session, dynamodb, ecs, ssm, functions)
-    readers = (container_reader, history_pages, history_reader, container_lists, project_list, project_reader)
+    clients = (settings, _session, dynamodb, ecs, ssm, functions, events, sqs)
+    lists = (container_listing, container_lists, project_list, project_reader)
+    readers = (container_reader, history_pages, history_reader, *lists)
     for made in (*clients, store, access, *readers, container_changes, hosts, driver, operations):
         made.cache_clear()
