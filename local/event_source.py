@@ -12,7 +12,7 @@ import logging
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from local.invocations import Invoke
 from local.rules import matcher
@@ -129,25 +129,24 @@ class Batches:
 
 
 class EventSource:
-    """A thread that passes the records of a stream to a function."""
+    """A thread that passes the records of a stream to a function. A context manager."""
 
     def __init__(self, mapped: Mapped, source: Source, invoke: Invoke) -> None:
         self._source = source
         self._batches = Batches(mapped, invoke)
         self._name = mapped.function
         self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def start(self) -> None:
-        """Start to read the stream."""
         self._thread = threading.Thread(target=self._work, name=f"local-stream-{self._name}", daemon=True)
-        self._thread.start()
 
-    def stop(self) -> None:
+    def __enter__(self) -> Self:
+        """Start to read the stream."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """Stop to read the stream, and wait for the function if it runs."""
         self._stopping.set()
-        if self._thread is not None:
-            self._thread.join()
+        self._thread.join()
 
     def _work(self) -> None:
         pause = 0.0

@@ -176,15 +176,13 @@ class LocalStack:
                 seed_demo(self, self._history_rows)
             if self._fleet:
                 seed_fleet(self)
-            if self._webhook is not None:
+            if self._webhook:
                 subscribe(self.client("events"), str(stack.parameters["EventBusName"]), self._webhook)
             if self._events:
                 eventbridge.start_schedules()
             if self._events and self._streams:
                 for mapped in mappings(stack):
-                    source = EventSource(mapped, open_stream(self, mapped.table), runtime.invoke)
-                    source.start()
-                    cleanup.callback(source.stop)
+                    cleanup.enter_context(EventSource(mapped, open_stream(self, mapped.table), runtime.invoke))
             self._server = Server(Gateway(stack.api, runtime.invoke), listener)
             self._server.start()
             cleanup.callback(self._server.stop)

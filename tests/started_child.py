@@ -62,7 +62,7 @@ def answer(operation: str, parameters: dict[str, Any], container: dict[str, Any]
         case "GetCommandInvocation":
             return {"StatusDetails": "Success", "ResponseCode": 0}
         case _:
-            return {}
+            return {"Entries": [{} for _ in parameters.get("Entries", [])]}  # of PutEvents
 
 
 class Context:

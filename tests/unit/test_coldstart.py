@@ -29,6 +29,7 @@ CLIENTS = {
     "update_container": ["dynamodb"],
     "server_terminated": ["dynamodb"],
     "start": ["dynamodb", "ecs"],
+    "publish_events": ["dynamodb", "events", "sqs"],
 }
 """The clients of each function. Functions that are not listed have ALL."""
 
@@ -98,7 +99,16 @@ def test_everything_is_ready_before_the_first_request(folder: str, tmp_path: Pat
     histories = ("status_logs", "project_status_logs")
     lists = ("list_projects", "list_containers", "list_project_containers")
     public = ("index", "pages")
-    others = ("authorizer", *public, "get_container", "update_container", "unknown_operation", *histories, *lists)
+    others = (
+        "authorizer",
+        "publish_events",
+        *public,
+        "get_container",
+        "update_container",
+        "unknown_operation",
+        *histories,
+        *lists,
+    )
     runs_the_engine = folder not in others
     assert ("longshore.engine.driver" in reported["modules"]) == runs_the_engine
 
