@@ -184,10 +184,11 @@ class EventBridge:
         self.invocations.send(target.receiver, payload)
         return True
 
-    def _receive(self, receiver: str, event: Any, *, request_id: str | None = None) -> Any:
-        if self._send_to_url is not None and is_api_destination(receiver):
-            return self._send_to_url(receiver, event)
-        return self._invoke(receiver, event, request_id=request_id)
+    def _receive(self, function: str, event: Any, *, request_id: str | None = None) -> Any:
+        """Invoke a function, or send the event to an API destination."""
+        if self._send_to_url is not None and is_api_destination(function):
+            return self._send_to_url(function, event)
+        return self._invoke(function, event, request_id=request_id)
 
     def _may_invoke(self, rule: Rule, target: Target) -> bool:
         """Return whether the rule may invoke the target: the policy of a function has to allow it."""

@@ -178,7 +178,7 @@ class ChangingRules:
             return {key: rule for key, (_, rule) in self._known.items() if rule is not None}
 
     def _all(self) -> list[tuple[str, Mapping[str, Any]]]:
-        named = [(_name_on(each["EventBusName"], each["Name"]), each) for each in self._rules_now()]
+        named = [(_name_on(each.get("EventBusName", _DEFAULT_BUS), each["Name"]), each) for each in self._rules_now()]
         return [(self._ids.get(name, name), each) for name, each in named]
 
     def _read(self, key: str, properties: Mapping[str, Any]) -> tuple[Mapping[str, Any], Rule | None]:

@@ -177,7 +177,7 @@ class LocalStack:
             if self._fleet:
                 seed_fleet(self)
             if self._webhook:
-                subscribe(self.client("events"), str(stack.parameters["EventBusName"]), self._webhook)
+                subscribe(self.client("events"), str(stack.parameters.get("EventBusName", "")), self._webhook)
             if self._events:
                 eventbridge.start_schedules()
             if self._events and self._streams:

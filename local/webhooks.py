@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import requests
 
 from local.runtime import FunctionError
+from local.template import TemplateError
 
 if TYPE_CHECKING:
     from types_boto3_events import EventBridgeClient
@@ -45,7 +46,13 @@ def sender(find: Callable[[str], Webhook | None]) -> Callable[[str, Any], None]:
 
 
 def subscribe(events: EventBridgeClient, bus: str, url: str) -> None:
-    """Create a rule on a bus that sends all status changes to a URL."""
+    """Create a rule on a bus that sends all status changes to a URL.
+
+    Raises:
+        TemplateError: The name of the bus is empty, so that the stack publishes no status changes.
+    """
+    if not bus:
+        raise TemplateError("the webhook needs EventBusName: without a bus, the stack publishes no events")
     connection = events.create_connection(
         Name=NAME,
         AuthorizationType="API_KEY",
@@ -55,5 +62,4 @@ def subscribe(events: EventBridgeClient, bus: str, url: str) -> None:
         Name=NAME, ConnectionArn=connection["ConnectionArn"], InvocationEndpoint=url, HttpMethod="POST"
     )
     events.put_rule(Name=NAME, EventBusName=bus, EventPattern=json.dumps({"source": ["longshore"]}))
-    target = {"Id": NAME, "Arn": destination["ApiDestinationArn"]}
-    events.put_targets(Rule=NAME, EventBusName=bus, Targets=[target])
+    events.put_targets(Rule=NAME, EventBusName=bus, Targets=[{"Id": NAME, "Arn": destination["ApiDestinationArn"]}])

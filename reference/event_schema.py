@@ -45,7 +45,8 @@ def schema() -> Schema:
         "properties": {name: properties[name] for name in StatusChange.model_fields},
     }
     parts = {name: found[name] for name in ("Operation", "Status", "StatusLogMetadata", "Trigger")}
-    return _local({**document, "$defs": parts})
+    local: Schema = _local({**document, "$defs": parts})
+    return local
 
 
 def _local(node: Any) -> Any:
