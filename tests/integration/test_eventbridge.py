@@ -305,9 +305,9 @@ def test_a_rule_receives_the_events_of_its_bus(changing: EventBridge, rules: Rul
     """Rules of two buses may have the same name."""
     target = {"Id": "1", "Arn": rules.arn}
     rule = {"Name": "longshore-p", "EventPattern": {"source": ["aws.ec2"]}, "Targets": [target]}
-    rules.now += [rule | {"EventBusName": "one"}, rule | {"EventBusName": "other"}]
+    rules.now += [rule | {"EventBusName": "longshore-one"}, rule | {"EventBusName": "longshore-two"}]
     event = instance_state_change("i-0a1b2c3d4e5f60718", "stopped", START)
-    assert [changing.put(event, bus) for bus in ("one", "default", "third")] == [1, 0, 0]
+    assert [changing.put(event, bus) for bus in ("longshore-one", "default", "three")] == [1, 0, 0]
     assert changing.invocations.wait_idle(PATIENCE)
     assert len(recorder.calls) == 1
 
