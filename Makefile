@@ -11,6 +11,7 @@ PORT ?= 3000
 DYNAMODB ?= moto
 DOCKER ?=
 SIGN_IN ?=
+WEBHOOK ?=
 PARAMETERS ?=
 # A token. USER is used only if it is set on make's command line, because every shell sets it
 TTL ?= 86400
@@ -45,8 +46,8 @@ LOCK = UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --uni
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
 
-up: $(VENV)/serves ## Serve the API on localhost, seeded (PORT=3000, DYNAMODB=moto|local|URL, DOCKER=1 for real containers, SIGN_IN=1 to sign in at a provider)
-	@PORT=$(PORT) DYNAMODB=$(DYNAMODB) DOCKER=$(DOCKER) SIGN_IN=$(SIGN_IN) PARAMETERS='$(PARAMETERS)' exec $(BIN)/python -m local serve
+up: $(VENV)/serves ## Serve the API on localhost, seeded (PORT=3000, DYNAMODB=moto|local|URL, DOCKER=1 for real containers, SIGN_IN=1 to sign in at a provider, WEBHOOK=URL to receive events)
+	@PORT=$(PORT) DYNAMODB=$(DYNAMODB) DOCKER=$(DOCKER) SIGN_IN=$(SIGN_IN) WEBHOOK='$(WEBHOOK)' PARAMETERS='$(PARAMETERS)' exec $(BIN)/python -m local serve
 
 admin: $(VENV)/serves ## Set up the administration commands, and list them
 	@$(BIN)/python -m admin --help

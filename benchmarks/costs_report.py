@@ -77,6 +77,15 @@ def usage(found: Results) -> str:
     return text_table(_MONTH, [(line.item, line.number, f"{line.cost:,.2f}") for line in lines])
 
 
+def events(found: Results) -> str:
+    """Return the table of the costs of a million published status changes."""
+    figures = found["costs"]["figures"]
+    lines = monthly.events(figures["memory"], figures["architecture"])
+    rows = [(line.item, line.number, f"{line.cost:,.2f}") for line in lines]
+    total = ("**total**", "", f"**{sum(line.cost for line in lines):,.2f}**")
+    return text_table(("item", "number", "US dollars"), [*rows, total])
+
+
 def options(_: Results) -> str:
     """Return the table of the costs of parameters."""
     rows = [(line.item, line.number, f"{line.cost:,.2f}") for line in monthly.options()]

@@ -19,6 +19,8 @@ _EMPTY_QUERY = 0.5  # read units of an eventually consistent read that finds not
 _READ_OF_CONTAINER = 1.0  # read units: consistent, up to 4 KB
 _STORAGE_OVERHEAD = 100  # bytes that DynamoDB adds to each stored item and each copy in an index
 _REQUEST_METRICS = 6  # Requests, Duration, Accepted, Refusals, Conflicts and Faults
+_PUBLISHING_SECONDS = 0.05  # an assumption: the duration of an invocation that publishes one event
+_PUBLISHING_LOG = 1200  # bytes, an assumption: the lines of the function and of Lambda
 _INDEXES = ("LocalSecondaryIndexes", "GlobalSecondaryIndexes")
 _METHOD_METRICS = 5  # of API Gateway: Count, Latency, IntegrationLatency, 4XXError and 5XXError
 
@@ -88,6 +90,18 @@ def usage(stack: Stack, figures: Mapping[str, Any]) -> list[Line]:
             f"{methods * _METHOD_METRICS}: {_METHOD_METRICS} for each of {methods} methods",
             methods * _METHOD_METRICS * prices.METRIC,
         ),
+    ]
+
+
+def events(memory: int, architecture: str) -> list[Line]:
+    """Return the costs of a million published status changes, each in an invocation of its own: more share one."""
+    seconds = _PUBLISHING_SECONDS * memory / 1024 * prices.LAMBDA_GB_SECOND[architecture]
+    return [
+        Line("`PutEvents`", "1,000,000", 1e6 * prices.EVENT),
+        Line("invocations of the function", "up to 1,000,000", 1e6 * (prices.LAMBDA_REQUEST + seconds)),
+        Line("names of containers", "up to 1,000,000 RCU", 1e6 * _READ_OF_CONTAINER * prices.READ_UNIT),
+        Line("logs", "", 1e6 * _PUBLISHING_LOG / 2**30 * prices.LOGS_GB),
+        Line("reading the stream", "free for Lambda", 0.0),
     ]
 
 

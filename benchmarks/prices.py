@@ -10,7 +10,7 @@ REGION = "us-east-1"
 AS_OF = "September 2026"
 
 # US dollars. Sources: the AWS pricing pages of Lambda, API Gateway, DynamoDB (on-demand, Standard), CloudWatch, Secrets
-# Manager, KMS, WAF and X-Ray. First tiers, without the free tier.
+# Manager, KMS, WAF, X-Ray and EventBridge. First tiers, without the free tier.
 LAMBDA_REQUEST = 0.20e-6
 LAMBDA_GB_SECOND = {"x86_64": 16.6667e-6, "arm64": 13.3334e-6}
 GATEWAY_REQUEST = 3.50e-6
@@ -28,6 +28,7 @@ KEY = 1.00
 WEB_ACL = 5.00
 WEB_ACL_RULE = 1.00
 # Per unit.
+EVENT = 1.00e-6  # custom event of up to 64 KB
 WEB_ACL_REQUEST = 0.60e-6
 TRACE = 5.00e-6
 

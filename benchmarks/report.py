@@ -325,6 +325,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "list-prices": costs_report.list_prices,
     "base": costs_report.base,
     "usage": costs_report.usage,
+    "events": costs_report.events,
     "options": costs_report.options,
 }
 

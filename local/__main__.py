@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser(
         "serve",
-        help="serve the API (environment variables: PORT, HOST, DYNAMODB, DOCKER, SIGN_IN, PARAMETERS, "
+        help="serve the API (environment variables: PORT, HOST, DYNAMODB, DOCKER, SIGN_IN, WEBHOOK, PARAMETERS, "
         f"{tokens.KEY_VARIABLE})",
     )
     token = commands.add_parser("token", help="print a token for the API of the running stack")
@@ -88,6 +88,7 @@ def serve() -> int:
             # Dozens of Docker containers would take minutes to start.
             fleet=not docker,
             docker=docker,
+            webhook=_webhook(os.environ.get("WEBHOOK", "")),
         )
         tokens.key()
     except (ProviderUnavailableError, ValueError) as error:
@@ -140,6 +141,12 @@ def _port(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) <= 5 and int(text) <= 65535):
         raise ValueError(f'PORT must be a number from 0 to 65535, not "{text}"')
     return int(text)
+
+
+def _webhook(text: str) -> str | None:
+    if text and not text.startswith(("http://", "https://")):
+        raise ValueError(f'WEBHOOK must be a URL, not "{text}"')
+    return text or None
 
 
 def _parameters(text: str) -> dict[str, str]:

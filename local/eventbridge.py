@@ -1,7 +1,7 @@
 """An emulation of EventBridge rules, and of asynchronous Lambda invocations.
 
         event         put()  -> patterns ------.
-        schedule      clock, or fire() --------+-> Invocations -> function, up to two retries, then a dead letter
+        schedule      clock, or fire() --------+-> Invocations -> function or URL, up to two retries, then a dead letter
     lambda:Invoke, InvocationType Event ---'
 
 Rules, schedules, inputs and the number of retries come from the translated template. Rules can also be created and
@@ -24,7 +24,7 @@ from typing import Any
 from local.emulator import AwsError, InvokeAnswer
 from local.expressions import Schedule
 from local.invocations import DeadLetter, Invocations, Invoke
-from local.rules import ChangingRules, Rule, Target, rules
+from local.rules import ChangingRules, Rule, Target, is_api_destination, rules
 from local.runtime import FunctionError, FunctionTimeoutError, PayloadTooLargeError
 from local.template import ACCOUNT_ID, PARTITION, REGION, Stack
 from local.transformer import TransformError
@@ -39,7 +39,7 @@ _TICK = 0.2
 
 
 class EventBridge:
-    """The rules of a stack on one event bus, and a thread that fires scheduled rules."""
+    """The rules of a stack, and a thread that fires scheduled rules."""
 
     def __init__(
         self,
@@ -47,8 +47,9 @@ class EventBridge:
         invoke: Invoke,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         rules_now: Callable[[], Iterable[Mapping[str, Any]]] | None = None,
+        send: Callable[[str, Any], None] | None = None,
     ) -> None:
-        """Create the event bus of a stack.
+        """Create the event buses of a stack.
 
         Args:
             stack: The translated template.
@@ -56,6 +57,7 @@ class EventBridge:
             now: The clock of the schedules, in UTC.
             rules_now: Returns the current rules, each as the properties of an AWS::Events::Rule; by default those of
                 the template.
+            send: Sends an event to an API destination, by ARN. Raises FunctionError.
 
         Raises:
             TemplateError: A rule uses a feature that is not supported.
@@ -71,7 +73,8 @@ class EventBridge:
             for properties in stack.of_type("AWS::Lambda::EventInvokeConfig").values()
             if "MaximumRetryAttempts" in properties
         }
-        self.invocations = Invocations(invoke, retries)
+        self._send_to_url = send
+        self.invocations = Invocations(self._receive, retries)
         self._stopping = threading.Event()
         self._clock: threading.Thread | None = None
         self._losing = 0
@@ -99,11 +102,11 @@ class EventBridge:
         """The events whose last delivery failed, oldest first."""
         return self.invocations.dead_letters
 
-    def put(self, event: Mapping[str, Any]) -> int:
-        """Send an event to the targets of all matching rules, and return the number of targets."""
+    def put(self, event: Mapping[str, Any], bus: str = "default") -> int:
+        """Send an event to the targets of all matching rules of a bus, and return the number of targets."""
         if self._losing:
             return 0
-        return sum(self._send(rule, event) for rule in self._current().values() if rule.matches(event))
+        return sum(self._send(rule, event) for rule in self._current().values() if rule.matches(event, bus))
 
     def fire(self, rule: str, at: datetime | None = None) -> int:
         """Fire a rule like its schedule. A disabled rule does nothing.
@@ -176,18 +179,26 @@ class EventBridge:
         try:
             payload = target.payload(event, rule.arn)
         except TransformError as error:
-            LOG.warning("Rule %s cannot be delivered to %s: %s", rule.logical_id, target.function, error)
+            LOG.warning("Rule %s cannot be delivered to %s: %s", rule.logical_id, target.receiver, error)
             return False
-        self.invocations.send(target.function, payload)
+        self.invocations.send(target.receiver, payload)
         return True
 
+    def _receive(self, function: str, event: Any, *, request_id: str | None = None) -> Any:
+        """Invoke a function, or send the event to an API destination."""
+        if self._send_to_url is not None and is_api_destination(function):
+            return self._send_to_url(function, event)
+        return self._invoke(function, event, request_id=request_id)
+
     def _may_invoke(self, rule: Rule, target: Target) -> bool:
-        """Return whether the resource policy of the function allows the rule to invoke it."""
+        """Return whether the rule may invoke the target: the policy of a function has to allow it."""
+        if is_api_destination(target.receiver):
+            return self._send_to_url is not None
         for grant in self._grants:
             function = grant["FunctionName"].rpartition(":")[2]
-            if self._functions.get(function) == target.function and fnmatchcase(rule.arn, grant.get("SourceArn", "*")):
+            if self._functions.get(function) == target.receiver and fnmatchcase(rule.arn, grant.get("SourceArn", "*")):
                 return True
-        LOG.warning("Rule %s is not allowed to invoke %s", rule.logical_id, target.function)
+        LOG.warning("Rule %s is not allowed to invoke %s", rule.logical_id, target.receiver)
         return False
 
     def _tick(self) -> None:

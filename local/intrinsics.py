@@ -134,6 +134,8 @@ class Resolver:
         resource_type, physical_name = self._named(logical_id, "Fn::GetAtt")
         if attribute == "Arn":
             return arn_of(resource_type, physical_name)
+        if attribute == "StreamArn" and resource_type == "AWS::DynamoDB::Table":
+            return f"{arn_of(resource_type, physical_name)}/stream/local"
         if attribute == "QueueName" and resource_type == "AWS::SQS::Queue":
             return physical_name
         raise TemplateError(f"Fn::GetAtt {logical_id}.{attribute} of a {resource_type} is not supported locally")

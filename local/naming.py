@@ -33,13 +33,17 @@ NAME_PROPERTIES = {
 # ARN formats, without the prefix and the partition.
 _ARNS = {
     "AWS::DynamoDB::Table": "dynamodb:{region}:{account}:table/{name}",
+    "AWS::Events::ApiDestination": "events:{region}:{account}:api-destination/{name}/local",
+    "AWS::Events::Connection": "events:{region}:{account}:connection/{name}/local",
     "AWS::Events::EventBus": "events:{region}:{account}:event-bus/{name}",
     "AWS::Events::Rule": "events:{region}:{account}:rule/{name}",
     "AWS::IAM::ManagedPolicy": "iam::{account}:policy/{name}",
     "AWS::IAM::Role": "iam::{account}:role/{name}",
+    "AWS::KinesisFirehose::DeliveryStream": "firehose:{region}:{account}:deliverystream/{name}",
     "AWS::Lambda::Function": "lambda:{region}:{account}:function:{name}",
     "AWS::Lambda::LayerVersion": "lambda:{region}:{account}:layer:{name}:1",
     "AWS::Logs::LogGroup": "logs:{region}:{account}:log-group:{name}:*",
+    "AWS::S3::Bucket": "s3:::{name}",
     "AWS::SNS::Topic": "sns:{region}:{account}:{name}",
     "AWS::SQS::Queue": "sqs:{region}:{account}:{name}",
     "AWS::Scheduler::ScheduleGroup": "scheduler:{region}:{account}:schedule-group/{name}",

@@ -43,9 +43,10 @@ def provision(
     ecs: ECSClient,
     events: EventBridgeClient,
     scheduler: Any,
+    sqs: Any,
     token_key: str,
 ) -> None:
-    """Create tables, secrets (with the value `token_key`), documents, rules, schedule groups and the cluster.
+    """Create the resources. Secrets get the value `token_key`.
 
     Raises:
         ProvisionError: An existing table differs from the template.
@@ -60,6 +61,10 @@ def provision(
         _create_rule(events, stack.physical_name(logical_id), properties)
     for logical_id in stack.of_type("AWS::Scheduler::ScheduleGroup"):
         scheduler.create_schedule_group(Name=stack.physical_name(logical_id))
+    for logical_id in stack.of_type("AWS::SQS::Queue"):
+        sqs.create_queue(QueueName=stack.physical_name(logical_id))
+    if (bus := stack.parameters.get("EventBusName", "")) not in ("", "default"):
+        events.create_event_bus(Name=bus)
     if cluster := stack.parameters.get("ClusterName"):
         # CreateCluster does nothing if the cluster exists.
         ecs.create_cluster(clusterName=cluster)
@@ -77,6 +82,8 @@ def _create_table(dynamodb: DynamoDBClient, name: str, properties: Mapping[str, 
             raise ProvisionError(
                 f"table {name} exists with other keys or indexes than the template's; delete it first"
             ) from None
+        if "StreamSpecification" in wanted and "LatestStreamArn" not in description:
+            dynamodb.update_table(TableName=name, StreamSpecification=wanted["StreamSpecification"])
     dynamodb.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
     ttl = properties.get("TimeToLiveSpecification")
     if ttl is None:

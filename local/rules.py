@@ -20,19 +20,28 @@ LOG = logging.getLogger("local.rules")
 
 # The filters of https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern-operators.html that the
 # matcher supports. It would ignore other filters.
+_DEFAULT_BUS = "default"
 _FILTERS = {"anything-but", "cidr", "equals-ignore-case", "exists", "numeric", "prefix", "suffix", "wildcard"}
+
+
+_SUPPORTED = {"Id", "Arn", "Input", "InputTransformer", "DeadLetterConfig", "RetryPolicy", "RoleArn"}
 
 
 @dataclass(frozen=True)
 class Target:
-    """A target: a function by logical id, and its input, which is the event, a constant or a transformed event."""
+    """A target: its input is the event, a constant or a transformed event.
 
-    function: str
-    input: str | None  # JSON
+    Attributes:
+        receiver: A function by logical id, or an API destination by ARN.
+        input: The constant, as JSON.
+    """
+
+    receiver: str
+    input: str | None
     transformer: InputTransformer | None = None
 
     def payload(self, event: Mapping[str, Any], rule_arn: str) -> Any:
-        """Return the input of the function for an event. Raises TransformError."""
+        """Return the input of the receiver for an event. Raises TransformError."""
         if self.transformer is not None:
             return self.transformer.apply(event, rule_arn)
         return dict(event) if self.input is None else json.loads(self.input)
@@ -47,13 +56,16 @@ class Rule:
 
     logical_id: str
     arn: str
+    bus: str
     enabled: bool
     pattern: EventPattern | None
     schedule: Schedule | None
     targets: tuple[Target, ...]
 
-    def matches(self, event: Mapping[str, Any]) -> bool:
-        return self.enabled and self.pattern is not None and bool(self.pattern.matches_event(event))
+    def matches(self, event: Mapping[str, Any], bus: str) -> bool:
+        if not self.enabled or self.bus != bus or self.pattern is None:
+            return False
+        return bool(self.pattern.matches_event(event))
 
 
 def rules(stack: Stack, start: datetime) -> dict[str, Rule]:
@@ -76,9 +88,11 @@ def _rule(
     logical_id: str, name: str, properties: Mapping[str, Any], functions: Mapping[str, str], start: datetime
 ) -> Rule:
     pattern, expression = properties.get("EventPattern"), properties.get("ScheduleExpression")
+    bus = str(properties.get("EventBusName", _DEFAULT_BUS))
     return Rule(
         logical_id=logical_id,
-        arn=f"arn:{PARTITION}:events:{REGION}:{ACCOUNT_ID}:rule/{name}",
+        arn=f"arn:{PARTITION}:events:{REGION}:{ACCOUNT_ID}:rule/{_name_on(bus, name)}",
+        bus=bus,
         enabled=properties.get("State") != "DISABLED",
         pattern=None if pattern is None else matcher(pattern),
         schedule=None if expression is None else _schedule(expression, start),
@@ -86,11 +100,21 @@ def _rule(
     )
 
 
+def _name_on(bus: str, name: str) -> str:
+    """Return the name of a rule, after that of its bus unless that is the default bus."""
+    return name if bus == _DEFAULT_BUS else f"{bus}/{name}"
+
+
 def _schedule(expression: str, start: datetime) -> Schedule:
     try:
         return schedule(expression, start)
     except ValueError as error:
         raise TemplateError(str(error)) from None
+
+
+def is_api_destination(arn: str) -> bool:
+    """Return whether this is the ARN of an API destination, as opposed to the logical id of a function."""
+    return ":api-destination/" in arn
 
 
 def matcher(pattern: Mapping[str, Any]) -> EventPattern:
@@ -114,9 +138,9 @@ def _check_filters(node: Any) -> None:
 
 
 def _target(target: Mapping[str, Any], functions: Mapping[str, str]) -> Target:
-    if unknown := target.keys() - {"Id", "Arn", "Input", "InputTransformer", "DeadLetterConfig", "RetryPolicy"}:
+    if unknown := target.keys() - _SUPPORTED:
         raise TemplateError(f"a target's {', '.join(sorted(unknown))} is not supported locally")
-    if target["Arn"] not in functions:
+    if target["Arn"] not in functions and not is_api_destination(target["Arn"]):
         raise TemplateError(f"the target {target['Arn']} is not a function of this stack")
     constant, transformer = target.get("Input"), target.get("InputTransformer")
     if constant is not None and transformer is not None:
@@ -127,7 +151,7 @@ def _target(target: Mapping[str, Any], functions: Mapping[str, str]) -> Target:
         except ValueError:
             raise TemplateError("a target's Input is not JSON") from None
     transformed = None if transformer is None else InputTransformer.of(transformer)
-    return Target(functions[target["Arn"]], constant, transformed)
+    return Target(functions.get(target["Arn"], target["Arn"]), constant, transformed)
 
 
 class ChangingRules:
@@ -154,14 +178,19 @@ class ChangingRules:
             return {key: rule for key, (_, rule) in self._known.items() if rule is not None}
 
     def _all(self) -> list[tuple[str, Mapping[str, Any]]]:
-        return [(self._ids.get(each["Name"], each["Name"]), each) for each in self._rules_now()]
+        named = [(_name_on(each.get("EventBusName", _DEFAULT_BUS), each["Name"]), each) for each in self._rules_now()]
+        return [(self._ids.get(name, name), each) for name, each in named]
 
     def _read(self, key: str, properties: Mapping[str, Any]) -> tuple[Mapping[str, Any], Rule | None]:
         before, known = self._known.get(key, ({}, None))
         if before == properties:
             return before, known
-        # Targets that are not functions of the stack are ignored.
-        targets = [target for target in properties.get("Targets", []) if target["Arn"] in self._functions]
+        # The emulated AWS delivers to other targets, such as queues.
+        targets = [
+            target
+            for target in properties.get("Targets", [])
+            if target["Arn"] in self._functions or is_api_destination(target["Arn"])
+        ]
         try:
             rule = _rule(key, properties["Name"], {**properties, "Targets": targets}, self._functions, self._now())
         except TemplateError as error:

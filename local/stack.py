@@ -19,6 +19,7 @@ from local.dynamodb_local import DynamoDbLocal, fetch
 from local.emulator import Credentials, Emulator
 from local.emulator.docker import DockerEngine, check, provide_busybox
 from local.environment import Environment
+from local.event_source import EventSource, mappings
 from local.eventbridge import EventBridge, instance_state_change
 from local.fleet import seed_fleet
 from local.gateway import Gateway
@@ -29,6 +30,8 @@ from local.runtime import Runtime
 from local.scheduler import Scheduler
 from local.seed import seed as seed_demo
 from local.server import Server, listen
+from local.table_streams import open_stream
+from local.webhooks import sender, subscribe
 
 _T = TypeVar("_T")
 
@@ -58,6 +61,8 @@ class LocalStack:
         template_path: The template.
         credentials: The access key of the emulated AWS; by default a random one, or for the URL of a database always
             the same one. DynamoDB Local keeps the tables of each access key id apart.
+        streams: Whether new rows of tables invoke the functions that read their streams. It needs `events`.
+        webhook: A URL that receives all status changes; None for none.
         history_rows: How many rows the longest history of the demo project has.
     """
 
@@ -76,6 +81,8 @@ class LocalStack:
         events: bool = True,
         template_path: Path = _TEMPLATE,
         credentials: Credentials | None = None,
+        streams: bool = True,
+        webhook: str | None = None,
         history_rows: int = 1000,
     ) -> None:
         if dynamodb not in {"moto", "local"} and not dynamodb.startswith(("http://", "https://")):
@@ -90,6 +97,8 @@ class LocalStack:
         self._emulator_options = dict(emulator_options or {})
         self._timeouts = dict(timeouts or {})
         self._events = events
+        self._streams = streams
+        self._webhook = webhook
         self._template_path = template_path
         self._cleanup = ExitStack()
         self._clients: dict[str, Any] = {}
@@ -132,7 +141,10 @@ class LocalStack:
             runtime = Runtime(functions, stack.layers)
 
             eventbridge = self._eventbridge = EventBridge(
-                stack, runtime.invoke, rules_now=lambda: self.emulator.rules()
+                stack,
+                runtime.invoke,
+                rules_now=lambda: self.emulator.rules(),
+                send=sender(lambda arn: self.emulator.webhook(arn)),
             )
             scheduler = self._scheduler = Scheduler(
                 stack,
@@ -143,13 +155,14 @@ class LocalStack:
             own: dict[str, Any] = {
                 "credentials": self.credentials,
                 "on_event": self._on_event,
+                "on_published": eventbridge.put,
                 "on_invoke": eventbridge.answer_invoke,
-                "docker": self._start_docker(),
+                "docker": _start_docker(images=self._seed) if self._docker else None,
             }
             self._emulator = Emulator(**{**self._emulator_options, **own})
             self._emulator.start()
             cleanup.callback(self._emulator.stop)
-            self._dynamodb_url = self._start_dynamodb(cleanup, self._emulator.url)
+            self._dynamodb_url = _start_dynamodb(self._dynamodb, cleanup, self._emulator.url)
             cleanup.callback(self._clients.clear)
             environment.point_at(self._emulator.url, self._dynamodb_url)
             provision(
@@ -160,6 +173,7 @@ class LocalStack:
                 ecs=self.client("ecs"),
                 events=self.client("events"),
                 scheduler=self.client("scheduler"),
+                sqs=self.client("sqs"),
                 token_key=tokens.key(),
             )
             runtime.start()
@@ -171,10 +185,15 @@ class LocalStack:
                 seed_demo(self, self._history_rows)
             if self._fleet:
                 seed_fleet(self)
+            if self._webhook:
+                subscribe(self.client("events"), str(stack.parameters.get("EventBusName", "")), self._webhook)
             if self._events:
                 eventbridge.start_schedules()
                 scheduler.start()
                 cleanup.callback(scheduler.stop)
+            if self._events and self._streams:
+                for mapped in mappings(stack):
+                    cleanup.enter_context(EventSource(mapped, open_stream(self, mapped.table), runtime.invoke))
             self._server = Server(Gateway(stack.api, runtime.invoke), listener)
             self._server.start()
             cleanup.callback(self._server.stop)
@@ -267,7 +286,7 @@ class LocalStack:
         """Return a boto3 client of the emulated AWS. Clients are cached and thread-safe."""
         with self._clients_lock:
             if service not in self._clients:
-                url = self._dynamodb_url if service == "dynamodb" else self.emulator.url
+                url = self._dynamodb_url if service.startswith("dynamodb") else self.emulator.url
                 make: Callable[..., Any] = self._session.client
                 self._clients[service] = make(service, endpoint_url=url)
             return self._clients[service]
@@ -291,21 +310,20 @@ class LocalStack:
         if self._events and self._eventbridge is not None:
             self._eventbridge.put(event)
 
-    def _start_docker(self) -> DockerEngine | None:
-        if not self._docker:
-            return None
-        check()
-        if self._seed:
-            provide_busybox()
-        return DockerEngine()
 
-    def _start_dynamodb(self, cleanup: ExitStack, emulator_url: str) -> str:
-        if self._dynamodb == "moto":
-            return emulator_url
-        if self._dynamodb == "local":
-            database = cleanup.enter_context(DynamoDbLocal(fetch(CACHE)))
-            return database.url
-        return self._dynamodb.rstrip("/")
+def _start_docker(*, images: bool) -> DockerEngine:
+    check()
+    if images:
+        provide_busybox()
+    return DockerEngine()
+
+
+def _start_dynamodb(database: str, cleanup: ExitStack, emulator_url: str) -> str:
+    if database == "moto":
+        return emulator_url
+    if database == "local":
+        return cleanup.enter_context(DynamoDbLocal(fetch(CACHE))).url
+    return database.rstrip("/")
 
 
 def _started(part: _T | None) -> _T:

@@ -1,4 +1,4 @@
-"""The generator of the API reference: `openapi.yaml`, `docs/errors.md` and the client's catalogue of errors.
+"""The generator of the API reference: `openapi.yaml`, `docs/errors.md`, the client's catalogue, the schema of events.
 
 Models, error codes, messages and status codes come from the library. `errors.yaml` and `texts.yaml` contain only the
 descriptions for API users.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from reference import ROOT, client_catalogue, errors_page, openapi
+from reference import ROOT, client_catalogue, errors_page, event_schema, openapi
 
 PAGES = {
     ROOT / "openapi.yaml": openapi.text,
     ROOT / "docs" / "errors.md": errors_page.text,
+    ROOT / "docs" / "status-change.schema.json": event_schema.text,
     ROOT / "clients/python/src/longshore_client/_catalogue.py": client_catalogue.text,
 }
 

@@ -2,7 +2,8 @@
 
 A module that uses `stack` gets its own stack, on moto. With `pytestmark = databases("moto", "dynamodb-local")` its
 tests run on both. DynamoDB Local needs Java and npm; without them its tests are skipped. `HISTORY_ROWS` of a module is
-the number of rows of the demo project's longest history.
+the number of rows of the demo project's longest history. Status changes are not published, so that tests see only their
+own calls.
 
 The local stack is imported by the fixtures that use it: the unit tests do not need it.
 """
@@ -77,6 +78,7 @@ def stack(request: pytest.FixtureRequest) -> "Iterator[LocalStack]":
         credentials=Credentials.random(),
         parameters=PARAMETERS,
         emulator_options=QUICK,
+        streams=False,
         history_rows=getattr(request.module, "HISTORY_ROWS", 100),
     ) as local:
         yield local
@@ -121,7 +123,9 @@ def sign_in_stack(identity: "Provider") -> "Iterator[LocalStack]":
     """The local stack, whose users sign in at the provider."""
     from local.stack import LocalStack
 
-    with LocalStack(port=0, parameters=PARAMETERS | identity.parameters, emulator_options=QUICK) as local:
+    with LocalStack(
+        port=0, parameters=PARAMETERS | identity.parameters, emulator_options=QUICK, streams=False
+    ) as local:
         yield local
 
 

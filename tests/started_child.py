@@ -78,6 +78,8 @@ def answer(operation: str, parameters: dict[str, Any], container: dict[str, Any]
             return {"Command": {"CommandId": "command"}}
         case "GetCommandInvocation":
             return {"StatusDetails": "Success", "ResponseCode": 0}
+        case "PutEvents":
+            return {"Entries": [{} for _ in parameters["Entries"]]}
         case _:
             return CONSTANT.get(operation, {})
 

@@ -3,12 +3,14 @@
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from datetime import UTC
+from typing import Any, NamedTuple
 
 from moto.core.base_backend import BackendDict
 from moto.core.common_models import BaseModel
 from moto.core.model_instances import reset_model_data
 from moto.core.utils import utcnow
+from moto.dynamodb.models import dynamodb_backends
 from moto.ecs.models import ContainerInstance, EC2ContainerServiceBackend, ecs_backends
 from moto.events.models import Rule, events_backends
 from moto.scheduler.models import scheduler_backends
@@ -26,6 +28,14 @@ def reset() -> None:
 
 def _ecs(region: str) -> EC2ContainerServiceBackend:
     return ecs_backends[ACCOUNT][region]
+
+
+class Webhook(NamedTuple):
+    """An HTTP endpoint, and the headers that a request to it needs."""
+
+    method: str
+    url: str
+    headers: dict[str, str]
 
 
 class MotoCatalog:
@@ -153,14 +163,40 @@ def document(name: str, region: str) -> dict[str, Any] | None:
 
 
 def rules(region: str) -> list[dict[str, Any]]:
-    """Return the rules of the default event bus, each as the properties of an AWS::Events::Rule."""
-    found = events_backends[ACCOUNT][region].event_buses["default"].rules
-    return [_rule_properties(rule) for rule in list(found.values())]
+    """Return the rules of all event buses, each as the properties of an AWS::Events::Rule."""
+    buses = list(events_backends[ACCOUNT][region].event_buses.values())
+    return [_rule_properties(rule) for bus in buses for rule in list(bus.rules.values())]
+
+
+def webhook(arn: str, region: str) -> Webhook | None:
+    """Return the HTTP endpoint of an EventBridge API destination, or None if there is no such API destination."""
+    backend = events_backends[ACCOUNT][region]
+    found = backend.destinations.get(arn.split("/")[1])
+    if found is None:
+        return None
+    connection = next((each for each in backend.connections.values() if each.arn == found.connection_arn), None)
+    key = connection.auth_parameters.get("ApiKeyAuthParameters") if connection is not None else None
+    headers = {key["ApiKeyName"]: key["ApiKeyValue"]} if key else {}
+    return Webhook(found.http_method, found.invocation_endpoint, headers)
+
+
+def stream_records(table: str, region: str, start: int) -> list[dict[str, Any]]:
+    """Return the records of a table's stream from a position on, as Lambda passes them to a function."""
+    shard = dynamodb_backends[ACCOUNT][region].get_table(table).stream_shard
+    return [] if shard is None else [_stream_record(record.to_json()) for record in shard.items[start:]]
+
+
+def _stream_record(record: dict[str, Any]) -> dict[str, Any]:
+    written = record["dynamodb"]
+    # The time is in UTC, without a time zone.
+    seconds = written["ApproximateCreationDateTime"].replace(tzinfo=UTC).timestamp()
+    return {**record, "dynamodb": {**written, "ApproximateCreationDateTime": seconds}}
 
 
 def _rule_properties(rule: Rule) -> dict[str, Any]:
     properties: dict[str, Any] = {
         "Name": rule.name,
+        "EventBusName": rule.event_bus_name,
         "State": rule.state,
         "Targets": [dict(target) for target in list(rule.targets)],
     }
@@ -191,11 +227,15 @@ def patched() -> Iterator[None]:
         # moto keeps a reference to every object for its dashboard, which would leak memory.
         return object.__new__(cls)
 
-    def send_to_targets(self: Rule, *args: Any, **kwargs: Any) -> None:
-        # moto raises for targets that it does not support, such as functions, and PutEvents then returns 500.
+    def send_to_targets(self: Rule, event: Any, transform_input: bool = True) -> None:
+        # moto raises for targets that it does not support, such as functions, and PutEvents then returns 500. The local
+        # stack delivers to functions and API destinations.
         rule = copy.copy(self)
         rule.targets = [target for target in self.targets if _deliverable(str(target["Arn"]))]
-        original(rule, *args, **kwargs)
+        if rule.targets:
+            # A transformation in moto needs another package, even if there is nothing to transform.
+            transformed = any("InputTransformer" in target for target in rule.targets)
+            original(rule, event, transform_input=transform_input and transformed)
 
     Rule.send_to_targets = send_to_targets
     BaseModel.__new__ = forgetting
@@ -208,4 +248,4 @@ def patched() -> Iterator[None]:
 
 
 def _deliverable(arn: str) -> bool:
-    return arn.split(":")[2] in ("logs", "events", "sqs")
+    return arn.split(":")[2] in ("logs", "events", "sqs") and ":api-destination/" not in arn

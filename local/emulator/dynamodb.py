@@ -20,11 +20,15 @@ TOKEN_LIFETIME = timedelta(minutes=10)
 
 
 class DynamoDbGuard:
-    """Runs one DynamoDB request at a time, and returns the stored response for a repeated client request token."""
+    """Runs one DynamoDB request at a time, and returns the stored response for a repeated client request token.
+
+    Attributes:
+        lock: Is held by each request. While it is held, the tables do not change.
+    """
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now = now
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
         self._done: dict[tuple[str, str], tuple[datetime, str, bytes, str]] = {}
 
     def handle(self, request: Request, forward: Callable[[], Response]) -> Response:
@@ -33,7 +37,7 @@ class DynamoDbGuard:
         Raises:
             AwsError: The token was used with other parameters (IdempotentParameterMismatchException).
         """
-        with self._lock:
+        with self.lock:
             token = request.call.parameters.get("ClientRequestToken")
             if request.call.operation != "TransactWriteItems" or not token:
                 return forward()

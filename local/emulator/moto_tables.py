@@ -2,8 +2,8 @@
 
 A query in moto sorts and measures every row of the table, and a transaction copies all rows. Here a query reads only
 the rows that its key condition selects, with the attributes that the index contains. A copy of a table shares the
-rows, which are replaced but never changed. To convert an attribute, moto tries each of DynamoDB's ten types; here only
-the actual type is converted.
+rows and the records of the stream, which are replaced but never changed. To convert an attribute, moto tries each of
+DynamoDB's ten types; here only the actual type is converted.
 """
 
 import base64
@@ -129,8 +129,12 @@ def _copy_that_shares_rows(self: Table, memo: dict[int, Any]) -> Table:
     other = _shallow(self)
     memo[id(self)] = other
     for name, value in vars(self).items():
-        if name != "items":
+        if name not in ("items", "stream_shard"):
             setattr(other, name, copy.deepcopy(value, memo))
+    if self.stream_shard is not None:
+        other.stream_shard = _shallow(self.stream_shard)
+        other.stream_shard.table = other
+        other.stream_shard.items = list(self.stream_shard.items)
     other.items = defaultdict(dict)
     for key, entry in self.items.items():
         other.items[key] = dict(entry) if self.has_range_key else entry

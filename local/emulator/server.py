@@ -5,6 +5,7 @@ import re
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from moto.moto_server.werkzeug_app import (
 from werkzeug.serving import ThreadedWSGIServer
 from werkzeug.wrappers import Response
 
-from local.emulator import bridge, wire
+from local.emulator import bridge, events, wire
 from local.emulator.access import AccessCheck, Credentials
 from local.emulator.docker import DockerEngine
 from local.emulator.dynamodb import DynamoDbGuard
@@ -105,6 +106,7 @@ class Emulator:
         The events of each service are in order.
     on_invoke: handles lambda:Invoke. Takes the function's name or ARN, the payload and whether the invocation is
         asynchronous. Raises AwsError.
+    on_published: called with each event that PutEvents has accepted, and the name of its bus, like `on_event`.
     docker: runs the tasks as containers and the commands' scripts on this machine; by default both are simulated.
 
     `ecs` and `ssm` have controls for tests, `faults` injects faults, and `calls` records requests. `start` replaces the
@@ -125,6 +127,7 @@ class Emulator:
         command_delay: float = 0.1,
         on_event: Callable[[dict[str, Any]], object] | None = None,
         on_invoke: Callable[[str, bytes, bool], InvokeAnswer] | None = None,
+        on_published: Callable[[dict[str, Any], str], object] | None = None,
         docker: DockerEngine | None = None,
     ) -> None:
         self._host = host
@@ -134,6 +137,8 @@ class Emulator:
         self._delays = (run_delay, stop_delay, command_delay)
         self._on_event = on_event
         self._on_invoke = on_invoke
+        self._on_published = on_published
+        self._published: deque[tuple[dict[str, Any], str]] = deque()
         self._docker = docker
         self.faults = Faults()
         self.calls = Calls()
@@ -149,6 +154,7 @@ class Emulator:
         self.ssm = CommandSimulation(self.ecs, bridge.document, _utcnow, command_delay, host=self._docker)
         self.faults.clear()
         self.calls.clear()
+        self._published.clear()
         self._dynamodb = DynamoDbGuard(_utcnow)
         self._moto = DomainDispatcherApplication(create_backend_app)
 
@@ -236,6 +242,15 @@ class Emulator:
         """Delete a schedule of EventBridge Scheduler, if it exists."""
         bridge.delete_schedule(group, name, REGION)
 
+    def webhook(self, arn: str) -> bridge.Webhook | None:
+        """Return the HTTP endpoint of an EventBridge API destination, or None if there is none."""
+        return bridge.webhook(arn, REGION)
+
+    def stream_records(self, table: str, start: int) -> list[dict[str, Any]]:
+        """Return the records of a table's stream from a position on, as Lambda passes them to a function."""
+        with self._dynamodb.lock:
+            return bridge.stream_records(table, REGION, start)
+
     def _tick(self) -> None:
         while not self._stopping.wait(TICK):
             now = _utcnow()
@@ -244,13 +259,21 @@ class Emulator:
 
     def _deliver(self) -> None:
         while not self._stopping.wait(TICK):
-            for event in [*self.ecs.drain_events(), *self.ssm.drain_events()]:
-                if self._on_event is None or self._stopping.is_set():
-                    continue
-                try:
-                    self._on_event(event)
-                except Exception:
-                    log.exception("Event receiver failed")
+            if self._on_event is not None:
+                for event in [*self.ecs.drain_events(), *self.ssm.drain_events()]:
+                    self._call(self._on_event, event)
+            while self._published:
+                published = self._published.popleft()
+                if self._on_published is not None:
+                    self._call(self._on_published, *published)
+
+    def _call(self, receiver: Callable[..., object], *arguments: Any) -> None:
+        if self._stopping.is_set():
+            return
+        try:
+            receiver(*arguments)
+        except Exception:
+            log.exception("Event receiver failed")
 
     # ── requests ──
 
@@ -294,6 +317,8 @@ class Emulator:
                 return self._invoke(call, environ)
             if call.service == "dynamodb":
                 return self._dynamodb.handle(request, lambda: self._forward(environ))
+            if call.service == "events" and call.operation == "PutEvents":
+                return self._put_events(call, environ)
             return self._forward(environ)
         except AwsError as error:
             return wire.failure(request, error)
@@ -312,6 +337,11 @@ class Emulator:
         if answer.failed:
             headers["X-Amz-Function-Error"] = "Unhandled"
         return Response(answer.payload, 202 if kind == "Event" else 200, headers, content_type="application/json")
+
+    def _put_events(self, call: Call, environ: dict[str, Any]) -> Response:
+        response = self._forward(environ)
+        self._published += events.accepted(call.parameters, response.get_data())
+        return response
 
     def _forward(self, environ: dict[str, Any]) -> Response:
         response = Response.from_app(self._moto, environ, buffered=True)

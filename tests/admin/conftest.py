@@ -33,7 +33,7 @@ Run = Callable[..., Ran]
 @pytest.fixture(scope="module")
 def stack(request: pytest.FixtureRequest) -> Iterator[LocalStack]:
     """The local stack with the seed's users and only two containers, because tests read the whole tables repeatedly."""
-    with LocalStack(port=0, parameters=PARAMETERS, emulator_options=QUICK, seed=False) as local:
+    with LocalStack(port=0, parameters=PARAMETERS, emulator_options=QUICK, seed=False, streams=False) as local:
         seeder = Seeder(local)
         seeder.cluster()
         seeder.members()

@@ -24,7 +24,7 @@ PARAMETERS = {"WaitSeconds": "0", "ThrottleRate": "100000", "ThrottleBurst": "10
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[LocalStack]:
-    with LocalStack(port=0, parameters=PARAMETERS, emulator_options=QUICK) as local:
+    with LocalStack(port=0, parameters=PARAMETERS, emulator_options=QUICK, streams=False) as local:
         Seeder(local).task_definition("never", labels={"simulate.start": "never"})
         Seeder(local).task_definition("unpullable", labels={"simulate.start": "fail"})
         yield local

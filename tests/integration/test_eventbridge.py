@@ -18,6 +18,7 @@ from settling import PATIENCE, eventually
 from local import template
 from local.environment import Environment
 from local.eventbridge import EventBridge, instance_state_change
+from local.runtime import FunctionError
 from local.stack import LocalStack
 from local.template import TemplateError
 
@@ -298,6 +299,39 @@ def test_an_added_rule_receives_events(changing: EventBridge, rules: Rules, reco
     assert changing.put(event) == 1
     assert changing.invocations.wait_idle(PATIENCE)
     assert [call[:2] for call in recorder.calls] == [("Clockwork", event)]
+
+
+def test_a_rule_receives_the_events_of_its_bus(changing: EventBridge, rules: Rules, recorder: Recorder) -> None:
+    """Rules of two buses may have the same name."""
+    target = {"Id": "1", "Arn": rules.arn}
+    rule = {"Name": "longshore-p", "EventPattern": {"source": ["aws.ec2"]}, "Targets": [target]}
+    rules.now += [rule | {"EventBusName": "longshore-one"}, rule | {"EventBusName": "longshore-two"}]
+    event = instance_state_change("i-0a1b2c3d4e5f60718", "stopped", START)
+    assert [changing.put(event, bus) for bus in ("longshore-one", "default", "three")] == [1, 0, 0]
+    assert changing.invocations.wait_idle(PATIENCE)
+    assert len(recorder.calls) == 1
+
+
+def test_a_rule_sends_to_an_api_destination(tmp_path: Path) -> None:
+    arn = "arn:aws:events:us-east-1:123456789012:api-destination/hook/1"
+    rule = {"Name": "r", "EventPattern": {"source": ["aws.ec2"]}, "Targets": [{"Id": "1", "Arn": arn, "RoleArn": "r"}]}
+    sent: list[tuple[str, Any]] = []
+
+    def send(destination: str, event: Any) -> None:
+        sent.append((destination, event))
+        if len(sent) == 1:
+            raise FunctionError(destination, "HTTPError", "503")
+
+    recorder = Recorder()
+    bus = EventBridge(stack_of(tmp_path), recorder, rules_now=lambda: [rule], send=send)
+    bus.start()
+    event = instance_state_change("i-0a1b2c3d4e5f60718", "stopped", START)
+    assert bus.put(event) == 1
+    assert bus.invocations.wait_idle(PATIENCE)
+    bus.stop()
+    assert sent == [(arn, event), (arn, event)]
+    assert recorder.calls == []
+    assert bus.dead_letters == []
 
 
 # --- In the stack -----------------------------------------------------------------------------------------------------

@@ -37,7 +37,12 @@ def stack() -> Iterator[LocalStack]:
     database = database_url("dynamodb-local")
     parameters = {"WaitSeconds": "2"}
     with LocalStack(
-        port=0, dynamodb=database, credentials=Credentials.random(), parameters=parameters, emulator_options=QUICK
+        port=0,
+        dynamodb=database,
+        credentials=Credentials.random(),
+        parameters=parameters,
+        emulator_options=QUICK,
+        streams=False,
     ) as local:
         yield local
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from host_script import FAR_FUTURE, parameters
 from invariants import all_rows, check
+from jsonschema import Draft202012Validator
 from settling import eventually
 
 from local import template, tokens
@@ -20,6 +21,7 @@ from local.stack import LocalStack
 LATER = "2999-01-01T00:00:00.000Z"
 NUMBER = "1"  # of the command
 EVENTS = template.ROOT / "events"
+SCHEMA = template.ROOT / "docs" / "status-change.schema.json"
 HISTORY_ROWS = 1000
 # The containers of the seed that the samples change.
 DEMO = {
@@ -266,6 +268,20 @@ def recover(stack: LocalStack, event: Any) -> None:
     assert answer(stack, "recover", event) == {}
 
 
+def publish_events(stack: LocalStack, event: Any) -> None:
+    stack.emulator.calls.clear()
+    assert answer(stack, "publish_events", event) == {"batchItemFailures": []}
+    (call,) = stack.emulator.calls.list("events", "PutEvents")
+    details = [json.loads(entry["Detail"]) for entry in call.parameters["Entries"]]
+    assert [detail["container_id"] for detail in details] == [container_id(12), container_id(11)]
+    validator = Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8")))
+    for detail, record in zip(details, event["Records"], strict=True):
+        validator.validate(detail)
+        image = record["dynamodb"]["NewImage"]
+        assert (detail["id"], detail["seq"]) == (image["id"]["S"], int(image["seq"]["N"]))
+        assert detail["container_name"]
+
+
 CHECKS: dict[str, Callable[[LocalStack, Any], None]] = {
     "authorizer": authorizer,
     "index": index,
@@ -293,4 +309,5 @@ CHECKS: dict[str, Callable[[LocalStack, Any], None]] = {
     "save_schedule": save_schedule,
     "delete_schedule": delete_schedule,
     "recover": recover,
+    "publish_events": publish_events,
 }

@@ -50,6 +50,7 @@ def stack() -> Iterator[LocalStack]:
             parameters=PARAMETERS,
             seed=False,
             emulator_options=QUICK,
+            streams=False,
         ).start()
 
     try:

@@ -147,9 +147,10 @@ def test_its_log_escapes_text_from_outside(tmp_path: Path) -> None:
         ({"PORT": "-1"}, 'PORT must be a number from 0 to 65535, not "-1"'),
         ({KEY_VARIABLE: "short"}, f"{KEY_VARIABLE} must have at least 32 bytes"),
         ({"PARAMETERS": "WaitSeconds"}, "PARAMETERS must have the form Name=value Name=value"),
+        ({"WEBHOOK": "localhost:9000"}, 'WEBHOOK must be a URL, not "localhost:9000"'),
         ({"SIGN_IN": "1", "PATH": ""}, "the provider needs Node.js, and node is missing"),
     ],
-    ids=["no number", "too large", "negative", "short key", "no value", "no provider"],
+    ids=["no number", "too large", "negative", "short key", "no value", "no URL", "no provider"],
 )
 def test_an_invalid_setting(tmp_path: Path, variables: dict[str, str], message: str) -> None:
     failed = local(tmp_path, "serve", **variables)

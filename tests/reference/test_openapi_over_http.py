@@ -67,7 +67,7 @@ def stack() -> Iterator[LocalStack]:
     """A local stack that waits only briefly for an operation, so that some return 202."""
     parameters = {"WaitSeconds": "5", "ThrottleRate": "100000", "ThrottleBurst": "100000"}
     quick = {"run_delay": 0.05, "stop_delay": 0.05, "command_delay": 0.03}
-    with LocalStack(port=0, parameters=parameters, emulator_options=quick) as local:
+    with LocalStack(port=0, parameters=parameters, emulator_options=quick, streams=False) as local:
         yield local
 
 

@@ -34,6 +34,12 @@ _TRANSACTION_ITEMS = {
     "Delete": "dynamodb:DeleteItem",
     "ConditionCheck": "dynamodb:ConditionCheckItem",
 }
+_READ_STREAM = (
+    "dynamodb:DescribeStream",
+    "dynamodb:GetRecords",
+    "dynamodb:GetShardIterator",
+    "dynamodb:ListStreams",
+)
 _OF_ONE_ITEM = {"GetItem", "PutItem", "UpdateItem", "DeleteItem"}
 _OF_MANY_ITEMS = {"Query", "Scan"}
 
@@ -199,20 +205,32 @@ def requests(call: Call, roles: Roles) -> Iterator[Request]:
             yield Request("secretsmanager:GetSecretValue", call.parameters["SecretId"])
         case "lambda" if call.operation == "Invoke":
             yield Request("lambda:InvokeFunction", _arn("lambda", "function", call.parameters["FunctionName"], ":"))
+        case "events" if call.operation == "PutEvents":
+            for entry in call.parameters["Entries"]:
+                yield Request("events:PutEvents", _arn("events", "event-bus", entry["EventBusName"]))
+        case "sqs" if call.operation == "SendMessage":
+            name = call.parameters["QueueUrl"].rpartition("/")[2]
+            yield Request("sqs:SendMessage", f"arn:{PARTITION}:sqs:{REGION}:{ACCOUNT_ID}:{name}")
         case _:
             raise _unknown(call)
 
 
 def requests_of_lambda(stack: Stack, function: Function) -> Iterator[Request]:
-    """Yield the requests that Lambda makes with the function's role: it sends failed events to the destination."""
-    for config in stack.of_type("AWS::Lambda::EventInvokeConfig").values():
-        if config["FunctionName"] != function.name:
-            continue
-        for destination in config.get("DestinationConfig", {}).values():
-            target = destination["Destination"]
-            if ":sqs:" not in target:
-                raise UnsupportedError(f"{function.logical_id}: the destination {target}")
-            yield Request("sqs:SendMessage", target)
+    """Yield the requests that Lambda makes with the function's role.
+
+    It reads the stream of the function, and sends failed events to the destination.
+    """
+    for kind in ("AWS::Lambda::EventInvokeConfig", "AWS::Lambda::EventSourceMapping"):
+        for config in stack.of_type(kind).values():
+            if config["FunctionName"] != function.name:
+                continue
+            for action in _READ_STREAM if "EventSourceArn" in config else ():
+                yield Request(action, config["EventSourceArn"])
+            for destination in config.get("DestinationConfig", {}).values():
+                target = destination["Destination"]
+                if ":sqs:" not in target:
+                    raise UnsupportedError(f"{function.logical_id}: the destination {target}")
+                yield Request("sqs:SendMessage", target)
 
 
 def _of_dynamodb(call: Call) -> Iterator[Request]:

@@ -5,6 +5,7 @@ Ordinary requests, Idempotency-Keys, races, failing services, recovery, events a
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
@@ -23,6 +24,7 @@ from template.scene import (
     terminated,
 )
 
+from local import template
 from local.runtime import FunctionError
 from local.seed import INSTANCE, PROJECT, WEB
 
@@ -335,6 +337,13 @@ def terminated_servers(scene: Scene) -> None:
     assert scene.invoke("ServerTerminatedFunction", terminated("i-0eeeeeeeeeeeeeeee")) == {"expired": 1}
 
 
+def published_events(scene: Scene) -> None:
+    event = json.loads((template.ROOT / "events" / "publish_events.json").read_text(encoding="utf-8"))
+    # The second row cannot be read, so it goes to the queue.
+    event["Records"][1]["dynamodb"]["NewImage"]["to_status"] = {"S": "unknown"}
+    assert scene.invoke("PublishEventsFunction", event) == {"batchItemFailures": []}
+
+
 SCENARIOS = [
     ordinary_requests,
     lists,
@@ -353,4 +362,5 @@ SCENARIOS = [
     scheduled_operations,
     saved_schedules,
     terminated_servers,
+    published_events,
 ]

@@ -142,15 +142,23 @@ def test_permanent_data_is_retained(stack: template.Stack) -> None:
     assert all(stack.tables[name]["DeletionProtectionEnabled"] == "true" for name in tables)
 
 
-def test_the_queue_is_encrypted_and_takes_only_tls(stack: template.Stack) -> None:
-    ((name, queue),) = stack.of_type("AWS::SQS::Queue").items()
-    assert queue["SqsManagedSseEnabled"] is True
-    ((_, policy),) = stack.of_type("AWS::SQS::QueuePolicy").items()
+@pytest.mark.parametrize("name", ["DeadLetters", "UndeliveredEvents"])
+def test_a_queue_is_encrypted_and_takes_only_tls(stack: template.Stack, name: str) -> None:
+    queues, policies = stack.of_type("AWS::SQS::Queue"), stack.of_type("AWS::SQS::QueuePolicy")
+    assert queues.keys() == {"DeadLetters", "UndeliveredEvents"}
+    assert queues[name]["SqsManagedSseEnabled"] is True
+    policy = policies[f"{name}Policy"]
     assert policy["Queues"] == [f"https://sqs.{template.REGION}.amazonaws.com/{template.ACCOUNT_ID}/longshore-{name}"]
-    allowed, refused = policy["PolicyDocument"]["Statement"]
+    refused = policy["PolicyDocument"]["Statement"][-1]
     assert (refused["Effect"], refused["Principal"], refused["Action"]) == ("Deny", "*", "sqs:*")
     assert refused["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
-    # Only rules of this account may send messages.
+
+
+def test_only_rules_of_this_account_may_send_dead_letters(stack: template.Stack) -> None:
+    """The function and Lambda send with the role of the function, which needs no policy of the queue."""
+    policies = stack.of_type("AWS::SQS::QueuePolicy")
+    assert len(policies["UndeliveredEventsPolicy"]["PolicyDocument"]["Statement"]) == 1
+    allowed, _ = policies["DeadLettersPolicy"]["PolicyDocument"]["Statement"]
     assert (allowed["Effect"], allowed["Action"]) == ("Allow", "sqs:SendMessage")
     assert allowed["Principal"] == {"Service": "events.amazonaws.com"}
     sources = allowed["Condition"]["ArnLike"]["aws:SourceArn"]
@@ -237,6 +245,8 @@ def test_failed_events_go_to_the_dead_letter_queue(stack: template.Stack) -> Non
     assert configured == ASYNCHRONOUS
     targets = [target for rule in stack.of_type("AWS::Events::Rule").values() for target in rule["Targets"]]
     assert {target["DeadLetterConfig"]["Arn"] for target in targets} == {queue}
+    (mapping,) = stack.of_type("AWS::Lambda::EventSourceMapping").values()
+    assert mapping["DestinationConfig"] == {"OnFailure": {"Destination": queue}}
     assert stack.of_type("AWS::SQS::Queue")["DeadLetters"]["MessageRetentionPeriod"] == 14 * 24 * 3600
 
 

@@ -65,6 +65,14 @@ def test_nothing_that_holds_data_or_serves_requests_is_replaced(first: template.
     assert "AWS::DynamoDB::Table" not in {types[name] for name in there.added}
 
 
+def test_a_table_gets_a_stream_in_place(first: template.Stack, current: template.Stack) -> None:
+    """CloudFormation adds a stream to an existing table, and removes it again, without a replacement."""
+    assert "StreamSpecification" not in first.tables["StatusLogsTable"]
+    assert current.tables["StatusLogsTable"]["StreamSpecification"] == {"StreamViewType": "NEW_IMAGE"}
+    for change in (compare(first, current), compare(current, first)):
+        assert "StatusLogsTable" in change.changed - change.replaced
+
+
 def test_the_secret_keeps_its_value(first: template.Stack, current: template.Stack) -> None:
     """CloudFormation generates a new value if the settings of the generation change."""
     before, after = (stack.resources["TokenSecret"]["Properties"] for stack in (first, current))
@@ -78,9 +86,12 @@ def test_a_rollback_deletes_only_what_version_0_1_does_not_have(first: template.
         "AWS::CloudWatch::Alarm",
         "AWS::IAM::ManagedPolicy",
         "AWS::IAM::Role",
+        "AWS::Lambda::EventSourceMapping",
         "AWS::Lambda::Function",
         "AWS::Lambda::Permission",
         "AWS::Scheduler::ScheduleGroup",
+        "AWS::SQS::Queue",
+        "AWS::SQS::QueuePolicy",
     }
 
 

@@ -5,12 +5,13 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 from longshore.edge.tokens import TokenSettings
-from longshore.wiring.settings import Settings
+from longshore.wiring.settings import PublishingSettings, Settings
 
 from local import template
 
 AUTHORIZER = "AuthorizerFunction"
 RECOVER = "RecoverFunction"
+PUBLISH = "PublishEventsFunction"
 # Variables that are not read through Settings: by the edge, the drift sweep, Powertools, and the index.
 ORIGIN = "ALLOWED_ORIGIN"
 CLUSTER = "CLUSTER_NAME"
@@ -62,6 +63,8 @@ def test_a_function_has_exactly_the_variables_that_it_reads(function: str) -> No
     Settings.of(environment)
     if function == AUTHORIZER:
         TokenSettings.of(environment)
+    if function == PUBLISH:
+        PublishingSettings.of(environment)
     assert environment.read | POWERTOOLS | {ORIGIN} | OWN.get(function, set()) == FUNCTIONS[function].environment.keys()
 
 
@@ -84,6 +87,15 @@ def test_the_settings_come_from_the_template() -> None:
         wait_seconds=12,
     )
     assert environment["ALLOWED_ORIGIN"] == "https://console.example.com"
+
+
+def test_the_settings_of_the_publisher_come_from_the_template() -> None:
+    stack = template.load(parameters={"EventBusName": "platform"})
+    assert PublishingSettings.of(stack.functions[PUBLISH].environment) == PublishingSettings(
+        event_bus="platform",
+        undelivered_events=stack.outputs["UndeliveredEventsUrl"],
+        stack_arn="arn:aws:cloudformation:us-east-1:123456789012:stack/longshore/local",
+    )
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])

@@ -14,9 +14,11 @@ from builder.errors import BuildError
 OPERATIONS: Mapping[str, frozenset[str]] = {
     "dynamodb": frozenset({"BatchGetItem", "GetItem", "PutItem", "Query", "Scan", "TransactWriteItems", "UpdateItem"}),
     "ecs": frozenset({"DescribeContainerInstances", "DescribeTasks", "ListTasks", "RunTask", "StopTask"}),
+    "events": frozenset({"PutEvents"}),
     "lambda": frozenset({"Invoke"}),
     "scheduler": frozenset({"CreateSchedule", "DeleteSchedule", "GetSchedule", "ListSchedules", "UpdateSchedule"}),
     "secretsmanager": frozenset({"GetSecretValue"}),
+    "sqs": frozenset({"SendMessage"}),
     "ssm": frozenset({"GetCommandInvocation", "SendCommand"}),
 }
 """The AWS operations that the library calls, by their names in botocore's models."""

@@ -17,6 +17,7 @@ from longshore.wiring.settings import Settings
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
     from types_boto3_ecs import ECSClient
+    from types_boto3_events import EventBridgeClient
     from types_boto3_lambda import LambdaClient
     from types_boto3_ssm import SSMClient
 
@@ -88,6 +89,17 @@ def scheduler() -> Any:
 
 
 @cache
+def events() -> "EventBridgeClient":
+    client: EventBridgeClient = _client("events")
+    return client
+
+
+@cache
+def sqs() -> Any:
+    return _client("sqs")
+
+
+@cache
 def store() -> "Store":
     from longshore.aws.store import Store
 
@@ -136,19 +148,20 @@ def history_reader() -> HistoryReader:
 @cache
 def container_listing() -> "ContainerListing":
     from longshore.aws.listing import ContainerListing
+    from longshore.domain.models import Container, PendingOperation
     from longshore.edge.lambda_events import log_failure
 
+    for model in (Container, PendingOperation):
+        model.model_rebuild()
     return ContainerListing(dynamodb(), settings().containers_table, SystemClock(), log_failure)
 
 
 @cache
 def container_lists() -> "ContainerLists":
-    from longshore.domain.models import Container, PendingOperation
     from longshore.domain.views import ContainerView
     from longshore.engine.lists import ContainerLists
 
-    for model in (Container, ContainerView, PendingOperation):
-        model.model_rebuild()
+    ContainerView.model_rebuild()
     return ContainerLists(container_listing(), access())
 
 
@@ -208,7 +221,7 @@ def operations() -> "Operations":
 
 def forget() -> None:
     """Discard all objects, as a new execution environment does."""
-    clients = (settings, _session, dynamodb, ecs, ssm, functions, scheduler)
+    clients = (settings, _session, dynamodb, ecs, ssm, functions, scheduler, events, sqs)
     histories = (history_pages, history_reader, project_history, project_reader)
     readers = (container_reader, container_listing, container_lists, project_list, *histories)
     for made in (*clients, store, access, *readers, container_changes, hosts, driver, operations):

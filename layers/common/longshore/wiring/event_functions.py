@@ -9,7 +9,9 @@ from longshore.domain.clock import SystemClock
 from longshore.wiring import api_functions
 
 if TYPE_CHECKING:
+    from longshore.aws.bus import EventBus
     from longshore.engine.events import CommandEvents, Servers, TaskEvents
+    from longshore.engine.publishing import Publisher
     from longshore.engine.recorder import Recorder
     from longshore.engine.schedules import Continuation, ScheduledRuns
     from longshore.engine.sweeps import Drift, OnFailure, Recovery
@@ -123,6 +125,32 @@ def drift(function: str, enough_time: Callable[[], bool]) -> "Drift":
     return Drift(api_functions.store(), recorder(), task_events(), ecs, clock, enough_time, _on_failure(function))
 
 
+def publisher(enough_time: Callable[[], bool]) -> "Publisher":
+    from longshore.aws.stream import UndeliveredQueue
+    from longshore.edge.lambda_events import log_failure
+    from longshore.engine.publishing import Publisher
+    from longshore.wiring.settings import PublishingSettings
+
+    queue = UndeliveredQueue(api_functions.sqs(), PublishingSettings.of(os.environ).undelivered_events)
+    return Publisher(api_functions.container_listing(), event_bus(), queue, SystemClock(), enough_time, log_failure)
+
+
+@cache
+def event_bus() -> "EventBus":
+    from longshore.aws.bus import EventBus
+    from longshore.domain.status_changes import StatusChange
+    from longshore.wiring.settings import PublishingSettings
+
+    StatusChange.model_rebuild()
+    settings = PublishingSettings.of(os.environ)
+    return EventBus(api_functions.events(), settings.event_bus, settings.stack_arn)
+
+
+def publishing() -> None:
+    """Create the objects of the publisher during the initialization. A new publisher is created for each event."""
+    publisher(lambda: True)
+
+
 def _on_failure(function: str) -> "OnFailure":
     """Log items that a sweep could not process, and count those that it could not read."""
     from longshore.domain.errors import LongshoreError, UnreadableItemError
@@ -147,5 +175,5 @@ def _spread(function: Callable[[str], str], items: Iterable[str]) -> Iterable[st
 
 def forget() -> None:
     """Discard all objects, as a new execution environment does."""
-    for made in (recorder, task_events, command_events, servers, scheduled_runs):
+    for made in (recorder, task_events, command_events, servers, scheduled_runs, event_bus):
         made.cache_clear()

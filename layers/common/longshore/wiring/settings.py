@@ -24,3 +24,19 @@ class Settings(NamedTuple):
             host_command_document=environment["HOST_COMMAND_DOCUMENT"],
             wait_seconds=float(environment["WAIT_SECONDS"]),
         )
+
+
+class PublishingSettings(NamedTuple):
+    """Settings of the function that publishes status changes."""
+
+    event_bus: str
+    undelivered_events: str  # URL of the queue
+    stack_arn: str
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> "PublishingSettings":
+        return cls(
+            event_bus=environment["EVENT_BUS"],
+            undelivered_events=environment["UNDELIVERED_EVENTS"],
+            stack_arn=environment["STACK_ARN"],
+        )
