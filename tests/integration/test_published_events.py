@@ -20,6 +20,7 @@ from local.emulator import Credentials
 from local.emulator.faults import DROP
 from local.seed import PROJECT, Seeder
 from local.stack import LocalStack
+from local.webhooks import subscribe
 
 pytestmark = pytest.mark.databases("moto", "dynamodb-local")
 
@@ -114,6 +115,11 @@ def test_a_status_change_arrives_at_the_webhook(stack: LocalStack, api: Api, hoo
     assert event["resources"] == ["arn:aws:cloudformation:us-east-1:123456789012:stack/longshore/local"]
     assert event["time"] == row["transition_time"][:19] + "Z"
     assert hook.headers[-1]["X-Api-Key"] == "local"
+
+
+def test_a_webhook_needs_a_bus(stack: LocalStack, hook: Hook) -> None:
+    with pytest.raises(template.TemplateError, match="the webhook needs EventBusName"):
+        subscribe(stack.client("events"), "", hook.url)
 
 
 def test_the_demo_data_is_not_published(hook: Hook, container: str) -> None:

@@ -95,6 +95,14 @@ def test_resources_are_created_from_the_template_and_kept(complete_template: Pat
         dynamodb.put_item(TableName="longshore-Table", Item={"id": {"S": "a"}, "at": {"N": "1"}})
         provision(template.load(complete_template), token_key="another", **clients)
         assert dynamodb.scan(TableName="longshore-Table")["Count"] == 1
+        # An older table has no stream.
+        assert "LatestStreamArn" not in table
+        ttl_of_table = "      TimeToLiveSpecification:"
+        with_stream = f"      StreamSpecification: {{StreamViewType: NEW_IMAGE}}\n{ttl_of_table}"
+        complete_template.write_text(complete_template.read_text().replace(ttl_of_table, with_stream))
+        for _ in range(2):
+            provision(template.load(complete_template), token_key="another", **clients)
+            assert dynamodb.describe_table(TableName="longshore-Table")["Table"]["LatestStreamArn"]
         complete_template.write_text(complete_template.read_text().replace("IndexName: global", "IndexName: renamed"))
         with pytest.raises(ProvisionError, match="longshore-Table"):
             provision(template.load(complete_template), token_key="another", **clients)

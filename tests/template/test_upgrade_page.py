@@ -53,7 +53,11 @@ def test_the_imported_tables_have_the_identifiers_of_their_type(imported: dict[s
 
 
 def test_parameters_and_outputs_exist() -> None:
-    given = set(re.findall(r"(?<!\[\?)\b([A-Z][a-z]+[A-Z]\w+)=", PAGE)) - {"PointInTimeRecoveryEnabled"}
+    given = set(re.findall(r"(?<!\[\?)\b([A-Z][a-z]+[A-Z]\w+)=", PAGE)) - {
+        "PointInTimeRecoveryEnabled",
+        "StreamEnabled",
+        "StreamViewType",
+    }
     assert {"TokenIssuer", "ManageApiGatewayAccount", "TokenSecretArn"} <= given <= STACK.parameters.keys()
     read = set(re.findall(r"(?:\$\(|`)output (\w+)", PAGE))
     assert {"Version", "ContainersTableName"} <= read <= STACK.outputs.keys()
