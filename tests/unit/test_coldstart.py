@@ -27,6 +27,7 @@ CLIENTS = {
     "list_containers": ["dynamodb"],
     "list_project_containers": ["dynamodb"],
     "update_container": ["dynamodb"],
+    "keep_alive": ["dynamodb"],
     "server_terminated": ["dynamodb"],
     "start": ["dynamodb", "ecs"],
 }
@@ -98,7 +99,16 @@ def test_everything_is_ready_before_the_first_request(folder: str, tmp_path: Pat
     histories = ("status_logs", "project_status_logs")
     lists = ("list_projects", "list_containers", "list_project_containers")
     public = ("index", "pages")
-    others = ("authorizer", *public, "get_container", "update_container", "unknown_operation", *histories, *lists)
+    others = (
+        "authorizer",
+        *public,
+        "get_container",
+        "update_container",
+        "keep_alive",
+        "unknown_operation",
+        *histories,
+        *lists,
+    )
     runs_the_engine = folder not in others
     assert ("longshore.engine.driver" in reported["modules"]) == runs_the_engine
 
