@@ -64,6 +64,10 @@ class Clock:
         self.advanced()
 
 
+def _one_after_the_other(first: Callable[[], Any], second: Callable[[], Any]) -> tuple[Any, Any]:
+    return first(), second()
+
+
 class Hook(NamedTuple):
     """A function that runs once before or after a call of an operation."""
 
@@ -171,9 +175,10 @@ class Aws:
     @contextmanager
     def open(self) -> Iterator[None]:
         clients().endpoint = self
-        together = {"together": lambda first, second: (first(), second())}
-        changes = mock.patch.multiple(longshore.engine.changes, **together)
-        with changes, mock.patch.multiple(longshore.engine.operations, **together):
+        with (
+            mock.patch.object(longshore.engine.changes, "together", _one_after_the_other),
+            mock.patch.object(longshore.engine.operations, "together", _one_after_the_other),
+        ):
             yield
 
     def request(self, service: str, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:

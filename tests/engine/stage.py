@@ -18,7 +18,6 @@ from longshore.domain.history import append
 from longshore.domain.lifecycle import LIVE, LaunchType, Operation, Status
 from longshore.domain.models import Change, Container, OperationRequest, Outcome, PendingOperation, Runtime, Trigger
 from longshore.domain.task import Task
-from longshore.domain.unchanged import UNCHANGED, Unchanged
 from longshore.engine.attempt import Attempt
 from longshore.engine.steps import Result
 from simulation.aws import clients
@@ -153,11 +152,11 @@ class Stage(Aws):
         operation: str,
         key: str | None = None,
         request_id: str = "r-1",
-        stop_at: datetime | Unchanged | None = UNCHANGED,
+        **options: Any,
     ) -> Outcome:
         """Perform an operation for the user. Raises the error that the caller would receive."""
         name = Operation(operation)
-        request = OperationRequest(container_id, name, USER, request_id, idempotency_key=key, stop_at=stop_at)
+        request = OperationRequest(container_id, name, USER, request_id, idempotency_key=key, **options)
         with self.open():
             return self.wired.operations.perform(request)
 

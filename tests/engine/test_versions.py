@@ -91,7 +91,9 @@ class TwoVersions(Stage):
             containers[container_id,]["labels"] = {"M": {"team": {"S": "web"}}}
         return container_id
 
-    def ask(self, container_id: str, operation: str, key: str | None = None, request_id: str = "r-1") -> Outcome:
+    def ask(
+        self, container_id: str, operation: str, key: str | None = None, request_id: str = "r-1", **_: Any
+    ) -> Outcome:
         request = OperationRequest(container_id, Operation(operation), USER, request_id, idempotency_key=key)
         with self.open():
             try:

@@ -96,7 +96,7 @@ class Answers:
             if operation is not None and operation["id"] in own:
                 return False
             if outcome.get("protection") is not None:
-                return state.protection == outcome["protection"]
+                return bool(state.protection == outcome["protection"])
             verdict = decide(
                 Status(state.status),
                 one.request.operation,

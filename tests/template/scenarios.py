@@ -84,6 +84,7 @@ def user_of_many_projects(scene: Scene) -> None:
         scene.post(container, operation, user="busy")
     scene.get(container, "busy")
     scene.update(container, "busy")
+    scene.keep_alive(container, "busy")
 
 
 def accepted_operations(scene: Scene) -> None:

@@ -17,7 +17,21 @@ UNKNOWN = "is unknown; the keys are: name, labels, stop_at, hold_until, idle_tim
 CONTROL = "must not contain control characters"
 TIME = "must be an RFC 3339 time with an offset, or null"
 RANGE = "must be 300 to 604800 seconds"
-NO_TIMES = ("", "tomorrow", "2030-01-15", "2030-01-15T10:30:00", "2030-13-15T10:30:00Z", 1736937000, True, {}, [])
+NO_TIMES: tuple[Any, ...] = (
+    *("", "tomorrow", "2030-01-15", "2030-01-15T10:30:00", "2030-13-15T10:30:00Z"),
+    *(1736937000, True, {}, []),
+)
+    "",
+    "tomorrow",
+    "2030-01-15",
+    "2030-01-15T10:30:00",
+    "2030-13-15T10:30:00Z",
+    1736937000,
+    True,
+    {},
+    [],
+)
+NO_INTEGERS: tuple[Any, ...] = ("300", 300.5, True, [])
 KEY = "must have a key that matches [a-z0-9._-]{1,63}"
 
 
@@ -108,7 +122,7 @@ def test_no_object(body: str) -> None:
         ({"hold_until": "2025-01-15T11:29:59+01:00"}, {"/hold_until": "must be in the future"}),
         *(
             ({"idle_timeout": value}, {"/idle_timeout": "must be integer or null"})
-            for value in ("300", 300.5, True, [])
+            for value in NO_INTEGERS
         ),
         *(({"idle_timeout": value}, {"/idle_timeout": RANGE}) for value in (0, -300, 299, 604_801)),
         ({"protection": "x"}, {"/protection": "must be object or null"}),

@@ -27,6 +27,7 @@ CLIENTS = {
     "list_containers": ["dynamodb"],
     "list_project_containers": ["dynamodb"],
     "update_container": ["dynamodb"],
+    "keep_alive": ["dynamodb"],
     "list_schedules": ["dynamodb", "scheduler"],
     "get_schedule": ["dynamodb", "scheduler"],
     "save_schedule": ["dynamodb", "scheduler"],
@@ -104,7 +105,7 @@ def test_everything_is_ready_before_the_first_request(folder: str, tmp_path: Pat
     lists = ("list_projects", "list_containers", "list_project_containers")
     public = ("index", "pages")
     schedules = ("list_schedules", "get_schedule", "save_schedule", "delete_schedule")
-    one = ("get_container", "update_container", "unknown_operation")
+    one = ("get_container", "update_container", "keep_alive", "unknown_operation")
     others = ("authorizer", "publish_events", *public, *one, *histories, *lists, *schedules)
     runs_the_engine = folder not in others
     assert ("longshore.engine.driver" in reported["modules"]) == runs_the_engine

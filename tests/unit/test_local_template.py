@@ -100,7 +100,7 @@ def test_intrinsics_and_conditions(tmp_path: Path) -> None:
     [
         ("!ImportValue other", "Fn::ImportValue"),
         ("!FindInMap [a, b, c]", "Fn::FindInMap"),
-        ("!GetAtt Named.StreamArn", "StreamArn"),
+        ("!GetAtt Named.Nothing", "Nothing"),
         ("!Ref Nothing", "Nothing"),
         ("!Ref Gone", "Gone.*IsA"),
         ("'{{resolve:ssm:x}}'", "dynamic reference"),

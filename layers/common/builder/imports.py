@@ -19,6 +19,7 @@ ENVIRONMENT = {
     "CONSOLE_URL": "",
     "CONTAINERS_TABLE": "containers",
     "DEAD_LETTERS_ARN": "arn:aws:sqs:us-east-1:123456789012:letters",
+    "EVENT_BUS": "default",
     "HOST_COMMAND_DOCUMENT": "document",
     "IDEMPOTENCY_TABLE": "idempotency",
     "JWKS_URL": "",
@@ -34,12 +35,14 @@ ENVIRONMENT = {
     "SIGN_IN_AUDIENCE_PARAMETER": "none",
     "SIGN_IN_CLIENT_ID": "",
     "SIGN_IN_SCOPES": "openid",
+    "STACK_ARN": "arn:aws:cloudformation:us-east-1:123456789012:stack/longshore/id",
     "STATUS_LOGS_TABLE": "status_logs",
     "TOKEN_ALGORITHM": "HS256",
     "TOKEN_AUDIENCE": "",
     "TOKEN_ISSUER": "",
     "TOKEN_LEEWAY_SECONDS": "5",
     "TOKEN_SECRET_ARN": "arn:aws:secretsmanager:us-east-1:123456789012:secret:token",
+    "UNDELIVERED_EVENTS": "https://sqs.us-east-1.amazonaws.com/123456789012/undelivered",
     "WAIT_SECONDS": "1",
 }
 """The environment variables that handlers read when they are imported."""

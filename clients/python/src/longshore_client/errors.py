@@ -13,6 +13,7 @@ LongshoreError
 |   |-- ProjectNotFoundError
 |   |-- InsufficientPermissionsError
 |   |-- OperationNotPermittedOnExpiredError
+|   |-- ContainerProtectedError
 |   |-- OperationStateConflictError
 |   |-- ExternalServiceError
 |   |-- InternalServerError
@@ -118,6 +119,10 @@ class OperationNotPermittedOnExpiredError(ApiError):
     """The container has expired because its server was terminated. It can only be read."""
 
 
+class ContainerProtectedError(ApiError):
+    """The container is protected from the operation. It had no effect."""
+
+
 class OperationStateConflictError(ApiError):
     """The container's status or a pending operation does not allow the operation. It had no effect."""
 
@@ -179,6 +184,7 @@ BY_CODE: dict[str, type[ApiError]] = {
     "PROJECT_NOT_FOUND": ProjectNotFoundError,
     "INSUFFICIENT_PERMISSIONS": InsufficientPermissionsError,
     "OPERATION_NOT_PERMITTED_ON_EXPIRED": OperationNotPermittedOnExpiredError,
+    "CONTAINER_PROTECTED": ContainerProtectedError,
     "OPERATION_STATE_CONFLICT": OperationStateConflictError,
     "EXTERNAL_SERVICE_ERROR": ExternalServiceError,
     "INTERNAL_SERVER_ERROR": InternalServerError,
