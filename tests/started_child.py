@@ -40,6 +40,7 @@ SCHEDULE = {
 CONSTANT: dict[str, Any] = {
     "ListSchedules": {"Schedules": [{"Name": f"{SAVED['project_id']}.working-hours"}]},
     "GetSchedule": SCHEDULE,
+    "PutEvents": {"Entries": [{}]},
 }
 
 collections: list[str] = []
@@ -78,8 +79,6 @@ def answer(operation: str, parameters: dict[str, Any], container: dict[str, Any]
             return {"Command": {"CommandId": "command"}}
         case "GetCommandInvocation":
             return {"StatusDetails": "Success", "ResponseCode": 0}
-        case "PutEvents":
-            return {"Entries": [{} for _ in parameters["Entries"]]}
         case _:
             return CONSTANT.get(operation, {})
 
