@@ -12,11 +12,13 @@ succeeds; a claim finds its own operation's id in the item, or in a row if the o
 therefore won. If no reply arrives at all, the result is `StoreError`: the write may have taken effect or not.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from longshore.aws.attributes import deserialize_item, serialize
+from longshore.aws.history_size import HistorySizes
 from longshore.aws.index import ContainerIndex
 from longshore.aws.items import Item, container_of, log_of, record_of
 from longshore.aws.transactions import HistoryFullError, Transactions, call
@@ -24,6 +26,7 @@ from longshore.aws.writes import Condition, Writes, as_read, unchanged
 from longshore.domain.clock import Clock, to_text
 from longshore.domain.history import Entry
 from longshore.domain.models import COMMANDS, Container, IdempotencyRecord, Outcome, PendingOperation, StatusLog
+from longshore.domain.retention import shorter
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
@@ -56,6 +59,10 @@ class Store:
 
     Writes of a container return the container after the write, or why the write was refused.
 
+    Args:
+        retention: The retention of new history rows in days; 0 keeps them.
+        on_large: Called with the id of a container and the size of its history in GB when it is near its limit.
+
     Attributes:
         index: Finds the ids of containers. Its reads are eventually consistent.
 
@@ -64,13 +71,23 @@ class Store:
     """
 
     def __init__(
-        self, dynamodb: "DynamoDBClient", *, containers: str, status_logs: str, idempotency: str, clock: Clock
+        self,
+        dynamodb: "DynamoDBClient",
+        *,
+        containers: str,
+        status_logs: str,
+        idempotency: str,
+        clock: Clock,
+        retention: int = 0,
+        on_large: Callable[[str, float], object] = lambda container_id, size: None,
     ) -> None:
         self._dynamodb = dynamodb
         self._containers = containers
         self._status_logs = status_logs
         self._idempotency = idempotency
         self._clock = clock
+        self._retention = retention
+        self._sizes = HistorySizes(dynamodb, containers, on_large)
         self._writes = Writes(containers=containers, status_logs=status_logs, idempotency=idempotency)
         self._transactions = Transactions(dynamodb, clock)
         self.index = ContainerIndex(dynamodb, containers)
@@ -286,8 +303,12 @@ class Store:
         row; the container's item then has the status that the operation reached. From then on the container refuses
         all operations except stop and force-stop.
         """
+        # While the item has the shorter retention, no reader shows a row that DynamoDB may delete.
+        retention = shorter(before.history_retention, self._retention)
+        after = after.model_copy(update={"history_retention": retention})
+        row = self._writes.put_log(entry, self._retention)
         try:
-            return self._commit([self._update(after, condition), self._writes.put_log(entry), *more], after)
+            return self._commit([self._update(after, condition), row, *more], after, has_row=True)
         except HistoryFullError:
             history = {name: getattr(before, name) for name in _OF_HISTORY}
             # Without a row, only the generation proves that this step is complete.
@@ -298,8 +319,11 @@ class Store:
             after = after.model_copy(update=history | full)
             return self._commit([self._update(after, condition), *more], after)
 
-    def _commit(self, writes: list[Any], after: Container, *, transaction: bool = False) -> Container | ConditionFailed:
-        refused = self._transactions.write(writes, transaction=transaction)
+    def _commit(
+        self, writes: list[Any], after: Container, *, transaction: bool = False, has_row: bool = False
+    ) -> Container | ConditionFailed:
+        on_answer = partial(self._sizes.committed, after) if has_row else None
+        refused = self._transactions.write(writes, transaction=transaction, on_answer=on_answer)
         if refused is None:
             return after
         return ConditionFailed(container_of(refused[0]) if refused[0] else self.container(after.id))

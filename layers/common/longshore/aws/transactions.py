@@ -12,7 +12,7 @@ from longshore.domain.errors import ExternalServiceError
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
-    from types_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
+    from types_boto3_dynamodb.type_defs import TransactWriteItemsOutputTypeDef, TransactWriteItemTypeDef
 
     Item = dict[str, Any]
 
@@ -38,7 +38,11 @@ class Transactions:
         self._clock = clock
 
     def write(
-        self, items: "list[TransactWriteItemTypeDef]", *, transaction: bool = False
+        self,
+        items: "list[TransactWriteItemTypeDef]",
+        *,
+        transaction: bool = False,
+        on_answer: "Callable[[TransactWriteItemsOutputTypeDef], object] | None" = None,
     ) -> "list[Item | None] | None":
         """Write all items or none.
 
@@ -48,6 +52,7 @@ class Transactions:
         Args:
             items: The writes, in the form that TransactWriteItems takes.
             transaction: Whether to use a transaction for a single item, too.
+            on_answer: Called with the answer to a transaction, which then contains the sizes of item collections.
 
         Returns:
             None when the items were written. Otherwise, for each position in `items`, the current item if its condition
@@ -61,8 +66,12 @@ class Transactions:
             try:
                 if len(items) == 1 and not transaction:
                     self._write_one(items[0])
-                else:
+                elif on_answer is None:
                     self._dynamodb.transact_write_items(TransactItems=items)
+                else:
+                    answer = self._dynamodb.transact_write_items(
+                        TransactItems=items, ReturnItemCollectionMetrics="SIZE"
+                    )
             except ClientError as error:
                 code = error.response["Error"]["Code"]
                 if code == "ConditionalCheckFailedException":
@@ -80,6 +89,8 @@ class Transactions:
             except BotoCoreError as error:
                 raise StoreError("The database did not answer") from error
             else:
+                if on_answer is not None:
+                    on_answer(answer)
                 return None
             pause = min(_CONFLICT_PAUSE * 2**attempt, 0.5)
             self._clock.sleep(pause * random.uniform(0.5, 1))

@@ -142,6 +142,8 @@ class Container(_Model):
     absent_since: Timestamp | None = None  # the drift sweep's first lookup that did not find the task
     history_full: bool = False  # the history has reached DynamoDB's limit of 10 GB and takes no more rows
     reached_without_row: dict[str, Status] | None = None  # per id of an operation, the last status it reached since
+    history_large: bool = False  # the last row that was written found the history near that limit
+    history_retention: int | None = None  # days: the shortest retention with which a row that is shown was written
     log_count: int = 0
     to_counts: dict[str, int] = {}
     from_counts: dict[str, int] = {}

@@ -90,7 +90,18 @@ def store() -> "Store":
         status_logs=names.status_logs_table,
         idempotency=names.idempotency_table,
         clock=SystemClock(),
+        retention=names.history_retention,
+        on_large=_on_large,
     )
+
+
+def _on_large(container_id: str, size: float) -> None:
+    """Log and publish the size of a history that is near DynamoDB's limit."""
+    from longshore.edge.lambda_events import log_large_history
+    from longshore.edge.metrics import Metric, publish
+
+    log_large_history(container_id, size)
+    publish(None, {Metric.HISTORY_GIGABYTES: size})
 
 
 @cache
@@ -122,7 +133,7 @@ def history_pages() -> "HistoryPages":
 
 @cache
 def history_reader() -> HistoryReader:
-    return HistoryReader(history_pages(), access())
+    return HistoryReader(history_pages(), access(), SystemClock(), settings().history_retention)
 
 
 @cache
@@ -154,7 +165,7 @@ def project_reader() -> "ProjectReader":
     history = ProjectHistory(
         dynamodb(), SystemClock(), containers=names.containers_table, status_logs=names.status_logs_table
     )
-    return ProjectReader(history, access())
+    return ProjectReader(history, access(), SystemClock(), names.history_retention)
 
 
 @cache
