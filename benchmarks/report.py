@@ -321,6 +321,8 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "growth": growth,
     "units": costs_report.units,
     "money": costs_report.money,
+    "memories": costs_report.memories,
+    "waits": costs_report.waits,
     "rates": costs_report.rates,
     "list-prices": costs_report.list_prices,
     "base": costs_report.base,

@@ -119,7 +119,7 @@ class Stopped:
     def now(self) -> datetime:
         return self._now
 
-    def sleep(self, seconds: float) -> None:
+    def sleep(self, _: float) -> None:
         raise AssertionError
 
 

@@ -1,5 +1,6 @@
 """Tests of the retention of a history: pages and totals before and after DynamoDB has deleted rows, in any order."""
 
+import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,15 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from longshore.aws.history_pages import Counters, HistoryPages
 from longshore.aws.items import log_item
+from longshore.aws.store import IDEMPOTENCY_WINDOW
 from longshore.domain.clock import to_text
 from longshore.domain.errors import UnreadableItemError
 from longshore.domain.history import Entry
 from longshore.domain.pages import SORT_COLUMNS, StatusLogsQuery
 from longshore.domain.ranges import NO_ROWS, Counts
-from longshore.domain.retention import expiry, floor_of, oldest, shorter
+from longshore.domain.retention import MARGIN, SHORTEST, expiry, floor_of, oldest, shorter
 from longshore.domain.times import EARLIEST
+from longshore.engine.commits import ON_ITS_WAY
 from unit.histories import START, PagesInMemory, random_history
 from unit.test_history_ranges import SOME, asked, check, read
+
+from local import template
 
 RETENTIONS = [0, 7, 30]
 
@@ -101,6 +106,14 @@ def test_a_row_expires_a_day_after_the_floor_has_passed_it(microseconds: int, re
     expires = datetime.fromtimestamp(expiry(at, retention), tz=at.tzinfo)
     assert timedelta(0) <= expires - (at + timedelta(days=retention + 1)) < timedelta(seconds=1)
     assert oldest(expires - timedelta(days=1), retention) >= to_text(at)
+
+
+def test_the_time_to_live_is_far_longer_than_an_operation() -> None:
+    """Drivers read rows to learn how other workers ended an operation, and Idempotency-Keys are kept for a day."""
+    assert timedelta(days=SHORTEST) > 2 * IDEMPOTENCY_WINDOW + ON_ITS_WAY + MARGIN
+    pattern = re.compile(template.translate()["Parameters"]["HistoryRetentionDays"]["AllowedPattern"])
+    allowed = [days for days in range(10_001) if pattern.fullmatch(str(days))]
+    assert allowed == [0, *range(SHORTEST, 10_000)]
 
 
 def test_a_row_has_a_time_to_live_only_with_a_retention() -> None:

@@ -17,7 +17,7 @@ Item = dict[str, Any]
 
 
 class Counters(NamedTuple):
-    """The counters of a container's history, its project and its retention. Other attributes are parsed on first use."""
+    """The counters of a container's history, its project and its retention, parsed on first use."""
 
     id: str
     project_id: str

@@ -31,7 +31,9 @@ class HistorySizes:
         on_large: Called with the container's id and the size in GB, if it is at least WARNED_FROM.
     """
 
-    def __init__(self, dynamodb: "DynamoDBClient", containers: str, on_large: "Callable[[str, float], object]") -> None:
+    def __init__(
+        self, dynamodb: "DynamoDBClient", containers: str, on_large: "Callable[[str, float], object] | None" = None
+    ) -> None:
         self._dynamodb = dynamodb
         self._containers = containers
         self._on_large = on_large
@@ -48,7 +50,7 @@ class HistorySizes:
         size = size_in(answer)
         if size is None:
             return
-        if size >= WARNED_FROM:
+        if size >= WARNED_FROM and self._on_large:
             self._on_large(container.id, size)
         is_large = size >= REFUSED_FROM
         if is_large != container.history_large:

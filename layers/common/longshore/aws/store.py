@@ -79,7 +79,7 @@ class Store:
         idempotency: str,
         clock: Clock,
         retention: int = 0,
-        on_large: Callable[[str, float], object] = lambda container_id, size: None,
+        on_large: Callable[[str, float], object] | None = None,
     ) -> None:
         self._dynamodb = dynamodb
         self._containers = containers

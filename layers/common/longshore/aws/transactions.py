@@ -1,7 +1,7 @@
 """Requests to DynamoDB: conditional writes of one or more items, which are repeated after conflicts, and reads."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -12,7 +12,7 @@ from longshore.domain.errors import ExternalServiceError
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
-    from types_boto3_dynamodb.type_defs import TransactWriteItemsOutputTypeDef, TransactWriteItemTypeDef
+    from types_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
     Item = dict[str, Any]
 
@@ -42,7 +42,7 @@ class Transactions:
         items: "list[TransactWriteItemTypeDef]",
         *,
         transaction: bool = False,
-        on_answer: "Callable[[TransactWriteItemsOutputTypeDef], object] | None" = None,
+        on_answer: Callable[[Mapping[str, Any]], object] | None = None,
     ) -> "list[Item | None] | None":
         """Write all items or none.
 
@@ -66,12 +66,8 @@ class Transactions:
             try:
                 if len(items) == 1 and not transaction:
                     self._write_one(items[0])
-                elif on_answer is None:
-                    self._dynamodb.transact_write_items(TransactItems=items)
                 else:
-                    answer = self._dynamodb.transact_write_items(
-                        TransactItems=items, ReturnItemCollectionMetrics="SIZE"
-                    )
+                    self._transact(items, on_answer)
             except ClientError as error:
                 code = error.response["Error"]["Code"]
                 if code == "ConditionalCheckFailedException":
@@ -89,12 +85,18 @@ class Transactions:
             except BotoCoreError as error:
                 raise StoreError("The database did not answer") from error
             else:
-                if on_answer is not None:
-                    on_answer(answer)
                 return None
             pause = min(_CONFLICT_PAUSE * 2**attempt, 0.5)
             self._clock.sleep(pause * random.uniform(0.5, 1))
         raise StoreError("The database is busy with other requests for the same container")
+
+    def _transact(
+        self, items: "list[TransactWriteItemTypeDef]", on_answer: Callable[[Mapping[str, Any]], object] | None
+    ) -> None:
+        if on_answer is None:
+            self._dynamodb.transact_write_items(TransactItems=items)
+        else:
+            on_answer(self._dynamodb.transact_write_items(TransactItems=items, ReturnItemCollectionMetrics="SIZE"))
 
     def _write_one(self, item: "TransactWriteItemTypeDef") -> None:
         ((kind, request),) = item.items()

@@ -81,7 +81,11 @@ class Writes:
         """Write a history row, which DynamoDB deletes after a retention in days, unless it is 0."""
         # Rows are immutable. The condition of the container's update already prevents two rows with the same number.
         never_overwritten = "attribute_not_exists(container_id)"
-        put = {"TableName": self._status_logs, "Item": log_item(entry, retention), "ConditionExpression": never_overwritten}
+        put = {
+            "TableName": self._status_logs,
+            "Item": log_item(entry, retention),
+            "ConditionExpression": never_overwritten,
+        }
         return {"Put": put}
 
     def put_record(self, record: IdempotencyRecord) -> Any:

@@ -4,9 +4,10 @@
            |------ retention ------|------ a day ------|  DynamoDB deletes the row within days, in any order
               readers show the row  no reader shows it
 
-The floor of a container's history is the latest of: now minus the retention of the stack; now minus the shortest retention
-with which a row that is still shown was written (`history_retention` of the container's item); and `history_floor` of the
-item, which an administrator's command stores when it lengthens the retention. All rows from the floor on exist.
+The floor of a container's history is the latest of: now minus the retention of the stack; now minus the shortest
+retention with which a row that is still shown was written (`history_retention` of the container's item); and
+`history_floor` of the item, which an administrator's command stores when it lengthens the retention. All rows from the
+floor on exist.
 
 Reading a page needs no pydantic: this module must not import the models, which take a third of a cold start.
 """
