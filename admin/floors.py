@@ -51,7 +51,7 @@ class Floors:
             attributes: The attributes to read, separated by commas; None: all.
         """
         pages = self._dynamodb.get_paginator("query").paginate(
-            **self._request(container_id, floor), **({"ProjectionExpression": attributes} if attributes else {})
+            **self._request(container_id, floor) | ({"ProjectionExpression": attributes} if attributes else {})
         )
         for page in pages:
             yield from map(plain, page["Items"])

@@ -12,6 +12,7 @@ from local import template
 _MONTH = ("item", "number", "US dollars per month")
 
 _MEMORIES = (128, 160, 192, 256, 512, 1024)
+_BEFORE = 512  # MB that operations had
 _WAITS = (0, 2, 5, 8, 20)
 _START_SECONDS = (1, 3, 30)
 
@@ -89,6 +90,24 @@ def waits(found: Results) -> str:
         answers = [202 if effect > wait else 200 for effect in _START_SECONDS]
         rows.append((str(wait), *(f"{cost:,.2f} ({answer})" for cost, answer in zip(costs, answers, strict=True))))
     return table(("`WaitSeconds`", *(f"starts of {effect} s" for effect in _START_SECONDS)), rows)
+
+
+def savings(found: Results) -> str:
+    """Return the table of what each change of the defaults has brought."""
+    figures = found["costs"]["figures"]
+    start, architecture = figures["cases"]["start"], figures["architecture"]
+    stack, metrics = template.load(), template.load(parameters={"MetricsEnabled": "true"})
+    alarms, dashboard = (line.cost for line in monthly.options(stack, metrics)[:2])
+    idle = sum(line.cost for line in monthly.base(stack, architecture))
+    starts = [prices.price(start, memory, architecture).total for memory in (_BEFORE, prices.memory_of(stack, "start"))]
+    rows = [
+        ("before: all metrics, 512 MB for operations", f"{idle + alarms + dashboard:,.2f}", f"{starts[0]:,.2f}"),
+        ("a dashboard only with `MetricsEnabled`", f"-{dashboard:,.2f}", ""),
+        ("alarms that watch functions behind the API, and tables, only with it", f"-{alarms:,.2f}", ""),
+        (f"operations with {prices.memory_of(stack, 'start')} MB", "", f"-{starts[0] - starts[1]:,.2f}"),
+        ("**now**", f"**{idle:,.2f}**", f"**{starts[1]:,.2f}**"),
+    ]
+    return table(("", "an idle month", "a million starts of 3 s"), rows)
 
 
 def list_prices(found: Results) -> str:

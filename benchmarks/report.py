@@ -337,6 +337,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "money": costs_report.money,
     "memories": costs_report.memories,
     "waits": costs_report.waits,
+    "savings": costs_report.savings,
     "rates": costs_report.rates,
     "list-prices": costs_report.list_prices,
     "base": costs_report.base,

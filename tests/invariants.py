@@ -42,7 +42,7 @@ def check(stack: LocalStack, container_id: str) -> dict[str, Any]:
     floors = Floors(
         stack.client("dynamodb"),
         status_logs=stack.table_name("StatusLogsTable"),
-        retention=int(stack.template.parameters["HistoryRetentionDays"]),
+        retention=int(stack.parameters["HistoryRetentionDays"]),
     )
     floor = floors.floor(container)
     retained = [row for row in rows if row["transition_time"] >= floor]

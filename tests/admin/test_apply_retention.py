@@ -207,8 +207,9 @@ def test_a_damaged_value_of_a_shortened_history_is_found(run: Any, stack: LocalS
             assert all_rows(stack, fresh_id)[position] == before
     item = Doctor.of(local()).look(fresh_id).item
     assert item is not None
-    for name, wrong in (("log_count", 3), ("to_counts", {**item["to_counts"], "running": 1})):
-        change(stack, fresh_id, **{name: wrong})
+    damages: list[dict[str, Any]] = [{"log_count": 3}, {"to_counts": {**item["to_counts"], "running": 1}}]
+    for damage in damages:
+        change(stack, fresh_id, **damage)
         faults = Doctor.of(local()).look(fresh_id).history.faults
         assert [fault.code for fault in faults] == ["COUNTER_WRONG"]
         assert run("doctor", fresh_id, "--repair").code == 0
@@ -329,7 +330,8 @@ def test_rows_added_meanwhile(run: Any, stack: LocalStack, fresh_id: str, retent
     """A function with the previous value adds a row after the others were read."""
     history(stack, fresh_id, written_with=7, own=7)
     retention(90)
-    rewrite, added = RetentionChange._rewrite, []
+    rewrite = RetentionChange._rewrite
+    added: list[Any] = []
 
     def then_a_row(self: RetentionChange, item: Any, *given: Any) -> Any:
         found = rewrite(self, item, *given)

@@ -1,6 +1,7 @@
 """Tests of the time to live of rows, and of the retention that commits store in the container's item."""
 
 from datetime import datetime
+from typing import Any
 
 import pytest
 from longshore.aws.attributes import serialize
@@ -16,7 +17,7 @@ from engine.stage import Stage
 
 
 def store(stage: Stage, retention: int) -> Store:
-    tables = {"containers": "containers", "status_logs": "status-logs", "idempotency": "idempotency"}
+    tables: Any = {"containers": "containers", "status_logs": "status-logs", "idempotency": "idempotency"}
     return Store(clients().dynamodb, **tables, clock=stage.clock, retention=retention)
 
 

@@ -22,8 +22,7 @@ def sized(stage: Stage, size: float, *statuses: str) -> str:
 def test_the_size_after_a_commit(stage: Stage, size: float, warned: int, refused: bool) -> None:
     container = sized(stage, size)
     assert stage.ask(container, "start").kind == "completed"
-    assert len(stage.large) == warned
-    assert all(found == (container, pytest.approx(size)) for found in stage.large)
+    assert [(found, round(gigabytes, 2)) for found, gigabytes in stage.large] == [(container, size)] * warned
     assert stage.container(container).history_large is refused
     # Only a change of the attribute takes a request.
     assert stage.count("UpdateItem") == (2 if refused else 1)

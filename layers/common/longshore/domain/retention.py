@@ -46,7 +46,7 @@ def floor_of(item: Mapping[str, Any], now: datetime, retention: int) -> str:
         retention: The retention of the stack in days; 0 keeps everything.
     """
     stored = item.get("history_floor") or {}
-    return max(oldest(now, retention, item.get("history_retention")), stored.get("at", EARLIEST))
+    return max(oldest(now, retention, item.get("history_retention")), str(stored.get("at", EARLIEST)))
 
 
 def expiry(transition_time: datetime, retention: int) -> int:
