@@ -58,7 +58,7 @@ def test_nothing_that_holds_data_or_serves_requests_is_replaced(first: template.
     """The description of a managed policy, and the source of a permission, cannot be changed in place."""
     there, back = compare(first, current), compare(current, first)
     # Without MetricsEnabled.
-    assert there.removed == back.added == {"Dashboard", "ReadFunctionErrorsAlarm"}
+    assert there.removed == back.added == {"Dashboard"}
     types = {plain(name): resource["Type"] for name, resource in current.resources.items()}
     for replaced in (there.replaced, back.replaced):
         assert {name for name in replaced if types[name] != "AWS::IAM::ManagedPolicy"} == {"AddedSchedulesPermission"}
