@@ -268,6 +268,7 @@ def store_of(target: Target) -> Store:
         status_logs=target.status_logs,
         idempotency=target.output("IdempotencyTableName"),
         clock=SystemClock(),
+        retention=target.history_retention,
     )
 
 

@@ -178,7 +178,9 @@ class Changes:
             Limit=1,
             ConsistentRead=True,
         )["Items"]
-        if newest and "project_id" not in newest[0]:
+        item = self._dynamodb.get_item(TableName=self._table, Key={"id": {"S": container_id}}, ConsistentRead=True)
+        shown_from = self._target.floors.floor(plain(item.get("Item", {})))
+        if newest and "project_id" not in newest[0] and newest[0]["transition_time"]["S"] >= shown_from:
             raise AdminError(
                 f"The history of {container_id} was written by version 0.1 and does not contain its project:"
                 f" run `complete-history {container_id}` first."

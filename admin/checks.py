@@ -17,8 +17,9 @@ from longshore.domain.clock import to_text
 from longshore.domain.lifecycle import LIVE, Status
 from longshore.domain.models import Container, StatusLog
 from longshore.domain.pages import rank_key
-from longshore.domain.ranges import NO_STATUS, shortened
+from longshore.domain.ranges import NO_ROWS, NO_STATUS, Counts, shortened
 from longshore.domain.task import Task
+from longshore.domain.times import EARLIEST
 from longshore.engine.commits import ON_ITS_WAY
 from longshore.engine.giving_up import LAST_ATTEMPT
 from pydantic import ValidationError
@@ -48,7 +49,7 @@ class Code(StrEnum):
     ITEM_MALFORMED = "ITEM_MALFORMED"  # 4: the functions cannot read the item
     INDEX_WRONG = "INDEX_WRONG"  # 4: the keys of a sparse index do not match the status and the operation
     OVERDUE = "OVERDUE"  # 5: no sweep continues the operation
-    HISTORY_FULL = "HISTORY_FULL"  # the history accepts no more rows
+    HISTORY_FULL = "HISTORY_FULL"  # the history accepts no more rows, or only few
 
 
 STATE = frozenset({Code.TASK_MISSING, Code.TASK_UNEXPECTED, Code.OVERDUE})
@@ -73,7 +74,7 @@ class Place:
 
 @dataclass
 class History:
-    """The result of checking all rows: the faults, and the correct counters and ranks."""
+    """The result of checking all rows that are shown: the faults, and the correct counters and ranks."""
 
     faults: list[Fault] = field(default_factory=list)
     count: int = 0
@@ -101,18 +102,23 @@ class History:
         return attributes if item.get("history_full") else attributes | {"status_since": self.last["transition_time"]}
 
 
-def history(item: Item, rows: Iterable[Item]) -> History:
+def history(item: Item, rows: Iterable[Item], floor: str = EARLIEST, before: Counts = NO_ROWS) -> History:
     """Check each row against the previous row, and all rows against the item.
 
     Args:
         item: The container's item.
-        rows: The container's rows in order of `transition_time`.
+        rows: The container's rows from the floor on, in order of `transition_time`.
+        floor: The time from which on all rows must exist.
+        before: The counters before the first row.
     """
-    found = History()
+    found = History(
+        count=before.log_count, to_counts=Counter(before.to_counts), from_counts=Counter(before.from_counts)
+    )
     for row in rows:
         _check_row(found, row)
     if found.last is None:
-        found.faults.append(Fault(Code.CHAIN_BROKEN, "the history has no rows"))
+        if not before.log_count or str(item.get("last_transition_time")) >= floor:
+            found.faults.append(Fault(Code.CHAIN_BROKEN, "the history has no rows"))
     else:
         found.faults += _compare(item, found)
     return found
@@ -158,7 +164,8 @@ def _breaks(before: Item | None, row: Item, number: int) -> Iterable[str]:
     if row.get("seq") != number:
         yield f"has seq {row.get('seq')}, not {number}"
     expected = None if before is None else before.get("to_status")
-    if row.get("from_status") != expected:
+    # The row before the first row that is shown may be deleted. Its status is not known.
+    if row.get("from_status") != expected and (before is not None or number == 1):
         yield f"has from_status {row.get('from_status')}, not {expected}"
     created, previous = moment(row, "created_at"), moment(before or {}, "created_at")
     if created is not None and previous is not None and created < previous:
@@ -239,10 +246,11 @@ def pending_faults(container: Container, now: datetime, grace: timedelta = GRACE
 
 
 def limit_faults(container: Container) -> list[Fault]:
-    """Return a fault if the history has reached DynamoDB's limit."""
-    if not container.history_full:
+    """Return a fault if the history has reached DynamoDB's limit, or nearly so."""
+    if not container.history_full and not container.history_large:
         return []
-    full = "the history has reached DynamoDB's limit of 10 GB: only stop and force-stop are possible"
+    reached = "has reached" if container.history_full else "is near"
+    full = f"the history {reached} DynamoDB's limit of 10 GB: only stop and force-stop are possible"
     return [Fault(Code.HISTORY_FULL, full)]
 
 

@@ -20,6 +20,7 @@ from longshore.aws.items import row_counters
 from longshore.domain.pages import rank_key
 from longshore.domain.ranges import NO_STATUS, Counts
 
+from admin.floors import Floors
 from admin.items import plain
 from admin.target import Target
 
@@ -54,18 +55,19 @@ class Completed:
 class Completion:
     """Completes rows. Methods raise botocore's errors if DynamoDB fails; completed rows are kept."""
 
-    def __init__(self, dynamodb: DynamoDBClient, *, containers: str, status_logs: str) -> None:
+    def __init__(self, dynamodb: DynamoDBClient, floors: Floors, *, containers: str, status_logs: str) -> None:
         self._dynamodb = dynamodb
+        self._floors = floors
         self._containers = containers
         self._status_logs = status_logs
 
     @classmethod
     def of(cls, target: Target) -> Completion:
         """Create the completion for a stack."""
-        return cls(target.dynamodb(), containers=target.containers, status_logs=target.status_logs)
+        return cls(target.dynamodb(), target.floors, containers=target.containers, status_logs=target.status_logs)
 
     def complete(self, container_id: str, step: Callable[[], object] = lambda: None) -> Completed:
-        """Complete all rows of a container.
+        """Complete all rows of a container that are shown.
 
         A row without a project gets the project of the next row that has one, or else the container's project.
 
@@ -73,13 +75,15 @@ class Completion:
             container_id: The container.
             step: Called for each row that was completed.
         """
-        project_id = self._project(container_id)
-        if project_id is None:
+        item = self._item(container_id)
+        if item is None:
             return Completed(problem="the container does not exist")
+        floor = self._floors.floor(item)
         found = Completed()
-        projects = self._projects(container_id, project_id, found)
+        projects = self._projects(item, floor, found)
         if not projects:
             return found
+        before = self._floors.before(item, floor)
         found = Completed()
         waiting: deque[Future[bool]] = deque()
 
@@ -92,7 +96,7 @@ class Completion:
                     found.problem = "a row has changed"
 
         with ThreadPoolExecutor(_WORKERS) as executor:
-            for row, counts in self._counted(container_id, found):
+            for row, counts in self._counted(container_id, found, floor, before):
                 while row["seq"] > projects[0][0]:
                     projects.popleft()
                 if not is_complete(row):
@@ -101,23 +105,20 @@ class Completion:
             finish(0)
         return found
 
-    def _project(self, container_id: str) -> str | None:
+    def _item(self, container_id: str) -> Row | None:
         answer = self._dynamodb.get_item(
-            TableName=self._containers,
-            Key={"id": {"S": container_id}},
-            ProjectionExpression="project_id",
-            ConsistentRead=True,
+            TableName=self._containers, Key={"id": {"S": container_id}}, ConsistentRead=True
         )
-        return answer["Item"]["project_id"]["S"] if "Item" in answer else None
+        return plain(answer["Item"]) if "Item" in answer else None
 
-    def _projects(self, container_id: str, current: str, found: Completed) -> deque[tuple[float, str]]:
+    def _projects(self, item: Row, floor: str, found: Completed) -> deque[tuple[float, str]]:
         """Count the rows, and return the project of incomplete rows: up to which number it applies, and its id.
 
         The last entry applies to all further rows. There are no entries if all rows are complete.
         """
         projects: deque[tuple[float, str]] = deque()
         incomplete: int | None = None
-        for row in self._rows(container_id):
+        for row in self._floors.rows(item["id"], floor, _READ):
             found.rows += 1
             if "project_id" in row and incomplete is not None:
                 projects.append((incomplete, row["project_id"]))
@@ -125,19 +126,19 @@ class Completion:
             if not is_complete(row):
                 incomplete = row["seq"]
         if projects or incomplete is not None:
-            projects.append((math.inf, current))
+            projects.append((math.inf, item["project_id"]))
         return projects
 
-    def _counted(self, container_id: str, found: Completed) -> Iterator[tuple[Row, Counts]]:
+    def _counted(self, container_id: str, found: Completed, floor: str, before: Counts) -> Iterator[tuple[Row, Counts]]:
         """Yield the rows with the counters after each, until a row does not agree with them."""
-        to_counts: Counter[str] = Counter()
-        from_counts: Counter[str] = Counter()
-        for row in self._rows(container_id):
+        to_counts, from_counts = Counter(before.to_counts), Counter(before.from_counts)
+        for row in self._floors.rows(container_id, floor, _READ):
+            count = before.log_count + found.rows + 1
             from_name = row.get("from_status") or NO_STATUS
             to_counts[row["to_status"]] += 1
             from_counts[from_name] += 1
             place = (
-                found.rows + 1,
+                count,
                 rank_key(row["to_status"], to_counts[row["to_status"]]),
                 rank_key(row.get("from_status"), from_counts[from_name]),
             )
@@ -145,18 +146,7 @@ class Completion:
                 found.problem = f"the row at {row['transition_time']} does not follow from the rows before: run doctor"
                 return
             found.rows += 1
-            yield row, Counts(found.rows, dict(to_counts), dict(from_counts))
-
-    def _rows(self, container_id: str) -> Iterator[Row]:
-        pages = self._dynamodb.get_paginator("query").paginate(
-            TableName=self._status_logs,
-            KeyConditionExpression="container_id = :id",
-            ExpressionAttributeValues={":id": {"S": container_id}},
-            ProjectionExpression=_READ,
-            ConsistentRead=True,
-        )
-        for page in pages:
-            yield from map(plain, page["Items"])
+            yield row, Counts(count, dict(to_counts), dict(from_counts))
 
     def _write(self, row: Row, counts: Counts, project_id: str) -> bool:
         """Add the missing attributes of a row. Return whether the row is as it was read."""

@@ -34,6 +34,7 @@ from admin.checks import (
     pending_faults,
     task_faults,
 )
+from admin.floors import Floors
 from admin.items import plain
 from admin.target import Target
 
@@ -82,19 +83,19 @@ class Doctor:
     """
 
     def __init__(
-        self, dynamodb: DynamoDBClient, ecs: Ecs, *, containers: str, status_logs: str, grace: timedelta = GRACE
+        self, dynamodb: DynamoDBClient, ecs: Ecs, floors: Floors, *, containers: str, grace: timedelta = GRACE
     ) -> None:
         self._dynamodb = dynamodb
         self._ecs = ecs
+        self._floors = floors
         self._containers = containers
-        self._status_logs = status_logs
         self._grace = grace
         self._clock = SystemClock()
 
     @classmethod
     def of(cls, target: Target) -> Doctor:
         """Create the doctor for a stack."""
-        return cls(target.dynamodb(), Ecs(target.ecs()), containers=target.containers, status_logs=target.status_logs)
+        return cls(target.dynamodb(), Ecs(target.ecs()), target.floors, containers=target.containers)
 
     def ids(self) -> Iterator[str]:
         """Yield the ids of all containers."""
@@ -157,7 +158,9 @@ class Doctor:
         item = self._item(container_id)
         if item is None:
             return Look(None, History(), exists=False)
-        found = history(item, self._rows_of(container_id, item))
+        floor = self._floors.floor(item)
+        rows = self._rows_of(container_id, item, floor)
+        found = history(item, rows, floor, self._floors.before(item, floor))
         container = container_of(item)
         if isinstance(container, Fault):
             return Look(item, found, [container, *found.faults])
@@ -189,26 +192,15 @@ class Doctor:
         )
         return plain(answer["Item"]) if "Item" in answer else None
 
-    def _rows_of(self, container_id: str, item: Item) -> Iterator[Item]:
-        """Yield the rows without those that were added since the item was read."""
+    def _rows_of(self, container_id: str, item: Item, floor: str) -> Iterator[Item]:
+        """Yield the rows that are shown, without those that were added since the item was read."""
         last = moment(item, "last_transition_time")
-        for row in self._rows(container_id):
+        for row in self._floors.rows(container_id, floor):
             at = moment(row, "transition_time")
             is_newer = last is None or at is None or at > last
             if is_newer and self._item(container_id) != item:
                 return
             yield row
-
-    def _rows(self, container_id: str) -> Iterator[Item]:
-        pages = self._dynamodb.get_paginator("query").paginate(
-            TableName=self._status_logs,
-            KeyConditionExpression="container_id = :id",
-            ExpressionAttributeValues={":id": {"S": container_id}},
-            ConsistentRead=True,
-        )
-        for page in pages:
-            for item in page["Items"]:
-                yield plain(item)
 
 
 def _settled(item: Item | None) -> Item | None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from functools import cache
 from io import StringIO
 from json import dumps, loads
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from longshore.aws.attributes import serialize_item
 
 from admin.errors import AdminError
+from admin.floors import Floors
 from admin.items import plain
 from admin.target import Target
 
@@ -63,42 +65,68 @@ class Selection:
 
 
 class Rows:
-    """Reads the rows of a selection by time. Methods raise botocore's errors if DynamoDB fails.
+    """Reads the rows of a selection that are shown, by time. Methods raise botocore's errors if DynamoDB fails.
 
     The rows of a project come from an index that may lag by about a second.
     """
 
-    def __init__(self, dynamodb: DynamoDBClient, status_logs: str, selection: Selection) -> None:
+    def __init__(
+        self, dynamodb: DynamoDBClient, floors: Floors, selection: Selection, *, containers: str, status_logs: str
+    ) -> None:
         self._dynamodb = dynamodb
-        of_project = selection.key == "project_id"
+        self._containers = containers
+        self._floors = floors
+        self._floor_of = cache(self._read_floor)
         self._keys = {selection.key, "container_id", "transition_time"}
+        self._of_project = selection.key == "project_id"
+        self._floor = floors.floor({}) if self._of_project else self._floor_of(selection.value)
         self._request: dict[str, Any] = {
             "TableName": status_logs,
-            "KeyConditionExpression": "#key = :value",
+            "KeyConditionExpression": "#key = :value AND transition_time >= :floor",
             "ExpressionAttributeNames": {"#key": selection.key},
-            "ExpressionAttributeValues": {":value": {"S": selection.value}},
-            **({"IndexName": "by-project"} if of_project else {"ConsistentRead": True}),
+            "ExpressionAttributeValues": {":value": {"S": selection.value}, ":floor": {"S": self._floor}},
+            **({"IndexName": "by-project"} if self._of_project else {"ConsistentRead": True}),
         }
 
     @classmethod
     def of(cls, target: Target, selection: Selection) -> Rows:
         """Create the reader for a stack."""
-        return cls(target.dynamodb(), target.status_logs, selection)
+        tables = {"containers": target.containers, "status_logs": target.status_logs}
+        return cls(target.dynamodb(), target.floors, selection, **tables)
 
-    def last(self) -> Row | None:
-        """Return the newest row, or None if there are no rows."""
-        items = self._dynamodb.query(**self._request, ScanIndexForward=False, Limit=1)["Items"]
-        return plain(items[0]) if items else None
+    def count(self) -> int:
+        """Return the number of rows of a container, or of a project at least 1 if it has rows."""
+        ends = [
+            self._dynamodb.query(**self._request, ScanIndexForward=forward, Limit=1)["Items"]
+            for forward in (True, False)
+        ]
+        first, last = (plain(items[0])["seq"] if items else 1 for items in ends)
+        return max(int(last - first), 0) + 1 if ends[0] else 0
 
     def after(self, row: Row | None) -> Iterator[Row]:
         """Yield the rows after a row, or all rows if it is None."""
-        start: Any = {"ExclusiveStartKey": serialize_item({name: row[name] for name in self._keys})} if row else {}
+        start: Any = {}
+        if row is not None and row["transition_time"] >= self._floor:
+            start = {"ExclusiveStartKey": serialize_item({name: row[name] for name in self._keys})}
         while True:
             answer = self._dynamodb.query(**self._request, **start)
-            yield from map(plain, answer["Items"])
+            rows = map(plain, answer["Items"])
+            yield from (row for row in rows if not self._of_project or self._is_shown(row))
             if "LastEvaluatedKey" not in answer:
                 return
             start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+
+    def _is_shown(self, row: Row) -> bool:
+        return bool(row["transition_time"] >= self._floor_of(row["container_id"]))
+
+    def _read_floor(self, container_id: str) -> str:
+        answer = self._dynamodb.get_item(
+            TableName=self._containers,
+            Key={"id": {"S": container_id}},
+            ProjectionExpression="history_retention, history_floor",
+            ConsistentRead=True,
+        )
+        return self._floors.floor(plain(answer.get("Item", {})))
 
 
 def to_stdout(rows: Rows, form: Format, step: Step) -> int:

@@ -139,15 +139,21 @@ def _task_definition(ecs: ECSClient, name: str) -> Any:
 class Registry:
     """Writes new containers to the containers table and the history table."""
 
-    def __init__(self, dynamodb: DynamoDBClient, *, containers: str, status_logs: str) -> None:
+    def __init__(self, dynamodb: DynamoDBClient, *, containers: str, status_logs: str, retention: int) -> None:
         self._dynamodb = dynamodb
         self._containers = containers
         self._status_logs = status_logs
+        self._retention = retention
 
     @classmethod
     def of(cls, target: Target) -> Registry:
         """Create the registry for a stack."""
-        return cls(target.dynamodb(), containers=target.containers, status_logs=target.status_logs)
+        return cls(
+            target.dynamodb(),
+            containers=target.containers,
+            status_logs=target.status_logs,
+            retention=target.history_retention,
+        )
 
     def register(self, wanted: Registration) -> bool:
         """Register a container as stopped.
@@ -183,6 +189,8 @@ class Registry:
             botocore.exceptions.ClientError: DynamoDB failed or denied access.
             botocore.exceptions.BotoCoreError: DynamoDB did not respond.
         """
+        container = container.model_copy(update={"history_retention": self._retention or None})
+        row = log_item(entry, self._retention)
         new = "attribute_not_exists(id)"
         first = "attribute_not_exists(container_id)"
         items: list[TransactWriteItemTypeDef] = [
@@ -194,7 +202,7 @@ class Registry:
                     "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
                 }
             },
-            {"Put": {"TableName": self._status_logs, "Item": log_item(entry), "ConditionExpression": first}},
+            {"Put": {"TableName": self._status_logs, "Item": row, "ConditionExpression": first}},
         ]
         for attempt in range(_CONFLICT_TRIES):
             try:

@@ -13,6 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from admin.errors import AdminError
+from admin.floors import Floors
 from local import stack_file
 
 if TYPE_CHECKING:
@@ -74,6 +75,16 @@ class Target:
     def access(self) -> str:
         """The name of the table of bans and roles."""
         return self.output("AccessTableName")
+
+    @property
+    def history_retention(self) -> int:
+        """The retention of history rows in days; 0 keeps all rows."""
+        return int(self.parameters.get("HistoryRetentionDays", 0))
+
+    @property
+    def floors(self) -> Floors:
+        """Reads the histories of the stack from their floor on."""
+        return Floors(self.dynamodb(), status_logs=self.status_logs, retention=self.history_retention)
 
     @property
     def cluster(self) -> str:

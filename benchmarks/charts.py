@@ -9,7 +9,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from benchmarks import prices
+from benchmarks import costs_report
 from benchmarks.results import digest
 
 FOLDER = Path(__file__).parent.parent / "docs" / "charts"
@@ -99,7 +99,7 @@ def _price(found: Results) -> Figure:
     figures = found["costs"]["figures"]
     cases = figures["cases"]
     names = list(cases)[::-1]
-    costs = [prices.price(cases[name], figures["memory"], figures["architecture"]) for name in names]
+    costs = [costs_report.price(cases[name], figures["architecture"]) for name in names]
     figure = Figure(figsize=(8, 0.36 * len(names) + 1.4))
     axes = figure.subplots()
     left = [0.0] * len(names)

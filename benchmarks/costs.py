@@ -79,7 +79,6 @@ def measure(targets: Targets, aws: Aws, *, quick: bool) -> dict[str, Any]:
     for number, case in enumerate(chosen):
         cases[case.name] = _case(targets, aws, seeder, case, number, factor)
     cases["authorizer, token not cached"] = _authorizer(targets, aws)
-    function = targets.stack.functions["StartFunction"]
     api = targets.stack.api
     assert api is not None
     (settings,) = api.method_settings
@@ -88,7 +87,6 @@ def measure(targets: Targets, aws: Aws, *, quick: bool) -> dict[str, Any]:
         "transaction_factor": factor,
         "row_bytes": item_size(list(samples.history(("stopped", "running")))[-1][1]),
         "page_rcu": cases["page of 10 rows"].pop("rcu_by_table"),
-        "memory": function.memory,
         "architecture": str(targets.stack.parameters["Architecture"]),
         "throttle": [int(settings["ThrottlingRateLimit"]), int(settings["ThrottlingBurstLimit"])],
     }

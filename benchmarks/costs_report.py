@@ -11,6 +11,11 @@ from local import template
 
 _MONTH = ("item", "number", "US dollars per month")
 
+_MEMORIES = (128, 160, 192, 256, 512, 1024)
+_BEFORE = 512  # MB that operations had
+_WAITS = (0, 2, 5, 8, 20)
+_START_SECONDS = (1, 3, 30)
+
 Results = Mapping[str, Any]
 
 
@@ -35,23 +40,74 @@ def units(found: Results) -> str:
     return table(head, rows)
 
 
+def price(case: Mapping[str, Any], architecture: str) -> prices.Price:
+    """Return the price of a million calls with the default parameters."""
+    return prices.price(case, prices.memory_of(template.load(), case["function"]), architecture)
+
+
 def money(found: Results) -> str:
     """Return the table of prices of a million calls."""
-    figures = found["costs"]["figures"]
-    memory, architecture = figures["memory"], figures["architecture"]
+    figures, stack = found["costs"]["figures"], template.load()
+    architecture = figures["architecture"]
     rows = []
     for name, case in figures["cases"].items():
-        cost = prices.price(case, memory, architecture)
+        cost, memory = price(case, architecture), prices.memory_of(stack, case["function"])
         rows.append(
             (
                 name,
+                f"{memory} MB",
                 ms(prices.duration(case, memory)),
                 *(f"{part:,.2f}" for part in (cost.gateway, cost.functions, cost.database, cost.logs)),
                 f"**{cost.total:,.2f}**",
             )
         )
-    shown = table(("call", "duration", "API Gateway", "Lambda", "DynamoDB", "logs", "total"), rows)
-    return f"{shown}\n\n{memory} MB on {architecture}; list prices in {prices.REGION}, {prices.AS_OF}."
+    shown = table(("call", "memory", "duration", "API Gateway", "Lambda", "DynamoDB", "logs", "total"), rows)
+    return f"{shown}\n\nOn {architecture}; list prices in {prices.REGION}, {prices.AS_OF}."
+
+
+def memories(found: Results) -> str:
+    """Return the table of the price and the overhead of a start at different sizes of memory."""
+    figures = found["costs"]["figures"]
+    start, page = figures["cases"]["start"], figures["cases"]["page of 10 rows"]
+    rows = []
+    for memory in _MEMORIES:
+        totals = [prices.price(start, memory, architecture).total for architecture in prices.LAMBDA_GB_SECOND]
+        overhead = [prices.duration(case, memory, 0.0) for case in (start, page)]
+        rows.append((f"{memory} MB", *(f"{total:,.2f}" for total in totals), *map(ms, overhead)))
+    head = ("memory", *(f"a million starts, {architecture}" for architecture in prices.LAMBDA_GB_SECOND))
+    return table((*head, "start without its wait", "page of 10 rows"), rows)
+
+
+def waits(found: Results) -> str:
+    """Return the table of the price of starts, and of their response, for values of `WaitSeconds`."""
+    figures = found["costs"]["figures"]
+    start, memory = figures["cases"]["start"], prices.memory_of(template.load(), "start")
+    rows = []
+    for wait in _WAITS:
+        costs = [
+            prices.price(start, memory, figures["architecture"], min(effect, wait)).total for effect in _START_SECONDS
+        ]
+        answers = [202 if effect > wait else 200 for effect in _START_SECONDS]
+        rows.append((str(wait), *(f"{cost:,.2f} ({answer})" for cost, answer in zip(costs, answers, strict=True))))
+    return table(("`WaitSeconds`", *(f"starts of {effect} s" for effect in _START_SECONDS)), rows)
+
+
+def savings(found: Results) -> str:
+    """Return the table of what each change of the defaults has brought."""
+    figures = found["costs"]["figures"]
+    start, architecture = figures["cases"]["start"], figures["architecture"]
+    stack, metrics = template.load(), template.load(parameters={"MetricsEnabled": "true"})
+    alarms, dashboard = (line.cost for line in monthly.options(stack, metrics)[:2])
+    idle = sum(line.cost for line in monthly.base(stack, architecture))
+    starts = [prices.price(start, memory, architecture).total for memory in (_BEFORE, prices.memory_of(stack, "start"))]
+    rows = [
+        ("before: all metrics, 512 MB for operations", f"{idle + alarms + dashboard:,.2f}", f"{starts[0]:,.2f}"),
+        ("a dashboard only with `MetricsEnabled`", f"-{dashboard:,.2f}", ""),
+        ("alarms that watch functions behind the API, and tables, only with it", f"-{alarms:,.2f}", ""),
+        (f"operations with {prices.memory_of(stack, 'start')} MB", "", f"-{starts[0] - starts[1]:,.2f}"),
+        ("**now**", f"**{idle:,.2f}**", f"**{starts[1]:,.2f}**"),
+    ]
+    return table(("", "an idle month", "a million starts of 3 s"), rows)
 
 
 def list_prices(found: Results) -> str:
@@ -65,8 +121,7 @@ def list_prices(found: Results) -> str:
 
 def base(found: Results) -> str:
     """Return the table of the monthly costs of a stack without requests and containers."""
-    figures = found["costs"]["figures"]
-    lines = monthly.base(template.load(), figures["memory"], figures["architecture"])
+    lines = monthly.base(template.load(), found["costs"]["figures"]["architecture"])
     rows = [(line.item, line.number, f"{line.cost:,.2f}") for line in lines]
     return text_table(_MONTH, [*rows, ("**total**", "", f"**{sum(line.cost for line in lines):,.2f}**")])
 
@@ -88,7 +143,8 @@ def events(found: Results) -> str:
 
 def options(_: Results) -> str:
     """Return the table of the costs of parameters."""
-    rows = [(line.item, line.number, f"{line.cost:,.2f}") for line in monthly.options()]
+    lines = monthly.options(template.load(), template.load(parameters={"MetricsEnabled": "true"}))
+    rows = [(line.item, line.number, f"{line.cost:,.2f}") for line in lines]
     return text_table(("parameter", "for", "US dollars"), rows)
 
 
@@ -98,6 +154,6 @@ def rates(found: Results) -> str:
     rate, burst = figures["throttle"]
     rows = [
         (limit.scope, limit.name, limit.value, limit.rate, limit.source)
-        for limit in prices.limits(figures, figures["memory"], (rate, burst))
+        for limit in prices.limits(figures, template.load(), (rate, burst))
     ]
     return text_table(("scope", "limit", "value", "maximum rate", "source"), rows)

@@ -13,13 +13,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from longshore.domain.pages import STATUS_COLUMNS
+
 from benchmarks import database, postgres, samples
 from benchmarks.costs import depth as round_trips
 from benchmarks.figures import middle, ratios
+from benchmarks.prices import ROUND_TRIP
 from benchmarks.progress import bar
 from benchmarks.runs import Warm
 from benchmarks.targets import WORK, MissingError, Targets
 from benchmarks.warm import body
+from local.seed import long_history
 
 ORDERS = [
     (sort_by, order)
@@ -125,12 +129,18 @@ def _orders(ours: Warm, targets: Targets, pages: list[int], rounds: int) -> list
 
 
 def _filters(ours: Warm, rows: int, rounds: int) -> list[dict[str, Any]]:
-    """Measure the middle page of each filter in each order, paired with the first page of the whole history."""
+    """Measure the middle page of each filter in each order, paired with the first page of the whole history.
+
+    Each request to DynamoDB is delayed by the assumed round trip, because DynamoDB Local is on the same machine.
+    """
+    ours.delay(ROUND_TRIP)
     result = []
     for sort_by, order in bar(ORDERS, "filtered pages"):
-        for name, filters in _filters_of(ours, sort_by, rows).items():
+        for name, (filters, counted) in _filters_of(ours, sort_by, rows).items():
             first = samples.page_event(sort_by=sort_by, order=order)
             total = body(ours.call(samples.page_event(sort_by=sort_by, order=order, filters=filters)))["data"]
+            if total["pagination"]["total"] != counted:
+                raise RuntimeError(f"{sort_by} {order} with {filters} has {total['pagination']}, not {counted} rows")
             page = total["pagination"]["totalPages"] // 2
             asked = samples.page_event(page, sort_by=sort_by, order=order, filters=filters)
             for event in (first, asked, first, asked):
@@ -161,16 +171,38 @@ def _filters(ours: Warm, rows: int, rounds: int) -> list[dict[str, Any]]:
     return result
 
 
-def _filters_of(ours: Warm, sort_by: str, rows: int) -> dict[str, dict[str, str]]:
-    """Return the filters that an order allows: half of the history by time, a status, and both."""
+def _filters_of(ours: Warm, sort_by: str, rows: int) -> dict[str, tuple[dict[str, str], int]]:
+    """Return the filters that an order allows, and how many rows match: half of the history, a status, and both."""
+    first, last = (number // samples.ROWS_OF_A_PAGE for number in (rows // 4, rows // 4 * 3))
 
-    def time_of(number: int) -> str:
-        event = samples.page_event(number // samples.ROWS_OF_A_PAGE, order="asc")
-        return str(body(ours.call(event))["data"]["logs"][-1]["transition_time"])
+    def time_of(page: int) -> str:
+        found = body(ours.call(samples.page_event(page, order="asc")))["data"]["logs"]
+        return str(found[-1]["transition_time"])
 
-    within = {"from": time_of(rows // 4), "to": time_of(rows // 4 * 3)}
-    status = {"from_status" if sort_by == "from_status" else "to_status": "running"}
-    return {"none": {}, "range": within, "status": status, "range and status": within | status}
+    within = {"from": time_of(first), "to": time_of(last)}
+    low, high = first * samples.ROWS_OF_A_PAGE, last * samples.ROWS_OF_A_PAGE
+    found = {"none": ({}, rows), "range": (within, high - low + 1)}
+    for column in STATUS_COLUMNS if sort_by not in STATUS_COLUMNS else (sort_by,):
+        status = {column: "running"}
+        found[column] = (status, counted(rows, 1, rows, column, "running"))
+        found[f"range and {column}"] = (within | status, counted(rows, low, high, column, "running"))
+    return found
+
+
+def counted(rows: int, low: int, high: int, column: str, status: str) -> int:
+    """Count the rows of the loaded history that have a status.
+
+    Args:
+        rows: The number of rows of the history.
+        low: The number of the first row to count.
+        high: The number of the last row to count.
+        column: `to_status` or `from_status`.
+        status: The status.
+    """
+    statuses: list[str | None] = [*long_history(rows)]
+    if column == "from_status":
+        statuses = [None, *statuses[:-1]]
+    return statuses[low - 1 : high].count(status)
 
 
 def _walk(walker: Warm, ours: Warm, targets: Targets, pages: list[int], deepest: int, rounds: int) -> dict[str, Any]:

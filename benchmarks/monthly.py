@@ -39,19 +39,23 @@ class Line(NamedTuple):
     cost: float
 
 
-def base(stack: Stack, memory: int, architecture: str) -> list[Line]:
+def base(stack: Stack, architecture: str) -> list[Line]:
     """Return the monthly costs of a stack that receives no requests and has no containers."""
-    alarms = stack.of_type("AWS::CloudWatch::Alarm").values()
-    watched = sum(sum("MetricStat" in metric for metric in alarm.get("Metrics", [])) or 1 for alarm in alarms)
-    dashboards = len(stack.of_type("AWS::CloudWatch::Dashboard"))
+    watched, alarms = _watched(stack), len(stack.of_type("AWS::CloudWatch::Alarm"))
     secrets = len(stack.of_type("AWS::SecretsManager::Secret"))
+    sweeps = _sweeps(prices.memory_of(stack, "recover"), architecture)
     return [
-        Line("metrics that alarms watch", f"{watched} in {len(alarms)} alarms", watched * prices.ALARM_METRIC),
-        Line("dashboards; the first three of an account are free", str(dashboards), dashboards * prices.DASHBOARD),
+        Line("metrics that alarms watch", f"{watched} in {alarms} alarms", watched * prices.ALARM_METRIC),
         Line("secrets", str(secrets), secrets * prices.SECRET),
-        Line("sweeps", f"{_RECOVERIES + _DRIFTS:,}", _sweeps(memory, architecture)),
+        Line("sweeps", f"{_RECOVERIES + _DRIFTS:,}", sweeps),
         Line("metrics of the sweeps", "1", prices.METRIC),
     ]
+
+
+def _watched(stack: Stack) -> int:
+    """Return the number of metrics that alarms watch."""
+    alarms = stack.of_type("AWS::CloudWatch::Alarm").values()
+    return sum(sum("MetricStat" in metric for metric in alarm.get("Metrics", [])) or 1 for alarm in alarms)
 
 
 def _sweeps(memory: int, architecture: str) -> float:
@@ -68,10 +72,6 @@ def usage(stack: Stack, figures: Mapping[str, Any]) -> list[Line]:
         stack: The stack.
         figures: The measured costs, which contain the size of a row.
     """
-    assert stack.api is not None
-    paths = stack.api.body["paths"]
-    functions = sum(arn in str(paths) for arn in stack.api.functions)
-    methods = sum(len(path) for path in paths.values())
     copies = 1 + sum(len(stack.tables["StatusLogsTable"][kind]) for kind in _INDEXES)
     recoverable = 1 + len(stack.tables["StatusLogsTable"]["LocalSecondaryIndexes"])
     row = (figures["row_bytes"] + _STORAGE_OVERHEAD) / 2**30
@@ -80,16 +80,6 @@ def usage(stack: Stack, figures: Mapping[str, Any]) -> list[Line]:
     return [
         Line("a million stored history rows", f"{copies} copies each, with point-in-time recovery", rows),
         Line("1,000 running or paused containers, compared with ECS every 15 minutes", "", reads),
-        Line(
-            "metrics of the functions behind the API, at most",
-            f"{functions * _REQUEST_METRICS}: {_REQUEST_METRICS} for each of {functions} functions",
-            functions * _REQUEST_METRICS * prices.METRIC,
-        ),
-        Line(
-            "detailed metrics of API Gateway, at most",
-            f"{methods * _METHOD_METRICS}: {_METHOD_METRICS} for each of {methods} methods",
-            methods * _METHOD_METRICS * prices.METRIC,
-        ),
     ]
 
 
@@ -105,9 +95,32 @@ def events(memory: int, architecture: str) -> list[Line]:
     ]
 
 
-def options() -> list[Line]:
-    """Return the costs of parameters that are not set by default."""
+def options(stack: Stack, metrics: Stack) -> list[Line]:
+    """Return the costs of parameters that are not set by default.
+
+    Args:
+        stack: The stack with the default parameters.
+        metrics: The stack with `MetricsEnabled`.
+    """
+    assert metrics.api is not None
+    paths = metrics.api.body["paths"]
+    functions = sum(arn in str(paths) for arn in metrics.api.functions)
+    methods = sum(len(path) for path in paths.values())
+    dashboards = len(metrics.of_type("AWS::CloudWatch::Dashboard"))
+    watched = _watched(metrics) - _watched(stack)
     return [
+        Line("`MetricsEnabled`", f"{watched} more metrics that alarms watch", watched * prices.ALARM_METRIC),
+        Line("`MetricsEnabled`", "a dashboard; the first three of an account are free", dashboards * prices.DASHBOARD),
+        Line(
+            "`MetricsEnabled`",
+            f"at most {functions * _REQUEST_METRICS} metrics of functions: {_REQUEST_METRICS} for each of {functions}",
+            functions * _REQUEST_METRICS * prices.METRIC,
+        ),
+        Line(
+            "`MetricsEnabled`",
+            f"at most {methods * _METHOD_METRICS} metrics of the API: {_METHOD_METRICS} for each of {methods} methods",
+            methods * _METHOD_METRICS * prices.METRIC,
+        ),
         Line("`TableKmsKeyArn`, `TokenSecretKmsKeyArn`", "each key", prices.KEY),
         Line("`AddressRateLimit`", "web ACL with one rule", prices.WEB_ACL + prices.WEB_ACL_RULE),
         Line("`AddressRateLimit`", "a million requests", 1e6 * prices.WEB_ACL_REQUEST),

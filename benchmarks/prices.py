@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from local.template import Stack
 
 REGION = "us-east-1"
 AS_OF = "September 2026"
@@ -55,16 +58,35 @@ class Price:
         return self.gateway + self.functions + self.database + self.logs
 
 
-def duration(case: Mapping[str, Any], memory: int) -> float:
-    """Return the estimated seconds of a warm call: CPU on its share of a vCPU, round trips, and the effect."""
-    effect = EFFECT.get(case["function"], 0.0) if case["wcu"] else 0.0
+def memory_of(stack: Stack, function: str) -> int:
+    """Return the memory in MB of the function whose code is in a folder of `functions`."""
+    return next(each.memory for each in stack.functions.values() if each.code_path.name == function)
+
+
+def duration(case: Mapping[str, Any], memory: int, effect: float | None = None) -> float:
+    """Return the estimated seconds of a warm call: CPU on its share of a vCPU, round trips, and the wait.
+
+    Args:
+        case: The measured units of the call.
+        memory: The memory of the function in MB.
+        effect: The seconds that the function waits for the effect; None: those of EFFECT.
+    """
+    if effect is None:
+        effect = EFFECT.get(case["function"], 0.0) if case["wcu"] else 0.0
     cpu = float(case["cpu_seconds"]) * max(1.0, WHOLE_PROCESSOR_MB / memory)
     return cpu + float(case["round_trips"]) * ROUND_TRIP + effect
 
 
-def price(case: Mapping[str, Any], memory: int, architecture: str) -> Price:
-    """Return the price of a million calls, without data transfer and without the authorizer."""
-    seconds = duration(case, memory)
+def price(case: Mapping[str, Any], memory: int, architecture: str, effect: float | None = None) -> Price:
+    """Return the price of a million calls, without data transfer and without the authorizer.
+
+    Args:
+        case: The measured units of the call.
+        memory: The memory of the function in MB.
+        architecture: The architecture of the function.
+        effect: As in `duration`.
+    """
+    seconds = duration(case, memory, effect)
     logged = float(case["logged_bytes"]) + PLATFORM_LOG + (ACCESS_LOG if case["gateway"] else 0)
     return Price(
         gateway=1e6 * GATEWAY_REQUEST if case["gateway"] else 0.0,
@@ -98,12 +120,12 @@ _QUOTAS = "Quotas in Amazon DynamoDB"
 _ECS = "Request throttling for the Amazon ECS API"
 
 
-def limits(figures: Mapping[str, Any], memory: int, throttle: tuple[int, int]) -> list[Limit]:
+def limits(figures: Mapping[str, Any], stack: Stack, throttle: tuple[int, int]) -> list[Limit]:
     """Return the relevant limits, narrowest scope first.
 
     Args:
         figures: The measured costs.
-        memory: The memory of the functions in MB.
+        stack: The stack, which determines the memory of the functions.
         throttle: The rate and the burst of the stage.
     """
     cases = figures["cases"]
@@ -177,8 +199,8 @@ def limits(figures: Mapping[str, Any], memory: int, throttle: tuple[int, int]) -
             "Concurrent executions",
             "AWS Lambda quotas",
             "1,000 (new accounts may have fewer)",
-            f"{1000 / duration(page, memory):,.0f} pages per second, or {1000 / duration(start, memory):,.0f} starts"
-            " per second, which wait for their tasks",
+            f"{1000 / duration(page, memory_of(stack, 'status_logs')):,.0f} pages per second, or"
+            f" {1000 / duration(start, memory_of(stack, 'start')):,.0f} starts per second, which wait for their tasks",
         ),
         Limit(
             "one account",

@@ -1,4 +1,4 @@
-"""Commands that check, complete and export the histories of containers."""
+"""Commands that check, complete, shorten and export the histories of containers."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from admin.errors import REFUSED, UNAVAILABLE, AdminError
 from admin.export import Format, Rows, Selection, part_of, to_file, to_stdout
 from admin.output import as_json, progress, remark, report
 from admin.repair import SWEEPS, Repair
+from admin.retention import RetentionChange
 from admin.values import check_id, check_ids
 
 _WORKERS = 8
@@ -120,6 +121,36 @@ def complete_history(
         raise typer.Exit(REFUSED)
 
 
+@app.command("apply-retention")
+def apply_retention(
+    context: Context,
+    ids: Annotated[
+        list[str] | None, Argument(help="Ids of the containers. Default: all.", metavar="[ID]...", show_default=False)
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Apply HistoryRetentionDays to existing history rows. Safe to repeat, and while the service runs."""
+    found = context.obj.target()
+    change = RetentionChange.of(found)
+    wanted = check_ids(ids or [], "the id") or list(Doctor.of(found).ids())
+    with progress("Checking rows", silent=json) as step, ThreadPoolExecutor(_WORKERS) as executor:
+        results = dict(zip(wanted, executor.map(lambda each: change.apply(each, step), wanted), strict=True))
+    problems = {identity: each.problem for identity, each in results.items() if each.problem}
+    for identity, problem in problems.items():
+        remark(f"error: the retention was not applied to {identity}: {problem}.")
+    rows, changed = (sum(getattr(each, name) for each in results.values()) for name in ("rows", "changed"))
+    days = found.history_retention
+    if json:
+        as_json(
+            {"containers": len(wanted), "retention_days": days, "rows": rows, "changed": changed, "failed": problems}
+        )
+    else:
+        kept = f"{days} days" if days else "no limit"
+        print(f"{len(wanted)} containers, retention: {kept}: {changed} of {rows} rows changed")
+    if problems:
+        raise typer.Exit(REFUSED)
+
+
 @app.command()
 def export(
     context: Context,
@@ -141,12 +172,12 @@ def export(
     else:
         selection = Selection("project_id", check_id(project or "", "the project"))
     rows = Rows.of(context.obj.target(), selection)
-    last = rows.last()
-    if last is None:
+    total = rows.count()
+    if not total:
         raise AdminError(f"There are no history rows of {selection.value}.")
     # A bar would be printed between the rows.
     silent = json or (output is None and sys.stdout.isatty())
-    with progress("Exporting", last["seq"] if id is not None else None, silent=silent) as step:
+    with progress("Exporting", total if id is not None else None, silent=silent) as step:
         if output is None:
             remark(f"Exported {to_stdout(rows, form, step)} rows.")
             return

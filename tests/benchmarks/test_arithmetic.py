@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from longshore.domain.lifecycle import Status
 
-from benchmarks import costs, monthly, prices, samples
+from benchmarks import costs, depth, monthly, prices, samples
 from benchmarks.figures import Spread, ratios
 from benchmarks.targets import HERE, PEERS, ROOT
 from local import template
@@ -55,6 +56,7 @@ def test_the_duration_of_a_call_includes_its_effect() -> None:
     least = 0.01 * 1769 / 512 + 3 * prices.ROUND_TRIP
     assert prices.duration(CASE, 512) == pytest.approx(least + prices.EFFECT["start"])
     assert prices.duration({**CASE, "wcu": 0.0}, 512) == pytest.approx(least)
+    assert prices.duration(CASE, 512, 8.0) == pytest.approx(least + 8)
 
 
 def test_the_price_of_a_million_calls() -> None:
@@ -75,6 +77,16 @@ def test_loaded_rows_form_a_history() -> None:
     assert last["to_status"]["S"] == container.status
 
 
+@pytest.mark.parametrize("column", ["to_status", "from_status"])
+@pytest.mark.parametrize(("low", "high"), [(1, 200), (50, 150), (7, 7), (1, 1)])
+def test_counted_rows_are_those_of_the_counters(column: str, low: int, high: int) -> None:
+    rows = list(samples.history(long_history(200)))
+    counts = [getattr(container, f"{column.removesuffix('_status')}_counts") for container, _ in rows]
+    for status in Status:
+        before = counts[low - 2].get(status, 0) if low > 1 else 0
+        assert depth.counted(200, low, high, column, status) == counts[high - 1].get(status, 0) - before
+
+
 def pins(path: Path) -> dict[str, str]:
     return dict(re.findall(r"^([a-z0-9-]+)(?:\[[a-z]+\])?==(\S+)(?: ;.*)?(?: \\)?$", path.read_text(), re.MULTILINE))
 
@@ -89,17 +101,32 @@ def test_peers_use_the_same_versions(peer: str) -> None:
 
 def test_the_monthly_costs() -> None:
     stack = template.load()
-    base = {line.item: line for line in monthly.base(stack, 512, "x86_64")}
+    base = {line.item: line for line in monthly.base(stack, "x86_64")}
     assert base["metrics that alarms watch"].number.endswith(
         f" in {len(stack.of_type('AWS::CloudWatch::Alarm'))} alarms"
     )
     assert base["secrets"].cost == prices.SECRET
     assert 0 < base["sweeps"].cost < 1
     cheaper = template.load(parameters={"TokenSecretArn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:mine"})
-    assert {line.item: line for line in monthly.base(cheaper, 512, "x86_64")}["secrets"].cost == 0
-    rows, reads, functions, methods = monthly.usage(stack, {"row_bytes": 2**30 / 1e6 - 100})
+    assert {line.item: line for line in monthly.base(cheaper, "x86_64")}["secrets"].cost == 0
+    rows, reads = monthly.usage(stack, {"row_bytes": 2**30 / 1e6 - 100})
     # A gigabyte of rows: the table, three local indexes and a global index.
     assert rows.cost == pytest.approx(5 * prices.STORED_GB + 4 * prices.RECOVERABLE_GB)
     assert reads.cost == pytest.approx(1000 * 30 * 24 * 4 * prices.READ_UNIT)
+
+
+def test_the_costs_of_metrics() -> None:
+    stack, metrics = template.load(), template.load(parameters={"MetricsEnabled": "true"})
+    alarms, dashboard, functions, methods = (
+        line for line in monthly.options(stack, metrics) if line.item == "`MetricsEnabled`"
+    )
+    total = sum(line.cost for line in monthly.base(metrics, "x86_64"))
+    assert total == pytest.approx(sum(line.cost for line in monthly.base(stack, "x86_64")) + alarms.cost)
+    assert dashboard.cost == prices.DASHBOARD
     assert 0 < functions.cost < len(stack.functions) * 6 * prices.METRIC
     assert methods.cost > 0
+
+
+def test_the_memory_of_a_function() -> None:
+    stack = template.load(parameters={"MemorySize": "512", "OperationMemorySize": "192"})
+    assert (prices.memory_of(stack, "start"), prices.memory_of(stack, "status_logs")) == (192, 512)

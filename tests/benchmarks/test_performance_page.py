@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import monthly, prices, report, results
+from benchmarks import costs_report, monthly, prices, report, results
 from local import template
 
 CHARTS = Path(__file__).parents[2] / "docs" / "charts"
@@ -31,10 +31,18 @@ def test_the_tables(found: dict[str, Any], path: Path) -> None:
 
 def test_the_costs_in_the_readme(found: dict[str, Any]) -> None:
     figures = found["costs"]["figures"]
-    month = sum(line.cost for line in monthly.base(template.load(), figures["memory"], figures["architecture"]))
-    starts = prices.price(figures["cases"]["start"], figures["memory"], figures["architecture"]).total
+    month = sum(line.cost for line in monthly.base(template.load(), figures["architecture"]))
+    starts = costs_report.price(figures["cases"]["start"], figures["architecture"]).total
     readme = (report.PAGE.parents[1] / "README.md").read_text(encoding="utf-8")
     assert f"costs about {month:.0f} US dollars a month, and a million starts cost about {starts:.0f}:" in readme
+
+
+def test_the_costs_are_within_their_bounds(found: dict[str, Any]) -> None:
+    """Half of what a million starts of three seconds cost in version 0.1, and three dollars for an idle month."""
+    figures = found["costs"]["figures"]
+    assert prices.EFFECT["start"] == 3
+    assert costs_report.price(figures["cases"]["start"], figures["architecture"]).total <= 49 / 2
+    assert sum(line.cost for line in monthly.base(template.load(), figures["architecture"])) <= 3
 
 
 def test_a_changed_figure_is_detected(found: dict[str, Any]) -> None:

@@ -42,6 +42,7 @@ class Stage(Aws):
         self._put("access", {"user_id": USER, "scope": f"project#{PROJECT}", "role": "operator"})
         self.stuck: list[int] = []
         self.failures: list[str] = []
+        self.large: list[tuple[str, float]] = []
         self.pending_ids: list[str] = []
         self.time_left: Callable[[], bool] = lambda: True
         self.wired = wire(
@@ -52,6 +53,7 @@ class Stage(Aws):
             on_stuck=self.stuck.append,
             on_pending=self.pending_ids.append,
             on_failure=lambda name, _: self.failures.append(name),
+            on_large=lambda *given: self.large.append(given),
         )
 
     # --- setup ------------------------------------------------------------------------------------------------------

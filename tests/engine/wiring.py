@@ -50,6 +50,7 @@ def wire(
     on_stuck: Callable[[int], None],
     on_pending: Callable[[str], None],
     on_failure: Callable[[str, Exception], None],
+    on_large: Callable[[str, float], None],
 ) -> Wired:
     """Wire all use cases to the given clients (`dynamodb`, `ecs`, `ssm`)."""
     store = Store(
@@ -58,6 +59,7 @@ def wire(
         status_logs="status-logs",
         idempotency="idempotency",
         clock=clock,
+        on_large=on_large,
     )
     ecs = Ecs(clients.ecs)
     hosts = HostCommands(lambda: clients.ssm, ecs, "host-command", clock)

@@ -65,7 +65,7 @@ def current(clock: Clock, wait: timedelta, enough_time: Callable[[], bool]) -> L
         package="longshore",
         store=store,
         operations=operations,
-        reader=HistoryReader(pages, access),
+        reader=HistoryReader(pages, access, clock, 0),
         events=events,
         commands=CommandEvents(store, driver, hosts),
         servers=Servers(store, clock),

@@ -74,6 +74,10 @@ def test_a_sign_in_requires_a_provider() -> None:
         ("AddressRateLimit", "9"),
         ("AddressRateLimit", "-1"),
         ("AddressRateLimit", "many"),
+        ("HistoryRetentionDays", "6"),
+        ("HistoryRetentionDays", "07"),
+        ("HistoryRetentionDays", "10000"),
+        ("HistoryRetentionDays", ""),
         ("TableKmsKeyArn", "alias/mine"),
         ("TokenSecretKmsKeyArn", "1234abcd-12ab-34cd-56ef-1234567890ab"),
         ("PermissionsBoundaryArn", "boundary"),
@@ -213,7 +217,20 @@ def metrics_of(alarm: Any) -> list[tuple[str, str, dict[str, str]]]:
     ]
 
 
-def test_every_function_table_and_index_has_an_alarm(default: template.Stack) -> None:
+def test_functions_that_no_response_reports_have_an_alarm(default: template.Stack) -> None:
+    """API Gateway answers 5xx for the others, which the alarm for faults reports."""
+    assert default.api is not None
+    alarms = default.of_type("AWS::CloudWatch::Alarm").values()
+    watched = [metric for alarm in alarms for metric in metrics_of(alarm)]
+    paths = str(default.api.body["paths"])
+    others = [function for function in default.functions.values() if function.arn not in paths]
+    assert len(others) == 6
+    for function in others:
+        assert ("AWS/Lambda", "Errors", {"FunctionName": function.name}) in watched, function.logical_id
+
+
+def test_every_function_table_and_index_has_an_alarm_on_request() -> None:
+    default = template.load(parameters={"MetricsEnabled": "true"})
     alarms = default.of_type("AWS::CloudWatch::Alarm").values()
     watched = [metric for alarm in alarms for metric in metrics_of(alarm)]
     for function in default.functions.values():

@@ -18,6 +18,7 @@ KEY = f"arn:aws:kms:{REGION}:{ACCOUNT_ID}:key/1234abcd-12ab-34cd-56ef-1234567890
 FUNCTIONS = "AWS::Lambda::Function"
 SCHEDULE = {"ScheduledStopFunctionNightly"}
 AUTHORIZER = {"AuthorizerFunction"}
+OPERATION_FUNCTIONS = {f"{name}Function" for name in ("Start", "Stop", "ForceStop", "Restart", "Pause", "Resume")}
 
 EXPECTED = [
     Expected(
@@ -73,7 +74,7 @@ EXPECTED = [
     Expected({"AllowedOrigin": "https://console.example.com"}, changed={"Api", FUNCTIONS}),
     Expected(
         {"ServeConsole": "false"},
-        changed={"Api", "IndexFunction", "ReadFunctionErrorsAlarm"},
+        changed={"Api", "IndexFunction"},
         removed={"PagesFunction", "PagesFunctionPermission", "PagesFunctionRole"},
     ),
     Expected({"ReferenceUrl": "https://example.com/docs"}, changed={"IndexFunction"}),
@@ -102,7 +103,24 @@ EXPECTED = [
         },
     ),
     Expected({"Architecture": "arm64"}, changed={FUNCTIONS}, added={"CommonLayerArm64"}, removed={"CommonLayer"}),
-    Expected({"MemorySize": "1024"}, changed={FUNCTIONS}, unchanged={"IndexFunction", "UnknownOperationFunction"}),
+    Expected(
+        {"MemorySize": "1024"},
+        changed={FUNCTIONS},
+        unchanged={"IndexFunction", "UnknownOperationFunction", *OPERATION_FUNCTIONS},
+    ),
+    Expected({"OperationMemorySize": "512"}, changed=OPERATION_FUNCTIONS),
+    Expected({"HistoryRetentionDays": "90"}, changed={FUNCTIONS}),
+    Expected(
+        {"MetricsEnabled": "true"},
+        changed={"ApiStage", FUNCTIONS},
+        added={
+            "Dashboard",
+            "ReadFunctionErrorsAlarm",
+            "OperationFunctionErrorsAlarm",
+            "TableThrottlesAlarm",
+            "IndexThrottlesAlarm",
+        },
+    ),
     Expected({"StageName": "v2"}, changed={"FaultsAlarm", "ThrottledRequestsAlarm"}, replaced={"ApiStage"}),
     Expected({"ThrottleRate": "5"}, changed={"ApiStage"}),
     Expected({"ThrottleBurst": "5"}, changed={"ApiStage"}),

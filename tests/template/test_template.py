@@ -49,6 +49,7 @@ EXPECTED_FINDINGS = [
 ]
 
 SMALL_FUNCTIONS = {"IndexFunction", "UnknownOperationFunction"}
+OPERATION_FUNCTIONS = {f"{name}Function" for name in ("Start", "Stop", "ForceStop", "Restart", "Pause", "Resume")}
 
 KEY_SET = {
     "TokenAlgorithm": "ES256",
@@ -106,7 +107,8 @@ def test_functions_and_layer_have_the_same_architecture(architecture: str, layer
     assert properties["CompatibleArchitectures"] == [architecture]
     for function, own in resolved.of_type("AWS::Lambda::Function").items():
         assert own["Architectures"] == [architecture]
-        assert own["MemorySize"] == (256 if function in SMALL_FUNCTIONS else "1024")
+        expected = "160" if function in OPERATION_FUNCTIONS else "1024"
+        assert own["MemorySize"] == (256 if function in SMALL_FUNCTIONS else expected)
         assert own["Layers"] == [arn_of("AWS::Lambda::LayerVersion", resolved.physical_name(name))]
 
 

@@ -35,6 +35,7 @@ def function_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Set the environment variables that an HTTP function has."""
     monkeypatch.setenv("ALLOWED_ORIGIN", ORIGIN)
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "Longshore")
+    monkeypatch.setenv("METRICS_ENABLED", "true")
     monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "longshore")
     monkeypatch.delenv("POWERTOOLS_METRICS_DISABLED", raising=False)
 

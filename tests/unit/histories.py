@@ -11,7 +11,7 @@ from longshore.domain.history import Entry, append
 from longshore.domain.lifecycle import LaunchType, Status
 from longshore.domain.models import Change, Container, Runtime, Trigger
 from longshore.domain.pages import Span
-from longshore.domain.ranges import NO_STATUS, Edge
+from longshore.domain.ranges import NO_ROWS, NO_STATUS, Counts, Edge
 from longshore.domain.roles import Role
 
 START = datetime(2025, 1, 15, 10, 30, tzinfo=UTC)
@@ -43,13 +43,15 @@ def random_history(seed: int, rows: int) -> tuple[Container, list[Entry]]:
 
 
 class Read(NamedTuple):
-    """The counters of a container, as its item holds them."""
+    """The counters and the retention of a container, as its item holds them."""
 
     id: str
     project_id: str
     log_count: int
     to_counts: dict[str, int]
     from_counts: dict[str, int]
+    retention: int | None = None
+    hidden: Counts = NO_ROWS
 
 
 class PagesInMemory:
@@ -59,36 +61,66 @@ class PagesInMemory:
         container: The container when its counters are read.
         entries: Its rows. There may be newer rows than the counters say.
         bare: The numbers of the rows that have no counters.
+        deleted: The numbers of the rows that DynamoDB has deleted.
+        hidden: The counters that are stored with the floor of the container.
     """
 
-    def __init__(self, container: Container, entries: list[Entry], bare: frozenset[int] = frozenset()) -> None:
+    def __init__(
+        self,
+        container: Container,
+        entries: list[Entry],
+        bare: frozenset[int] = frozenset(),
+        deleted: frozenset[int] = frozenset(),
+        hidden: Counts = NO_ROWS,
+    ) -> None:
         self._container = container
-        self._entries = [entry._replace(counts=None) if entry.seq in bare else entry for entry in entries]  # type: ignore[arg-type]
+        written: Any = [entry._replace(counts=None) if entry.seq in bare else entry for entry in entries]  # type: ignore[arg-type]
+        self._written: list[Entry] = written
+        self._entries = [entry for entry in self._written if entry.seq not in deleted]
+        self._deleted = deleted
+        self._hidden = hidden
+        self.edges = 0
         self.counted = 0
         self.queries = 0
 
     def counters(self, _: str) -> Read:
         whole = self._container
-        return Read(whole.id, whole.project_id, whole.log_count, whole.to_counts, whole.from_counts)
+        counts = (whole.log_count, whole.to_counts, whole.from_counts)
+        return Read(whole.id, whole.project_id, *counts, whole.history_retention, self._hidden)
 
     def first_row(self, _: str, since: str) -> Edge | None:
+        self.edges += 1
         found = [entry for entry in self._entries if to_text(entry.log.transition_time) >= since]
         return edge(found[0]) if found else None
 
     def last_row(self, _: str, until: str) -> Edge | None:
+        self.edges += 1
         found = [entry for entry in self._entries if to_text(entry.log.transition_time) <= until]
         return edge(found[-1]) if found else None
 
     def rows_with(self, _: str, column: str, status: str, most: int, seq: int) -> int:
         self.counted += 1
-        found = [entry.seq for entry in self._entries if (getattr(entry.log, column) or NO_STATUS) == status]
-        return sum(number <= seq for number in found[:most])
+        found = [entry.seq for entry in self._written if (getattr(entry.log, column) or NO_STATUS) == status]
+        return sum(number <= seq or number in self._deleted for number in found[:most])
 
     def page(self, _: str, where: Span, newest: int) -> list[dict[str, Any]]:
         self.queries += 1
         found = [entry for entry in self._entries if where.low <= getattr(entry, where.attribute) <= where.high]
         found.sort(key=lambda entry: getattr(entry, where.attribute), reverse=not where.ascending)
         return [row(entry) for entry in found if entry.seq <= newest]
+
+
+class Stopped:
+    """A clock that stands still."""
+
+    def __init__(self, now: datetime) -> None:
+        self._now = now
+
+    def now(self) -> datetime:
+        return self._now
+
+    def sleep(self, _: float) -> None:
+        raise AssertionError
 
 
 class EverybodyReads:

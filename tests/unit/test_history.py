@@ -9,7 +9,7 @@ import pytest
 from longshore.aws.access import Access
 from longshore.aws.history_pages import HistoryPages, shown
 from longshore.aws.items import container_item, log_item
-from longshore.domain.clock import MILLISECOND, to_text
+from longshore.domain.clock import MILLISECOND, SystemClock, to_text
 from longshore.domain.errors import UnreadableItemError
 from longshore.domain.history import Entry, append
 from longshore.domain.lifecycle import LaunchType, Status
@@ -289,7 +289,7 @@ def test_a_page_equals_its_model() -> None:
     container, entries, _ = history(3, 7)
     tables: Any = Tables(container, entries)
     pages = HistoryPages(tables, containers="containers", status_logs="logs")
-    reader = HistoryReader(pages, Access(tables, "access"))
+    reader = HistoryReader(pages, Access(tables, "access"), SystemClock(), 0)
     page = reader.page("ada", container.id, query(1, 10, "transition_time", "asc"))
     model = StatusLogsPage.model_validate(page)
     assert json.dumps(model.model_dump(mode="json")) == json.dumps(page)

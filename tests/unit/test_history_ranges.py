@@ -1,6 +1,6 @@
 """Tests of filters of a history, with random histories and compared with filtering and sorting all rows."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from longshore.domain.models import Container
 from longshore.domain.pages import SORT_COLUMNS, STATUS_COLUMNS, StatusLogsQuery
 from longshore.domain.ranges import NO_STATUS, expanded, shortened
 from longshore.engine.reader import HistoryReader
-from unit.histories import START, EverybodyReads, PagesInMemory, random_history, row
+from unit.histories import START, EverybodyReads, PagesInMemory, Stopped, random_history, row
 
 SOME = settings(max_examples=150, deadline=None, derandomize=True, database=None)
 
@@ -77,8 +77,8 @@ def exact(moment: Any) -> str:
     return f"{moment.second:%Y-%m-%dT%H:%M:%S}.{moment.fraction:0<6}"
 
 
-def read(pages: PagesInMemory, query: StatusLogsQuery) -> Any:
-    parts: Any = (pages, EverybodyReads())
+def read(pages: PagesInMemory, query: StatusLogsQuery, retention: int = 0, now: datetime = START) -> Any:
+    parts: Any = (pages, EverybodyReads(), Stopped(now), retention)
     return HistoryReader(*parts).page("ada", "507f1f77bcf86cd799439011", query)
 
 
@@ -125,10 +125,12 @@ def random_history_up_to(seed: int, rows: int, count: int) -> tuple[Container, l
     return container.model_copy(update=before), entries[:count]
 
 
-def check(pages: PagesInMemory, query: StatusLogsQuery, entries: list[Entry]) -> None:
+def check(
+    pages: PagesInMemory, query: StatusLogsQuery, entries: list[Entry], retention: int = 0, now: datetime = START
+) -> None:
     expected = matching(entries, query)
     first = (query.page - 1) * query.limit
-    found = read(pages, query)
+    found = read(pages, query, retention, now)
     assert found["logs"] == [row(entry) for entry in expected[first : first + query.limit]]
     assert found["pagination"] == {
         "total": len(expected),

@@ -17,6 +17,7 @@ ORIGIN = "ALLOWED_ORIGIN"
 CLUSTER = "CLUSTER_NAME"
 SERVED = "SERVE_CONSOLE"
 LEVEL = "POWERTOOLS_LOG_LEVEL"
+METRICS = "METRICS_ENABLED"
 POWERTOOLS = {"POWERTOOLS_SERVICE_NAME", "POWERTOOLS_METRICS_NAMESPACE", LEVEL}
 # Variables of single functions that are not read through Settings either.
 SIGN_IN = {
@@ -65,18 +66,23 @@ def test_a_function_has_exactly_the_variables_that_it_reads(function: str) -> No
         TokenSettings.of(environment)
     if function == PUBLISH:
         PublishingSettings.of(environment)
-    assert environment.read | POWERTOOLS | {ORIGIN} | OWN.get(function, set()) == FUNCTIONS[function].environment.keys()
+    assert (
+        environment.read | POWERTOOLS | {ORIGIN, METRICS} | OWN.get(function, set())
+        == FUNCTIONS[function].environment.keys()
+    )
 
 
 def test_no_other_variables_are_read() -> None:
     sources = [*template.ROOT.glob("layers/common/longshore/*/*.py"), *template.ROOT.glob("functions/*/*.py")]
     text = "".join(path.read_text(encoding="utf-8") for path in sources)
     found = set(re.findall(r"(?:environ|getenv)\W*(?:get\W*)?[\"'](\w+)", text))
-    assert found == {ORIGIN, CLUSTER, LEVEL, SERVED, GROUP, *TARGET, *SIGN_IN}
+    assert found == {ORIGIN, CLUSTER, LEVEL, METRICS, SERVED, GROUP, *TARGET, *SIGN_IN}
 
 
 def test_the_settings_come_from_the_template() -> None:
-    stack = template.load(parameters={"WaitSeconds": "12", "AllowedOrigin": "https://console.example.com"})
+    stack = template.load(
+        parameters={"WaitSeconds": "12", "HistoryRetentionDays": "90", "AllowedOrigin": "https://console.example.com"}
+    )
     environment = stack.functions["StartFunction"].environment
     assert Settings.of(environment) == Settings(
         containers_table=stack.physical_name("ContainersTable"),
@@ -85,6 +91,7 @@ def test_the_settings_come_from_the_template() -> None:
         idempotency_table=stack.physical_name("IdempotencyTable"),
         host_command_document=stack.physical_name("HostCommandDocument"),
         wait_seconds=12,
+        history_retention=90,
     )
     assert environment["ALLOWED_ORIGIN"] == "https://console.example.com"
 

@@ -8,7 +8,7 @@ from longshore.aws.attributes import deserialize_item, serialize
 from longshore.aws.transactions import call
 from longshore.domain.errors import UnreadableItemError
 from longshore.domain.pages import Span, rank_key
-from longshore.domain.ranges import NO_STATUS, Counts, Edge, expanded
+from longshore.domain.ranges import NO_ROWS, NO_STATUS, Counts, Edge, expanded
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
@@ -17,7 +17,7 @@ Item = dict[str, Any]
 
 
 class Counters(NamedTuple):
-    """The counters of a container's history, and its project. The counters by status are parsed on first use."""
+    """The counters of a container's history, its project and its retention, parsed on first use."""
 
     id: str
     project_id: str
@@ -31,6 +31,25 @@ class Counters(NamedTuple):
     @property
     def from_counts(self) -> dict[str, int]:
         return self._counts("from_counts")
+
+    @property
+    def retention(self) -> int | None:
+        """The shortest retention, in days, with which a row that is shown was written; None: they are all kept."""
+        try:
+            return int(self.item["history_retention"]["N"]) if "history_retention" in self.item else None
+        except (KeyError, ValueError) as error:
+            raise UnreadableItemError(self.id) from error
+
+    @property
+    def hidden(self) -> Counts:
+        """The counters of the rows before the stored floor, which are never shown."""
+        if "history_floor" not in self.item:
+            return NO_ROWS
+        try:
+            floor = deserialize_item(self.item["history_floor"]["M"])
+            return Counts(floor["log_count"], floor["to_counts"], floor["from_counts"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise UnreadableItemError(self.id) from error
 
     def _counts(self, name: str) -> dict[str, int]:
         try:
@@ -59,7 +78,7 @@ class HistoryPages:
                 TableName=self._containers,
                 Key={"id": {"S": container_id}},
                 ConsistentRead=True,
-                ProjectionExpression="project_id, log_count, to_counts, from_counts",
+                ProjectionExpression="project_id, log_count, to_counts, from_counts, history_retention, history_floor",
             )
         )
         item = answer.get("Item")
@@ -129,7 +148,8 @@ class HistoryPages:
                     ConsistentRead=True,
                 )
             )
-            return int(answer["Items"][0]["seq"]["N"])
+            # DynamoDB has deleted the row because of the retention. All rows in question are newer.
+            return int(answer["Items"][0]["seq"]["N"]) if answer["Items"] else 0
 
         return bisect_right(range(1, most + 1), seq, key=number_of)
 

@@ -10,6 +10,7 @@ from longshore.domain.errors import UnreadableItemError
 from longshore.domain.history import Entry
 from longshore.domain.models import Container, IdempotencyRecord, Outcome, StatusLog
 from longshore.domain.ranges import Counts, shortened
+from longshore.domain.retention import expiry
 
 Item = dict[str, Any]
 
@@ -33,6 +34,7 @@ CHANGEABLE = (
     "absent_since",
     "history_full",
     "reached_without_row",
+    "history_retention",
     "schema",
     "log_count",
     "to_counts",
@@ -71,10 +73,17 @@ def container_item(container: Container) -> Item:
     return serialize_item(item)
 
 
-def log_item(entry: Entry) -> Item:
-    """Convert a history row to a DynamoDB item, with its project, its position in each order, and the counters."""
+def log_item(entry: Entry, retention: int = 0) -> Item:
+    """Convert a history row to a DynamoDB item, with its project, its position in each order, and the counters.
+
+    Args:
+        entry: The row.
+        retention: The retention in days, after which DynamoDB deletes the row; 0: never.
+    """
     row = entry.log.model_dump(mode="json", exclude_none=True)
     row |= {"seq": entry.seq, "to_rank": entry.to_rank, "from_rank": entry.from_rank, "schema": SCHEMA}
+    if retention:
+        row["expires_at"] = expiry(entry.log.transition_time, retention)
     return serialize_item(row | {"project_id": entry.project_id} | row_counters(entry.counts))
 
 

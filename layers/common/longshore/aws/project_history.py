@@ -1,13 +1,17 @@
 """The history of a project: rows of all its containers by time, from an index that is eventually consistent."""
 
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from longshore.aws import new_indexes
+from longshore.aws.attributes import deserialize_item
 from longshore.aws.history_pages import Item, shown
 from longshore.aws.transactions import StoreError, call
 from longshore.domain.clock import Clock
 from longshore.domain.project_pages import Position, ProjectLogsQuery
+from longshore.domain.retention import floor_of
+from longshore.domain.times import EARLIEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,6 +19,7 @@ if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
 
 _INDEX = "by-project"
+_RETENTION = ("history_retention", "history_floor")
 _NAME_TRIES = 5
 _NAME_PAUSE = 0.05  # seconds; doubled after each try
 
@@ -38,8 +43,20 @@ class Part(NamedTuple):
     last: Position | None
 
 
+class Found(NamedTuple):
+    """A container of rows.
+
+    Attributes:
+        name: Its name; None if it is not in the project.
+        floor: The earliest time of its rows that are shown, apart from the stack's retention.
+    """
+
+    name: str | None
+    floor: str
+
+
 class ProjectHistory:
-    """Reads the rows that were written under a project, and the names of their containers."""
+    """Reads the rows that were written under a project, and their containers."""
 
     def __init__(self, dynamodb: "DynamoDBClient", clock: Clock, *, containers: str, status_logs: str) -> None:
         self._dynamodb = dynamodb
@@ -94,16 +111,17 @@ class ProjectHistory:
             Position(last["transition_time"]["S"], last["container_id"]["S"]) if last else None,
         )
 
-    def names(self, project_id: str, container_ids: "Iterable[str]") -> dict[str, str]:
-        """Read the names of up to 100 containers that are in the project. One read.
+    def containers(self, project_id: str, container_ids: "Iterable[str]") -> dict[str, Found]:
+        """Read up to 100 containers. One read.
 
-        Containers that have been deleted or moved to another project, and damaged items, are left out.
+        Containers that have been deleted are left out. A damaged item counts as a container without name and floor.
 
         Raises:
             StoreError: DynamoDB failed, or throttled some of the reads for more than a second.
         """
-        found: dict[str, str] = {}
+        found: dict[str, Found] = {}
         keys = [_strings({"id": container_id}) for container_id in sorted(set(container_ids))]
+        now = self._clock.now()
         for attempt in range(_NAME_TRIES):
             if not keys:
                 return found
@@ -112,19 +130,30 @@ class ProjectHistory:
             wanted: Any = {
                 self._containers: {
                     "Keys": keys,
-                    "ProjectionExpression": "id, #name, project_id",
+                    "ProjectionExpression": "id, #name, project_id, history_retention, history_floor",
                     "ExpressionAttributeNames": {"#name": "name"},
                     "ConsistentRead": True,
                 }
             }
             answer: Any = call(partial(self._dynamodb.batch_get_item, RequestItems=wanted))
             for item in answer["Responses"].get(self._containers, []):
-                if item.get("project_id") == {"S": project_id} and "S" in item.get("name", {}):
-                    found[item["id"]["S"]] = item["name"]["S"]
+                found[item["id"]["S"]] = Found(_name(item, project_id), _floor(item, now))
             keys = answer.get("UnprocessedKeys", {}).get(self._containers, {}).get("Keys", [])
         if keys:
             raise StoreError("The database is busy")
         return found
+
+
+def _name(item: Item, project_id: str) -> str | None:
+    name: str | None = item.get("name", {}).get("S")
+    return name if item.get("project_id") == {"S": project_id} else None
+
+
+def _floor(item: Item, now: datetime) -> str:
+    try:
+        return floor_of(deserialize_item({name: item[name] for name in _RETENTION if name in item}), now, 0)
+    except (AttributeError, TypeError, ValueError):
+        return EARLIEST
 
 
 def _strings(values: dict[str, str]) -> dict[str, Any]:

@@ -16,11 +16,13 @@ succeeds; a claim finds its own operation's id in the item, or in a row if the o
 therefore won. If no reply arrives at all, the result is `StoreError`: the write may have taken effect or not.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from longshore.aws.attributes import deserialize_item, serialize
+from longshore.aws.history_size import HistorySizes
 from longshore.aws.index import ContainerIndex
 from longshore.aws.items import CHANGEABLE, LIFETIME, STOP_AT, Item, container_of, log_of, record_of
 from longshore.aws.transactions import HistoryFullError, Transactions, call
@@ -30,6 +32,7 @@ from longshore.domain.clock import Clock, to_text
 from longshore.domain.history import Entry
 from longshore.domain.lifecycle import PROTECTED_FROM
 from longshore.domain.models import COMMANDS, Container, IdempotencyRecord, Outcome, PendingOperation, StatusLog
+from longshore.domain.retention import shorter
 from longshore.domain.unchanged import UNCHANGED, Unchanged
 
 if TYPE_CHECKING:
@@ -55,6 +58,10 @@ class Store:
 
     Writes of a container return the container after the write, or why the write was refused.
 
+    Args:
+        retention: The retention of new history rows in days; 0 keeps them.
+        on_large: Called with the id of a container and the size of its history in GB when it is near its limit.
+
     Attributes:
         index: Finds the ids of containers. Its reads are eventually consistent.
 
@@ -63,13 +70,23 @@ class Store:
     """
 
     def __init__(
-        self, dynamodb: "DynamoDBClient", *, containers: str, status_logs: str, idempotency: str, clock: Clock
+        self,
+        dynamodb: "DynamoDBClient",
+        *,
+        containers: str,
+        status_logs: str,
+        idempotency: str,
+        clock: Clock,
+        retention: int = 0,
+        on_large: Callable[[str, float], object] | None = None,
     ) -> None:
         self._dynamodb = dynamodb
         self._containers = containers
         self._status_logs = status_logs
         self._idempotency = idempotency
         self._clock = clock
+        self._retention = retention
+        self._sizes = HistorySizes(dynamodb, containers, on_large)
         self._writes = Writes(containers=containers, status_logs=status_logs, idempotency=idempotency)
         self._transactions = Transactions(dynamodb, clock)
         self._updates = Updates(self._writes, self._transactions, self.container)
@@ -320,12 +337,16 @@ class Store:
         row; the container's item then has the status that the operation reached. From then on the container refuses
         all operations except stop and force-stop.
         """
+        # While the item has the shorter retention, no reader shows a row that DynamoDB may delete.
+        after = after.model_copy(update={"history_retention": shorter(before.history_retention, self._retention)})
         names: tuple[str, ...] = CHANGEABLE
         if after.operation is None and not after.is_live:
             after = after.model_copy(update=dict.fromkeys(STOP_AT))
             names = (*names, *STOP_AT)
+        row = self._writes.put_log(entry, self._retention)
+        on_answer = partial(self._sizes.committed, after)
         try:
-            return self._updates.apply(condition, after, [self._writes.put_log(entry), *more], names=names)
+            return self._updates.apply(condition, after, [row, *more], names=names, on_answer=on_answer)
         except HistoryFullError:
             history = {name: getattr(before, name) for name in _OF_HISTORY}
             # Without a row, only the generation proves that this step is complete.

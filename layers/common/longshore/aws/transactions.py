@@ -1,7 +1,7 @@
 """Requests to DynamoDB: conditional writes of one or more items, which are repeated after conflicts, and reads."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -38,7 +38,11 @@ class Transactions:
         self._clock = clock
 
     def write(
-        self, items: "list[TransactWriteItemTypeDef]", *, transaction: bool = False
+        self,
+        items: "list[TransactWriteItemTypeDef]",
+        *,
+        transaction: bool = False,
+        on_answer: Callable[[Mapping[str, Any]], object] | None = None,
     ) -> "list[Item | None] | None":
         """Write all items or none.
 
@@ -48,6 +52,7 @@ class Transactions:
         Args:
             items: The writes, in the form that TransactWriteItems takes.
             transaction: Whether to use a transaction for a single item, too.
+            on_answer: Called with the answer to a transaction, which then contains the sizes of item collections.
 
         Returns:
             None when the items were written. Otherwise, for each position in `items`, the current item if its condition
@@ -62,7 +67,7 @@ class Transactions:
                 if len(items) == 1 and not transaction:
                     self._write_one(items[0])
                 else:
-                    self._dynamodb.transact_write_items(TransactItems=items)
+                    self._transact(items, on_answer)
             except ClientError as error:
                 code = error.response["Error"]["Code"]
                 if code == "ConditionalCheckFailedException":
@@ -84,6 +89,14 @@ class Transactions:
             pause = min(_CONFLICT_PAUSE * 2**attempt, 0.5)
             self._clock.sleep(pause * random.uniform(0.5, 1))
         raise StoreError("The database is busy with other requests for the same container")
+
+    def _transact(
+        self, items: "list[TransactWriteItemTypeDef]", on_answer: Callable[[Mapping[str, Any]], object] | None
+    ) -> None:
+        if on_answer is None:
+            self._dynamodb.transact_write_items(TransactItems=items)
+        else:
+            on_answer(self._dynamodb.transact_write_items(TransactItems=items, ReturnItemCollectionMetrics="SIZE"))
 
     def _write_one(self, item: "TransactWriteItemTypeDef") -> None:
         ((kind, request),) = item.items()

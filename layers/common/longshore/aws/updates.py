@@ -9,7 +9,7 @@ pending, the key of the index `pending-by-deadline` depends on them:
 The write therefore requires that they are as read. If they are not, it is repeated with their current values.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -52,6 +52,7 @@ class Updates:
         names: Sequence[str] = CHANGEABLE,
         restored: Callable[[Container], Container] | None = None,
         transaction: bool = False,
+        on_answer: Callable[[Mapping[str, Any]], object] | None = None,
     ) -> Container | ConditionFailed:
         """Update a container, and write other items in the same transaction.
 
@@ -62,6 +63,7 @@ class Updates:
             names: The attributes to write.
             restored: Returns the container to write, from `after` with the current attributes in `LIFETIME`.
             transaction: Whether to use a transaction for a single item, too.
+            on_answer: See `Transactions.write`.
 
         Returns:
             The container after the update, or why it was refused.
@@ -74,7 +76,7 @@ class Updates:
             depends = written.operation is None and (written.is_live or restored is not None)
             guarded = condition.and_also(same(after, LIFETIME)) if depends else condition
             update = self._writes.update(written, guarded, names)
-            refused = self._transactions.write([update, *more], transaction=transaction)
+            refused = self._transactions.write([update, *more], transaction=transaction, on_answer=on_answer)
             if refused is None:
                 return as_stored(written)
             failed = self._failed(refused, after)

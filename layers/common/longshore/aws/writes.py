@@ -104,11 +104,15 @@ class Writes:
         update["Update"]["ExpressionAttributeValues"][":pending_deadline"] = serialize(to_text(until))
         return update
 
-    def put_log(self, entry: Entry) -> Any:
-        """Write a history row."""
+    def put_log(self, entry: Entry, retention: int) -> Any:
+        """Write a history row, which DynamoDB deletes after a retention in days, unless it is 0."""
         # Rows are immutable. The condition of the container's update already prevents two rows with the same number.
         never_overwritten = "attribute_not_exists(container_id)"
-        put = {"TableName": self._status_logs, "Item": log_item(entry), "ConditionExpression": never_overwritten}
+        put = {
+            "TableName": self._status_logs,
+            "Item": log_item(entry, retention),
+            "ConditionExpression": never_overwritten,
+        }
         return {"Put": put}
 
     def put_record(self, record: IdempotencyRecord) -> Any:

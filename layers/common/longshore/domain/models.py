@@ -169,6 +169,8 @@ class Container(Model):
     absent_since: Timestamp | None = None  # the drift sweep's first lookup that did not find the task
     history_full: bool = False  # the history has reached DynamoDB's limit of 10 GB and takes no more rows
     reached_without_row: dict[str, Status] | None = None  # per id of an operation, the last status it reached since
+    history_large: bool = False  # the last row that was written found the history near that limit
+    history_retention: int | None = None  # days: the shortest retention with which a row that is shown was written
     stop_at: Timestamp | None = None  # when the recovery sweep stops the container
     stop_at_by: str | None = None  # the operation whose claim has set `stop_at`; None: a later change has set it
     hold_until: Timestamp | None = None  # until then, schedules skip the container

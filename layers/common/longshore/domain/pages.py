@@ -134,8 +134,8 @@ def page_of(rows: Range, query: StatusLogsQuery) -> Page:
         start = rows.before.log_count + 1
         return Page(total, [Span("by-seq", "seq", start + low, start + high, ascending)])
     spans = _by_status(rows, query.column, query.status, low, high, ascending=ascending)
-    if len(spans) > 1 and not query.has_range:
-        # The ranks of the whole history are consecutive.
+    if len(spans) > 1 and not query.has_range and not rows.before.log_count:
+        # The ranks of the whole history are consecutive, unless its first rows are not shown.
         spans = [spans[0]._replace(high=spans[-1].high)]
     return Page(total, spans if ascending else spans[::-1])
 

@@ -48,6 +48,7 @@ class ProjectLogsQuery(NamedTuple):
         after: The position after which the page begins; None: the first page.
         since: The parameter `from`.
         until: The parameter `to`.
+        floor: The earliest time of the rows that are shown.
     """
 
     project_id: str
@@ -60,6 +61,7 @@ class ProjectLogsQuery(NamedTuple):
     triggered_by: str | None = None
     actor: str | None = None
     container_id: str | None = None
+    floor: str = EARLIEST
 
     @classmethod
     def parse(cls, project_id: str, given: Mapping[str, Sequence[str]]) -> "tuple[ProjectLogsQuery, dict[str, str]]":
@@ -104,7 +106,7 @@ class ProjectLogsQuery(NamedTuple):
     @property
     def low(self) -> str:
         """The earliest time of the rows."""
-        return self.since.ceiling() if self.since else EARLIEST
+        return max(self.since.ceiling() if self.since else EARLIEST, self.floor)
 
     @property
     def high(self) -> str:

@@ -102,15 +102,17 @@ def last_in(current: Counted, last: Edge | None) -> Edge | None:
     return None if last is None or last.seq >= current.log_count else last
 
 
-def between(current: Counted, first: Edge | None, last: Edge | None) -> Range:
+def between(current: Counted, first: Edge | None, last: Edge | None, hidden: Counted = NO_ROWS) -> Range:
     """Return a range of a history.
 
     Args:
         current: The container's counters.
         first: The first row of the range; None: the first row of the history.
         last: The last row of the range; None: the last row of the history.
+        hidden: The counters of the rows at the beginning of the history that are never shown.
     """
-    rows = Range(first.before if first else NO_ROWS, last.after if last else current)
+    before = first.before if first else NO_ROWS
+    rows = Range(before if before.log_count > hidden.log_count else hidden, last.after if last else current)
     return rows if rows.size else EMPTY
 
 

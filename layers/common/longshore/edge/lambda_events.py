@@ -88,6 +88,11 @@ def log_failure(name: str, error: LongshoreError) -> None:
     logger.error("item failed", item=name, code=error.code, reason=getattr(error, "reason", error.message))
 
 
+def log_large_history(container_id: str, size: float) -> None:
+    """Log that a container's history is near DynamoDB's limit of 10 GB."""
+    logger.warning("history near its limit", container_id=container_id, gigabytes=size)
+
+
 def enough_time(context: Any) -> Callable[[], bool]:
     """Return a function that returns whether there is time to begin another item."""
     return lambda: context.get_remaining_time_in_millis() > _RESERVE

@@ -1,5 +1,6 @@
 """The metrics of the functions, in CloudWatch's namespace `Longshore`. The template's alarms and dashboard use them."""
 
+import os
 from collections.abc import Mapping
 from enum import StrEnum
 
@@ -7,7 +8,10 @@ from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 
 class Metric(StrEnum):
-    """Names of metrics. Each has the dimensions `service` and `function`; metrics of events also have `effect`."""
+    """Names of metrics. Each has the dimension `service`, and all but HISTORY_GIGABYTES the dimension `function`.
+
+    Metrics of events also have the dimension `effect`.
+    """
 
     REQUESTS = "Requests"  # requests answered, with any status
     DURATION = "Duration"  # duration of a request in milliseconds
@@ -24,21 +28,31 @@ class Metric(StrEnum):
     UNREADABLE_ITEMS = "UnreadableItems"  # containers that a sweep skipped because their item cannot be read
     STATUS_EVENTS = "StatusEvents"  # history rows that were published as events, or were not, by effect
     EVENT_FAILURES = "EventFailures"  # events whose handler failed: they are retried, then become dead letters
+    HISTORY_GIGABYTES = "HistoryGigabytes"  # the size of a container's history, if it is near DynamoDB's limit
 
 
-def publish(function: str, values: Mapping[Metric, float], **dimensions: str) -> None:
-    """Write metrics to the log, as one line in CloudWatch's Embedded Metric Format.
+ALWAYS = frozenset({Metric.STUCK_OPERATIONS, Metric.UNREADABLE_ITEMS, Metric.HISTORY_GIGABYTES})
+"""Metrics of alarms that every stack has. The others are published only if the stack's metrics are enabled."""
+
+_UNITS = {Metric.DURATION: MetricUnit.Milliseconds, Metric.HISTORY_GIGABYTES: MetricUnit.Gigabytes}
+
+
+def publish(function: str | None, values: Mapping[Metric, float], **dimensions: str) -> None:
+    """Write metrics to the log, as one line in CloudWatch's Embedded Metric Format. CloudWatch charges for each metric.
 
     Args:
-        function: The function's name.
-        values: Counts, or milliseconds for `Metric.DURATION`.
+        function: The function's name; None: the metric is one for all functions.
+        values: Values in the unit of the metric.
         dimensions: Dimensions besides `service` and `function`.
     """
+    if os.environ.get("METRICS_ENABLED") != "true":
+        values = {metric: number for metric, number in values.items() if metric in ALWAYS}
+    if not values:
+        return
     # The shared `Metrics` collects values in one place; functions of the local stack run in threads of one process.
     metrics = EphemeralMetrics()
-    for dimension, value in {"function": function, **dimensions}.items():
+    for dimension, value in {**({"function": function} if function else {}), **dimensions}.items():
         metrics.add_dimension(dimension, value)
     for metric, number in values.items():
-        unit = MetricUnit.Milliseconds if metric is Metric.DURATION else MetricUnit.Count
-        metrics.add_metric(metric.value, unit, number)
+        metrics.add_metric(metric.value, _UNITS.get(metric, MetricUnit.Count), number)
     metrics.flush_metrics()

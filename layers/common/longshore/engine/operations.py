@@ -159,8 +159,9 @@ class Operations:
     def _claim(
         self, container: Container, request: OperationRequest, verdict: Proceed
     ) -> Container | Replayed | ConditionFailed:
-        if container.history_full and request.operation not in ENDING:
-            raise ExternalServiceError("The container's history is full: only stop and force-stop are possible")
+        if (container.history_full or container.history_large) and request.operation not in ENDING:
+            extent = "full" if container.history_full else "nearly full"
+            raise ExternalServiceError(f"The container's history is {extent}: only stop and force-stop are possible")
         pending = self._pending(container, request, verdict)
         return self._store.claim(
             container,

@@ -8,7 +8,9 @@ from longshore.aws.access import Access, Grants
 from longshore.domain.clock import Clock
 from longshore.domain.pages import StatusLogsQuery, page_of
 from longshore.domain.ranges import EMPTY, Counts, Edge, Range, between, last_in
+from longshore.domain.retention import oldest
 from longshore.domain.roles import Role
+from longshore.domain.times import EARLIEST
 from longshore.domain.waiting import WaitQuery
 from longshore.engine.concurrency import together
 
@@ -67,14 +69,25 @@ class ContainerReader:
 class HistoryReader:
     """Reads pages of containers' histories for a user."""
 
-    def __init__(self, pages: "HistoryPages", access: Access) -> None:
+    def __init__(self, pages: "HistoryPages", access: Access, clock: Clock, retention: int) -> None:
+        """Create the reader.
+
+        Args:
+            pages: Reads the rows.
+            access: Reads the roles.
+            clock: The clock, which determines the rows that are still shown.
+            retention: The retention of the stack in days; 0 keeps everything.
+        """
         self._pages = pages
         self._access = access
+        self._clock = clock
+        self._retention = retention
 
     def page(self, user_id: str, container_id: str, query: StatusLogsQuery) -> dict[str, Any]:
         """Read a page in two dependent round trips, however deep it lies.
 
-        The total and the rows are those of the moment at which the container's counters are read.
+        The total and the rows are those of the moment at which the container's counters are read. There is one more
+        round trip if the stack's retention was lengthened and no administrator has applied it to the container yet.
 
         Returns:
             JSON values in the shape of `StatusLogsPage`. Rows were validated when they were written, and never change.
@@ -83,13 +96,19 @@ class HistoryReader:
             LongshoreError: What `Access.admit` raises.
             ExternalServiceError: DynamoDB failed.
         """
+        now = self._clock.now()
+        since = max(query.since.ceiling() if query.since else EARLIEST, oldest(now, self._retention))
         edges, counters, grants = together(
-            lambda: self._edges(container_id, query),
+            lambda: self._edges(container_id, since, query),
             lambda: self._pages.counters(container_id),
             lambda: self._access.grants(user_id),
         )
         admitted = self._access.admit(grants, counters, needs=Role.VIEWER)
-        page = page_of(self._range(admitted, query, *edges), query)
+        # Before the floor, DynamoDB may have deleted some of the rows.
+        floor = oldest(now, admitted.retention)
+        if floor > since:
+            since, edges = floor, (self._pages.first_row(container_id, floor), edges[1])
+        page = page_of(self._range(admitted, query, since, *edges), query)
         parts = together(*(partial(self._pages.page, container_id, span, admitted.log_count) for span in page.spans))
         return {
             "logs": [row for part in parts for row in part],
@@ -101,26 +120,28 @@ class HistoryReader:
             },
         }
 
-    def _edges(self, container_id: str, query: StatusLogsQuery) -> tuple[Edge | None, Edge | None]:
-        """Read the first and the last row of the query's range of time."""
-        since, until = query.since, query.until
-        if not query.has_range:
+    def _edges(self, container_id: str, since: str, query: StatusLogsQuery) -> tuple[Edge | None, Edge | None]:
+        """Read the first row from `since` on, if it is a limit, and the last row of the query's range of time."""
+        until = query.until
+        if since == EARLIEST and until is None:
             return None, None
         return together(
-            lambda: self._pages.first_row(container_id, since.ceiling()) if since else None,
+            lambda: self._pages.first_row(container_id, since) if since != EARLIEST else None,
             lambda: self._pages.last_row(container_id, until.floor()) if until else None,
         )
 
-    def _range(self, current: "Counters", query: StatusLogsQuery, first: Edge | None, last: Edge | None) -> Range:
-        """Return the rows in the query's range of time."""
-        if (query.since and first is None) or (query.until and last is None):
+    def _range(
+        self, current: "Counters", query: StatusLogsQuery, since: str, first: Edge | None, last: Edge | None
+    ) -> Range:
+        """Return the rows in the query's range of time that are still shown."""
+        if (since != EARLIEST and first is None) or (query.until and last is None):
             return EMPTY
-        if first is not None and first.seq > current.log_count:
+        if first is not None and (first.seq > current.log_count or (last is not None and last.seq < first.seq)):
             return EMPTY
         last = last_in(current, last)
         if query.column is not None:
             first, last = (edge and self._with_counts(current, query, edge) for edge in (first, last))
-        return between(current, first, last)
+        return between(current, first, last, current.hidden)
 
     def _with_counts(self, current: "Counters", query: StatusLogsQuery, edge: Edge) -> Edge:
         """Return a row with its counters of the query's status column, which are counted if the row has none."""

@@ -110,7 +110,18 @@ def store() -> "Store":
         status_logs=names.status_logs_table,
         idempotency=names.idempotency_table,
         clock=SystemClock(),
+        retention=names.history_retention,
+        on_large=_on_large,
     )
+
+
+def _on_large(container_id: str, size: float) -> None:
+    """Log and publish the size of a history that is near DynamoDB's limit."""
+    from longshore.edge.lambda_events import log_large_history
+    from longshore.edge.metrics import Metric, publish
+
+    log_large_history(container_id, size)
+    publish(None, {Metric.HISTORY_GIGABYTES: size})
 
 
 @cache
@@ -142,7 +153,7 @@ def history_pages() -> "HistoryPages":
 
 @cache
 def history_reader() -> HistoryReader:
-    return HistoryReader(history_pages(), access())
+    return HistoryReader(history_pages(), access(), SystemClock(), settings().history_retention)
 
 
 @cache
@@ -186,7 +197,7 @@ def project_history() -> "ProjectHistory":
 def project_reader() -> "ProjectReader":
     from longshore.engine.project_reader import ProjectReader
 
-    return ProjectReader(project_history(), access())
+    return ProjectReader(project_history(), access(), SystemClock(), settings().history_retention)
 
 
 @cache
