@@ -137,6 +137,10 @@ def list_project_containers(stack: LocalStack, event: Any) -> None:
     assert data["pagination"]["total"] == 3
 
 
+def keep_alive(stack: LocalStack, event: Any) -> None:
+    assert body_of(stack, "keep_alive", event)["message"] == "Container kept alive"
+
+
 def update_container(stack: LocalStack, event: Any) -> None:
     body = body_of(stack, "update_container", event)
     assert body["message"] == "Container updated successfully"
