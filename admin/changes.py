@@ -24,7 +24,6 @@ from longshore.aws.details import ContainerDetails
 from longshore.aws.ecs import Ecs
 from longshore.aws.items import container_item
 from longshore.aws.writes import as_read
-from longshore.domain.changes import ContainerChange
 from longshore.domain.clock import SystemClock, to_text
 from longshore.domain.lifecycle import LaunchType, Status
 from longshore.domain.models import Container, Runtime
@@ -84,7 +83,7 @@ class Changes:
         check_name(name)
         for _ in range(_TRIES):
             container = self.existing(container_id)
-            written = self._details.write(container_id, container.project_id, ContainerChange(name=name))
+            written = self._details.write(container, {"name": name})
             if isinstance(written, Container):
                 return container
         raise _busy(container_id)

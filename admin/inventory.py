@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from longshore.aws.access import ACCOUNT, PROJECTS, name_scope, project_scope
-from longshore.domain.models import Container, ContainerView
+from longshore.domain.models import Container
+from longshore.domain.views import ContainerView
 
 from admin.checks import container_of
 from admin.items import plain

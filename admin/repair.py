@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 from longshore.aws.attributes import serialize
+from longshore.aws.items import LIFETIME
 from longshore.domain.models import Container
 
 from admin.checks import INDEX_KEYS, Code, History, Item, container_of, index_keys
@@ -117,6 +118,11 @@ class Repair:
         also = {"#operation": "operation", "#generation": "generation", "#status": "status"}
         if pending is None:
             same += " AND attribute_not_exists(#operation)"
+            lifetime = container.model_dump(mode="json", include=set(LIFETIME), exclude_none=True)
+            for name in LIFETIME:
+                same += f" AND #{name} = :was_{name}" if name in lifetime else f" AND attribute_not_exists(#{name})"
+            values |= {f":was_{name}": value for name, value in lifetime.items()}
+            also |= {f"#{name}": name for name in LIFETIME}
         else:
             same += " AND #operation.id = :was_operation AND #operation.deadline = :was_deadline"
             values |= {":was_operation": pending.id, ":was_deadline": keys["pending_deadline"]}

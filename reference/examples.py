@@ -8,6 +8,7 @@ from typing import Any, Final
 from longshore.domain import results as outcomes
 from longshore.domain.changes import ContainerChange
 from longshore.domain.errors import (
+    ContainerProtectedError,
     ErrorCode,
     ExternalServiceError,
     InvalidInputError,
@@ -16,26 +17,21 @@ from longshore.domain.errors import (
 )
 from longshore.domain.lifecycle import LaunchType, Operation, Refused, Status, Step, decide, final_status
 from longshore.domain.listing import ContainersQuery, Entry
-from longshore.domain.models import (
-    Container,
+from longshore.domain.models import Container, Outcome, PendingOperation, Protection, Runtime, StatusLog, Trigger
+from longshore.domain.project_pages import Position, ProjectLogsQuery
+from longshore.domain.roles import Role
+from longshore.domain.views import (
     ContainersPage,
     ContainerView,
     CursorPagination,
     ListPagination,
-    Outcome,
     Pagination,
-    PendingOperation,
     Projects,
     ProjectStatusLog,
     ProjectStatusLogsPage,
     ProjectView,
-    Runtime,
-    StatusLog,
     StatusLogsPage,
-    Trigger,
 )
-from longshore.domain.project_pages import Position, ProjectLogsQuery
-from longshore.domain.roles import Role
 from longshore.edge import http
 from pydantic import BaseModel
 
@@ -95,7 +91,24 @@ def container_change() -> Example:
         "name": {"summary": "Rename a container", "value": {"name": "orders"}},
         "labels": {"summary": "Replace all labels", "value": {"labels": _LABELS}},
         "no-labels": {"summary": "Remove all labels", "value": {"labels": None}},
+        "stop-at": {"summary": "Stop the container at a time", "value": {"stop_at": "2030-01-15T20:00:00+01:00"}},
+        "idle-timeout": {
+            "summary": "Stop the container when it is idle",
+            "value": {"idle_timeout": 3600},
+        },
+        "protection": {"summary": "Protect the container", "value": {"protection": {"reason": "Nightly build"}}},
     }
+
+
+def operation_options() -> Example:
+    """Return examples of the body of POST /containers/{id}/{operation}."""
+    return {"stop-at": {"summary": "Stop the container at a time", "value": {"stop_at": "2030-01-15T20:00:00+01:00"}}}
+
+
+def kept_alive() -> Example:
+    """Return examples of POST /containers/{id}/keep-alive."""
+    container = _container(Status.RUNNING).model_copy(update={"idle_timeout": 3600, "idle_timeout_at": _AT})
+    return {"kept-alive": _answered("A running container", "Container kept alive", ContainerView.of(container))}
 
 
 def updated_container() -> Example:
@@ -190,7 +203,7 @@ def errors(code: ErrorCode) -> Example:
         case ErrorCode.VALIDATION_ERROR:
             limit = InvalidInputError([{"instancePath": "/limit", "message": "must be <= 100"}])
             timeout = InvalidInputError([{"instancePath": "/timeout", "message": "must be <= 25"}])
-            body = InvalidInputError(ContainerChange.parse('{"name": ""}')[1])
+            body = InvalidInputError(ContainerChange.parse('{"name": ""}', datetime.now(UTC))[1])
             return {
                 f"{name}-request": _refused("The request is malformed, or too large", code, message=MALFORMED),
                 f"{name}-query": _refused("A parameter is out of range", code, limit),
@@ -204,6 +217,8 @@ def errors(code: ErrorCode) -> Example:
                 f"{name}-status": _refused("The status does not allow the operation", code, _conflict(Status.RUNNING)),
                 f"{name}-pending": _refused("An operation is pending", code, pending),
             }
+        case ErrorCode.CONTAINER_PROTECTED:
+            return {name: _refused(CATALOGUE[code].title, code, _protected())}
         case ErrorCode.EXTERNAL_SERVICE_ERROR:
             return {name: _refused(CATALOGUE[code].title, code, ExternalServiceError("The database failed"))}
         case _:
@@ -243,6 +258,15 @@ def _conflict(status: Status, pending: Operation | None = None) -> StateConflict
     try:
         outcomes.given(outcomes.conflict(_container(status, pending), Operation.START, verdict.message))
     except StateConflictError as error:
+        return error
+    raise AssertionError("a conflict is an error")
+
+
+def _protected() -> ContainerProtectedError:
+    container = _container(Status.RUNNING).model_copy(update={"protection": Protection(reason="Nightly build")})
+    try:
+        outcomes.given(outcomes.conflict(container, Operation.STOP, "Container is protected", protected=True))
+    except ContainerProtectedError as error:
         return error
     raise AssertionError("a conflict is an error")
 

@@ -28,7 +28,11 @@ _TAG: Final = "Containers"
 _SCHEME: Final = "bearerAuth"
 # The responses that all operations share.
 _SHARED: Final = {401: "Unauthorized", 404: "NotFound", 429: "TooManyRequests", 500: "ServerError"}
-_ONLY_FOR_OPERATIONS: Final = {ErrorCode.OPERATION_NOT_PERMITTED_ON_EXPIRED, ErrorCode.OPERATION_STATE_CONFLICT}
+_ONLY_FOR_OPERATIONS: Final = {
+    ErrorCode.OPERATION_NOT_PERMITTED_ON_EXPIRED,
+    ErrorCode.CONTAINER_PROTECTED,
+    ErrorCode.OPERATION_STATE_CONFLICT,
+}
 _NOT_FOR_READERS: Final = {ErrorCode.INSUFFICIENT_PERMISSIONS, *_ONLY_FOR_OPERATIONS}
 
 
@@ -136,13 +140,23 @@ def _paths(texts: Texts) -> Node:
         "updateContainer",
         parameters=["ContainerId"],
         successes={"Container": examples.updated_container()},
-        errors=[code for code in ErrorCode if code not in _ONLY_FOR_OPERATIONS],
+        errors=[
+            code for code in ErrorCode if code not in _ONLY_FOR_OPERATIONS or code is ErrorCode.OPERATION_STATE_CONFLICT
+        ],
         fault="body",
     )
     update["requestBody"] = {
         "required": True,
         "content": {"application/json": {"schema": ref("ContainerChange"), "examples": examples.container_change()}},
     }
+    keep_alive = _operation(
+        texts,
+        "keepAlive",
+        parameters=["ContainerId"],
+        successes={"Container": examples.kept_alive()},
+        errors=[code for code in ErrorCode if code is not ErrorCode.CONTAINER_PROTECTED],
+        fault="request",
+    )
     get_logs = _operation(
         texts,
         "getStatusLogs",
@@ -167,6 +181,9 @@ def _paths(texts: Texts) -> Node:
         errors=list(ErrorCode),
         fault="operation",
     )
+    manage["requestBody"] = {
+        "content": {"application/json": {"schema": ref("OperationOptions"), "examples": examples.operation_options()}},
+    }
     manage["description"] = manage["description"].replace("{allowed}", _allowed())
     for status in ("200", "202"):
         manage["responses"][status]["headers"] |= {
@@ -186,6 +203,7 @@ def _paths(texts: Texts) -> Node:
         "/containers/{id}": {"get": get, "patch": update},
         "/containers/{id}/status-logs": {"get": get_logs},
         "/projects/{project_id}/status-logs": {"get": get_project_logs},
+        "/containers/{id}/keep-alive": {"post": keep_alive},
         "/containers/{id}/{operation}": {"post": manage},
     }
 

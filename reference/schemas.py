@@ -8,16 +8,10 @@ from typing import Any, Final
 from longshore.domain import changes, listing, pages, project_pages
 from longshore.domain.clock import to_text
 from longshore.domain.errors import ErrorCode
-from longshore.domain.models import (
-    ContainersPage,
-    ContainerView,
-    Outcome,
-    PendingOperation,
-    Projects,
-    ProjectStatusLogsPage,
-    StatusLogsPage,
-)
+from longshore.domain.lifecycle import Operation
+from longshore.domain.models import Outcome, PendingOperation
 from longshore.domain.parameters import LARGEST_INTEGER
+from longshore.domain.views import ContainersPage, ContainerView, Projects, ProjectStatusLogsPage, StatusLogsPage
 from longshore.edge import http
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue, models_json_schema
 
@@ -43,6 +37,7 @@ SUCCESSES: Final = {
 }
 """The status codes of successful responses, by the schema of their `data`."""
 
+_FUTURE: Final[Schema] = {"type": ["string", "null"], "format": "date-time"}
 _REF: Final = "#/components/schemas/{model}"
 _IDS: Final = {"id", "container_id", "project_id"}
 # The metadata of history rows that is not plain text.
@@ -160,6 +155,8 @@ def _error(texts: Texts, entry: Entry) -> Schema:
     match entry.code:
         case ErrorCode.VALIDATION_ERROR:
             data = {"data": {"type": "array", "minItems": 1, "items": ref("Fault")}}
+        case ErrorCode.CONTAINER_PROTECTED:
+            data = {"data": ref("ProtectionConflict")}
         case ErrorCode.OPERATION_STATE_CONFLICT:
             data = {"data": ref("StateConflict")}
         case ErrorCode.EXTERNAL_SERVICE_ERROR:
@@ -185,7 +182,12 @@ def _data() -> dict[str, Schema]:
     operation = _part(outcome, "operation", "container_id", "project_id", "message", "status")
     succeeded = _object(error={"const": False}, **operation["properties"])
     refused = _object(error={"const": True}, **operation["properties"])
+    conflict = {"allowed_operations": container["properties"]["allowed_operations"]}
     nothing_or_pending = _nullable(ref("PendingOperation"))
+    conflict["pending_operation"] = nothing_or_pending
+    # Changes that the state does not allow return the same data as operations.
+    requested = {"type": "string", "enum": [*(each.value for each in Operation), "keep-alive", "protect"]}
+    changed = _object(**{**refused["properties"], "operation": requested})
     container["properties"]["pending_operation"] = nothing_or_pending
     own["ContainersPage"]["properties"]["containers"] = {"type": "array", "items": ref("Container")}
     for rows in ("StatusLog", "ProjectStatusLog"):
@@ -194,16 +196,14 @@ def _data() -> dict[str, Schema]:
     return {
         "Container": container,
         "ContainerChange": _container_change(),
+        "OperationOptions": {"type": "object", "properties": {"stop_at": _FUTURE}},
         **own,
         "PendingOperation": _part(pending, "operation", "started_at", "triggered_by"),
         "StatusLogMetadata": {"type": "object", "properties": metadata, "additionalProperties": True},
         "OperationCompleted": succeeded,
         "OperationAccepted": _with(succeeded, pending_operation=ref("PendingOperation")),
-        "StateConflict": _with(
-            refused,
-            allowed_operations=container["properties"]["allowed_operations"],
-            pending_operation=nothing_or_pending,
-        ),
+        "StateConflict": _with(changed, **conflict),
+        "ProtectionConflict": _with(refused, **conflict, protection=ref("Protection")),
         "ExternalServiceReason": _object(reason={"type": "string"}),
         "Fault": _object(instancePath={"type": "string"}, message={"type": "string"}),
     }
@@ -223,6 +223,26 @@ def _container_change() -> Schema:
                 "maxProperties": changes.MOST_LABELS,
                 "propertyNames": {"pattern": f"^{changes.LABEL_KEY.pattern}$"},
                 "additionalProperties": {"type": "string", "maxLength": changes.LONGEST_LABEL, "pattern": printable},
+            },
+            "stop_at": _FUTURE,
+            "hold_until": _FUTURE,
+            "idle_timeout": {
+                "type": ["integer", "null"],
+                "minimum": changes.SHORTEST_IDLE_TIMEOUT,
+                "maximum": changes.LONGEST_IDLE_TIMEOUT,
+            },
+            "protection": {
+                "type": ["object", "null"],
+                "required": ["reason"],
+                "additionalProperties": False,
+                "properties": {
+                    "reason": {
+                        "type": "string",
+                        "minLength": 1,
+                        "maxLength": changes.LONGEST_REASON,
+                        "pattern": printable,
+                    }
+                },
             },
         },
     }

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from unittest import mock
 
+import longshore.engine.changes
 import longshore.engine.operations
 from botocore.exceptions import ReadTimeoutError
 from simulation.aws import clients
@@ -170,7 +171,9 @@ class Aws:
     @contextmanager
     def open(self) -> Iterator[None]:
         clients().endpoint = self
-        with mock.patch.object(longshore.engine.operations, "together", lambda first, second: (first(), second())):
+        together = {"together": lambda first, second: (first(), second())}
+        changes = mock.patch.multiple(longshore.engine.changes, **together)
+        with changes, mock.patch.multiple(longshore.engine.operations, **together):
             yield
 
     def request(self, service: str, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:

@@ -12,11 +12,13 @@ from boto3.dynamodb.types import TypeSerializer
 from longshore.aws.attributes import deserialize_item
 from longshore.aws.ecs import Ecs
 from longshore.aws.items import container_item, log_item
+from longshore.domain.changes import ContainerChange
 from longshore.domain.errors import ExternalServiceError, LongshoreError
 from longshore.domain.history import append
 from longshore.domain.lifecycle import LIVE, LaunchType, Operation, Status
 from longshore.domain.models import Change, Container, OperationRequest, Outcome, PendingOperation, Runtime, Trigger
 from longshore.domain.task import Task
+from longshore.domain.unchanged import UNCHANGED, Unchanged
 from longshore.engine.attempt import Attempt
 from longshore.engine.steps import Result
 from simulation.aws import clients
@@ -145,11 +147,28 @@ class Stage(Aws):
 
     # --- requests and events ----------------------------------------------------------------------------------------
 
-    def ask(self, container_id: str, operation: str, key: str | None = None, request_id: str = "r-1") -> Outcome:
+    def ask(
+        self,
+        container_id: str,
+        operation: str,
+        key: str | None = None,
+        request_id: str = "r-1",
+        stop_at: datetime | Unchanged | None = UNCHANGED,
+    ) -> Outcome:
         """Perform an operation for the user. Raises the error that the caller would receive."""
-        request = OperationRequest(container_id, Operation(operation), USER, request_id, idempotency_key=key)
+        name = Operation(operation)
+        request = OperationRequest(container_id, name, USER, request_id, idempotency_key=key, stop_at=stop_at)
         with self.open():
             return self.wired.operations.perform(request)
+
+    def patch(self, container_id: str, **values: Any) -> Container:
+        """Change a container for the user."""
+        with self.open():
+            return self.wired.changes.apply(USER, container_id, ContainerChange(**values))
+
+    def keep_alive(self, container_id: str) -> Container:
+        with self.open():
+            return self.wired.changes.keep_alive(USER, container_id)
 
     def refused(self, container_id: str, operation: str, key: str | None = None) -> str:
         """Perform an operation that fails. Returns the reason, or the message of a conflict."""

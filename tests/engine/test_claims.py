@@ -52,6 +52,7 @@ def test_attributes_that_a_claim_stores(stage: Stage, status: str, operation: st
         "requested_at": claimed_at,
         "absent_since": None,
         "updated_at": claimed_at,
+        "pending_deadline": claimed_at + MINUTE,
     }
     assert stage.container(container) == before.model_copy(update=changes)
     item = stage.dynamodb.tables["containers"].items[(container,)]

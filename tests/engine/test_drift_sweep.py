@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 from longshore.domain.clock import to_text
-from longshore.domain.models import NO_NEWER
+from longshore.domain.models import BETWEEN_LOOKS, NO_NEWER
 
 from engine.aws import CLUSTER, DENIED, FAILED, NO_ANSWER, Call
 from engine.stage import Stage
@@ -47,7 +47,8 @@ def test_a_task_that_is_gone_fails_the_container(stage: Stage) -> None:
     assert stage.drift_sweep() == {"absent": 1}
     absent_since = stage.container(container).absent_since
     assert absent_since is not None
-    assert stage.container(container) == before.model_copy(update={"absent_since": absent_since})
+    changes = {"absent_since": absent_since, "pending_deadline": absent_since + BETWEEN_LOOKS}
+    assert stage.container(container) == before.model_copy(update=changes)
     stage.advance(10)
     assert stage.drift_sweep() == {"absent": 1}
     assert stage.container(container).absent_since == absent_since

@@ -81,7 +81,7 @@ def test_ecs_returns_the_task_again(stage: Stage) -> None:
     container = absent(stage, LOOKS)
     before = stage.container(container)
     assert stage.sweep() == {"shown again": 1}
-    assert stage.container(container) == before.model_copy(update={"absent_since": None})
+    assert stage.container(container) == before.model_copy(update={"absent_since": None, "pending_deadline": None})
     assert stage.sweep() == {}
 
 
@@ -90,7 +90,7 @@ def test_an_event_shows_the_task(stage: Stage) -> None:
     before = stage.container(container)
     (task,) = stage.live(container)
     assert stage.deliver(event(task, version=task.version + 1)) == "recorded"
-    assert stage.container(container) == before.model_copy(update={"absent_since": None})
+    assert stage.container(container) == before.model_copy(update={"absent_since": None, "pending_deadline": None})
     assert stage.sweep() == {}
 
 
@@ -168,7 +168,7 @@ def test_a_container_without_a_task(stage: Stage, changes: dict[str, Any]) -> No
     before = stage.container(container)
     with stage.open():
         assert stage.sweep() == {"true": 1}
-    assert stage.container(container) == before.model_copy(update={"absent_since": None})
+    assert stage.container(container) == before.model_copy(update={"absent_since": None, "pending_deadline": None})
     assert stage.count("DescribeTasks") == 0
     assert stage.sweep() == {}
 

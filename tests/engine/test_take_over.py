@@ -46,7 +46,7 @@ def test_attributes_that_a_takeover_stores(stage: Stage, for_caller: bool) -> No
             "command_expires_at": until,
         }
     )
-    expected = {"operation": renewed, "command_number": HIGH + 8, "generation": 5}
+    expected = {"operation": renewed, "command_number": HIGH + 8, "generation": 5, "pending_deadline": until}
     assert stage.container(container) == before.model_copy(update=expected)
     assert stage.parameters("SendCommand") == []
 

@@ -5,13 +5,16 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from longshore.aws.access import Access
+from longshore.aws.details import ContainerDetails
 from longshore.aws.ecs import Ecs
 from longshore.aws.history_pages import HistoryPages
 from longshore.aws.hosts import HostCommands
 from longshore.aws.store import Store
 from longshore.domain.clock import Clock
+from longshore.engine.changes import ContainerChanges
 from longshore.engine.driver import Driver
 from longshore.engine.events import CommandEvents, Servers, TaskEvents
+from longshore.engine.lifetimes import Lifetimes
 from longshore.engine.operations import Operations
 from longshore.engine.recorder import Recorder
 from longshore.engine.schedules import ScheduledStops, StopInput
@@ -34,6 +37,7 @@ class Wired(NamedTuple):
     schedules: ScheduledStops
     recovery: Recovery
     drift: Drift
+    changes: ContainerChanges
 
 
 def wire(
@@ -59,7 +63,8 @@ def wire(
     steps = Steps(ecs, hosts, clock)
     driver = Driver(store, steps, clock)
     recorder = Recorder(store, clock)
-    operations = Operations(store, Access(clients.dynamodb, "access"), driver, clock, wait)
+    access = Access(clients.dynamodb, "access")
+    operations = Operations(store, access, driver, clock, wait)
     events = TaskEvents(store, driver, recorder, ecs, lambda pending: on_pending(pending.id))
     drift = Drift(store, recorder, events, ecs, clock, enough_time, on_failure)
     return Wired(
@@ -83,8 +88,10 @@ def wire(
             lambda container: on_pending(container.operation.id if container.operation else ""),
             on_failure,
             look_again=drift.look_again,
+            end_lifetime=Lifetimes(store, operations, clock).end,
         ),
         drift,
+        ContainerChanges(store, ContainerDetails(clients.dynamodb, "containers", clock), access, clock),
     )
 
 

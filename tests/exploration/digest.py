@@ -39,6 +39,7 @@ def of(world: "ExploredWorld") -> bytes:
         [_plain(value) for value in vars(world.ssm._scripts).values()],
         [_plain(value) for name, value in vars(world.ledger).items() if name not in _NOT_IN_LEDGER],
         _plain(world.answers.promised),
+        _plain(world.kept_alive),
         [(event["source"], event["detail"]) for event in world.mailbox],
         _plain(world.evidence.facts),
     ]

@@ -33,6 +33,10 @@ QUICK = (
     "force-stop+recovery:start-overdue",
     "recovery+drift:restart-overdue",
     "recovery+recovery:pause-overdue",
+    "recovery+change-stop-at:ending",
+    "recovery+change-protection:ending",
+    "stop+change-protection:ending",
+    "recovery+change-keep-alive:idle",
 )
 COMPARED = ("start+force-stop:stopped", "stop+pause:running", "restart+exit:running")
 COMPARED_WITHIN = Cost(1, 1)

@@ -10,6 +10,7 @@ from typing import Any
 
 from boto3.dynamodb.types import TypeSerializer
 from longshore.aws.items import container_item, log_item
+from longshore.domain.changes import ContainerChange
 from longshore.domain.errors import LongshoreError
 from longshore.domain.history import append
 from longshore.domain.lifecycle import LaunchType, Operation, Status
@@ -24,7 +25,7 @@ from simulation.trace import START
 
 from exploration import digest
 from exploration.faults import Fault, faults_at, reduced_faults_at
-from exploration.scenarios import STARTS, Other, Scenario, Start
+from exploration.scenarios import CHANGES, STARTS, Other, Scenario, Start
 from exploration.search import Chooser, Pruned
 from exploration.turns import ENVIRONMENT, Player
 from exploration.world import ExploredWorld
@@ -130,7 +131,7 @@ def _set_up(world: ExploredWorld, start: Start) -> None:
 @cache
 def _items(start: Start) -> list[tuple[str, Item]]:
     """Return the items of a container in the start state. The items are never changed in place."""
-    access = {"scope": f"project#{PROJECT}", "role": "operator"}
+    access = {"scope": f"project#{PROJECT}", "role": "owner" if start.limits else "operator"}
     items: list[tuple[str, Item]] = [
         ("access", {name: TypeSerializer().serialize(value) for name, value in ({"user_id": user} | access).items()})
         for user in USERS
@@ -155,7 +156,12 @@ def _items(start: Start) -> list[tuple[str, Item]]:
     if start.live:
         arn = f"arn:aws:ecs:us-east-1:123456789012:task/{CLUSTER}/{'0' * 31}1"
         container = container.model_copy(update={"task_arn": arn, "task_version": 2})
-    return [*items, ("containers", container_item(container))]
+    limits: dict[str, Any] = dict(start.limits)
+    if "stop_at" in limits:
+        limits["stop_at"] = START + timedelta(seconds=limits["stop_at"])
+    if "idle_timeout" in limits:
+        limits["idle_timeout_at"] = START
+    return [*items, ("containers", container_item(container.model_copy(update=limits)))]
 
 
 def _crash(world: ExploredWorld, name: str, operation: Operation, call: str) -> None:
@@ -200,6 +206,8 @@ def _beginning(
     assert actor is not None
     if isinstance(actor, Operation):
         return _begun(lambda player: world.ask(player, actor, CONTAINER, user, key))
+    if actor in CHANGES:
+        return _begun(lambda player: _change(world, player, actor, user))
     match actor:
         case Other.STARTED | Other.STOPPED:
             status = "RUNNING" if actor is Other.STARTED else "STOPPED"
@@ -228,6 +236,22 @@ def _beginning(
             at = START - timedelta(minutes=actor is Other.LATE)
             return _begun(lambda player: world.act(player, lambda: _stop_all(world, player.name, at)))
     raise AssertionError(actor)
+
+
+def _change(world: ExploredWorld, player: Player, actor: Other, user: str) -> None:
+    match actor:
+        case Other.KEEP:
+            world.keep_alive(player, CONTAINER, user)
+        case Other.PROTECT:
+            world.change(player, CONTAINER, user, ContainerChange(protection="busy"))
+        case Other.CLEAR:
+            world.change(player, CONTAINER, user, ContainerChange(stop_at=None))
+        case Other.MOVE:
+            # Later than all sweeps of the run.
+            later = world.clock.now() + timedelta(days=1)
+            world.change(player, CONTAINER, user, ContainerChange(stop_at=later))
+        case _:
+            raise AssertionError(actor)
 
 
 def _begun(begin: Callable[[Player], None]) -> Callable[[Player], bool]:
@@ -282,6 +306,8 @@ def _calm(world: ExploredWorld) -> None:
     world.note("world", "the phase with faults ends")
     world.faults.on = False
     _finish(world)
+    if world.hostility.lifetimes:
+        _alone(world, "sweep-of-lifetimes", world.recovery.sweep)
     for number in range(1, _MOST_SWEEPS + 1):
         _deliver(world)
         if not world.ledger.pending():

@@ -1,7 +1,7 @@
 """The scenarios: the start states of a container, the actors, and the pairs to explore."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import combinations_with_replacement
 
@@ -10,6 +10,7 @@ from simulation.hostility import Hostility
 
 # Effects are visible at the first lookup: each further lookup would be a choice point that reveals nothing new.
 _PROMPT = Hostility(run_delay=0.1, stop_delay=0.1, command_delay=0.1, wait=1.0)
+_LIMITED = replace(_PROMPT, lifetimes=True)
 # Effects are visible after the caller was answered 202.
 _SLOW = Hostility(run_delay=3, stop_delay=3, command_delay=3, wait=0.1)
 
@@ -27,6 +28,7 @@ class Start:
         capacity: Whether the cluster has room for another task.
         breaks: Whether a new task stops before it reaches RUNNING.
         keys: Whether each caller sends its own Idempotency-Key.
+        limits: `stop_at` in seconds after the start of the run, or `idle_timeout` in seconds from then on, by name.
         hostility: The settings of the simulated AWS.
     """
 
@@ -37,6 +39,7 @@ class Start:
     capacity: bool = True
     breaks: bool = False
     keys: bool = False
+    limits: tuple[tuple[str, int], ...] = ()
     hostility: Hostility = field(default=_PROMPT)
 
     @property
@@ -95,6 +98,33 @@ STARTS = {
         ((Operation.RESTART, "RunTask"),),
         live=True,
     ),
+    "ending": Start(
+        "its `stop_at` passes, while a user moves it, protects the container or stops it",
+        _RUNNING,
+        live=True,
+        limits=(("stop_at", 30),),
+        hostility=_LIMITED,
+    ),
+    "idle": Start(
+        "it has been idle for its timeout, while a user keeps it alive",
+        _RUNNING,
+        live=True,
+        limits=(("idle_timeout", 30),),
+        hostility=_LIMITED,
+    ),
+    "paused-ending": Start(
+        "it is paused, and its `stop_at` passes",
+        (*_RUNNING, Status.PAUSED),
+        live=True,
+        limits=(("stop_at", 30),),
+        hostility=_LIMITED,
+    ),
+    "limited": Start(
+        "it is stopped, its `stop_at` passes, and an operation starts it",
+        _STOPPED,
+        limits=(("stop_at", 30),),
+        hostility=_LIMITED,
+    ),
     "pause-overdue": Start(
         "a pause has crashed after its command was sent: the processes are frozen, and the status says running",
         _RUNNING,
@@ -115,6 +145,13 @@ class Other(StrEnum):
     DRIFT = "drift"  # the drift sweep
     SCHEDULE = "schedule"  # a scheduled stop of all containers
     LATE = "late-schedule"  # a scheduled stop from a minute before the run starts
+    MOVE = "change-stop-at"  # a user changes `stop_at`
+    CLEAR = "change-no-stop-at"  # a user removes `stop_at`
+    KEEP = "change-keep-alive"  # a user keeps the container alive
+    PROTECT = "change-protection"  # a user protects the container
+
+
+CHANGES = (Other.MOVE, Other.CLEAR, Other.KEEP, Other.PROTECT)
 
 
 ACTORS: tuple[Operation | Other, ...] = (*Operation, *Other)
@@ -156,6 +193,10 @@ def proceeds(start: Start, operation: Operation) -> bool:
 def skipped(scenario: Scenario) -> str | None:
     """Return why a pair is not explored from a start state, or None if it is explored."""
     start, pair = STARTS[scenario.start], (scenario.first, scenario.second)
+    if (reason := _skipped_change(start, pair)) is not None:
+        return reason
+    if any(actor in CHANGES for actor in pair):
+        return _skipped_other(scenario, runs=False, stops=False, acts=True) if Other.EXIT in pair else None
     operations = [actor for actor in pair if isinstance(actor, Operation)]
     live = start.live and start.status is not Status.FAILED
     runs = any(actor in (Operation.START, Operation.RESTART) for actor in pair) and not live
@@ -174,6 +215,25 @@ def skipped(scenario: Scenario) -> str | None:
     elif not operations and not (overdue or live):
         return "no operation is pending and no task runs"
     return _skipped_other(scenario, runs=runs, stops=stops, acts=bool(acts))
+
+
+def _skipped_change(start: Start, pair: tuple[Operation | Other, ...]) -> str | None:
+    changes = [actor for actor in pair if actor in CHANGES]
+    if changes and not start.limits:
+        return "changes are explored where the time to stop passes"
+    if start.limits and not changes and not (Other.RECOVERY in pair or Other.DRIFT in pair):
+        return "neither the recovery sweep nor a change takes part"
+    if len(changes) == len(pair):
+        return "two changes are one write each"
+    idle = start.limits[:1] and start.limits[0][0] == "idle_timeout"
+    if changes and changes[0] is not Other.PROTECT and (changes[0] is Other.KEEP) != bool(idle):
+        return "the change does not move the time to stop"
+    other = pair[1 - pair.index(changes[0])] if changes else None
+    if isinstance(other, Operation) and not proceeds(start, other):
+        return "the request is refused immediately, regardless of the other actor"
+    if other in (Other.REPEAT, Other.STARTED, Other.STOPPED, Other.LATE):
+        return "the other actor does not depend on the change"
+    return None
 
 
 def _skipped_other(scenario: Scenario, *, runs: bool, stops: bool, acts: bool) -> str | None:

@@ -10,9 +10,10 @@ from unittest import mock
 
 import simulation.aws
 from botocore.exceptions import BotoCoreError
+from longshore.domain.changes import ContainerChange
 from longshore.domain.errors import LongshoreError
 from longshore.domain.lifecycle import Operation
-from longshore.domain.models import OperationRequest
+from longshore.domain.models import Container, OperationRequest
 from simulation.aws import clients
 from simulation.checks import Asked, Violation
 from simulation.dynamodb import Item
@@ -176,6 +177,20 @@ class ExploredWorld(World):
                 self.ledger.answered(asked, self.asked)
 
         self.act(actor, lambda: self.operations.perform(request), ended)
+
+    def change(self, actor: Actor, container_id: str, user: str, change: ContainerChange) -> None:
+        """Change a container as a caller."""
+        self.act(actor, lambda: self.changes.apply(user, container_id, change))
+
+    def keep_alive(self, actor: Actor, container_id: str, user: str) -> None:
+        """Keep a container alive as a caller."""
+        asked_at = self.scheduler.now
+
+        def ended(answer: Any) -> None:
+            if not actor.crashed and isinstance(answer, Container):
+                self.kept_alive.setdefault(container_id, []).append(asked_at)
+
+        self.act(actor, lambda: self.changes.keep_alive(user, container_id), ended)
 
     def take_event(self, status: str) -> dict[str, Any] | None:
         """Remove the first event of a task with the status from the mailbox. Returns None if there is none."""

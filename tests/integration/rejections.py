@@ -33,6 +33,7 @@ STATUS_AND_MESSAGE: dict[str, tuple[int, str]] = {
     "PROJECT_NOT_FOUND": (404, "Project not found"),
     "INSUFFICIENT_PERMISSIONS": (403, "Insufficient permissions"),
     "OPERATION_NOT_PERMITTED_ON_EXPIRED": (403, "Operation not permitted on expired container"),
+    "CONTAINER_PROTECTED": (400, "Container is protected"),
     "OPERATION_STATE_CONFLICT": (400, ""),
     "EXTERNAL_SERVICE_ERROR": (500, "A required external service is unavailable or returned an error"),
     "INTERNAL_SERVER_ERROR": (500, "An unexpected error occurred"),

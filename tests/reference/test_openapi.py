@@ -81,6 +81,7 @@ def test_operation_ids_and_security() -> None:
         "updateContainer",
         "getStatusLogs",
         "getProjectStatusLogs",
+        "keepAlive",
         "manage",
     ]
     (scheme,) = DOCUMENT["components"]["securitySchemes"]

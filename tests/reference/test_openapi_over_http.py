@@ -24,6 +24,7 @@ OPERATIONS = {
     "getContainer": ("GET", ""),
     "updateContainer": ("PATCH", ""),
     "getStatusLogs": ("GET", "/status-logs"),
+    "keepAlive": ("POST", "/keep-alive"),
     "manage": ("POST", "/start"),
 }
 

@@ -14,6 +14,7 @@ A seed determines the whole run. The modules:
     cloud, world      the AWS, the actors and the trace of a run
     setup             the containers, tasks and hosts at the start of a run
     workload          the requests of callers; `misfortunes` are failures in the cluster
+    changes           callers that limit the running time of containers; `lifetime_checks` verifies the effects
     run               a single run: a phase with faults, a phase without faults, then the checks
     ledger            records every write and effect; `effects`, `answers`, `history_checks` and `checks` verify them
     mutants           removes the guards of the engine one at a time; the simulation has to detect each removal

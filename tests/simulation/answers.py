@@ -15,6 +15,7 @@ from longshore.domain.lifecycle import LaunchType, Operation, Refused, Status, d
 from longshore.domain.models import OutcomeKind
 
 from simulation.faults import Kind
+from simulation.hostility import Reached
 from simulation.records import GOALS, Asked, Fate, State, Violation, describe, same_key
 
 if TYPE_CHECKING:
@@ -83,6 +84,8 @@ class Answers:
         container = self.ledger.containers[one.request.container_id]
         launch_type = LaunchType(container["runtime"]["launch_type"])
         pending = (outcome.get("pending_operation") or {}).get("operation")
+        if outcome.get("protection") is not None:
+            self.ledger.world.reached(Reached.PROTECTED)
         ended = {self.ledger.fates[name] for name in own}
         superseded = bool(ended - {Fate.PENDING, Fate.ABANDONED})
 
@@ -92,6 +95,8 @@ class Answers:
                 return False
             if operation is not None and operation["id"] in own:
                 return False
+            if outcome.get("protection") is not None:
+                return state.protection == outcome["protection"]
             verdict = decide(
                 Status(state.status),
                 one.request.operation,

@@ -18,12 +18,14 @@
    answer. A stored answer is never replaced.
 6. A scheduled stop does not undo what a user requested after its scheduled time.
 7. No operation stays pending.
+8. `lifetime_checks` has the invariants of lifetimes and protections.
 """
 
 from typing import TYPE_CHECKING, Any
 
 from longshore.aws.attributes import deserialize_item
 
+from simulation import lifetime_checks
 from simulation.history_checks import check_history, check_page
 from simulation.ledger import Ledger
 from simulation.records import LIVE, Asked, Fate, Violation
@@ -49,6 +51,7 @@ def settled(world: "World", asked: list[Asked]) -> None:
             check_history(container, _stored_rows(world, container_id))
         except AssertionError as error:
             raise Violation(f"the history of {container_id}: {error}") from error
+    lifetime_checks.settled(world)
     world.answers.settled(asked)
 
 

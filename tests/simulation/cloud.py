@@ -12,6 +12,7 @@ from local import template
 from local.emulator.ecs import SimulatedTask, StaticCatalog
 from local.emulator.errors import AwsError
 from local.emulator.ssm import CommandSimulation
+from simulation import lifetime_checks
 from simulation.commands import CommandPlans
 from simulation.dynamodb import DynamoDb, Item
 from simulation.faults import Faults
@@ -122,6 +123,7 @@ class Cloud:
         if operation == "RunTask":
             self.ledger.ran(answer["tasks"], parameters.get("clientToken"))
         elif task is not None and runs:
+            lifetime_checks.check_stop(self.ledger.world, task)
             self.ledger.effects.stopped(task, str(parameters.get("reason", "")))
         return answer
 

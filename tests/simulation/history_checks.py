@@ -4,8 +4,8 @@ from collections import Counter
 from itertools import groupby, pairwise
 from typing import Any
 
-from longshore.domain.models import StatusLogsPage
 from longshore.domain.pages import StatusLogsQuery
+from longshore.domain.views import StatusLogsPage
 
 from simulation.records import LIVE, Violation
 

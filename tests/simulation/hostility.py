@@ -46,6 +46,8 @@ class Reached(StrEnum):
     SCHEDULE_LATE = "a scheduled stop arrives hours late"
     SCHEDULE_TWICE = "a scheduled stop arrives twice"
     PROJECT_LEFT = "a container leaves its project before a scheduled stop"
+    LIFETIME_ENDED = "a sweep stops a container whose lifetime has ended"
+    PROTECTED = "an operation is refused because of a protection"
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ class Hostility:
     deployed_during: str = ""  # the operation that is pending at the deployment; empty: any or none
     schedules_odd: float = 0.0  # the probability that a scheduled stop arrives late, twice, or hours late
     project_changes: float = 0.0  # the probability that a container leaves its project before a scheduled stop
+    lifetimes: bool = False  # callers limit the running time of containers, keep them alive and protect them
 
     @classmethod
     def none(cls) -> "Hostility":
@@ -120,6 +123,10 @@ class Hostility:
             settings |= {"wait": rng.choice((0, 2)), "run_delay": rng.choice((3, 12, 25))}
         if "quota" in settings:
             settings["quota_burst"] = rng.choice((2, 5, 20))
+        # Drawn last, so that the other settings of a seed do not depend on it.
+        present = rng.random() < _PRESENT
+        if "lifetimes" in only if only is not None else present:
+            settings["lifetimes"] = True
         if settings.get("first_version"):
             # Version 0.1 withstands only the behaviours that it was tested with.
             settings = {name: settings[name] for name in (*_ALWAYS, "first_version")} | {
@@ -149,7 +156,7 @@ class Hostility:
     def behaviours(self) -> list[str]:
         """The names of the behaviours in the run."""
         gentle = Hostility()
-        return [name for name in _BEHAVIOURS if getattr(self, name) != getattr(gentle, name)]
+        return [name for name in BEHAVIOURS if getattr(self, name) != getattr(gentle, name)]
 
 
 def _choice(*values: Any) -> Callable[[random.Random], Any]:
@@ -191,4 +198,4 @@ _BEHAVIOURS: dict[str, Callable[[random.Random], Any]] = {
     "schedules_odd": _choice(0.3, 0.8),
     "project_changes": _choice(0.3, 0.8),
 }
-BEHAVIOURS = tuple(_BEHAVIOURS)
+BEHAVIOURS = (*_BEHAVIOURS, "lifetimes")

@@ -9,6 +9,7 @@ from longshore.aws.attributes import deserialize_item
 from longshore.domain.lifecycle import LaunchType, Operation, Refused, Status, decide
 
 from local.emulator.ecs import SimulatedTask
+from simulation import lifetime_checks
 from simulation.dynamodb import Item
 from simulation.effects import Effects
 from simulation.records import LIVE, Asked, Fate, State, Violation, describe
@@ -95,9 +96,12 @@ class Ledger:
             old, new = self.containers.get(after["id"]["S"], {}), deserialize_item(after)
             self.containers[new["id"]] = new
             self._dirty.add(new["id"])
-            self.states.setdefault(new["id"], []).append(State(self.now, new["status"], new.get("operation")))
+            self.states.setdefault(new["id"], []).append(
+                State(self.now, new["status"], new.get("operation"), new.get("protection"))
+            )
             self._follow(old, new)
             self._check_task_of(old, new)
+            lifetime_checks.check_write(self.world, old, new)
 
     def _follow(self, old: dict[str, Any], new: dict[str, Any]) -> None:
         """Record how the previously pending operation ended, and check a new claim."""

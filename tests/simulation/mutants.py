@@ -28,13 +28,13 @@ def _without(*clauses: str) -> Iterator[None]:
 
     original = Writes.update
 
-    def update(self: Writes, after: Any, condition: Condition, **options: Any) -> Any:
+    def update(self: Writes, after: Any, condition: Condition, *names: Any) -> Any:
         kept = [clause for clause in condition.expression.split(" AND ") if clause not in clauses]
         used = " ".join(kept).split()
         if not kept:
             kept = ["attribute_exists(#status)"]
         values = {name: value for name, value in condition.values.items() if name in used}
-        return original(self, after, Condition(" AND ".join(kept), values), **options)
+        return original(self, after, Condition(" AND ".join(kept), values), *names)
 
     with mock.patch.object(Writes, "update", update):
         yield
@@ -300,6 +300,86 @@ def start_has_version_of_end() -> Iterator[None]:
         yield
 
 
+def claim_ignores_lifetime() -> Any:
+    """Stop a container whose lifetime has ended, although it has changed since the container was read."""
+    from longshore.engine import operations
+
+    return mock.patch.object(operations, "_depends_on", return_value=())
+
+
+@contextmanager
+def commit_ignores_lifetime() -> Iterator[None]:
+    """Write the key of the index although the lifetime has changed since the container was read."""
+    from longshore.aws import updates
+    from longshore.aws.writes import Condition
+
+    with mock.patch.object(updates, "same", return_value=Condition("attribute_exists(#status)", {})):
+        yield
+
+
+def change_ignores_container() -> Any:
+    """Write the key of the index in a change although the container has changed since it was read."""
+    from longshore.aws import details
+    from longshore.aws.writes import Condition
+
+    anything = Condition("attribute_exists(#status)", {})
+    return mock.patch.multiple(details, same=lambda *_: anything, as_read=lambda *_: anything)
+
+
+def claim_ignores_protection() -> Any:
+    """Claim an operation without the condition that the container is not protected."""
+    return _without("attribute_not_exists(#protection)")
+
+
+def protection_ignores_operation() -> Any:
+    """Protect a container without the condition that no operation is pending from which it is protected."""
+    from longshore.aws import details
+
+    return mock.patch.multiple(details, _NOTHING_ENDS="attribute_exists(#status)", _OPERATIONS={})
+
+
+@contextmanager
+def operations_write_lifetime() -> Iterator[None]:
+    """Write the attributes of users in each write of an operation."""
+    from longshore.aws.items import CHANGEABLE, LIFETIME
+    from longshore.aws.writes import Writes
+
+    original = Writes.update
+
+    def update(self: Writes, after: Any, condition: Any, names: Any = CHANGEABLE) -> Any:
+        whole = tuple(dict.fromkeys((*names, *LIFETIME))) if "generation" in names else names
+        return original(self, after, condition, whole)
+
+    with mock.patch.object(Writes, "update", update):
+        yield
+
+
+def stop_at_outlives_its_run() -> Any:
+    """Keep `stop_at` when a container has stopped."""
+    from longshore.aws import store
+
+    return mock.patch.object(store, "STOP_AT", ())
+
+
+def lifetimes_never_end() -> Any:
+    """Let the recovery sweep stop no container."""
+    from longshore.domain.models import Container
+
+    return mock.patch.object(Container, "ended_by", return_value=None)
+
+
+def kept_alive_in_vain() -> Any:
+    """Let keep-alive store nothing."""
+    from longshore.aws.details import ContainerDetails
+
+    original = ContainerDetails.write
+
+    def write(self: ContainerDetails, container: Any, changes: Any) -> Any:
+        return container if "kept_alive_at" in changes else original(self, container, changes)
+
+    return mock.patch.object(ContainerDetails, "write", write)
+
+
 @contextmanager
 def tokens_never_expire() -> Iterator[None]:
     """Reuse client tokens regardless of their age."""
@@ -320,6 +400,15 @@ MUTANTS: dict[str, Callable[[], Any]] = {
     "retry-conflicts-with-own-key": retry_conflicts_with_own_key,
     "start-has-version-of-end": start_has_version_of_end,
     "tokens-never-expire": tokens_never_expire,
+    "claim-ignores-lifetime": claim_ignores_lifetime,
+    "commit-ignores-lifetime": commit_ignores_lifetime,
+    "change-ignores-container": change_ignores_container,
+    "claim-ignores-protection": claim_ignores_protection,
+    "protection-ignores-operation": protection_ignores_operation,
+    "operations-write-lifetime": operations_write_lifetime,
+    "stop-at-outlives-its-run": stop_at_outlives_its_run,
+    "lifetimes-never-end": lifetimes_never_end,
+    "kept-alive-in-vain": kept_alive_in_vain,
     "operation": operation,
     "generation": generation,
     "row-count": row_count,

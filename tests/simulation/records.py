@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from longshore.domain.errors import ErrorCode, LongshoreError, StateConflictError
+from longshore.domain.errors import ContainerProtectedError, ErrorCode, LongshoreError, StateConflictError
 from longshore.domain.lifecycle import Operation, Status
 from longshore.domain.models import OperationRequest, Outcome
 
@@ -36,11 +36,12 @@ class Fate(StrEnum):
 
 
 class State(NamedTuple):
-    """A container's status and pending operation after a write."""
+    """A container's status, pending operation and protection after a write."""
 
     at: datetime
     status: str
     operation: dict[str, Any] | None
+    protection: dict[str, Any] | None = None
 
 
 @dataclass
@@ -59,7 +60,7 @@ class Asked:
         """The answer that is stored for an Idempotency-Key."""
         if isinstance(self.answer, Outcome):
             return self.answer.model_dump(mode="json")
-        if isinstance(self.answer, StateConflictError):
+        if isinstance(self.answer, StateConflictError | ContainerProtectedError):
             return {"kind": "conflict"} | {name: value for name, value in self.answer.data.items() if name != "error"}
         return None
 

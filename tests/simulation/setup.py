@@ -58,9 +58,10 @@ class Setup:
         rng, world = self._rng, self.world
         for host in HOSTS:
             world.ecs.add_instance(CLUSTER, host, cpu=1 << 20, memory=1 << 20)
+        role = "owner" if world.hostility.lifetimes else "operator"
         for user in USERS:
             for project in (PROJECT, OTHER_PROJECT):
-                self._put("access", {"user_id": user, "scope": f"project#{project}", "role": "operator"})
+                self._put("access", {"user_id": user, "scope": f"project#{project}", "role": role})
         for number in range(rng.choice((1, 1, 2, 3))):
             # Commands act on the processes of a host.
             commands = world.hostility.commands_differ or world.hostility.deployed_during in ("pause", "resume")

@@ -7,13 +7,16 @@ from importlib import import_module
 from typing import Any
 
 from longshore.aws.access import Access
+from longshore.aws.details import ContainerDetails
 from longshore.aws.ecs import Ecs
 from longshore.aws.history_pages import HistoryPages
 from longshore.aws.hosts import HostCommands
 from longshore.aws.store import Store
 from longshore.domain.clock import Clock
+from longshore.engine.changes import ContainerChanges
 from longshore.engine.driver import Driver
 from longshore.engine.events import CommandEvents, Servers, TaskEvents
+from longshore.engine.lifetimes import Lifetimes
 from longshore.engine.operations import Operations
 from longshore.engine.reader import HistoryReader
 from longshore.engine.recorder import Recorder
@@ -40,6 +43,7 @@ class Library:
     schedules: Any
     recovery: Any
     drift: Any
+    changes: Any = None  # version 0.1 has no changes
 
 
 def current(clock: Clock, wait: timedelta, enough_time: Callable[[], bool]) -> Library:
@@ -64,8 +68,17 @@ def current(clock: Clock, wait: timedelta, enough_time: Callable[[], bool]) -> L
         commands=CommandEvents(store, driver, hosts),
         servers=Servers(store, clock),
         schedules=ScheduledStops(store, operations, map),
-        recovery=Recovery(store, driver, clock, map, enough_time, look_again=drift.look_again),
+        recovery=Recovery(
+            store,
+            driver,
+            clock,
+            map,
+            enough_time,
+            look_again=drift.look_again,
+            end_lifetime=Lifetimes(store, operations, clock).end,
+        ),
         drift=drift,
+        changes=ContainerChanges(store, ContainerDetails(dynamodb, "containers", clock), access, clock),
     )
 
 

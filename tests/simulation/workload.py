@@ -4,9 +4,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from longshore.domain.lifecycle import Operation, allowed_operations
-from longshore.domain.models import Container, OperationRequest, Outcome, StatusLogsPage
+from longshore.domain.models import Container, OperationRequest, Outcome
 from longshore.domain.pages import StatusLogsQuery
+from longshore.domain.views import StatusLogsPage
 
+from simulation.changes import Changes
 from simulation.checks import check_page
 from simulation.delivery import Delivery
 from simulation.deployment import FOCUS, Deployment
@@ -51,6 +53,7 @@ class Workload:
         self._drifts = 0
         self.delivery = Delivery(world)
         self.misfortunes = Misfortunes(world, self.delivery, self.containers, world.rng("misfortunes"))
+        self._changes = Changes(world, self.containers)
         world.deliver = self.delivery.deliver
 
     @property
@@ -88,6 +91,7 @@ class Workload:
             requests, self._span = rng.randint(5, 14), max(self._span, rng.choice((120.0, 240.0)))
         self._schedule_requests(requests, start, self._span)
         self.misfortunes.schedule(start, self._span)
+        self._changes.schedule(start, self._span)
         for number in range(rng.choice((0, 1, 3))):
             moment = start + timedelta(seconds=rng.uniform(0, self._span))
             world.scheduler.at(moment, lambda number=number: self._read(number))  # type: ignore[misc]
@@ -174,7 +178,12 @@ class Workload:
         if not chosen:
             chosen.append(self._choose(world.container(container_id)))
         request = OperationRequest(
-            container_id=container_id, operation=chosen[0], actor=user, request_id=name, idempotency_key=key
+            container_id=container_id,
+            operation=chosen[0],
+            actor=user,
+            request_id=name,
+            idempotency_key=key,
+            stop_at=self._changes.stop_at(chosen[0]),
         )
         asked = Asked(name, request, world.scheduler.now)
         if twin and any(not one.ended and one.request.idempotency_key == key for one in self.asked):
@@ -254,6 +263,7 @@ class Workload:
         self._sweeps += 1
         number, world = self._sweeps, self.world
         world.invoke_event(f"sweep-{number}", world.recovery.sweep, seconds=55, healed=healed)
+        self._changes.during_sweep()
         if number % DRIFT_EVERY == 0:
             self._drift(healed=healed)
 

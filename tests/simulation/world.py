@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from importlib import import_module
 from typing import Any
 from unittest import mock
@@ -56,6 +56,7 @@ class World(Cloud):
     schedules: Any
     recovery: Any
     drift: Any
+    changes: Any
 
     def __init__(
         self,
@@ -85,6 +86,7 @@ class World(Cloud):
         self.claimed: Callable[[str], None] = lambda _: None  # receives the name of each operation that is claimed
         self.odd: dict[str, Reached] = {}  # id of an item: the behaviour to count when it is read
         self.moved: set[str] = set()  # ids of containers that were moved to another project
+        self.kept_alive: dict[str, list[datetime]] = {}  # container id: when callers requested what was answered 200
         self._build_aws()
         self.scheduler.machines = [self.ssm, self.ecs]
         self.scheduler.advanced = self.after_effect
@@ -95,7 +97,8 @@ class World(Cloud):
     def use(self, library: Library) -> None:
         """Run this library's code in every later invocation."""
         self.library = library
-        for name in ("operations", "reader", "events", "commands", "servers", "schedules", "recovery", "drift"):
+        names = ("operations", "reader", "events", "commands", "servers", "schedules", "recovery", "drift", "changes")
+        for name in names:
             setattr(self, name, getattr(library, name))
 
     @contextmanager
@@ -108,7 +111,7 @@ class World(Cloud):
             stack.enter_context(mock.patch.object(os, "urandom", entropy.randbytes))
             for package in self.versions.packages:
                 engine = f"{package}.engine" if package == "longshore" else package
-                for name in ("operations", "reader"):
+                for name in ("operations", "reader", *(["changes"] if package == "longshore" else [])):
                     module = import_module(f"{engine}.{name}")
                     if hasattr(module, "together"):
                         stack.enter_context(mock.patch.object(module, "together", one_after_the_other))

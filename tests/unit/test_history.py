@@ -13,9 +13,10 @@ from longshore.domain.clock import MILLISECOND, to_text
 from longshore.domain.errors import UnreadableItemError
 from longshore.domain.history import Entry, append
 from longshore.domain.lifecycle import LaunchType, Status
-from longshore.domain.models import Change, Container, Runtime, StatusLogsPage, Trigger
+from longshore.domain.models import Change, Container, Runtime, Trigger
 from longshore.domain.pages import Span, StatusLogsQuery, page_of, rank_key
 from longshore.domain.ranges import between
+from longshore.domain.views import StatusLogsPage
 from longshore.engine.reader import HistoryReader
 
 START = datetime(2025, 1, 15, 10, 30, tzinfo=UTC)

@@ -12,6 +12,7 @@ RESOLUTIONS: dict[str, str] = {
     "PROJECT_NOT_FOUND": "Check the ID. If it is correct, ask an administrator to add you to the project.",
     "INSUFFICIENT_PERMISSIONS": "Ask an administrator for the required role in the container's project.",
     "OPERATION_NOT_PERMITTED_ON_EXPIRED": "Use another container. No operation can restore an expired container.",
+    "CONTAINER_PROTECTED": "Wait until the protection is removed. An owner of the project removes it by changing the container with `{\"protection\": null}`.",
     "OPERATION_STATE_CONFLICT": "Choose one of `data.allowed_operations`. If an operation is pending, wait until it has ended and try again, or use `force-stop`. If the container already has the desired status, no action is needed.",
     "EXTERNAL_SERVICE_ERROR": "Read `data.reason`. If capacity or a permission is missing, contact the administrators of this API. Otherwise repeat the request after a few seconds. Repeat an operation with the same `Idempotency-Key`.",
     "INTERNAL_SERVER_ERROR": "Repeat the request after a few seconds. Repeat an operation with the same `Idempotency-Key`. If the error persists, contact the administrators of this API with the `X-Request-Id`.",

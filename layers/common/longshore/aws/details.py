@@ -1,20 +1,33 @@
-"""The attributes of a container's item that users set: its name and labels.
+"""Changes of a container's item that users request: its details, and the attributes that limit its running time.
 
-Operations neither read these attributes nor write them (`CHANGEABLE` in `items.py` does not contain them), and this
-module writes no attribute that an operation's condition contains. Both can therefore write the same item in any order.
+Which write owns which attribute:
+
+    name, labels, hold_until,         only this module. Operations write none of them; a claim requires that there is
+    idle_timeout, idle_timeout_at,    no protection, and for a schedule that `hold_until` is as read
+    kept_alive_at, protection
+    stop_at, stop_at_by               this module, and the writes of operations named at `STOP_AT` in `items.py`. A
+                                      claim and the end without a row require that they are as read; a row removes them
+    pending_shard, pending_deadline   operations (`CHANGEABLE` in `items.py`), and this module while nothing is pending
+
+While an operation is pending, the key of the index is its deadline, and a change leaves it as it is; the end of the
+operation then requires the changed attributes. Otherwise the change computes the key from the container as read, and
+requires that nothing that the key depends on has changed. No write here changes the generation, so a change never makes
+a driver repeat its step.
 """
 
 import random
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from longshore.aws.attributes import deserialize_item, serialize
-from longshore.aws.items import container_of
-from longshore.aws.store import ConditionFailed
+from longshore.aws.attributes import deserialize_item
+from longshore.aws.items import KEYS, LIFETIME, container_of
 from longshore.aws.transactions import StoreError, call
-from longshore.domain.changes import ContainerChange
-from longshore.domain.clock import Clock, to_text
+from longshore.aws.updates import ConditionFailed
+from longshore.aws.writes import Writes, as_read, same
+from longshore.domain.clock import Clock
+from longshore.domain.lifecycle import PROTECTED_FROM
 from longshore.domain.models import Container
 
 if TYPE_CHECKING:
@@ -25,47 +38,52 @@ _REFUSALS = ("ConditionalCheckFailedException", "TransactionConflictException")
 _CONFLICT_TRIES = 10
 _CONFLICT_PAUSE = 0.025  # seconds; doubled after each try, up to half a second
 
+# The operations from which a protection protects, as a clause. It is true if nothing is pending.
+_OPERATIONS = {f"protected_{number}": operation.value for number, operation in enumerate(sorted(PROTECTED_FROM))}
+_NOTHING_ENDS = f"NOT #operation.#operation IN ({', '.join(f':{name}' for name in _OPERATIONS)})"
+
 
 class ContainerDetails:
-    """Writes the names and labels of containers."""
+    """Writes the attributes of containers that users change."""
 
     def __init__(self, dynamodb: "DynamoDBClient", containers: str, clock: Clock) -> None:
         self._dynamodb = dynamodb
-        self._containers = containers
         self._clock = clock
+        self._writes = Writes(containers=containers, status_logs="", idempotency="")
 
-    def write(self, container_id: str, project_id: str, change: ContainerChange) -> Container | ConditionFailed:
-        """Change a container that belongs to the project.
+    def write(self, container: Container, changes: Mapping[str, Any]) -> Container | ConditionFailed:
+        """Change a container that still belongs to the same project.
 
         The write sets values, so it may be repeated after a lost reply.
 
         Args:
-            container_id: The container.
-            project_id: The project for which the user's role was checked.
-            change: The new values.
+            container: The container as read: the project for which the user's role was checked, and what the key of the
+                index depends on.
+            changes: The new values of the attributes, by name. None removes an attribute.
 
         Returns:
-            The container after the write. If it does not exist or belongs to another project, why nothing was written.
+            The container after the write. If it has been deleted, moved to another project or changed in a way that the
+            new values depend on, why nothing was written.
 
         Raises:
             StoreError: DynamoDB failed after retries. The change may have been written.
             UnreadableItemError: The item is damaged, or was written by a later version.
         """
-        values = {name: value for name, value in change._asdict().items() if value is not None}
-        values["updated_at"] = to_text(self._clock.now())
-        request: Any = {
-            "TableName": self._containers,
-            "Key": {"id": {"S": container_id}},
-            "UpdateExpression": "SET " + ", ".join(f"#{name} = :{name}" for name in values),
-            # False also for an item that does not exist.
-            "ConditionExpression": "#project_id = :project_id",
-            "ExpressionAttributeNames": {f"#{name}": name for name in (*values, "project_id")},
-            "ExpressionAttributeValues": {
-                f":{name}": serialize(value) for name, value in (values | {"project_id": project_id}).items()
-            },
-            "ReturnValues": "ALL_NEW",
-            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-        }
+        after = container.model_copy(update={**changes, "updated_at": self._clock.now()})
+        names = [*changes, "updated_at"]
+        # False also for an item that does not exist.
+        condition = same(container, ["project_id"])
+        if changes.get("protection") is not None:
+            condition = condition.also(_NOTHING_ENDS, **_OPERATIONS)
+        # Removing the protection restores a key that the recovery sweep has moved.
+        if changes.keys() & {*LIFETIME} or ("protection" in changes and changes["protection"] is None):
+            condition = condition.and_also(same(container, LIFETIME))
+            if container.operation is not None:
+                condition = condition.also("attribute_exists(#operation)")
+            else:
+                condition = condition.and_also(as_read(container, None)).and_also(same(container, ["absent_since"]))
+                names += KEYS
+        request: Any = self._writes.update(after, condition, names)["Update"] | {"ReturnValues": "ALL_NEW"}
         for attempt in range(_CONFLICT_TRIES):
             answer = call(lambda: self._send(request))
             match answer.get("Error", {}).get("Code"):

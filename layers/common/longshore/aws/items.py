@@ -45,7 +45,18 @@ CHANGEABLE = (
     "pending_shard",
     "pending_deadline",
 )
-"""Attributes of a container's item that a change of status may write. Registration writes the others."""
+"""Attributes of a container's item that every write of an operation writes. Registration and users write the others."""
+
+STOP_AT = ("stop_at", "stop_at_by")
+"""Attributes that users change. Three writes of operations change them too: a claim, which can set `stop_at` or discard
+a past one; the end of an operation without a row, which restores it; and the last row of a run, which removes it."""
+
+LIFETIME = (*STOP_AT, "idle_timeout", "idle_timeout_at", "kept_alive_at")
+"""Attributes that `Container.ends_at` depends on, in addition to the status. A write that derives the key of the index
+`pending-by-deadline` from them requires that they are as read."""
+
+KEYS = ("pending_shard", "pending_deadline")
+"""The key of the index `pending-by-deadline`."""
 
 
 def container_item(container: Container) -> Item:

@@ -7,6 +7,10 @@ proves that nothing has happened since the snapshot was read:
     commit     this operation and generation; the history row is written in the same transaction
     take over  the same, and the deadline as read; raises the generation, so that the previous driver cannot commit
 
+Users change other attributes of the item at any time (`details.py`). A write after which nothing is pending derives the
+key of the index `pending-by-deadline` from some of them (`LIFETIME`), and therefore requires that they are as read. If
+only they have changed, the write is repeated with their current values.
+
 A request may take effect although its reply is lost. botocore then repeats it: a transaction has the same token and
 succeeds; a claim finds its own operation's id in the item, or in a row if the operation has ended since, and has
 therefore won. If no reply arrives at all, the result is `StoreError`: the write may have taken effect or not.
@@ -18,31 +22,26 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from longshore.aws.attributes import deserialize_item, serialize
 from longshore.aws.index import ContainerIndex
-from longshore.aws.items import Item, container_of, log_of, record_of
+from longshore.aws.items import CHANGEABLE, LIFETIME, STOP_AT, Item, container_of, log_of, record_of
 from longshore.aws.transactions import HistoryFullError, Transactions, call
-from longshore.aws.writes import Condition, Writes, as_read, unchanged
+from longshore.aws.updates import ConditionFailed, Updates
+from longshore.aws.writes import Condition, Writes, as_read, as_stored, same, unchanged
 from longshore.domain.clock import Clock, to_text
 from longshore.domain.history import Entry
+from longshore.domain.lifecycle import PROTECTED_FROM
 from longshore.domain.models import COMMANDS, Container, IdempotencyRecord, Outcome, PendingOperation, StatusLog
+from longshore.domain.unchanged import UNCHANGED, Unchanged
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
+
+__all__ = ["IDEMPOTENCY_WINDOW", "ConditionFailed", "Replayed", "Store"]
 
 IDEMPOTENCY_WINDOW = timedelta(hours=24)
 """How long an Idempotency-Key is remembered."""
 
 # Attributes of a container's item that describe its history. Each row changes them.
 _OF_HISTORY = ("log_count", "to_counts", "from_counts", "last_transition_time", "last_created_at")
-
-
-class ConditionFailed(NamedTuple):
-    """A write was refused: the item no longer equals the snapshot.
-
-    Attributes:
-        current: The container as it is now; None if it has been deleted.
-    """
-
-    current: Container | None
 
 
 class Replayed(NamedTuple):
@@ -73,6 +72,7 @@ class Store:
         self._clock = clock
         self._writes = Writes(containers=containers, status_logs=status_logs, idempotency=idempotency)
         self._transactions = Transactions(dynamodb, clock)
+        self._updates = Updates(self._writes, self._transactions, self.container)
         self.index = ContainerIndex(dynamodb, containers)
 
     # --- reading ---------------------------------------------------------------------------------------------------
@@ -107,7 +107,14 @@ class Store:
     # --- writing ---------------------------------------------------------------------------------------------------
 
     def claim(
-        self, container: Container, pending: PendingOperation, *, supersedes: bool, requested_at: datetime
+        self,
+        container: Container,
+        pending: PendingOperation,
+        *,
+        supersedes: bool,
+        requested_at: datetime,
+        stop_at: datetime | Unchanged | None = UNCHANGED,
+        while_same: Sequence[str] = (),
     ) -> Container | ConditionFailed | Replayed:
         """Begin an operation. Until it ends, no other operation can begin, except a force-stop.
 
@@ -121,11 +128,19 @@ class Store:
             pending: The operation.
             supersedes: Whether the operation supersedes the operation that is pending.
             requested_at: When the operation was requested. For a schedule, the scheduled time.
+            stop_at: The container's new `stop_at`. The previous one is restored if the operation ends without a row.
+            while_same: Names of further attributes that must be as read.
 
         Returns:
             The container with the operation pending, or why the claim was refused.
         """
         generation = container.generation + 1 if supersedes else container.generation
+        names: tuple[str, ...] = CHANGEABLE
+        stops: dict[str, Any] = {}
+        if not isinstance(stop_at, Unchanged):
+            pending = pending.model_copy(update={"stop_at_before": container.stop_at})
+            stops = {"stop_at": stop_at, "stop_at_by": pending.id}
+            names, while_same = (*names, *STOP_AT), (*while_same, *STOP_AT)
         claimed = container.model_copy(
             update={
                 "operation": pending,
@@ -135,13 +150,19 @@ class Store:
                 "absent_since": None,
                 "updated_at": pending.started_at,
             }
+            | stops
         )
         superseded = container.operation if supersedes else None
         # Permissions and schedules are checked for the project that the container belonged to when it was read.
         condition = as_read(container, superseded).also("#project_id = :was_project", was_project=container.project_id)
-        writes = [self._update(claimed, condition, other_names=("project_id",))]
+        if pending.operation in PROTECTED_FROM:
+            condition = condition.also("attribute_not_exists(#protection)")
+        if while_same:
+            condition = condition.and_also(same(container, tuple(dict.fromkeys(while_same))))
+        writes = [self._writes.update(claimed, condition, names)]
         if pending.idempotency_id is not None:
             writes.append(self._writes.put_new_record(record_of(claimed, None), self._now_seconds()))
+        claimed = as_stored(claimed)
         refused = self._transactions.write(writes)
         if refused is None:
             return claimed
@@ -193,7 +214,16 @@ class Store:
 
     def note_idle(self, before: Container, after: Container) -> Container | ConditionFailed:
         """Write attributes of a container with nothing pending, without a row."""
-        return self._commit([self._update(after, as_read(before, None))], after)
+        return self._updates.apply(as_read(before, None), after)
+
+    def defer(self, container: Container, until: datetime) -> Container | ConditionFailed:
+        """Move the key of the index of a protected container, so that the recovery sweep finds it later.
+
+        Writes nothing else. Removing the protection moves the key back.
+        """
+        condition = as_read(container, None).also("attribute_exists(#protection)")
+        condition = condition.and_also(same(container, (*LIFETIME, "absent_since")))
+        return self._updates.move_key(condition, container, until)
 
     def commit_expiry(self, before: Container, after: Container, entry: Entry) -> Container | ConditionFailed:
         """Expire a container, also if an operation is pending. The new generation makes the operation's commit fail."""
@@ -212,10 +242,10 @@ class Store:
             answer: The 202 to store for the operation's Idempotency-Key. None: nothing is stored.
         """
         after = _with_operation(before, pending, before.generation + 1)
-        writes = [self._update(after, self._still_pending(before))]
+        more = []
         if answer is not None and pending.idempotency_id is not None:
-            writes.append(self._writes.put_record(record_of(before, answer)))
-        return self._commit(writes, after)
+            more.append(self._writes.put_record(record_of(before, answer)))
+        return self._updates.apply(self._still_pending(before), after, more)
 
     def note_event_acts(self, before: Container, pending: PendingOperation) -> Container | ConditionFailed:
         """Store that the handler of an event may act for the pending operation, which then cannot be abandoned.
@@ -223,7 +253,7 @@ class Store:
         Does not raise the generation, so that the operation's driver can still commit.
         """
         after = before.model_copy(update={"operation": pending.model_copy(update={"event_acted": True})})
-        return self._commit([self._update(after, self._still_pending(before))], after)
+        return self._updates.apply(self._still_pending(before), after)
 
     def abandon(self, before: Container) -> Container | ConditionFailed:
         """End the pending operation without a row, because it had no effect. Its Idempotency-Key becomes free again.
@@ -231,16 +261,23 @@ class Store:
         Refused if the handler of an event may have acted for the operation. Always uses a transaction, whose token lets
         botocore repeat the request after a lost reply.
         """
+        pending = before.operation
+        assert pending is not None
         # Otherwise an operation without an effect would prevent a schedule from acting on the container.
-        requested_before = before.operation.requested_before if before.operation else before.requested_at
-        after = before.model_copy(
-            update={"operation": None, "requested_at": requested_before, "updated_at": self._clock.now()}
-        )
+        changes = {"operation": None, "requested_at": pending.requested_before, "updated_at": self._clock.now()}
         condition = self._still_pending(before).also("NOT #operation.event_acted = :event_acted", event_acted=True)
-        writes = [self._update(after, condition)]
-        if before.operation is not None and before.operation.idempotency_id is not None:
-            writes.append(self._writes.delete_record(before.operation.idempotency_id))
-        return self._commit(writes, after, transaction=True)
+        more = []
+        if pending.idempotency_id is not None:
+            more.append(self._writes.delete_record(pending.idempotency_id))
+
+        def restored(latest: Container) -> Container:
+            # A user who has changed `stop_at` since the claim has removed `stop_at_by`.
+            own = latest.stop_at_by == pending.id
+            return latest.model_copy(update={"stop_at": pending.stop_at_before, "stop_at_by": None} if own else {})
+
+        after = before.model_copy(update=changes)
+        names = (*CHANGEABLE, *STOP_AT)
+        return self._updates.apply(condition, after, more, names=names, restored=restored, transaction=True)
 
     def take_over(self, before: Container, pending: PendingOperation) -> Container | ConditionFailed:
         """Take over the pending operation, with its new deadline. The previous driver can no longer commit."""
@@ -249,7 +286,7 @@ class Store:
         condition = self._still_pending(before).also(
             "#operation.deadline = :was_deadline", was_deadline=to_text(before.operation.deadline)
         )
-        return self._commit([self._update(after, condition)], after)
+        return self._updates.apply(condition, after)
 
     def keep_answer(self, record: IdempotencyRecord) -> IdempotencyRecord:
         """Store the answer for an Idempotency-Key unless it has one. Returns the stored record."""
@@ -274,20 +311,21 @@ class Store:
         assert before.operation is not None
         return as_read(before, before.operation)
 
-    def _update(self, after: Container, condition: Condition, *, other_names: tuple[str, ...] = ()) -> Any:
-        return self._writes.update(after, condition, other_names=other_names)
-
     def _commit_with_row(
         self, condition: Condition, before: Container, after: Container, entry: Entry, more: Sequence[Any] = ()
     ) -> Container | ConditionFailed:
-        """Write the container together with its row.
+        """Write the container together with its row. If it is neither live nor pending now, remove its `stop_at`.
 
         If the history has reached DynamoDB's size limit, the change, which has already happened, is written without a
         row; the container's item then has the status that the operation reached. From then on the container refuses
         all operations except stop and force-stop.
         """
+        names: tuple[str, ...] = CHANGEABLE
+        if after.operation is None and not after.is_live:
+            after = after.model_copy(update=dict.fromkeys(STOP_AT))
+            names = (*names, *STOP_AT)
         try:
-            return self._commit([self._update(after, condition), self._writes.put_log(entry), *more], after)
+            return self._updates.apply(condition, after, [self._writes.put_log(entry), *more], names=names)
         except HistoryFullError:
             history = {name: getattr(before, name) for name in _OF_HISTORY}
             # Without a row, only the generation proves that this step is complete.
@@ -296,13 +334,7 @@ class Store:
             if operation_id is not None:
                 full["reached_without_row"] = (before.reached_without_row or {}) | {operation_id: after.status}
             after = after.model_copy(update=history | full)
-            return self._commit([self._update(after, condition), *more], after)
-
-    def _commit(self, writes: list[Any], after: Container, *, transaction: bool = False) -> Container | ConditionFailed:
-        refused = self._transactions.write(writes, transaction=transaction)
-        if refused is None:
-            return after
-        return ConditionFailed(container_of(refused[0]) if refused[0] else self.container(after.id))
+            return self._updates.apply(condition, after, more, names=names)
 
     def _get(self, table: str, key: str) -> Item | None:
         answer = call(lambda: self._dynamodb.get_item(TableName=table, Key={"id": {"S": key}}, ConsistentRead=True))

@@ -1,9 +1,13 @@
 """The writes of a transaction: containers' items with their conditions, history rows and Idempotency-Key records."""
 
+import re
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from longshore.aws.attributes import serialize, serialize_item
-from longshore.aws.items import CHANGEABLE, Item, container_item, log_item
+from longshore.aws.items import CHANGEABLE, KEYS, Item, container_item, log_item
+from longshore.domain.clock import to_text
 from longshore.domain.history import Entry
 from longshore.domain.models import Container, IdempotencyRecord, PendingOperation
 
@@ -29,6 +33,10 @@ class Condition(NamedTuple):
         added = {f":{name}": serialize(value) for name, value in values.items()}
         return Condition(f"{self.expression} AND {clause}", self.values | added)
 
+    def and_also(self, other: "Condition") -> "Condition":
+        """Return the condition that requires this and the other condition."""
+        return Condition(f"{self.expression} AND {other.expression}", self.values | other.values)
+
 
 def unchanged(container: Container) -> Condition:
     """Require the row count and the generation as read: no row was added, and no other driver has taken over."""
@@ -45,6 +53,18 @@ def as_read(container: Container, pending: PendingOperation | None) -> Condition
     return Condition(f"#operation.id = :was_operation AND {expression}", values | was_operation)
 
 
+def same(container: Container, names: Sequence[str]) -> Condition:
+    """Require that the named attributes of the container are as read."""
+    stored = container.model_dump(mode="json", include=set(names), exclude_none=True)
+    clauses = [f"#{name} = :was_{name}" if name in stored else f"attribute_not_exists(#{name})" for name in names]
+    return Condition(" AND ".join(clauses), {f":was_{name}": serialize(value) for name, value in stored.items()})
+
+
+def as_stored(container: Container) -> Container:
+    """Return a container that has just been written, with the key of the index that was written."""
+    return container.model_copy(update={"pending_deadline": container.due_at})
+
+
 class Writes:
     """Builds the writes of a transaction, in the form that TransactWriteItems takes."""
 
@@ -53,29 +73,36 @@ class Writes:
         self._status_logs = status_logs
         self._idempotency = idempotency
 
-    def update(self, after: Container, condition: Condition, *, other_names: tuple[str, ...] = ()) -> Any:
+    def update(self, after: Container, condition: Condition, names: Sequence[str] = CHANGEABLE) -> Any:
         """Update a container's item under a condition.
 
         Args:
             after: The container after the update.
             condition: The condition that the current item must satisfy.
-            other_names: Names of attributes that the condition uses and an update may not change.
+            names: The attributes to write. All others stay as they are stored.
         """
         item = container_item(after)
-        there = [name for name in CHANGEABLE if name in item]
-        gone = [name for name in CHANGEABLE if name not in item]
+        there = [name for name in names if name in item]
+        gone = [name for name in names if name not in item]
         expression = "SET " + ", ".join(f"#{name} = :{name}" for name in there)
         expression += " REMOVE " + ", ".join(f"#{name}" for name in gone) if gone else ""
+        used = set(re.findall(r"#(\w+)", f"{expression} {condition.expression}"))
         update = {
             "TableName": self._containers,
             "Key": {"id": {"S": after.id}},
             "UpdateExpression": expression,
             "ConditionExpression": condition.expression,
-            "ExpressionAttributeNames": {f"#{name}": name for name in (*CHANGEABLE, *other_names)},
+            "ExpressionAttributeNames": {f"#{name}": name for name in sorted(used)},
             "ExpressionAttributeValues": {**{f":{name}": item[name] for name in there}, **condition.values},
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
         return {"Update": update}
+
+    def move_key(self, container: Container, until: datetime, condition: Condition) -> Any:
+        """Set the time at which the recovery sweep finds a container, regardless of its attributes."""
+        update = self.update(container, condition, KEYS)
+        update["Update"]["ExpressionAttributeValues"][":pending_deadline"] = serialize(to_text(until))
+        return update
 
     def put_log(self, entry: Entry) -> Any:
         """Write a history row."""

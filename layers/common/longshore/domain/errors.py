@@ -12,6 +12,7 @@ LongshoreError
 |-- ProjectNotFoundError
 |-- InsufficientPermissionsError
 |-- ContainerExpiredError
+|-- ContainerProtectedError
 |-- StateConflictError
 |   `-- LaterRequestError
 |-- ExternalServiceError
@@ -39,6 +40,7 @@ class ErrorCode(StrEnum):
     PROJECT_NOT_FOUND = "PROJECT_NOT_FOUND"
     INSUFFICIENT_PERMISSIONS = "INSUFFICIENT_PERMISSIONS"
     OPERATION_NOT_PERMITTED_ON_EXPIRED = "OPERATION_NOT_PERMITTED_ON_EXPIRED"
+    CONTAINER_PROTECTED = "CONTAINER_PROTECTED"
     OPERATION_STATE_CONFLICT = "OPERATION_STATE_CONFLICT"
     EXTERNAL_SERVICE_ERROR = "EXTERNAL_SERVICE_ERROR"
     INTERNAL_SERVER_ERROR = "INTERNAL_SERVER_ERROR"
@@ -147,6 +149,13 @@ class ContainerExpiredError(LongshoreError):
     default_message = "Operation not permitted on expired container"
 
 
+class ContainerProtectedError(LongshoreError):
+    """The container is protected from the operation. `data` contains the container's state and its protection."""
+
+    code = ErrorCode.CONTAINER_PROTECTED
+    default_message = "Container is protected"
+
+
 class StateConflictError(LongshoreError):
     """The status or a pending operation does not allow the operation. `data` contains the state that caused this."""
 
@@ -155,9 +164,13 @@ class StateConflictError(LongshoreError):
 
 
 class LaterRequestError(StateConflictError):
-    """A scheduled operation did not begin, because an operation was requested at or after the scheduled time."""
+    """A scheduled operation did not begin, because of a request that was made before it could begin.
 
-    default_message = "An operation was requested at or after the scheduled time"
+    An operation was requested at or after the scheduled time, the container is on hold, or the time at which the
+    container has to be stopped was changed.
+    """
+
+    default_message = "A later request has priority"
 
 
 class ExternalServiceError(LongshoreError):

@@ -60,10 +60,20 @@ class Refusal(StrEnum):
     CONFLICT = "conflict"  # the status or the pending operation does not allow it
     EXPIRED = "expired"  # the container has expired, which allows no operation
     UNSUPPORTED = "unsupported"  # the launch type does not support it in any status
+    PROTECTED = "protected"  # the container is protected from it
 
 
 LIVE = frozenset({Status.RUNNING, Status.PAUSED})
 """The statuses in which a container has a live task."""
+
+PROTECTED_FROM = frozenset({Operation.STOP, Operation.FORCE_STOP, Operation.RESTART, Operation.PAUSE})
+"""The operations that a container's protection refuses."""
+
+BEGINNING = frozenset({Operation.START, Operation.RESTART, Operation.RESUME})
+"""The operations after which a container is running."""
+
+ENDING = frozenset({Operation.STOP, Operation.FORCE_STOP})
+"""The operations after which a container has no task."""
 
 GOAL = {
     Step.START: Status.RUNNING,

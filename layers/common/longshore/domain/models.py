@@ -8,11 +8,22 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
 from longshore.domain.clock import to_text
-from longshore.domain.lifecycle import LIVE, LaunchType, Operation, Status, Step, allowed_operations
-from longshore.domain.roles import Role
+from longshore.domain.lifecycle import (
+    LIVE,
+    PROTECTED_FROM,
+    LaunchType,
+    Operation,
+    Proceed,
+    Refusal,
+    Refused,
+    Status,
+    Step,
+    decide,
+)
+from longshore.domain.unchanged import UNCHANGED, Unchanged
 
 Timestamp = Annotated[datetime, PlainSerializer(to_text)]
 """A time in UTC to the millisecond; as text, `2025-01-15T10:30:00.000Z`."""
@@ -36,12 +47,14 @@ class Trigger(StrEnum):
     RECOVERY = "recovery"  # found and repaired by a sweep
 
 
-class _Model(BaseModel):
+class Model(BaseModel):
+    """The base of all models, which cannot be changed."""
+
     # `wiring` builds the models that a function needs, because building all of them takes time.
     model_config = ConfigDict(frozen=True, defer_build=True)
 
 
-class Runtime(_Model):
+class Runtime(Model):
     """How a container's task is run: the parameters of ECS RunTask that belong to the container."""
 
     cluster: str
@@ -54,7 +67,7 @@ class Runtime(_Model):
     platform_version: str | None = None
 
 
-class PendingOperation(_Model):
+class PendingOperation(Model):
     """An operation between its claim and its end, as stored in the container's item: everything that recovery needs.
 
     Attributes that this version does not know are kept when the item is rewritten.
@@ -91,6 +104,7 @@ class PendingOperation(_Model):
     idempotency_id: str | None = None
     idempotency_expires_at: int | None = None  # seconds since 1970
     requested_before: Timestamp | None = None  # the container's `requested_at` before the claim
+    stop_at_before: Timestamp | None = None  # the container's `stop_at` before the claim, if the claim has set it
     event_acted: bool = False  # an event's handler may have acted for the operation
     answered: bool = False  # the caller was answered 202, which is stored as the answer for retries
 
@@ -120,7 +134,20 @@ class PendingOperation(_Model):
         return self.command_expires_at or self.deadline
 
 
-class Container(_Model):
+class Protection(Model):
+    """The protection of a container from the operations in `PROTECTED_FROM`."""
+
+    reason: str
+
+
+class Rule(StrEnum):
+    """Why a container is stopped without a request, as `metadata.rule` of its history row states."""
+
+    STOP_AT = "stop_at"
+    IDLE_TIMEOUT = "idle_timeout"
+
+
+class Container(Model):
     """A container's item: its status, how it is run, the pending operation, and the counters of its history."""
 
     id: str
@@ -142,6 +169,15 @@ class Container(_Model):
     absent_since: Timestamp | None = None  # the drift sweep's first lookup that did not find the task
     history_full: bool = False  # the history has reached DynamoDB's limit of 10 GB and takes no more rows
     reached_without_row: dict[str, Status] | None = None  # per id of an operation, the last status it reached since
+    stop_at: Timestamp | None = None  # when the recovery sweep stops the container
+    stop_at_by: str | None = None  # the operation whose claim has set `stop_at`; None: a later change has set it
+    hold_until: Timestamp | None = None  # until then, schedules skip the container
+    idle_timeout: int | None = None  # seconds after which the recovery sweep stops the running container
+    idle_timeout_at: Timestamp | None = None  # when `idle_timeout` was set
+    kept_alive_at: Timestamp | None = None  # when a caller has last kept the container alive
+    protection: Protection | None = None
+    # The key of the index as it is stored. `due_at` is what it should be.
+    pending_deadline: Timestamp | None = Field(default=None, exclude=True)
     log_count: int = 0
     to_counts: dict[str, int] = {}
     from_counts: dict[str, int] = {}
@@ -170,16 +206,63 @@ class Container(_Model):
         """When the recovery sweep has to process the container; None: not at all."""
         if self.operation is not None:
             return self.operation.deadline
-        return self.absent_since + BETWEEN_LOOKS if self.absent_since is not None else None
+        look_at = self.absent_since + BETWEEN_LOOKS if self.absent_since is not None else None
+        return _earliest(look_at, self.ends_at)
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether the recovery sweep will find the container in time. Only for a container as it was read.
+
+        Version 0.1 removes the key of the index when an operation ends. The recovery sweep moves the key of a protected
+        container to a later time than `due_at`.
+        """
+        due, listed = self.due_at, self.pending_deadline
+        return due is None or (listed is not None and (listed <= due or self.protection is not None))
+
+    @property
+    def idle_at(self) -> datetime | None:
+        """When the running container has been idle for its timeout; None: it has no timeout or is not running."""
+        if self.idle_timeout is None or self.status is not Status.RUNNING:
+            return None
+        counted_from = (self.status_since, self.kept_alive_at, self.idle_timeout_at)
+        return max(at for at in counted_from if at is not None) + timedelta(seconds=self.idle_timeout)
+
+    @property
+    def ends_at(self) -> datetime | None:
+        """When the recovery sweep stops the container; None: not at all."""
+        return _earliest(self.stop_at, self.idle_at) if self.is_live else None
+
+    def ended_by(self, now: datetime) -> Rule | None:
+        """Return why the container has to be stopped now, or None."""
+        ends_at = self.ends_at
+        if ends_at is None or ends_at > now:
+            return None
+        return Rule.STOP_AT if ends_at == self.stop_at else Rule.IDLE_TIMEOUT
+
+    def is_held(self, at: datetime) -> bool:
+        """Check whether schedules skip the container at a time: for a run, its scheduled time."""
+        return self.hold_until is not None and self.hold_until > at
+
+    def protected_from(self, operation: Operation) -> bool:
+        """Check whether the container's protection refuses the operation."""
+        return self.protection is not None and operation in PROTECTED_FROM
 
     @property
     def pending(self) -> Operation | None:
         """The name of the pending operation."""
         return self.operation.operation if self.operation else None
 
+    def decide(self, operation: Operation) -> Proceed | Refused:
+        """Decide whether an operation may begin, and with which step."""
+        verdict = decide(self.status, operation, self.pending, self.runtime.launch_type)
+        is_conflict = not isinstance(verdict, Refused) or verdict.refusal is Refusal.CONFLICT
+        if is_conflict and self.protected_from(operation):
+            return Refused(Refusal.PROTECTED, "Container is protected")
+        return verdict
+
     @property
     def allowed_operations(self) -> list[Operation]:
-        return allowed_operations(self.status, self.pending, self.runtime.launch_type)
+        return [operation for operation in Operation if isinstance(self.decide(operation), Proceed)]
 
     @property
     def pending_view(self) -> dict[str, Any] | None:
@@ -187,6 +270,10 @@ class Container(_Model):
         if self.operation is None:
             return None
         return self.operation.model_dump(mode="json", include={"operation", "started_at", "triggered_by"})
+
+
+def _earliest(*times: datetime | None) -> datetime | None:
+    return min((at for at in times if at is not None), default=None)
 
 
 COMMANDS = 2
@@ -202,81 +289,7 @@ def next_command_number(container: Container, now: datetime) -> int:
     return max(container.command_number + 1, int(now.timestamp()))
 
 
-class ContainerView(_Model):
-    """`data` of GET /containers/{id}, and an element of the lists of containers."""
-
-    id: str
-    project_id: str
-    name: str
-    status: Status
-    status_since: Timestamp
-    allowed_operations: list[Operation]
-    pending_operation: dict[str, Any] | None
-    server_id: str | None
-    launch_type: LaunchType
-    task_definition: str  # `family` or `family:revision`
-    labels: dict[str, str]
-    created_at: Timestamp
-    updated_at: Timestamp
-
-    @classmethod
-    def of(cls, container: Container) -> "ContainerView":
-        return cls(
-            id=container.id,
-            project_id=container.project_id,
-            name=container.name,
-            status=container.status,
-            status_since=container.status_since,
-            allowed_operations=container.allowed_operations,
-            pending_operation=container.pending_view,
-            server_id=container.server_instance_id,
-            launch_type=container.runtime.launch_type,
-            task_definition=container.runtime.task_definition.rpartition("/")[2],  # responses contain no ARNs
-            labels=container.labels,
-            created_at=container.created_at,
-            updated_at=container.updated_at,
-        )
-
-
-class ListPagination(_Model):
-    """The position of a page of a list of containers."""
-
-    total: int
-    page: int
-    limit: int
-    totalPages: int  # noqa: N815  (the contract's name)
-    next_cursor: str | None
-
-
-class CursorPagination(_Model):
-    """The position of a page that is read by cursor."""
-
-    limit: int
-    next_cursor: str | None  # null on the last page
-
-
-class ContainersPage(_Model):
-    """`data` of GET /containers and GET /projects/{project_id}/containers."""
-
-    containers: list[ContainerView]
-    pagination: ListPagination | CursorPagination
-
-
-class ProjectView(_Model):
-    """An element of `data.projects` of GET /projects."""
-
-    id: str
-    name: str | None
-    role: Role  # of the caller
-
-
-class Projects(_Model):
-    """`data` of GET /projects."""
-
-    projects: list[ProjectView]
-
-
-class StatusLog(_Model):
+class StatusLog(Model):
     """One change of status. Rows are immutable."""
 
     id: str
@@ -316,6 +329,8 @@ class OperationRequest(NamedTuple):
         idempotency_key: The caller's Idempotency-Key.
         requested_at: A schedule's scheduled time; None: the time of the claim.
         wait: The longest time that the caller prefers to wait for the effect; None: the usual time.
+        stop_at: When the container is to be stopped; None: not at all. UNCHANGED keeps the container's `stop_at`.
+        only_when_ended: Whether the operation begins only if the container has to be stopped now because of `rule`.
     """
 
     container_id: str
@@ -327,6 +342,8 @@ class OperationRequest(NamedTuple):
     idempotency_key: str | None = None
     requested_at: datetime | None = None
     wait: timedelta | None = None
+    stop_at: datetime | Unchanged | None = UNCHANGED
+    only_when_ended: bool = False
 
     @property
     def idempotency_id(self) -> str | None:
@@ -344,7 +361,7 @@ class OutcomeKind(StrEnum):
     CONFLICT = "conflict"  # the state of the container did not allow it
 
 
-class Outcome(_Model):
+class Outcome(Model):
     """The answer to an operation, as it is returned and as it is stored for an Idempotency-Key."""
 
     kind: OutcomeKind
@@ -355,9 +372,10 @@ class Outcome(_Model):
     status: Status
     allowed_operations: list[Operation] | None = None  # conflicts only
     pending_operation: dict[str, Any] | None = None
+    protection: dict[str, Any] | None = None  # only if the container's protection has refused the operation
 
 
-class IdempotencyRecord(_Model):
+class IdempotencyRecord(Model):
     """The record of an Idempotency-Key: the request that first used it, and its answer once there is one."""
 
     id: str
@@ -366,32 +384,3 @@ class IdempotencyRecord(_Model):
     operation_id: str | None = None  # None when the first request was refused and nothing began
     expires_at: int  # seconds since 1970; the attribute that the table's time to live uses
     answer: Outcome | None = None
-
-
-class Pagination(_Model):
-    """The position of a page. `total` and `totalPages` are exact."""
-
-    total: int
-    page: int
-    limit: int
-    totalPages: int  # noqa: N815  (the contract's name)
-
-
-class StatusLogsPage(_Model):
-    """`data` of GET /containers/{id}/status-logs."""
-
-    logs: list[StatusLog]
-    pagination: Pagination
-
-
-class ProjectStatusLog(StatusLog):
-    """One change of status in the history of a project."""
-
-    container_name: str | None  # null if the container has been deleted, or moved to another project
-
-
-class ProjectStatusLogsPage(_Model):
-    """`data` of GET /projects/{project_id}/status-logs."""
-
-    logs: list[ProjectStatusLog]
-    pagination: CursorPagination

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from longshore.domain.errors import ContainerExpiredError, StateConflictError
+from longshore.domain.errors import ContainerExpiredError, ContainerProtectedError, StateConflictError
 from longshore.domain.lifecycle import Operation, Refused, Status, decide, done, in_progress, status_after_exit
 from longshore.domain.models import Change, Container, Outcome, OutcomeKind, PendingOperation, Trigger
 from longshore.domain.task import Task
@@ -81,11 +81,45 @@ def accepted(container: Container, pending: PendingOperation) -> Outcome:
     return outcome.model_copy(update={"pending_operation": shown})
 
 
-def conflict(container: Container, operation: Operation, message: str) -> Outcome:
-    """Build the answer for an operation that the container's state does not allow."""
+def conflict(container: Container, operation: Operation, message: str, *, protected: bool = False) -> Outcome:
+    """Build the answer for an operation that the container's state does not allow.
+
+    Args:
+        container: The container.
+        operation: The operation.
+        message: Why it is refused.
+        protected: Whether the container's protection is the reason.
+    """
     outcome = _outcome(OutcomeKind.CONFLICT, container, operation, message, container.status)
     return outcome.model_copy(
-        update={"allowed_operations": container.allowed_operations, "pending_operation": container.pending_view}
+        update={
+            "allowed_operations": container.allowed_operations,
+            "pending_operation": container.pending_view,
+            "protection": container.protection.model_dump() if protected and container.protection else None,
+        }
+    )
+
+
+def refused_change(container: Container, change: str, message: str) -> StateConflictError:
+    """Build the error for a change of a container that its state does not allow.
+
+    Args:
+        container: The container.
+        change: The name of the change, in place of an operation.
+        message: Why it is refused.
+    """
+    return StateConflictError(
+        message,
+        {
+            "error": True,
+            "operation": change,
+            "container_id": container.id,
+            "project_id": container.project_id,
+            "message": message,
+            "status": container.status.value,
+            "allowed_operations": [operation.value for operation in container.allowed_operations],
+            "pending_operation": container.pending_view,
+        },
     )
 
 
@@ -118,9 +152,13 @@ def given(outcome: Outcome) -> Outcome:
     """Return the outcome, unless it is a conflict.
 
     Raises:
-        StateConflictError: The outcome is a conflict.
+        ContainerProtectedError: The outcome is a conflict with the container's protection.
+        StateConflictError: The outcome is another conflict.
     """
     if outcome.kind is not OutcomeKind.CONFLICT:
         return outcome
-    data = outcome.model_dump(mode="json", exclude={"kind"})
+    if outcome.protection is not None:
+        data = outcome.model_dump(mode="json", exclude={"kind"})
+        raise ContainerProtectedError(outcome.message, {"error": True} | data)
+    data = outcome.model_dump(mode="json", exclude={"kind", "protection"})
     raise StateConflictError(outcome.message, {"error": True} | data)

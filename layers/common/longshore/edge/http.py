@@ -14,6 +14,7 @@ from http import HTTPStatus
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from longshore.domain.changes import stop_at_of
 from longshore.domain.errors import (
     ErrorCode,
     InternalError,
@@ -23,7 +24,8 @@ from longshore.domain.errors import (
     LongshoreError,
     TokenExpiredError,
 )
-from longshore.domain.lifecycle import Operation
+from longshore.domain.lifecycle import BEGINNING, Operation
+from longshore.domain.unchanged import UNCHANGED
 from longshore.edge.logs import logger
 from longshore.edge.metrics import Metric, publish
 from longshore.edge.preferences import NO_PREFERENCES, PREFER, Preferences
@@ -43,6 +45,7 @@ STATUS_CODES: dict[ErrorCode, HTTPStatus] = {
     ErrorCode.PROJECT_NOT_FOUND: HTTPStatus.NOT_FOUND,
     ErrorCode.INSUFFICIENT_PERMISSIONS: HTTPStatus.FORBIDDEN,
     ErrorCode.OPERATION_NOT_PERMITTED_ON_EXPIRED: HTTPStatus.FORBIDDEN,
+    ErrorCode.CONTAINER_PROTECTED: HTTPStatus.BAD_REQUEST,
     ErrorCode.OPERATION_STATE_CONFLICT: HTTPStatus.BAD_REQUEST,
     ErrorCode.EXTERNAL_SERVICE_ERROR: HTTPStatus.INTERNAL_SERVER_ERROR,
     ErrorCode.INTERNAL_SERVER_ERROR: HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -147,7 +150,7 @@ class Request(NamedTuple):
         """Return the operation that the caller requests.
 
         Raises:
-            InvalidInputError: The Idempotency-Key is not valid.
+            InvalidInputError: The Idempotency-Key or the body is not valid.
         """
         from longshore.domain.models import OperationRequest
 
@@ -158,6 +161,7 @@ class Request(NamedTuple):
             request_id=self.id,
             idempotency_key=self.idempotency_key,
             wait=self.preferences.longest_wait,
+            stop_at=self.body(stop_at_of) if operation in BEGINNING else UNCHANGED,
         )
 
 

@@ -1,43 +1,92 @@
-"""Changes of a container's name and labels by a member of its project."""
+"""Changes of a container by a member of its project: its details, and what limits its running time."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from longshore.aws.access import Access
 from longshore.aws.details import ContainerDetails
 from longshore.aws.store import Store
 from longshore.domain.changes import ContainerChange
-from longshore.domain.errors import ExternalServiceError
-from longshore.domain.models import Container
+from longshore.domain.clock import Clock
+from longshore.domain.errors import ContainerExpiredError, ExternalServiceError
+from longshore.domain.lifecycle import ENDING, PROTECTED_FROM, Status, in_progress
+from longshore.domain.models import Container, Protection
+from longshore.domain.results import refused_change
+from longshore.domain.roles import Role
 from longshore.engine.concurrency import together
 
-_TRIES = 3
+_TRIES = 10
 
 
 class ContainerChanges:
-    """Changes containers for a user."""
+    """Changes containers for a user.
 
-    def __init__(self, store: Store, details: ContainerDetails, access: Access) -> None:
+    Each method returns the container after the change.
+
+    Raises:
+        LongshoreError: Every method: what `Access.admit` raises.
+        StateConflictError: Every method: the container's state does not allow the change.
+        ExternalServiceError: Every method: DynamoDB failed, and the change may have been written; or the container kept
+            changing, and nothing was written.
+    """
+
+    def __init__(self, store: Store, details: ContainerDetails, access: Access, clock: Clock) -> None:
         self._store = store
         self._details = details
         self._access = access
+        self._clock = clock
 
     def apply(self, user_id: str, container_id: str, change: ContainerChange) -> Container:
         """Change a container, whatever its status and also while an operation is pending.
 
-        The write requires that the container still belongs to the project for which the user's role was checked. If it
-        has been moved, the role in its new project is checked, with the grants as first read.
+        A protection is refused while an operation is pending from which it would protect the container.
+        """
+        values = change.values(self._clock.now())
+        if isinstance(change.protection, str):
+            values["protection"] = Protection(reason=change.protection)
 
-        Returns:
-            The container after the change.
+        def values_for(container: Container) -> Mapping[str, Any]:
+            if change.protects and container.pending in PROTECTED_FROM:
+                assert container.pending is not None
+                raise refused_change(container, "protect", in_progress(container.pending))
+            return values
+
+        return self._write(user_id, container_id, change.needs, values_for)
+
+    def keep_alive(self, user_id: str, container_id: str) -> Container:
+        """Count the time until the running container has been idle for its timeout from now on.
 
         Raises:
-            LongshoreError: What `Access.admit` raises.
-            ExternalServiceError: DynamoDB failed, and the change may have been written; or the container was moved to
-                other projects repeatedly, and nothing was written.
+            ContainerExpiredError: The container has expired.
+        """
+        now = self._clock.now()
+
+        def values_for(container: Container) -> Mapping[str, Any]:
+            if container.status is Status.EXPIRED:
+                raise ContainerExpiredError
+            if container.pending in ENDING:
+                assert container.pending is not None
+                raise refused_change(container, "keep-alive", in_progress(container.pending))
+            if container.status is not Status.RUNNING:
+                raise refused_change(container, "keep-alive", "Container is not running")
+            # Another request, whose function's clock is ahead, may have kept it alive for longer.
+            return {"kept_alive_at": max(now, container.kept_alive_at or now)}
+
+        return self._write(user_id, container_id, Role.OPERATOR, values_for)
+
+    def _write(
+        self, user_id: str, container_id: str, needs: Role, values_for: Callable[[Container], Mapping[str, Any]]
+    ) -> Container:
+        """Write the values for the container as it is.
+
+        The write requires that the container still belongs to the project for which the user's role was checked. If it
+        has been moved, the role in its new project is checked, with the grants as first read.
         """
         container, grants = together(lambda: self._store.container(container_id), lambda: self._access.grants(user_id))
         for _ in range(_TRIES):
-            admitted = self._access.admit(grants, container, needs=change.needs)
-            written = self._details.write(container_id, admitted.project_id, change)
+            admitted = self._access.admit(grants, container, needs=needs)
+            written = self._details.write(admitted, values_for(admitted))
             if isinstance(written, Container):
                 return written
             container = written.current
-        raise ExternalServiceError("The container was moved to another project meanwhile")
+        raise ExternalServiceError("The container is receiving too many requests")

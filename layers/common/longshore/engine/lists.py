@@ -7,7 +7,7 @@ from typing import Any
 from longshore.aws.access import Access
 from longshore.aws.listing import ContainerListing
 from longshore.domain.listing import ContainersQuery, Entry, arranged
-from longshore.domain.models import ContainerView
+from longshore.domain.views import ContainerView
 from longshore.engine.concurrency import together
 
 

@@ -13,7 +13,9 @@ from datetime import datetime, timedelta
 from typing import Any, assert_never
 
 from longshore.aws.access import Access, Grants
+from longshore.aws.items import LIFETIME
 from longshore.aws.store import IDEMPOTENCY_WINDOW, ConditionFailed, Replayed, Store
+from longshore.domain.changes import past_faults
 from longshore.domain.clock import Clock
 from longshore.domain.errors import (
     ContainerExpiredError,
@@ -23,7 +25,7 @@ from longshore.domain.errors import (
     LaterRequestError,
 )
 from longshore.domain.ids import new_id
-from longshore.domain.lifecycle import Operation, Proceed, Refusal, Refused, Step, decide
+from longshore.domain.lifecycle import BEGINNING, ENDING, Proceed, Refusal, Refused, Step
 from longshore.domain.models import (
     Container,
     IdempotencyRecord,
@@ -34,13 +36,13 @@ from longshore.domain.models import (
 )
 from longshore.domain.results import conflict, given, superseded
 from longshore.domain.roles import Role
+from longshore.domain.unchanged import UNCHANGED, Unchanged
 from longshore.engine.commits import DEADLINE, DrivePolicy
 from longshore.engine.concurrency import together
 from longshore.engine.driver import Driver
 
 _CLAIM_TRIES = 5
 _JOIN_POLL = 0.2  # seconds
-_ENDING = frozenset({Operation.STOP, Operation.FORCE_STOP})
 
 
 class Operations:
@@ -67,8 +69,9 @@ class Operations:
         Raises:
             AccountBannedError, ContainerNotFoundError, InsufficientPermissionsError: See `Access.admit`.
             ContainerExpiredError: The container has expired.
-            InvalidInputError: The Idempotency-Key was used for another request, or the launch type does not support
-                the operation.
+            InvalidInputError: The Idempotency-Key was used for another request, the launch type does not support the
+                operation, or `stop_at` has passed and no answer is stored.
+            ContainerProtectedError: The container is protected from the operation.
             StateConflictError: The status or a pending operation does not allow the operation.
             ExternalServiceError: A service failed, or the operation has failed.
         """
@@ -77,6 +80,8 @@ class Operations:
         (container, record), grants = together(
             lambda: self._read(request.container_id, record_id), self._grants_of(request.actor)
         )
+        if record is None:
+            self._check_stop_at(request)
         admitted = self._access.admit(grants, container, needs=Role.OPERATOR)
         wait = None if request.wait is None else min(request.wait, self.wait)
         return self.run(admitted, request, record, wait=wait)
@@ -98,7 +103,8 @@ class Operations:
             wait: How long to wait for the effect. None: the usual time. Zero: leave it to events and sweeps.
 
         Raises:
-            LaterRequestError: Another operation was requested at or after the scheduled time of this request.
+            LaterRequestError: Another operation was requested at or after the scheduled time of this request, or the
+                container is on hold then; or the container has not to be stopped any more.
             LongshoreError: The other errors of `perform`.
         """
         until = self._clock.now() + (self.wait if wait is None else wait)
@@ -120,9 +126,10 @@ class Operations:
                 record = self._record_of(request)
                 container = container if record else self._existing(self._store.container(container.id))
                 continue
-            if self._requested_since(container, request):
+            self._check_stop_at(request)
+            if self._has_priority(container, request):
                 raise LaterRequestError
-            verdict = decide(container.status, request.operation, container.pending, container.runtime.launch_type)
+            verdict = container.decide(request.operation)
             if isinstance(verdict, Refused):
                 refused = self._refuse(container, request, verdict, until)
                 if refused is not None:
@@ -152,11 +159,29 @@ class Operations:
     def _claim(
         self, container: Container, request: OperationRequest, verdict: Proceed
     ) -> Container | Replayed | ConditionFailed:
-        if container.history_full and request.operation not in _ENDING:
+        if container.history_full and request.operation not in ENDING:
             raise ExternalServiceError("The container's history is full: only stop and force-stop are possible")
         pending = self._pending(container, request, verdict)
-        requested_at = request.requested_at or pending.started_at
-        return self._store.claim(container, pending, supersedes=verdict.supersedes, requested_at=requested_at)
+        return self._store.claim(
+            container,
+            pending,
+            supersedes=verdict.supersedes,
+            requested_at=request.requested_at or pending.started_at,
+            stop_at=self._new_stop_at(container, request),
+            while_same=_depends_on(request),
+        )
+
+    def _new_stop_at(self, container: Container, request: OperationRequest) -> datetime | Unchanged | None:
+        """Return the requested `stop_at`. A container that is not live starts without a past one."""
+        begins = request.operation in BEGINNING and not container.is_live
+        if request.stop_at is UNCHANGED and begins and past_faults(container.stop_at, self._clock.now(), "stop_at"):
+            return None
+        return request.stop_at
+
+    def _check_stop_at(self, request: OperationRequest) -> None:
+        """Raise InvalidInputError if the requested `stop_at` has passed."""
+        if faults := past_faults(request.stop_at, self._clock.now(), "stop_at"):
+            raise InvalidInputError(faults)
 
     @staticmethod
     def _check_unmoved(container: Container, project_id: str) -> None:
@@ -172,6 +197,13 @@ class Operations:
         """Check whether the pending operation was claimed by a request with the same Idempotency-Key."""
         pending, key = container.operation, request.idempotency_id
         return pending is not None and key is not None and pending.idempotency_id == key
+
+    def _has_priority(self, container: Container, request: OperationRequest) -> bool:
+        """Check whether what users have requested prevents an operation that no user has requested."""
+        if request.only_when_ended and container.ended_by(self._clock.now()) != request.rule:
+            return True
+        is_held = request.requested_at is not None and container.is_held(request.requested_at)
+        return is_held or self._requested_since(container, request)
 
     @staticmethod
     def _requested_since(container: Container, request: OperationRequest) -> bool:
@@ -218,8 +250,9 @@ class Operations:
                 raise ContainerExpiredError
             case Refusal.UNSUPPORTED:
                 raise InvalidInputError([{"instancePath": "/operation", "message": refused.message}])
-            case Refusal.CONFLICT:
-                outcome = conflict(container, request.operation, refused.message)
+            case Refusal.CONFLICT | Refusal.PROTECTED:
+                protected = refused.refusal is Refusal.PROTECTED
+                outcome = conflict(container, request.operation, refused.message, protected=protected)
                 return self._keep(request, None, outcome, until)
             case _:
                 assert_never(refused.refusal)
@@ -289,6 +322,13 @@ class Operations:
                 # The operation ended without storing an answer, because it was superseded.
                 return self._keep(request, record.operation_id, superseded(container, request.operation), until)
             record = latest
+
+
+def _depends_on(request: OperationRequest) -> tuple[str, ...]:
+    """Return the attributes that users change and that an operation which no user has requested depends on."""
+    if request.only_when_ended:
+        return LIFETIME
+    return () if request.requested_at is None else ("hold_until",)
 
 
 def _task_of(superseded: PendingOperation) -> dict[str, Any]:

@@ -39,7 +39,7 @@ _GRACE = timedelta(minutes=2)  # more recent changes are left to events
 
 
 class Recovery:
-    """Continues operations whose driver has crashed or stopped waiting.
+    """Continues operations whose driver has crashed or stopped waiting, and stops containers whose lifetime has ended.
 
     Args:
         enough_time: Returns whether there is time for another container.
@@ -47,6 +47,7 @@ class Recovery:
         on_pending: Called with each container before its operation is continued.
         on_failure: Called with the name and the error of each container or shard that could not be processed.
         look_again: Looks up a task that the drift sweep did not find: `Drift.look_again`.
+        end_lifetime: Stops a container whose lifetime has ended: `Lifetimes.end`.
 
     Attributes:
         unlisted: The shards of the index that the last sweep could not read.
@@ -64,10 +65,12 @@ class Recovery:
         on_failure: OnFailure = lambda *_: None,
         *,
         look_again: Callable[[Container], str],
+        end_lifetime: Callable[[Container], str | None],
     ) -> None:
         self._store = store
         self._driver = driver
         self._look_again = look_again
+        self._end_lifetime = end_lifetime
         self._clock = clock
         self._spread = spread
         self._enough_time = enough_time
@@ -78,7 +81,7 @@ class Recovery:
         self.unlisted: list[str] = []
 
     def sweep(self) -> dict[str, int]:
-        """Take over every operation whose deadline has expired, and continue it from its step.
+        """Take over every operation whose deadline has expired, and stop every container whose lifetime has ended.
 
         Returns:
             The number of containers by effect.
@@ -111,10 +114,10 @@ class Recovery:
             return "left"
         try:
             container = self._store.container(container_id)
-            if container is None or (container.operation is None and container.absent_since is None):
+            if container is None:
                 return "settled"
             if container.operation is None:
-                return self._look_again(container)
+                return self._end_lifetime(container) or self._look_if_absent(container)
             self._on_pending(container)
             self._stuck += container.operation.attempts >= _STUCK
             outcome = self._driver.take_over(container, self._clock.now() + _WAIT)
@@ -122,6 +125,9 @@ class Recovery:
             # The operation may have ended with this error. Its row then states the reason.
             return _failed(container_id, error, self._on_failure)
         return outcome.kind.value if outcome else "continued elsewhere"
+
+    def _look_if_absent(self, container: Container) -> str:
+        return "settled" if container.absent_since is None else self._look_again(container)
 
 
 class Drift:
@@ -228,7 +234,7 @@ class Drift:
         """Compare a container with the task that a lookup, sent at `asked_at`, has returned."""
         if task is not None and not task.is_stopped:
             if container.absent_since is None:
-                return "true"
+                return self._listed(container)
             shown = container.model_copy(update={"absent_since": None})
             return _effect(self._store.note_idle(container, shown), "shown again")
         if task is None and not self._is_gone(container, asked_at):
@@ -238,6 +244,10 @@ class Drift:
             absent = container.model_copy(update={"absent_since": self._clock.now()})
             return _effect(self._store.note_idle(container, absent), "absent")
         return _effect(self._recorder.record_exit(container, task, Trigger.RECOVERY), "repaired")
+
+    def _listed(self, container: Container) -> str:
+        """Restore the key by which the recovery sweep finds the container at the end of its lifetime."""
+        return "true" if container.is_listed else _effect(self._store.note_idle(container, container), "listed again")
 
     @staticmethod
     def _is_gone(container: Container, asked_at: datetime) -> bool:

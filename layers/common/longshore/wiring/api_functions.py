@@ -109,7 +109,7 @@ def container_changes() -> "ContainerChanges":
     from longshore.engine.changes import ContainerChanges
 
     details = ContainerDetails(dynamodb(), settings().containers_table, SystemClock())
-    return ContainerChanges(store(), details, access())
+    return ContainerChanges(store(), details, access(), SystemClock())
 
 
 @cache
@@ -128,7 +128,8 @@ def history_reader() -> HistoryReader:
 @cache
 def container_lists() -> "ContainerLists":
     from longshore.aws.listing import ContainerListing
-    from longshore.domain.models import Container, ContainerView, PendingOperation
+    from longshore.domain.models import Container, PendingOperation
+    from longshore.domain.views import ContainerView
     from longshore.edge.lambda_events import log_failure
     from longshore.engine.lists import ContainerLists
 

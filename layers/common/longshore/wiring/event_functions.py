@@ -74,6 +74,7 @@ def continuation(function_arn: str) -> "Continuation":
 
 def sweeps() -> None:
     """Import the sweeps during the initialization. A new sweep is created for each event."""
+    import longshore.engine.lifetimes
     import longshore.engine.sweeps  # noqa: F401
 
 
@@ -81,6 +82,7 @@ def recovery(function: str, enough_time: Callable[[], bool]) -> "Recovery":
     from longshore.domain.models import Container
     from longshore.edge.lambda_events import log_pending
     from longshore.edge.metrics import Metric, publish
+    from longshore.engine.lifetimes import Lifetimes
     from longshore.engine.sweeps import Recovery
 
     def on_stuck(count: int) -> None:
@@ -102,6 +104,7 @@ def recovery(function: str, enough_time: Callable[[], bool]) -> "Recovery":
         on_pending,
         _on_failure(function),
         look_again=drift(function, enough_time).look_again,
+        end_lifetime=Lifetimes(store, api_functions.operations(), clock).end,
     )
 
 

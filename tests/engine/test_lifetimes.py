@@ -1,0 +1,611 @@
+"""Tests of the recovery sweep at the end of a container's lifetime: its `stop_at` has passed, or it has been idle."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from longshore.domain.clock import to_text
+from longshore.domain.errors import ContainerExpiredError, ExternalServiceError, LongshoreError, StateConflictError
+from longshore.domain.models import Container
+
+from engine.aws import DENIED, FAILED, NO_ANSWER, Call
+from engine.stage import PROJECT, USER, Stage
+
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+MILLISECOND = timedelta(milliseconds=1)
+
+
+@pytest.fixture(autouse=True)
+def _owner(stage: Stage) -> None:
+    stage._put("access", {"user_id": USER, "scope": f"project#{PROJECT}", "role": "owner"})
+
+
+def due(stage: Stage, container: str) -> datetime | None:
+    """Return the key by which the recovery sweep finds the container."""
+    return stage.container(container).pending_deadline
+
+
+def settle(stage: Stage) -> None:
+    stage.advance(1)
+    stage.deliver_all()
+
+
+def row(stage: Stage, container: str) -> tuple[str, str, str | None]:
+    """Return the status, the trigger and the rule of the last row."""
+    last = stage.rows(container)[-1]
+    return last["to_status"], last["triggered_by"], (last.get("metadata") or {}).get("rule")
+
+
+# --- due times --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", ["running", "paused"])
+@pytest.mark.parametrize(("milliseconds", "stopped"), [(-1, False), (0, True), (1, True)])
+def test_a_container_is_stopped_at_its_stop_at(stage: Stage, status: str, milliseconds: int, stopped: bool) -> None:
+    container = stage.add("stopped", "running", *([status] if status == "paused" else []))
+    stop_at = stage.clock.now() + HOUR
+    assert stage.patch(container, stop_at=stop_at).pending_deadline == stop_at
+    stage.tick = 0
+    stage.clock.time = stop_at + timedelta(milliseconds=milliseconds)
+    assert stage.sweep() == ({"lifetime ended": 1} if stopped else {})
+    settle(stage)
+    found = stage.container(container)
+    assert (found.status, found.stop_at) == (("stopped", None) if stopped else (status, stop_at))
+    if stopped:
+        assert row(stage, container) == ("stopped", "schedule", "stop_at")
+        assert due(stage, container) is None
+        assert stage.sweep() == {}
+
+
+def test_the_sweep_does_not_wait_for_the_effect(stage: Stage) -> None:
+    container = stage.add("running", labels={"simulate.ignore-sigterm": "true"})
+    stage.patch(container, stop_at=stage.clock.now() + HOUR)
+    stage.advance(3600)
+    before = stage.clock.now()
+    assert stage.sweep() == {"lifetime ended": 1}
+    assert stage.clock.now() - before < timedelta(seconds=1)
+    assert stage.pending(container).rule == "stop_at"
+
+
+def test_idle_time_counts_from_the_last_of_all_events(stage: Stage) -> None:
+    container = stage.add("stopped")
+    stage.ask(container, "start")
+    started = stage.container(container).status_since
+    given = stage.patch(container, idle_timeout=300)
+    assert given.idle_timeout_at is not None
+    assert given.idle_timeout_at > started
+    assert given.idle_at == given.pending_deadline == given.idle_timeout_at + 5 * MINUTE
+    stage.advance(100)
+    kept = stage.keep_alive(container)
+    assert kept.kept_alive_at is not None
+    assert kept.idle_at == kept.pending_deadline == kept.kept_alive_at + 5 * MINUTE
+    stage.advance(100)
+    stage.ask(container, "pause")
+    assert (stage.container(container).idle_at, due(stage, container)) == (None, None)
+    stage.advance(1000)
+    assert stage.sweep() == {}
+    stage.ask(container, "resume")
+    resumed = stage.container(container)
+    assert resumed.idle_at == resumed.pending_deadline == resumed.status_since + 5 * MINUTE
+    stage.advance(301)
+    assert stage.sweep() == {"lifetime ended": 1}
+    settle(stage)
+    assert row(stage, container) == ("stopped", "schedule", "idle_timeout")
+    stage.ask(container, "start")
+    again = stage.container(container)
+    assert again.idle_at == again.pending_deadline == again.status_since + 5 * MINUTE
+    assert stage.patch(container, idle_timeout=None).pending_deadline is None
+
+
+@pytest.mark.parametrize(("stop_after", "rule"), [(299, "stop_at"), (300, "stop_at"), (301, "idle_timeout")])
+def test_the_earlier_of_stop_at_and_idle_at_is_the_rule(stage: Stage, stop_after: int, rule: str) -> None:
+    container = stage.add("running")
+    stage.tick = 0
+    now = stage.clock.now()
+    stage.patch(container, idle_timeout=300, stop_at=now + timedelta(seconds=stop_after))
+    assert due(stage, container) == now + timedelta(seconds=min(300, stop_after))
+    stage.advance(302)
+    stage.sweep()
+    assert stage.pending(container).rule == rule
+
+
+@pytest.mark.parametrize("values", [{"stop_at": None}, {"idle_timeout": None}])
+def test_a_removed_limit_removes_the_key(stage: Stage, values: dict[str, None]) -> None:
+    container = stage.add("running")
+    (name,) = values
+    stage.patch(container, **{name: 300 if name == "idle_timeout" else stage.clock.now() + HOUR})
+    assert due(stage, container) is not None
+    found = stage.patch(container, **values)
+    assert (due(stage, container), found.ends_at, found.stop_at, found.idle_timeout_at) == (None,) * 4
+
+
+def test_stop_at_ignores_holds(stage: Stage) -> None:
+    container = stage.add("running")
+    now = stage.clock.now()
+    stage.patch(container, stop_at=now + MINUTE, hold_until=now + 9 * HOUR)
+    stage.advance(61)
+    assert stage.sweep() == {"lifetime ended": 1}
+
+
+# --- rows clear stop_at -----------------------------------------------------------------------------------------------
+
+
+def exits(stage: Stage, container: str) -> None:
+    stage.ecs.exit(stage.live(container)[0].arn, 1)
+    settle(stage)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda stage, container: stage.ask(container, "stop"),
+        lambda stage, container: stage.ask(container, "force-stop"),
+        exits,
+        lambda stage, _: stage.terminate("i-0a1b2c3d4e5f60718"),
+    ],
+    ids=["stop", "force-stop", "exit", "expiry"],
+)
+def test_the_last_row_of_a_run_clears_stop_at(stage: Stage, end: Callable[[Stage, str], Any]) -> None:
+    container = stage.add("running", server="i-0a1b2c3d4e5f60718")
+    stage.patch(container, stop_at=stage.clock.now() + HOUR, idle_timeout=300)
+    end(stage, container)
+    found = stage.container(container)
+    assert (found.is_live, found.stop_at, found.idle_timeout, due(stage, container)) == (False, None, 300, None)
+
+
+def test_a_restart_keeps_stop_at(stage: Stage) -> None:
+    container = stage.add("running")
+    stop_at = stage.clock.now() + HOUR
+    stage.patch(container, stop_at=stop_at)
+    stage.ask(container, "restart")
+    assert stage.container(container).stop_at == due(stage, container) == stop_at
+    assert [each["to_status"] for each in stage.rows(container)[-2:]] == ["stopped", "running"]
+
+
+def test_a_task_that_exits_during_a_restart_keeps_stop_at(stage: Stage) -> None:
+    """The restart continues with its start, and the new run has the requested limit."""
+    container = stage.add("running")
+    stop_at = stage.clock.now() + HOUR
+    stage.before("StopTask", lambda _: stage.ecs.exit(stage.live(container)[0].arn, 1))
+    stage.ask(container, "restart", stop_at=stop_at)
+    assert stage.container(container).stop_at == due(stage, container) == stop_at
+
+
+def test_a_failed_start_clears_stop_at(stage: Stage) -> None:
+    container = stage.add("stopped", labels={"simulate.start": "fail"})
+    assert stage.refused(container, "start")
+    stage.patch(container, stop_at=stage.clock.now() + HOUR)
+    with pytest.raises(ExternalServiceError):
+        stage.ask(container, "restart")
+    assert (stage.status(container), stage.container(container).stop_at) == ("failed", None)
+
+
+def test_a_full_history_clears_stop_at(stage: Stage) -> None:
+    container = stage.add("running")
+    stage.patch(container, stop_at=stage.clock.now() + HOUR)
+    stage.history_is_full = True
+    stage.ask(container, "stop")
+    assert (stage.status(container), stage.container(container).stop_at) == ("stopped", None)
+
+
+# --- stop_at with a claim ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("statuses", "operation"),
+    [(["stopped"], "start"), (["running"], "restart"), (["failed"], "restart"), (["running", "paused"], "resume")],
+)
+@pytest.mark.parametrize("before", [None, 2 * HOUR])
+def test_an_operation_sets_stop_at(stage: Stage, statuses: list[str], operation: str, before: timedelta | None) -> None:
+    container = stage.add("stopped", *statuses)
+    now = stage.clock.now()
+    if before:
+        stage.patch(container, stop_at=now + before)
+    stage.ask(container, operation, stop_at=now + HOUR)
+    assert stage.container(container).stop_at == due(stage, container) == now + HOUR
+
+
+def test_an_operation_removes_stop_at(stage: Stage) -> None:
+    container = stage.add("running")
+    stage.patch(container, stop_at=stage.clock.now() + HOUR)
+    stage.ask(container, "restart", stop_at=None)
+    assert (stage.container(container).stop_at, due(stage, container)) == (None, None)
+
+
+@pytest.mark.parametrize("before", [None, 2 * HOUR])
+def test_an_operation_that_ends_without_a_row_restores_stop_at(stage: Stage, before: timedelta | None) -> None:
+    container = stage.add("running", "paused")
+    now = stage.clock.now()
+    old = None if before is None else now + before
+    stage.patch(container, stop_at=old)
+    stage.ssm.disconnect("i-0a1b2c3d4e5f60718")
+    stage.refused(container, "resume")
+    with pytest.raises(ExternalServiceError):
+        stage.ask(container, "resume", stop_at=now + HOUR)
+    found = stage.container(container)
+    assert (found.operation, found.stop_at, found.stop_at_by, due(stage, container)) == (None, old, None, old)
+
+
+def test_a_start_that_is_refused_restores_stop_at(stage: Stage) -> None:
+    container = stage.add("stopped")
+    stage.ecs.set_capacity("i-0a1b2c3d4e5f60718", memory=0)
+    with pytest.raises(ExternalServiceError):
+        stage.ask(container, "start", stop_at=stage.clock.now() + HOUR)
+    found = stage.container(container)
+    assert (found.status, found.operation, found.stop_at, found.stop_at_by) == ("stopped", None, None, None)
+
+
+@pytest.mark.parametrize("changed", [3 * HOUR, HOUR, None])
+def test_a_change_during_an_operation_without_effect_is_kept(stage: Stage, changed: timedelta | None) -> None:
+    """Also a change to the value that the claim has set."""
+    container = stage.add("stopped")
+    now = stage.clock.now()
+    stage.ecs.set_capacity("i-0a1b2c3d4e5f60718", memory=0)
+    new = None if changed is None else now + changed
+    stage.before("RunTask", lambda _: stage.patch(container, stop_at=new))
+    with pytest.raises(ExternalServiceError):
+        stage.ask(container, "start", stop_at=now + HOUR)
+    found = stage.container(container)
+    assert (found.operation, found.stop_at) == (None, new)
+
+
+@pytest.mark.parametrize(("status", "operation"), [("stopped", "start"), ("failed", "restart")])
+def test_a_container_that_is_not_live_starts_without_a_past_stop_at(stage: Stage, status: str, operation: str) -> None:
+    container = stage.add("stopped", *([status] if status == "failed" else []))
+    stage.patch(container, stop_at=stage.clock.now() + HOUR)
+    stage.advance(3600)
+    stage.ask(container, operation)
+    assert (stage.status(container), stage.container(container).stop_at, due(stage, container)) == (
+        "running",
+        None,
+        None,
+    )
+    assert stage.sweep() == {}
+
+
+def test_a_future_stop_at_survives_the_start(stage: Stage) -> None:
+    container = stage.add("stopped")
+    stop_at = stage.clock.now() + HOUR
+    assert stage.patch(container, stop_at=stop_at).pending_deadline is None
+    stage.ask(container, "start")
+    assert stage.container(container).stop_at == due(stage, container) == stop_at
+
+
+def test_a_past_stop_at_is_refused_unless_an_answer_is_stored(stage: Stage) -> None:
+    container = stage.add("stopped")
+    stop_at = stage.clock.now() + MINUTE
+    first = stage.ask(container, "start", key="k", stop_at=stop_at)
+    stage.advance(120)
+    assert stage.ask(container, "start", key="k", stop_at=stop_at) == first
+    for key in (None, "other"):
+        with pytest.raises(LongshoreError) as raised:
+            stage.ask(container, "start", key=key, stop_at=stop_at)
+        assert raised.value.data == [{"instancePath": "/stop_at", "message": "must be in the future"}]
+    assert stage.count("RunTask") == 1
+
+
+def test_a_past_stop_at_is_refused_before_permissions(stage: Stage) -> None:
+    stage._put("access", {"user_id": USER, "scope": "account", "banned": True})
+    with pytest.raises(LongshoreError) as raised:
+        stage.ask(stage.add("stopped"), "start", stop_at=stage.clock.now())
+    assert raised.value.code == "VALIDATION_ERROR"
+
+
+# --- races ------------------------------------------------------------------------------------------------------------
+
+
+def overdue(stage: Stage, **values: Any) -> str:
+    """Return a running container whose lifetime has just ended."""
+    container = stage.add("running")
+    stage.patch(container, **values or {"stop_at": stage.clock.now() + HOUR})
+    stage.advance(3600)
+    return container
+
+
+def stop_and_start(stage: Stage, container: str) -> None:
+    stage.ask(container, "stop")
+    stage.ask(container, "start")
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda stage, container: stage.patch(container, stop_at=None),
+        lambda stage, container: stage.patch(container, stop_at=stage.clock.now() + HOUR),
+        stop_and_start,
+        lambda stage, container: stage.ask(container, "restart", stop_at=None),
+    ],
+    ids=["cleared", "moved", "stopped and started", "restarted"],
+)
+def test_a_sweep_does_not_stop_a_run_whose_stop_at_has_changed(stage: Stage, act: Callable[[Stage, str], Any]) -> None:
+    container = overdue(stage)
+    stage.before("UpdateItem", lambda _: act(stage, container))
+    assert stage.sweep() == {"changed": 1}
+    settle(stage)
+    assert (stage.status(container), stage.container(container).operation) == ("running", None)
+    assert "schedule" not in [each["triggered_by"] for each in stage.rows(container)]
+
+
+def test_a_restart_without_stop_at_is_stopped_because_of_the_old_one(stage: Stage) -> None:
+    """A restart keeps `stop_at`."""
+    container = overdue(stage)
+    stage.before("UpdateItem", lambda _: stage.ask(container, "restart"))
+    assert stage.sweep() == {"lifetime ended": 1}
+    settle(stage)
+    assert row(stage, container) == ("stopped", "schedule", "stop_at")
+
+
+def test_a_container_that_was_kept_alive_before_the_claim_is_not_stopped(stage: Stage) -> None:
+    container = overdue(stage, idle_timeout=300)
+    stage.before("UpdateItem", lambda _: stage.keep_alive(container))
+    assert stage.sweep() == {"changed": 1}
+    assert stage.container(container).operation is None
+    assert due(stage, container) == stage.container(container).idle_at
+
+
+def test_a_container_that_is_being_stopped_cannot_be_kept_alive(stage: Stage) -> None:
+    container = overdue(stage, idle_timeout=300)
+    refused: list[LongshoreError] = []
+
+    def keep_alive(_: Call) -> None:
+        with pytest.raises(StateConflictError) as raised:
+            stage.keep_alive(container)
+        refused.append(raised.value)
+
+    stage.after("UpdateItem", keep_alive)
+    assert stage.sweep() == {"lifetime ended": 1}
+    assert [error.message for error in refused] == ["Container is stopping"]
+
+
+@pytest.mark.parametrize("passed", [False, True])
+def test_a_container_that_was_kept_alive_and_whose_stop_at_has_passed(stage: Stage, passed: bool) -> None:
+    """The next sweep stops it, for the other reason."""
+    container = stage.add("running")
+    stage.patch(container, idle_timeout=300, stop_at=stage.clock.now() + HOUR)
+    stage.advance(3601 if passed else 301)
+    stage.before("UpdateItem", lambda _: stage.keep_alive(container))
+    assert stage.sweep() == {"changed": 1}
+    assert stage.sweep() == ({"lifetime ended": 1} if passed else {})
+
+
+CHANGES: dict[str, Callable[[Stage, str], Any]] = {
+    "stop_at": lambda stage, container: stage.patch(container, stop_at=stage.clock.now() + HOUR),
+    "idle_timeout": lambda stage, container: stage.patch(container, idle_timeout=900),
+    "keep-alive": lambda stage, container: stage.keep_alive(container),
+}
+
+
+@pytest.mark.parametrize("key", [None, "k"])
+@pytest.mark.parametrize(
+    ("statuses", "operation"),
+    [(["stopped"], "start"), (["running"], "restart"), (["running", "paused"], "resume"), (["running"], "pause")],
+)
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_between_any_two_calls_of_an_operation(
+    stage: Stage, statuses: list[str], operation: str, name: str, key: str | None
+) -> None:
+    """The operation completes as without the change, and the key of the index is that of the changed container."""
+    plain = stage.add("stopped", *statuses, number=1)
+    stage.edit(plain, idle_timeout=300)
+    stage.ask(plain, operation, key=key)
+    calls = [call.operation for call in stage.calls]
+
+    def changes_it(container: str) -> Callable[[object], None]:
+        def change(_: object) -> None:
+            try:
+                CHANGES[name](stage, container)
+            except StateConflictError:
+                assert name == "keep-alive"
+
+        return change
+
+    for number, call in enumerate(calls, 2):
+        container = stage.add("stopped", *statuses, number=number)
+        stage.edit(container, idle_timeout=300)
+        stage.before(call, changes_it(container), skip=calls[: number - 2].count(call))
+        outcome = stage.ask(container, operation, key=key and f"{key}-{number}")
+        found = stage.container(container)
+        assert outcome.kind == "completed"
+        assert len(stage.rows(container)) == len(stage.rows(plain))
+        assert found.pending_deadline == found.ends_at
+        if name == "idle_timeout":
+            assert found.idle_timeout == 900
+        if name == "stop_at":
+            assert found.stop_at is not None
+
+
+def test_a_change_between_the_lookup_and_the_write_of_a_drift_sweep(stage: Stage) -> None:
+    container = stage.add("running")
+    stage.hide_tasks()
+    stage.before("UpdateItem", lambda _: stage.patch(container, idle_timeout=300))
+    assert stage.drift_sweep() == {"absent": 1}
+    found = stage.container(container)
+    assert found.absent_since is not None
+    assert (found.idle_timeout, found.pending_deadline) == (300, found.absent_since + timedelta(seconds=30))
+
+
+def test_an_absent_task_does_not_prevent_the_stop(stage: Stage) -> None:
+    container = stage.add("running")
+    stage.patch(container, stop_at=stage.clock.now() + timedelta(seconds=20))
+    stage.hide_tasks(times=1)
+    assert stage.drift_sweep()["absent"] == 1
+    stage.advance(31)
+    assert stage.sweep() == {"lifetime ended": 1}
+    assert stage.container(container).absent_since is None
+
+
+# --- keep-alive -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "pending", "message"),
+    [
+        ("stopped", None, "Container is not running"),
+        ("paused", None, "Container is not running"),
+        ("failed", None, "Container is not running"),
+        ("stopped", "start", "Container is not running"),
+        ("running", "stop", "Container is stopping"),
+        ("running", "force-stop", "Container is force-stopping"),
+    ],
+)
+def test_keep_alive_is_refused(stage: Stage, status: str, pending: str | None, message: str) -> None:
+    container = stage.add("stopped", *([status] if status != "stopped" else []))
+    if pending:
+        stage.claim(container, pending)
+    before = stage.container(container)
+    with pytest.raises(StateConflictError) as raised:
+        stage.keep_alive(container)
+    data = {
+        "error": True,
+        "operation": "keep-alive",
+        "container_id": container,
+        "project_id": PROJECT,
+        "message": message,
+        "status": status,
+        "allowed_operations": before.allowed_operations,
+        "pending_operation": before.pending_view,
+    }
+    assert (raised.value.message, raised.value.data) == (message, data)
+    assert stage.container(container) == before
+
+
+def test_an_expired_container_cannot_be_kept_alive(stage: Stage) -> None:
+    with pytest.raises(ContainerExpiredError):
+        stage.keep_alive(stage.add("stopped", "expired"))
+
+
+@pytest.mark.parametrize("pending", ["pause", "restart"])
+def test_a_container_with_another_pending_operation_is_kept_alive(stage: Stage, pending: str) -> None:
+    container = stage.add("running")
+    stage.claim(container, pending)
+    deadline = stage.pending(container).deadline
+    assert stage.keep_alive(container).kept_alive_at is not None
+    assert due(stage, container) == deadline
+
+
+def test_a_clock_that_is_behind_does_not_shorten_the_time(stage: Stage) -> None:
+    container = stage.add("running")
+    stage.patch(container, idle_timeout=300)
+    later = stage.clock.now() + MINUTE
+    stage.edit(container, kept_alive_at=later)
+    assert stage.keep_alive(container).kept_alive_at == later
+
+
+# --- failures ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [FAILED, NO_ANSWER])
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_claim_that_fails_is_repeated_by_the_next_sweep(stage: Stage, error: Exception, lost: bool) -> None:
+    container = overdue(stage)
+    stage.fail("UpdateItem", error, lost=lost)
+    assert stage.sweep() == {"failed": 1}
+    assert stage.failures == [container]
+    for _ in range(3):
+        stage.advance(61)
+        stage.sweep()
+        settle(stage)
+    assert row(stage, container) == ("stopped", "schedule", "stop_at")
+    assert [each["to_status"] for each in stage.rows(container)] == ["running", "stopped"]
+
+
+def test_a_refused_stop_is_repeated_by_the_next_sweep(stage: Stage) -> None:
+    container = overdue(stage)
+    stage.fail("StopTask", DENIED)
+    assert stage.sweep() == {"failed": 1}
+    settle(stage)
+    assert stage.container(container).is_live
+    stage.advance(60)
+    stage.sweep()
+    settle(stage)
+    assert row(stage, container) == ("stopped", "schedule", "stop_at")
+
+
+@pytest.mark.parametrize("call", ["keep-alive", "stop_at", "idle_timeout"])
+@pytest.mark.parametrize("fault", ["error", "no answer", "lost", "repeated"])
+def test_a_change_whose_reply_is_lost_may_be_repeated(stage: Stage, call: str, fault: str) -> None:
+    container = stage.add("running")
+    stage.patch(container, idle_timeout=600)
+    act = CHANGES[call]
+    if fault == "repeated":
+        stage.repeat("UpdateItem")
+        act(stage, container)
+    else:
+        stage.fail("UpdateItem", NO_ANSWER if fault == "no answer" else FAILED, lost=fault == "lost")
+        with pytest.raises(ExternalServiceError):
+            act(stage, container)
+        found = stage.container(container)
+        assert found.pending_deadline == found.ends_at
+        act(stage, container)
+    found = stage.container(container)
+    assert found.pending_deadline == found.ends_at
+    assert {"stop_at": found.stop_at, "idle_timeout": found.idle_timeout == 900, "keep-alive": found.kept_alive_at}[
+        call
+    ]
+
+
+def test_a_commit_whose_reply_is_lost_keeps_the_key(stage: Stage) -> None:
+    container = stage.add("stopped")
+    stop_at = stage.clock.now() + HOUR
+    stage.repeat("TransactWriteItems")
+    stage.ask(container, "start", stop_at=stop_at)
+    assert due(stage, container) == stop_at
+    assert len(stage.rows(container)) == 2
+
+
+def test_a_claim_whose_reply_is_lost_restores_stop_at(stage: Stage) -> None:
+    container = stage.add("stopped")
+    stage.ecs.set_capacity("i-0a1b2c3d4e5f60718", memory=0)
+    stage.repeat("UpdateItem")
+    with pytest.raises(ExternalServiceError):
+        stage.ask(container, "start", stop_at=stage.clock.now() + HOUR)
+    assert (stage.container(container).operation, stage.container(container).stop_at) == (None, None)
+
+
+# --- the key of the index ---------------------------------------------------------------------------------------------
+
+
+def without_key(stage: Stage, container: str) -> None:
+    """Remove the key, as a commit of version 0.1 does."""
+    item = stage.dynamodb.tables["containers"].items[(container,)]
+    for name in ("pending_shard", "pending_deadline"):
+        del item[name]
+
+
+@pytest.mark.parametrize("values", [{"stop_at": HOUR}, {"idle_timeout": 4000}])
+def test_the_drift_sweep_restores_a_missing_key(stage: Stage, values: dict[str, Any]) -> None:
+    container = stage.add("running")
+    given = {name: stage.clock.now() + value if name == "stop_at" else value for name, value in values.items()}
+    stage.patch(container, **given)
+    key = due(stage, container)
+    without_key(stage, container)
+    stage.advance(130)
+    assert stage.sweep() == {}
+    assert stage.drift_sweep()["listed again"] == 1
+    assert due(stage, container) == key is not None
+    assert stage.drift_sweep()["true"] == 1
+
+
+def test_a_change_during_the_restoration_is_kept(stage: Stage) -> None:
+    container = stage.add("running")
+    stage.patch(container, idle_timeout=4000)
+    without_key(stage, container)
+    stage.advance(130)
+    stage.before("UpdateItem", lambda _: stage.patch(container, idle_timeout=300))
+    stage.drift_sweep()
+    found = stage.container(container)
+    assert (found.idle_timeout, found.pending_deadline) == (300, found.ends_at)
+
+
+def test_an_operation_keeps_the_attributes_of_users(stage: Stage) -> None:
+    container = stage.add("stopped")
+    now = stage.clock.now()
+    given = {"hold_until": now + HOUR, "idle_timeout": 300, "stop_at": now + HOUR, "labels": {"a": "b"}}
+    stage.patch(container, **given)
+    stage.ask(container, "start")
+    found = stage.container(container)
+    assert {name: getattr(found, name) for name in given} == given
+    assert isinstance(found, Container)
+    assert to_text(found.ends_at or now) == to_text(found.status_since + 5 * MINUTE)
