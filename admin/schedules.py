@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from longshore.engine.schedules import StopInput
+from longshore.engine.schedules import ScheduleInput
 from pydantic import ValidationError
 
 from admin.errors import AdminError
+from admin.scheduler import is_of_the_api
 from admin.target import Target
 from local.expressions import Cron, schedule
 
@@ -106,7 +107,7 @@ class Schedules:
             dead_letters_arn=target.output("DeadLettersArn"),
         )
 
-    def add(self, name: str, expression: str, stops: StopInput, *, enabled: bool, replace: bool) -> Listed:
+    def add(self, name: str, expression: str, stops: ScheduleInput, *, enabled: bool, replace: bool) -> Listed:
         """Create a rule, or complete a rule that an interrupted command left unfinished.
 
         Args:
@@ -222,6 +223,22 @@ class Schedules:
             self._check_ours(each, self._described(each))
             self._delete(each)
 
+    def set_enabled(self, name: str, *, enabled: bool) -> None:
+        """Enable or disable the rule of a schedule.
+
+        Raises:
+            AdminError: The schedule does not exist, or its rule was not created by `schedule add`.
+        """
+        rule = self._older(name) or self._rule_name(name)
+        present = self._described(rule)
+        if present is None:
+            raise AdminError(f"The schedule {name} does not exist.")
+        self._check_ours(rule, present)
+        if enabled:
+            self._events.enable_rule(Name=rule)
+        else:
+            self._events.disable_rule(Name=rule)
+
     def _delete(self, rule: str) -> None:
         targets = self._events.list_targets_by_rule(Rule=rule)["Targets"]
         if targets:
@@ -302,6 +319,8 @@ class Schedules:
             raise AdminError(
                 f"A schedule name may contain only letters, digits, dots, hyphens and underscores, not {name!r}."
             )
+        if is_of_the_api(name):
+            raise AdminError("A schedule name may not consist of the id of a project, a dot and a name.")
         if len(rule) > _LONGEST_RULE:
             raise AdminError(f"A schedule name may have at most {_LONGEST_RULE - len(self._stack) - 1} characters.")
         return rule
@@ -333,7 +352,7 @@ def expression_of(cron: str | None, rate: str | None) -> str:
     return expression
 
 
-def stop_input(project: str | None, containers: list[str], *, everything: bool) -> StopInput:
+def stop_input(project: str | None, containers: list[str], *, everything: bool) -> ScheduleInput:
     """Return the input of a scheduled stop.
 
     Raises:
@@ -342,7 +361,7 @@ def stop_input(project: str | None, containers: list[str], *, everything: bool) 
     if (project is not None) + bool(containers) + everything != 1:
         raise AdminError("Specify exactly one of --all, --project and --container.")
     try:
-        return StopInput(project_id=project, container_ids=containers or None, all=everything)
+        return ScheduleInput(project_id=project, container_ids=containers or None, all=everything)
     except ValidationError:
         raise AdminError("A project or container id must be 24 characters of 0-9a-f.") from None
 

@@ -119,6 +119,10 @@ class Target:
         client: EventBridgeClient = self._client("events")
         return client
 
+    def scheduler(self) -> Any:
+        """Return the client of EventBridge Scheduler."""
+        return self._client("scheduler")
+
     def secrets(self) -> SecretsManagerClient:
         client: SecretsManagerClient = self._client("secretsmanager")
         return client

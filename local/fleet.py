@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 
+from longshore.domain.lifecycle import Operation
+from longshore.domain.schedules import ScheduleSettings, Targets
+
 from local.seed import GONE_INSTANCE, PROJECT, Seeder, Stack, metadata_of
 
 DATA_PLATFORM = "507f1f77bcf86cd799439034"
@@ -73,11 +76,15 @@ class Plan(NamedTuple):
 
 
 def seed_fleet(stack: Stack) -> None:
-    """Write the fleet and its projects, and run tasks that can be adopted. The demo project exists already."""
+    """Write the fleet, its projects and a schedule, and run tasks that can be adopted. The demo project exists."""
     seeder = Seeder(stack)
     seeder.unmanaged_tasks("shop")
     for project, name in _PROJECT_NAMES.items():
         seeder.name_project(project, name)
+    # Disabled, so that it does not change the fleet while somebody looks at it.
+    targets = Targets(labels={"env": "dev"})
+    hours = ScheduleSettings(Operation.START, "cron(0 8 ? * MON-FRI *)", "Europe/Berlin", targets, enabled=False)
+    seeder.schedule("working-hours", hours)
     for project, roles in ROLES.items():
         for user, role in roles.items():
             seeder.grant(user, project, role)

@@ -42,9 +42,14 @@ def provision(
     ssm: SSMClient,
     ecs: ECSClient,
     events: EventBridgeClient,
+    scheduler: Any,
     token_key: str,
 ) -> None:
-    """Create tables, secrets (with the value `token_key`), documents, rules and the cluster. Raises ProvisionError."""
+    """Create tables, secrets (with the value `token_key`), documents, rules, schedule groups and the cluster.
+
+    Raises:
+        ProvisionError: An existing table differs from the template.
+    """
     for logical_id, properties in stack.tables.items():
         _create_table(dynamodb, stack.physical_name(logical_id), properties)
     for logical_id in stack.of_type("AWS::SecretsManager::Secret"):
@@ -53,6 +58,8 @@ def provision(
         _create_document(ssm, stack.physical_name(logical_id), properties)
     for logical_id, properties in stack.of_type("AWS::Events::Rule").items():
         _create_rule(events, stack.physical_name(logical_id), properties)
+    for logical_id in stack.of_type("AWS::Scheduler::ScheduleGroup"):
+        scheduler.create_schedule_group(Name=stack.physical_name(logical_id))
     if cluster := stack.parameters.get("ClusterName"):
         # CreateCluster does nothing if the cluster exists.
         ecs.create_cluster(clusterName=cluster)

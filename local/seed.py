@@ -12,11 +12,16 @@ from typing import Any, Protocol
 
 from boto3.dynamodb.types import TypeSerializer
 from longshore.aws.items import container_item, log_item
+from longshore.aws.scheduler import ScheduleGroup, ScheduleTarget
+from longshore.domain.clock import SystemClock
 from longshore.domain.history import append
 from longshore.domain.lifecycle import LaunchType, Status
 from longshore.domain.models import Change, Container, Runtime, Trigger
+from longshore.domain.schedules import Schedule, ScheduleSettings
 
+from local import template
 from local.emulator import Emulator
+from local.naming import arn_of
 
 PROJECT = "507f1f77bcf86cd799439033"
 ROLES = {"owner": "owner", "operator": "operator", "viewer": "viewer", "banned": "operator"}
@@ -45,6 +50,10 @@ class Stack(Protocol):
 
     def client(self, service: str) -> Any:
         """Return a boto3 client of the emulated AWS."""
+
+    @property
+    def template(self) -> template.Stack | None:
+        """The translated template."""
 
     def table_name(self, logical_id: str) -> str:
         """Return the name of a table by its logical id."""
@@ -151,6 +160,19 @@ class Seeder:
     def name_project(self, project: str, name: str) -> None:
         """Name a project."""
         self._put("AccessTable", {"user_id": "#projects", "scope": f"name#{project}", "name": name})
+
+    def schedule(self, name: str, settings: ScheduleSettings, project: str = PROJECT, user: str = "operator") -> None:
+        """Save a schedule of a project for a user, unless it exists."""
+        stack = self._stack.template
+        assert stack is not None
+        target = ScheduleTarget(
+            function_arn=stack.outputs["ScheduledStopFunctionArn"],
+            role_arn=arn_of("AWS::IAM::Role", stack.physical_name("ScheduleRole")),
+            dead_letters_arn=stack.outputs["DeadLettersArn"],
+        )
+        clock = SystemClock()
+        group = ScheduleGroup(self._stack.client("scheduler"), stack.outputs["ScheduleGroupName"], clock)
+        group.create(Schedule(project, name, settings, user, clock.now()).starting(None), target)
 
     def add(
         self,

@@ -26,6 +26,7 @@ from local.invocations import DeadLetter
 from local.pages import with_pages
 from local.provision import provision
 from local.runtime import Runtime
+from local.scheduler import Scheduler
 from local.seed import seed as seed_demo
 from local.server import Server, listen
 
@@ -97,6 +98,7 @@ class LocalStack:
         self._server: Server | None = None
         self._emulator: Emulator | None = None
         self._eventbridge: EventBridge | None = None
+        self._scheduler: Scheduler | None = None
         self._dynamodb_url = ""
         self.credentials = credentials or Credentials.random(
             None if dynamodb in {"moto", "local"} else _EXTERNAL_DATABASE_KEY_ID
@@ -132,6 +134,12 @@ class LocalStack:
             eventbridge = self._eventbridge = EventBridge(
                 stack, runtime.invoke, rules_now=lambda: self.emulator.rules()
             )
+            scheduler = self._scheduler = Scheduler(
+                stack,
+                lambda: self.emulator.schedules(),
+                lambda group, name: self.emulator.delete_schedule(group, name),
+                eventbridge.invocations.send,
+            )
             own: dict[str, Any] = {
                 "credentials": self.credentials,
                 "on_event": self._on_event,
@@ -151,6 +159,7 @@ class LocalStack:
                 ssm=self.client("ssm"),
                 ecs=self.client("ecs"),
                 events=self.client("events"),
+                scheduler=self.client("scheduler"),
                 token_key=tokens.key(),
             )
             runtime.start()
@@ -164,6 +173,8 @@ class LocalStack:
                 seed_fleet(self)
             if self._events:
                 eventbridge.start_schedules()
+                scheduler.start()
+                cleanup.callback(scheduler.stop)
             self._server = Server(Gateway(stack.api, runtime.invoke), listener)
             self._server.start()
             cleanup.callback(self._server.stop)
@@ -177,6 +188,7 @@ class LocalStack:
         self._server = None
         self._emulator = None
         self._eventbridge = None
+        self._scheduler = None
 
     def __enter__(self) -> Self:
         return self.start()
@@ -203,6 +215,11 @@ class LocalStack:
     def eventbridge(self) -> EventBridge:
         """The EventBridge rules."""
         return _started(self._eventbridge)
+
+    @property
+    def scheduler(self) -> Scheduler:
+        """The schedules of EventBridge Scheduler."""
+        return _started(self._scheduler)
 
     @property
     def dead_letters(self) -> list[DeadLetter]:

@@ -20,6 +20,7 @@ from longshore.domain.listing import ContainersQuery, Entry
 from longshore.domain.models import Container, Outcome, PendingOperation, Protection, Runtime, StatusLog, Trigger
 from longshore.domain.project_pages import Position, ProjectLogsQuery
 from longshore.domain.roles import Role
+from longshore.domain.schedules import Schedule, ScheduleSettings, Targets
 from longshore.domain.views import (
     ContainersPage,
     ContainerView,
@@ -41,6 +42,7 @@ Example = dict[str, Any]
 
 CONTAINER: Final = "507f1f77bcf86cd799439011"
 PROJECT: Final = "507f1f77bcf86cd799439033"
+SCHEDULE: Final = "office-hours"
 REQUEST: Final = "3292ada3-d396-443c-80da-ca64ee8e4e2f"
 
 MALFORMED: Final = "The request is malformed"
@@ -48,7 +50,11 @@ MALFORMED: Final = "The request is malformed"
 
 _AT: Final = datetime(2025, 1, 15, 10, 30, tzinfo=UTC)
 _REGISTERED: Final = _AT - timedelta(days=9)
+_MORNING: Final = "cron(0 8 ? * MON-FRI *)"
 _OPERATION: Final = "4930ca98cfe899be780b18a4"
+_INVALID_SCHEDULE: Final = (
+    '{"operation": "start", "expression": "rate(1 day)", "timezone": "Berlin", "targets": {"all": true}}'
+)
 _LABELS: Final = {"env": "dev", "team": "shop"}
 _TASK: Final = "4f0a2f6d0c9b4e0f8f7d3b1a5c6e7d80"
 
@@ -115,6 +121,62 @@ def updated_container() -> Example:
     """Return examples of PATCH /containers/{id}."""
     container = _container(Status.RUNNING).model_copy(update={"labels": _LABELS})
     return {"labels": _answered("New labels", "Container updated successfully", ContainerView.of(container))}
+
+
+def schedules() -> Example:
+    """Return examples of GET /projects/{project_id}/schedules."""
+    data = {"schedules": [_schedule().view(_AT)]}
+    return {"schedules": _succeeded("One schedule", http.Answer("Schedules retrieved successfully", data))}
+
+
+def schedule() -> Example:
+    """Return examples of GET /projects/{project_id}/schedules/{name}."""
+    disabled = _schedule()._replace(settings=_schedule().settings._replace(enabled=False))
+    return {
+        "enabled": _succeeded("A schedule", http.Answer("Schedule retrieved successfully", _schedule().view(_AT))),
+        "disabled": _succeeded(
+            "A disabled schedule", http.Answer("Schedule retrieved successfully", disabled.view(_AT))
+        ),
+    }
+
+
+def saved_schedule() -> Example:
+    """Return examples of PUT /projects/{project_id}/schedules/{name}."""
+    return {"saved": _succeeded("Saved", http.Answer("Schedule saved successfully", _schedule().view(_AT)))}
+
+
+def deleted_schedule() -> Example:
+    """Return examples of DELETE /projects/{project_id}/schedules/{name}."""
+    return {"deleted": _succeeded("Deleted", http.Answer("Schedule deleted successfully", {"name": SCHEDULE}))}
+
+
+def schedule_settings() -> Example:
+    """Return examples of the body of PUT /projects/{project_id}/schedules/{name}."""
+    hours = {"timezone": "Europe/Berlin", "targets": {"labels": {"env": "dev"}}}
+    return {
+        "start": {
+            "summary": "Start in the morning",
+            "value": {"operation": "start", "expression": _MORNING, **hours},
+        },
+        "stop": {
+            "summary": "Stop in the evening",
+            "value": {"operation": "stop", "expression": "cron(0 18 ? * MON-FRI *)", **hours},
+        },
+        "once": {
+            "summary": "Restart two containers once",
+            "value": {
+                "operation": "restart",
+                "expression": "at(2030-01-15T03:00:00)",
+                "targets": {"container_ids": [CONTAINER, "507f1f77bcf86cd799439012"]},
+            },
+        },
+    }
+
+
+def _schedule() -> Schedule:
+    targets = Targets(labels={"env": "dev"})
+    settings = ScheduleSettings(Operation.START, _MORNING, "Europe/Berlin", targets)
+    return Schedule(PROJECT, SCHEDULE, settings, "operator", _AT)
 
 
 def status_logs() -> Example:
@@ -203,12 +265,15 @@ def errors(code: ErrorCode) -> Example:
         case ErrorCode.VALIDATION_ERROR:
             limit = InvalidInputError([{"instancePath": "/limit", "message": "must be <= 100"}])
             timeout = InvalidInputError([{"instancePath": "/timeout", "message": "must be <= 25"}])
-            body = InvalidInputError(ContainerChange.parse('{"name": ""}', datetime.now(UTC))[1])
+            schedule = InvalidInputError(ScheduleSettings.parse(_INVALID_SCHEDULE, _AT)[1])
+            body = InvalidInputError(ContainerChange.parse('{"name": ""}', _AT)[1])
             return {
                 f"{name}-request": _refused("The request is malformed, or too large", code, message=MALFORMED),
                 f"{name}-query": _refused("A parameter is out of range", code, limit),
                 f"{name}-timeout": _refused("A timeout is out of range", code, timeout),
                 f"{name}-body": _refused("A value is too short", code, body),
+                f"{name}-schedule": _refused("An unknown time zone", code, schedule),
+                f"{name}-name": _refused("A name is not valid", code, http.invalid_schedule_name()),
                 f"{name}-operation": _refused("An unknown operation", code, http.unknown_operation()),
             }
         case ErrorCode.OPERATION_STATE_CONFLICT:

@@ -34,6 +34,7 @@ _ONLY_FOR_OPERATIONS: Final = {
     ErrorCode.OPERATION_STATE_CONFLICT,
 }
 _NOT_FOR_READERS: Final = {ErrorCode.INSUFFICIENT_PERMISSIONS, *_ONLY_FOR_OPERATIONS}
+_SCHEDULE_PARAMETERS: Final = ("ProjectId", "ScheduleName")
 
 
 def document() -> Node:
@@ -173,6 +174,7 @@ def _paths(texts: Texts) -> Node:
         errors=readers,
         fault="query",
     )
+    schedules, schedule = _schedule_paths(texts, readers)
     manage = _operation(
         texts,
         "manage",
@@ -204,8 +206,52 @@ def _paths(texts: Texts) -> Node:
         "/containers/{id}/status-logs": {"get": get_logs},
         "/projects/{project_id}/status-logs": {"get": get_project_logs},
         "/containers/{id}/keep-alive": {"post": keep_alive},
+        "/projects/{project_id}/schedules": schedules,
+        "/projects/{project_id}/schedules/{name}": schedule,
         "/containers/{id}/{operation}": {"post": manage},
     }
+
+
+def _schedule_paths(texts: Texts, readers: Sequence[ErrorCode]) -> tuple[Node, Node]:
+    """Return the operations on the schedules of a project, and on one of them."""
+    changing = [code for code in ErrorCode if code not in _ONLY_FOR_OPERATIONS]
+    list_schedules = _operation(
+        texts,
+        "listSchedules",
+        parameters=["ProjectId"],
+        successes={"Schedules": examples.schedules()},
+        errors=readers,
+        fault="request",
+    )
+    get = _operation(
+        texts,
+        "getSchedule",
+        parameters=_SCHEDULE_PARAMETERS,
+        successes={"Schedule": examples.schedule()},
+        errors=readers,
+        fault="name",
+    )
+    save = _operation(
+        texts,
+        "saveSchedule",
+        parameters=_SCHEDULE_PARAMETERS,
+        successes={"Schedule": examples.saved_schedule()},
+        errors=changing,
+        fault="schedule",
+    )
+    save["requestBody"] = {
+        "required": True,
+        "content": {"application/json": {"schema": ref("ScheduleSettings"), "examples": examples.schedule_settings()}},
+    }
+    delete = _operation(
+        texts,
+        "deleteSchedule",
+        parameters=_SCHEDULE_PARAMETERS,
+        successes={"DeletedSchedule": examples.deleted_schedule()},
+        errors=changing,
+        fault="name",
+    )
+    return {"get": list_schedules}, {"get": get, "put": save, "delete": delete}
 
 
 def _operation(
@@ -280,6 +326,13 @@ def _parameters(texts: Texts) -> Node:
     own: dict[str, Node] = {
         "ContainerId": {"name": "id", "in": "path", "required": True, "schema": ID, "example": examples.CONTAINER},
         "ProjectId": {"name": "project_id", "in": "path", "required": True, "schema": ID, "example": examples.PROJECT},
+        "ScheduleName": {
+            "name": "name",
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string", "pattern": f"^{http.SCHEDULE_NAME_FORMAT.pattern}$"},
+            "example": examples.SCHEDULE,
+        },
         "Operation": {
             "name": "operation",
             "in": "path",

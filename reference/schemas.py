@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from longshore.domain import changes, listing, pages, project_pages
+from longshore.domain import bodies, changes, listing, pages, project_pages, schedules, timetable
 from longshore.domain.clock import to_text
 from longshore.domain.errors import ErrorCode
 from longshore.domain.lifecycle import Operation
 from longshore.domain.models import Outcome, PendingOperation
 from longshore.domain.parameters import LARGEST_INTEGER
+from longshore.domain.schedule_models import DeletedSchedule, Schedules, ScheduleView
 from longshore.domain.views import ContainersPage, ContainerView, Projects, ProjectStatusLogsPage, StatusLogsPage
 from longshore.edge import http
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue, models_json_schema
@@ -32,12 +33,16 @@ SUCCESSES: Final = {
     "Projects": 200,
     "StatusLogsPage": 200,
     "ProjectStatusLogsPage": 200,
+    "Schedule": 200,
+    "Schedules": 200,
+    "DeletedSchedule": 200,
     "OperationCompleted": 200,
     "OperationAccepted": 202,
 }
 """The status codes of successful responses, by the schema of their `data`."""
 
 _FUTURE: Final[Schema] = {"type": ["string", "null"], "format": "date-time"}
+_PRINTABLE: Final = r"^[^\u0000-\u001f\u007f-\u009f]*$"
 _REF: Final = "#/components/schemas/{model}"
 _IDS: Final = {"id", "container_id", "project_id"}
 # The metadata of history rows that is not plain text.
@@ -179,6 +184,9 @@ def _data() -> dict[str, Schema]:
     """Return the schemas of the envelopes' content, without descriptions."""
     own = _of_models()
     outcome, pending, container = own.pop("Outcome"), own.pop("PendingOperation"), own.pop("ContainerView")
+    schedule = own.pop("ScheduleView")
+    schedule["properties"]["targets"] = ref("Targets")
+    own["Schedules"]["properties"]["schedules"] = {"type": "array", "items": ref("Schedule")}
     operation = _part(outcome, "operation", "container_id", "project_id", "message", "status")
     succeeded = _object(error={"const": False}, **operation["properties"])
     refused = _object(error={"const": True}, **operation["properties"])
@@ -198,6 +206,9 @@ def _data() -> dict[str, Schema]:
         "ContainerChange": _container_change(),
         "OperationOptions": {"type": "object", "properties": {"stop_at": _FUTURE}},
         **own,
+        "Schedule": schedule,
+        "ScheduleSettings": _schedule_settings(),
+        "Targets": _targets(),
         "PendingOperation": _part(pending, "operation", "started_at", "triggered_by"),
         "StatusLogMetadata": {"type": "object", "properties": metadata, "additionalProperties": True},
         "OperationCompleted": succeeded,
@@ -211,19 +222,13 @@ def _data() -> dict[str, Schema]:
 
 def _container_change() -> Schema:
     """Return the schema of the body of PATCH /containers/{id}."""
-    printable = r"^[^\u0000-\u001f\u007f-\u009f]*$"
     return {
         "type": "object",
         "minProperties": 1,
         "additionalProperties": False,
         "properties": {
-            "name": {"type": "string", "minLength": 1, "maxLength": changes.LONGEST_NAME, "pattern": printable},
-            "labels": {
-                "type": ["object", "null"],
-                "maxProperties": changes.MOST_LABELS,
-                "propertyNames": {"pattern": f"^{changes.LABEL_KEY.pattern}$"},
-                "additionalProperties": {"type": "string", "maxLength": changes.LONGEST_LABEL, "pattern": printable},
-            },
+            "name": {"type": "string", "minLength": 1, "maxLength": changes.LONGEST_NAME, "pattern": _PRINTABLE},
+            "labels": _labels("object", "null"),
             "stop_at": _FUTURE,
             "hold_until": _FUTURE,
             "idle_timeout": {
@@ -240,10 +245,54 @@ def _container_change() -> Schema:
                         "type": "string",
                         "minLength": 1,
                         "maxLength": changes.LONGEST_REASON,
-                        "pattern": printable,
+                        "pattern": _PRINTABLE,
                     }
                 },
             },
+        },
+    }
+
+
+def _labels(*types: str) -> Schema:
+    return {
+        "type": list(types) if len(types) > 1 else types[0],
+        "maxProperties": bodies.MOST_LABELS,
+        "propertyNames": {"pattern": f"^{bodies.LABEL_KEY.pattern}$"},
+        "additionalProperties": {"type": "string", "maxLength": bodies.LONGEST_LABEL, "pattern": _PRINTABLE},
+    }
+
+
+def _schedule_settings() -> Schema:
+    """Return the schema of the body of PUT /projects/{project_id}/schedules/{name}."""
+    return {
+        "type": "object",
+        "required": ["operation", "expression", "targets"],
+        "additionalProperties": False,
+        "properties": {
+            "operation": ref("Operation"),
+            "expression": {
+                "type": "string",
+                "maxLength": timetable.LONGEST_EXPRESSION,
+                "pattern": r"^(at|cron|rate)\(.+\)$",
+            },
+            "timezone": {"type": "string", "maxLength": timetable.LONGEST_ZONE, "default": "UTC"},
+            "targets": ref("Targets"),
+            "enabled": {"type": "boolean", "default": True},
+        },
+    }
+
+
+def _targets() -> Schema:
+    """Return the schema of the targets of a schedule."""
+    return {
+        "type": "object",
+        "minProperties": 1,
+        "maxProperties": 1,
+        "additionalProperties": False,
+        "properties": {
+            "all": {"const": True},
+            "labels": _labels("object") | {"minProperties": 1},
+            "container_ids": {"type": "array", "minItems": 1, "maxItems": schedules.MOST_CONTAINERS, "items": ID},
         },
     }
 
@@ -259,6 +308,9 @@ def _of_models() -> dict[str, Schema]:
         ProjectStatusLogsPage,
         Outcome,
         PendingOperation,
+        ScheduleView,
+        Schedules,
+        DeletedSchedule,
     )
     models = [(model, mode) for model in shown]
     found = models_json_schema(models, ref_template=_REF, schema_generator=_Generator)[1]["$defs"]

@@ -1,8 +1,8 @@
-"""Commands that manage the stack's scheduled stops."""
+"""Commands that manage the stack's schedules: scheduled stops, which are rules, and the schedules of the API."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer import Argument, Option
@@ -11,44 +11,59 @@ from admin.commands.options import Context, Json
 from admin.errors import REFUSED, AdminError
 from admin.output import as_json, remark, report, table
 from admin.registry import Registry
+from admin.scheduler import ApiSchedule, ApiSchedules, api_schedules, is_of_the_api
 from admin.schedules import Listed, Schedules, expression_of, stop_input
 
-app = typer.Typer(help="Manage the stack's scheduled stops (EventBridge rules).", no_args_is_help=True)
+app = typer.Typer(
+    help="Manage the stack's schedules: scheduled stops (EventBridge rules), and the schedules of the API.",
+    no_args_is_help=True,
+)
 
 Name = Annotated[str, Argument(help="Name of the schedule. History rows show it as `rule`.")]
+AnyName = Annotated[str, Argument(help="Name of the schedule, as `schedule list` shows it.")]
 
 
 @app.command("list")
 def schedule_list(context: Context, json: Json = False) -> None:
-    """List the stack's scheduled stops with their next run time (UTC)."""
+    """List the stack's schedules with their next run time (UTC)."""
     target = context.obj.target()
-    found = Schedules.of(target).all()
+    rules, saved = Schedules.of(target).all(), api_schedules(target)
+    found: list[Listed | ApiSchedule] = [*rules, *saved]
     known = Registry.of(target).known([identity for each in found for identity in each.container_ids])
-    unknown = {each.rule: [identity for identity in each.container_ids if identity not in known] for each in found}
+    unknown = [[identity for identity in each.container_ids if identity not in known] for each in found]
     if json:
-        as_json([each.as_json() | {"unknown_containers": unknown[each.rule]} for each in found])
+        shown = zip(found, unknown, strict=True)
+        as_json([each.as_json() | {"unknown_containers": missing} for each, missing in shown])
     else:
-        table(["NAME", "WHEN", "STOPS", "STATE", "NEXT"], [_listed(each) for each in found])
-    for each in found:
-        if unknown[each.rule]:
-            remark(f"warning: the schedule {each.name} names unknown containers: {', '.join(unknown[each.rule])}.")
-    old = sum(each.ours and each.input is not None and each.outdated for each in found)
+        table(["NAME", "WHEN", "DOES", "STATE", "NEXT"], [_listed(each) for each in found])
+    for each, missing in zip(found, unknown, strict=True):
+        if missing:
+            remark(f"warning: the schedule {each.name} names unknown containers: {', '.join(missing)}.")
+    old = sum(each.ours and each.input is not None and each.outdated for each in rules)
     if old:
         remark(f"{old} schedules are of an older version: run `schedule migrate`.")
 
 
-def _listed(each: Listed) -> list[str]:
-    match each.input:
-        case None:
-            stops = "no target: add it again"
-        case {"project_id": str(project)}:
-            stops = f"project {project}"
-        case {"container_ids": list(ids)}:
-            stops = " ".join(map(str, ids))
-        case _:
-            stops = "all"
+def _listed(each: Listed | ApiSchedule) -> list[str]:
+    does = (
+        "no target: add it again" if each.input is None else f"{each.input.get('operation', 'stop')} {_of(each.input)}"
+    )
     following = each.next_at.strftime("%Y-%m-%d %H:%M") if each.next_at else "-"
-    return [each.name, each.expression, stops, "enabled" if each.enabled else "disabled", following]
+    zone = f" {each.timezone}" if isinstance(each, ApiSchedule) and each.timezone != "UTC" else ""
+    return [each.name, f"{each.expression}{zone}", does, "enabled" if each.enabled else "disabled", following]
+
+
+def _of(given: dict[str, Any]) -> str:
+    """Return the containers that the input of a schedule selects, for people."""
+    match given:
+        case {"container_ids": list(ids)}:
+            return " ".join(map(str, ids))
+        case {"project_id": str(project), "labels": dict(labels)}:
+            return f"{' '.join(f'{key}:{value}' for key, value in labels.items())} in project {project}"
+        case {"project_id": str(project)}:
+            return f"project {project}"
+        case _:
+            return "all"
 
 
 @app.command("add")
@@ -91,8 +106,27 @@ def schedule_migrate(context: Context, json: Json = False) -> None:
         raise typer.Exit(REFUSED)
 
 
+@app.command("pause")
+def schedule_pause(context: Context, name: AnyName, json: Json = False) -> None:
+    """Disable a schedule that `schedule add` or the API created. Safe to repeat."""
+    _manager(context, name).set_enabled(name, enabled=False)
+    report(f"Paused the schedule {name}.", {"name": name, "enabled": False}, json=json)
+
+
+@app.command("resume")
+def schedule_resume(context: Context, name: AnyName, json: Json = False) -> None:
+    """Enable a schedule that `schedule add` or the API created. Safe to repeat."""
+    _manager(context, name).set_enabled(name, enabled=True)
+    report(f"Resumed the schedule {name}.", {"name": name, "enabled": True}, json=json)
+
+
 @app.command("remove")
-def schedule_remove(context: Context, name: Name, json: Json = False) -> None:
-    """Remove a scheduled stop that `schedule add` created."""
-    Schedules.of(context.obj.target()).remove(name)
+def schedule_remove(context: Context, name: AnyName, json: Json = False) -> None:
+    """Remove a schedule that `schedule add` or the API created."""
+    _manager(context, name).remove(name)
     report(f"Removed the schedule {name}.", {"name": name, "removed": True}, json=json)
+
+
+def _manager(context: Context, name: str) -> ApiSchedules | Schedules:
+    target = context.obj.target()
+    return ApiSchedules.of(target) if is_of_the_api(name) else Schedules.of(target)

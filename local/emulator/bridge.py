@@ -11,6 +11,7 @@ from moto.core.model_instances import reset_model_data
 from moto.core.utils import utcnow
 from moto.ecs.models import ContainerInstance, EC2ContainerServiceBackend, ecs_backends
 from moto.events.models import Rule, events_backends
+from moto.scheduler.models import scheduler_backends
 from moto.ssm.models import ssm_backends
 
 from local.emulator import moto_tables
@@ -168,6 +169,17 @@ def _rule_properties(rule: Rule) -> dict[str, Any]:
     if rule.event_pattern.get_pattern():
         properties["EventPattern"] = rule.event_pattern.get_pattern()
     return properties
+
+
+def schedules(region: str) -> list[dict[str, Any]]:
+    """Return all schedules of EventBridge Scheduler, each as GetSchedule returns it."""
+    groups = list(scheduler_backends[ACCOUNT][region].schedule_groups.values())
+    return [copy.deepcopy(schedule.to_dict()) for group in groups for schedule in list(group.schedules.values())]
+
+
+def delete_schedule(group: str, name: str, region: str) -> None:
+    """Delete a schedule of EventBridge Scheduler, if it exists."""
+    scheduler_backends[ACCOUNT][region].schedule_groups[group].schedules.pop(name, None)
 
 
 @contextmanager

@@ -228,6 +228,14 @@ class Emulator:
         """Return the current EventBridge rules, each as the properties of an AWS::Events::Rule."""
         return bridge.rules(REGION)
 
+    def schedules(self) -> list[dict[str, Any]]:
+        """Return the current schedules of EventBridge Scheduler, each as GetSchedule returns it."""
+        return bridge.schedules(REGION)
+
+    def delete_schedule(self, group: str, name: str) -> None:
+        """Delete a schedule of EventBridge Scheduler, if it exists."""
+        bridge.delete_schedule(group, name, REGION)
+
     def _tick(self) -> None:
         while not self._stopping.wait(TICK):
             now = _utcnow()

@@ -16,6 +16,15 @@ from local.emulator.errors import AwsError
 from local.emulator.faults import Call
 
 _CREDENTIAL = re.compile(r"Credential=[^/,]+/\d+/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request")
+_SCHEDULE_PATH = re.compile(r"/schedules(?:/([^/]+))?")
+# By method, and by whether the path names a schedule.
+_SCHEDULE_OPERATIONS = {
+    ("GET", False): "ListSchedules",
+    ("POST", True): "CreateSchedule",
+    ("GET", True): "GetSchedule",
+    ("PUT", True): "UpdateSchedule",
+    ("DELETE", True): "DeleteSchedule",
+}
 _DYNAMODB_ERRORS = "com.amazonaws.dynamodb.v20120810#"
 
 
@@ -44,9 +53,22 @@ def parse(environ: dict[str, Any]) -> Request:
         form: dict[str, Any] = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
         call = Call(service, str(form.pop("Action", "")), form)
         return Request(call, region, "query", "text/xml")
-    path = str(environ.get("PATH_INFO", ""))
-    call = Call(service, f"{environ.get('REQUEST_METHOD', '')} {path}", _json_object(body))
+    method, path = str(environ.get("REQUEST_METHOD", "")), str(environ.get("PATH_INFO", ""))
+    call = Call(service, f"{method} {path}", _json_object(body))
+    if service == "scheduler":
+        call = _scheduler_call(method, path, dict(parse_qsl(str(environ.get("QUERY_STRING", "")))), call)
     return Request(call, region, "rest", "application/json")
+
+
+def _scheduler_call(method: str, path: str, query: dict[str, str], call: Call) -> Call:
+    """Return a call of EventBridge Scheduler by the name of its operation, if it concerns schedules."""
+    match = _SCHEDULE_PATH.fullmatch(path)
+    operation = _SCHEDULE_OPERATIONS.get((method, match[1] is not None)) if match else None
+    if match is None or operation is None:
+        return call
+    # The name of the group is in the body, or in the query with one of two names.
+    group = call.parameters.get("GroupName") or query.get("groupName") or query.get("ScheduleGroup") or "default"
+    return Call("scheduler", operation, call.parameters | {"GroupName": group, "Name": match[1]})
 
 
 def _read_body(environ: dict[str, Any]) -> bytes:

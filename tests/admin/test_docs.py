@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from longshore.domain.lifecycle import Operation
+from longshore.domain.schedules import ScheduleSettings
 
 from admin import checks
 from admin.cli import main
@@ -55,6 +57,8 @@ def used(calls: Iterable[Call]) -> set[str]:
             actions.add(f"{call.service}:{call.operation}")
         if call.operation == "PutRule":
             actions.add("events:TagResource")
+        if call.operation == "UpdateSchedule":
+            actions.add("iam:PassRole")
     return actions
 
 
@@ -122,6 +126,7 @@ def _listed(actions: Any) -> list[str]:
 
 
 def _use_everything(stack: LocalStack, run: Callable[..., None], identity: str) -> None:
+    Seeder(stack).schedule("used", ScheduleSettings(Operation.STOP, "rate(1 day)"))
     changed = f"c0{identity[2:]}"
     Seeder(stack).add(changed, ["stopped"])
     for arguments in [
@@ -133,8 +138,12 @@ def _use_everything(stack: LocalStack, run: Callable[..., None], identity: str) 
         ["token", "mint", "sam"],
         ["schedule", "add", "used", "--rate", "1 day", "--all"],
         ["schedule", "list"],
+        ["schedule", "pause", "used"],
+        ["schedule", "resume", "used"],
         ["schedule", "migrate"],
         ["schedule", "remove", "used"],
+        ["schedule", "pause", f"{PROJECT}.used"],
+        ["schedule", "remove", f"{PROJECT}.used"],
         ["containers"],
         ["members"],
         ["bans"],

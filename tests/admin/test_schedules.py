@@ -125,7 +125,7 @@ def test_the_list(run: Any) -> None:
     run("schedule", "add", "weekend", *CRON, "--project", PROJECT)
     run("schedule", "add", "often", "--rate", "rate(5 minutes)", "--all", "--disabled")
     lines = [line.split() for line in run("schedule", "list").out.splitlines()]
-    assert lines[0] == ["NAME", "WHEN", "STOPS", "STATE", "NEXT"]
+    assert lines[0] == ["NAME", "WHEN", "DOES", "STATE", "NEXT"]
     assert [line[0] for line in lines[1:]] == [NIGHTLY, "often", "weekend"]
     found = listed(run)
     assert found[NIGHTLY]["removable"] is False

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from longshore.aws.functions import Function
 from longshore.domain.errors import ExternalServiceError
-from longshore.engine.schedules import Continuation, StopInput, StopResult, _effect_of_conflict
+from longshore.domain.lifecycle import LaunchType, Operation, Status, allowed_operations
+from longshore.engine.schedules import Continuation, RunResult, ScheduleInput, _effect_of_conflict
 from pydantic import ValidationError
 
 from engine.aws import NO_ANSWER
@@ -22,19 +23,19 @@ TEXT = "2025-01-15T20:00:00Z"
 @pytest.mark.parametrize(
     ("event", "expected"),
     [
-        ({"all": True}, StopInput(all=True, time=NOW)),
-        ({"all": True, "time": TEXT}, StopInput(all=True, time=SCHEDULED)),
-        ({"project_id": A, "rule": "r"}, StopInput(project_id=A, rule="r", time=NOW)),
-        ({"time": TEXT, "input": {"container_ids": [A]}}, StopInput(container_ids=[A], time=SCHEDULED)),
+        ({"all": True}, ScheduleInput(all=True, time=NOW)),
+        ({"all": True, "time": TEXT}, ScheduleInput(all=True, time=SCHEDULED)),
+        ({"project_id": A, "rule": "r"}, ScheduleInput(project_id=A, rule="r", time=NOW)),
+        ({"time": TEXT, "input": {"container_ids": [A]}}, ScheduleInput(container_ids=[A], time=SCHEDULED)),
         (
             {"time": "2025-01-15T21:00:00.123456+01:00", "input": {"all": True}},
-            StopInput(all=True, time=SCHEDULED + timedelta(milliseconds=123)),
+            ScheduleInput(all=True, time=SCHEDULED + timedelta(milliseconds=123)),
         ),
-        ({"project_id": A, "container_ids": [B]}, StopInput(project_id=A, container_ids=[B], time=NOW)),
+        ({"project_id": A, "container_ids": [B]}, ScheduleInput(project_id=A, container_ids=[B], time=NOW)),
     ],
 )
-def test_valid_events(event: dict[str, Any], expected: StopInput) -> None:
-    assert StopInput.of(event, NOW) == expected
+def test_valid_events(event: dict[str, Any], expected: ScheduleInput) -> None:
+    assert ScheduleInput.of(event, NOW) == expected
 
 
 @pytest.mark.parametrize(
@@ -56,7 +57,7 @@ def test_valid_events(event: dict[str, Any], expected: StopInput) -> None:
 )
 def test_invalid_events(event: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        StopInput.of(event, NOW)
+        ScheduleInput.of(event, NOW)
 
 
 @pytest.mark.parametrize(
@@ -73,13 +74,16 @@ def test_invalid_events(event: dict[str, Any]) -> None:
     ],
 )
 def test_conflicts(status: str, pending: str | None, effect: str) -> None:
-    data = {"status": status, "pending_operation": {"operation": pending} if pending else None}
-    assert _effect_of_conflict(data) == effect
+    allowed = allowed_operations(Status(status), Operation(pending) if pending else None, LaunchType.EC2)
+    data = {"allowed_operations": allowed, "pending_operation": {"operation": pending} if pending else None}
+    assert _effect_of_conflict(Operation.STOP, data) == effect
 
 
 def test_the_counts_of_a_result() -> None:
-    result = StopResult(stopped=1, skipped=2, failed=[A], left=[A, B], late=1)
-    assert result.counts == {"stopped": 1, "skipped": 2, "failed": 1, "continued": 2, "late": 1}
+    result = RunResult(begun=1, skipped=2, failed=[A], left=[A, B], late=1, unauthorized=1)
+    others = {"skipped": 2, "failed": 1, "continued": 2, "late": 1, "unauthorized": 1}
+    assert result.counts == others | {"stopped": 1}
+    assert result.model_copy(update={"operation": Operation.RESUME}).counts == others | {"resumed": 1}
 
 
 class Functions:
@@ -99,25 +103,25 @@ class Functions:
 def test_the_remaining_containers_are_passed_on(count: int, sizes: list[int]) -> None:
     functions = Functions()
     ids = [f"{number:024x}" for number in range(count)]
-    Continuation(Function(functions, "arn:f")).hand_on(ids, StopInput(all=True, rule="r", time=SCHEDULED))  # type: ignore[arg-type]
+    Continuation(Function(functions, "arn:f")).hand_on(ids, ScheduleInput(all=True, rule="r", time=SCHEDULED))  # type: ignore[arg-type]
     events = [json.loads(call["Payload"]) for call in functions.calls]
     assert [len(event["container_ids"]) for event in events] == sizes
     assert [each for event in events for each in event["container_ids"]] == ids
     for call, event in zip(functions.calls, events, strict=True):
         assert (call["FunctionName"], call["InvocationType"]) == ("arn:f", "Event")
-        assert StopInput.of(event, NOW).time == SCHEDULED
+        assert ScheduleInput.of(event, NOW).time == SCHEDULED
         assert event.keys() == {"container_ids", "rule", "time"}
 
 
 def test_the_project_is_passed_on() -> None:
     functions = Functions()
-    Continuation(Function(functions, "arn:f")).hand_on([B], StopInput(project_id=A, time=SCHEDULED))  # type: ignore[arg-type]
+    Continuation(Function(functions, "arn:f")).hand_on([B], ScheduleInput(project_id=A, time=SCHEDULED))  # type: ignore[arg-type]
     assert json.loads(functions.calls[0]["Payload"])["project_id"] == A
 
 
 def test_passing_on_the_remaining_containers_fails() -> None:
     with pytest.raises(ExternalServiceError):
-        Continuation(Function(Functions(NO_ANSWER), "arn:f")).hand_on([A], StopInput(all=True))  # type: ignore[arg-type]
+        Continuation(Function(Functions(NO_ANSWER), "arn:f")).hand_on([A], ScheduleInput(all=True))  # type: ignore[arg-type]
 
 
 # --- the containers of a run ------------------------------------------------------------------------------------------
@@ -126,11 +130,11 @@ def test_passing_on_the_remaining_containers_fails() -> None:
 def run(stage: Stage, **wanted: Any) -> dict[str, int]:
     with stage.open():
         now = stage.clock.now()
-        return stage.wired.schedules.run(StopInput(**wanted, time=now), "run-1", lambda: True, now=now).counts
+        return stage.wired.schedules.run(ScheduleInput(**wanted, time=now), "run-1", lambda: True, now=now).counts
 
 
 def only(**counts: int) -> dict[str, int]:
-    return {"stopped": 0, "skipped": 0, "failed": 0, "continued": 0, "late": 0} | counts
+    return {"stopped": 0, "skipped": 0, "failed": 0, "continued": 0, "late": 0, "unauthorized": 0} | counts
 
 
 def test_a_container_that_does_not_exist(stage: Stage) -> None:

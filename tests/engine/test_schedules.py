@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 from longshore.domain.clock import to_text
-from longshore.engine.schedules import LATEST, StopInput, StopResult
+from longshore.engine.schedules import LATEST, RunResult, ScheduleInput
 
 from engine.aws import FAILED, NO_ANSWER
 from engine.stage import PROJECT, Stage
 
-NOTHING = {"stopped": 0, "skipped": 0, "failed": 0, "continued": 0, "late": 0}
+NOTHING = {"stopped": 0, "skipped": 0, "failed": 0, "continued": 0, "late": 0, "unauthorized": 0}
 MILLISECOND = timedelta(milliseconds=1)
 
 
@@ -132,8 +132,8 @@ def test_containers_in_scope_are_stopped(stage: Stage, wanted: dict[str, Any], e
     stage.add("stopped", number=3)
     with stage.open():
         now = stage.clock.now()
-        result = stage.wired.schedules.run(StopInput(**wanted, time=now), "run-1", lambda: True, now=now)
-    assert result == StopResult(stopped=len(expected))
+        result = stage.wired.schedules.run(ScheduleInput(**wanted, time=now), "run-1", lambda: True, now=now)
+    assert result == RunResult(begun=len(expected))
     stopped = [number for number in (1, 2, 3) if stage.container(f"507f1f77bcf86cd7994390{number:02d}").operation]
     assert stopped == expected
 
@@ -143,16 +143,16 @@ def test_the_run_ends_at_its_timeout(stage: Stage) -> None:
     answers = [True, False, False]
     with stage.open():
         now = stage.clock.now()
-        wanted = StopInput(container_ids=containers, time=now)
+        wanted = ScheduleInput(container_ids=containers, time=now)
         result = stage.wired.schedules.run(wanted, "run-1", lambda: answers.pop(0), now=now)
-    assert (result.stopped, result.left) == (1, containers[1:])
+    assert (result.begun, result.left) == (1, containers[1:])
 
 
 def test_a_run_without_a_scheduled_time_uses_the_current_time(stage: Stage) -> None:
     container = stage.add("running")
     now = stage.clock.now()
     with stage.open():
-        stage.wired.schedules.run(StopInput(container_ids=[container]), "run-1", lambda: True, now=now)
+        stage.wired.schedules.run(ScheduleInput(container_ids=[container]), "run-1", lambda: True, now=now)
     assert to_text(stage.container(container).requested_at or now + LATEST) == to_text(now)
 
 
@@ -170,9 +170,9 @@ def test_a_container_that_leaves_the_project_before_the_claim_is_retried(stage: 
     scheduled = stage.clock.now()
     stage.before("UpdateItem", lambda _: stage.edit(container, project_id="a" * 24))
     with stage.open():
-        wanted = StopInput(project_id=PROJECT, container_ids=[container], time=scheduled)
+        wanted = ScheduleInput(project_id=PROJECT, container_ids=[container], time=scheduled)
         run = stage.wired.schedules.run
-        assert run(wanted, "run-1", lambda: True, now=stage.clock.now()) == StopResult(failed=[container])
-        assert run(wanted, "run-1", lambda: True, now=stage.clock.now()) == StopResult(skipped=1)
+        assert run(wanted, "run-1", lambda: True, now=stage.clock.now()) == RunResult(failed=[container])
+        assert run(wanted, "run-1", lambda: True, now=stage.clock.now()) == RunResult(skipped=1)
     assert stage.container(container).operation is None
     assert stage.failures == []

@@ -9,6 +9,7 @@ from longshore.aws.details import ContainerDetails
 from longshore.aws.ecs import Ecs
 from longshore.aws.history_pages import HistoryPages
 from longshore.aws.hosts import HostCommands
+from longshore.aws.listing import ContainerListing
 from longshore.aws.store import Store
 from longshore.domain.clock import Clock
 from longshore.engine.changes import ContainerChanges
@@ -17,7 +18,7 @@ from longshore.engine.events import CommandEvents, Servers, TaskEvents
 from longshore.engine.lifetimes import Lifetimes
 from longshore.engine.operations import Operations
 from longshore.engine.recorder import Recorder
-from longshore.engine.schedules import ScheduledStops, StopInput
+from longshore.engine.schedules import ScheduledRuns, ScheduleInput
 from longshore.engine.steps import Steps
 from longshore.engine.sweeps import Drift, Recovery
 
@@ -34,7 +35,7 @@ class Wired(NamedTuple):
     task_events: TaskEvents
     command_events: CommandEvents
     servers: Servers
-    schedules: ScheduledStops
+    schedules: ScheduledRuns
     recovery: Recovery
     drift: Drift
     changes: ContainerChanges
@@ -65,6 +66,7 @@ def wire(
     recorder = Recorder(store, clock)
     access = Access(clients.dynamodb, "access")
     operations = Operations(store, access, driver, clock, wait)
+    listing = ContainerListing(clients.dynamodb, "containers", clock, on_failure)
     events = TaskEvents(store, driver, recorder, ecs, lambda pending: on_pending(pending.id))
     drift = Drift(store, recorder, events, ecs, clock, enough_time, on_failure)
     return Wired(
@@ -77,7 +79,7 @@ def wire(
         events,
         CommandEvents(store, driver, hosts, lambda pending: on_pending(pending.id)),
         Servers(store, clock, on_failure),
-        ScheduledStops(store, operations, map, on_failure),
+        ScheduledRuns(store, listing, access, operations, map, on_failure),
         Recovery(
             store,
             driver,
@@ -97,5 +99,5 @@ def wire(
 
 def scheduled_stop(wired: Wired, container_ids: list[str], time: datetime, now: datetime) -> dict[str, int]:
     """Run a scheduled stop with the scheduled time `time`. Returns the number of containers by effect."""
-    wanted = StopInput(container_ids=container_ids, rule="nightly", time=time)
+    wanted = ScheduleInput(container_ids=container_ids, rule="nightly", time=time)
     return wired.schedules.run(wanted, "run-1", lambda: True, now=now).counts

@@ -15,7 +15,7 @@ from longshore.domain.errors import LongshoreError
 from longshore.domain.history import append
 from longshore.domain.lifecycle import LaunchType, Operation, Status
 from longshore.domain.models import Change, Container, Runtime, Trigger
-from longshore.engine.schedules import StopInput
+from longshore.engine.schedules import ScheduleInput
 from simulation import checks
 from simulation.checks import Violation
 from simulation.dynamodb import Item, Unsupported
@@ -295,7 +295,7 @@ def _recover(world: ExploredWorld) -> None:
 def _stop_all(world: ExploredWorld, name: str, at: datetime) -> None:
     """Run a scheduled stop with the given scheduled time."""
     world.ledger.scheduled[name] = (at, None)
-    world.schedules.run(StopInput(all=True, time=at), name, world.enough_time, now=world.clock.now())
+    world.schedules.run(ScheduleInput(all=True, time=at), name, world.enough_time, now=world.clock.now())
 
 
 # --- the end ---------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ FUNCTION = "ScheduledStopFunction"
 
 def effects(**counts: int) -> dict[str, int]:
     """Return the result of the function. Counts that are not given are 0."""
-    return {"stopped": 0, "skipped": 0, "failed": 0, "continued": 0, "late": 0} | counts
+    return {"stopped": 0, "skipped": 0, "failed": 0, "continued": 0, "late": 0, "unauthorized": 0} | counts
 
 
 class ShortOfTime(LambdaContext):

@@ -233,10 +233,33 @@ def server_terminated(stack: LocalStack, event: Any) -> None:
 
 def scheduled_stop(stack: LocalStack, event: Any) -> None:
     """Three of the containers are running or paused. The time in the sample is long past."""
-    counts = {"stopped": 0, "skipped": 0, "failed": 0, "continued": 0, "late": 0}
+    counts = {"stopped": 0, "skipped": 0, "failed": 0, "continued": 0, "late": 0, "unauthorized": 0}
     assert answer(stack, "scheduled_stop", event) == counts | {"late": 1}
     now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
     assert answer(stack, "scheduled_stop", event | {"time": now}) == counts | {"stopped": 3}
+
+
+def save_schedule(stack: LocalStack, event: Any) -> None:
+    body = body_of(stack, "save_schedule", event)
+    assert body["message"] == "Schedule saved successfully"
+    assert body["data"].items() >= json.loads(event["body"]).items()
+
+
+def list_schedules(stack: LocalStack, event: Any) -> None:
+    save_schedule(stack, sample("save_schedule"))
+    data = body_of(stack, "list_schedules", event)["data"]
+    assert "working-hours" in [each["name"] for each in data["schedules"]]
+
+
+def get_schedule(stack: LocalStack, event: Any) -> None:
+    save_schedule(stack, sample("save_schedule"))
+    assert body_of(stack, "get_schedule", event)["data"]["name"] == "working-hours"
+
+
+def delete_schedule(stack: LocalStack, event: Any) -> None:
+    save_schedule(stack, sample("save_schedule"))
+    assert body_of(stack, "delete_schedule", event)["data"] == {"name": "working-hours"}
+    assert body_of(stack, "get_schedule", sample("get_schedule"), 404)["code"] == "SCHEDULE_NOT_FOUND"
 
 
 def recover(stack: LocalStack, event: Any) -> None:
@@ -265,5 +288,9 @@ CHECKS: dict[str, Callable[[LocalStack, Any], None]] = {
     "command_finished": command_finished,
     "server_terminated": server_terminated,
     "scheduled_stop": scheduled_stop,
+    "list_schedules": list_schedules,
+    "get_schedule": get_schedule,
+    "save_schedule": save_schedule,
+    "delete_schedule": delete_schedule,
     "recover": recover,
 }

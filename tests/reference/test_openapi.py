@@ -82,6 +82,10 @@ def test_operation_ids_and_security() -> None:
         "getStatusLogs",
         "getProjectStatusLogs",
         "keepAlive",
+        "listSchedules",
+        "getSchedule",
+        "saveSchedule",
+        "deleteSchedule",
         "manage",
     ]
     (scheme,) = DOCUMENT["components"]["securitySchemes"]

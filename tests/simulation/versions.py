@@ -27,7 +27,7 @@ from longshore.domain.errors import (
     StateConflictError,
 )
 from longshore.domain.models import OperationRequest, Outcome
-from longshore.engine.schedules import StopInput
+from longshore.engine.schedules import ScheduleInput
 
 from local import template
 from simulation.hostility import Hostility
@@ -164,7 +164,7 @@ class Versions:
 
     def stop_input(self, library: Library, given: dict[str, Any]) -> Any:
         """Return the input of a scheduled stop, with its time if the version supports it."""
-        model: Any = StopInput
+        model: Any = ScheduleInput
         if library.package != "longshore":
             model = import_module(f"{library.package}.schedules").StopInput
         return model(**{name: value for name, value in given.items() if name in model.model_fields})

@@ -11,6 +11,7 @@ from longshore.aws.details import ContainerDetails
 from longshore.aws.ecs import Ecs
 from longshore.aws.history_pages import HistoryPages
 from longshore.aws.hosts import HostCommands
+from longshore.aws.listing import ContainerListing
 from longshore.aws.store import Store
 from longshore.domain.clock import Clock
 from longshore.engine.changes import ContainerChanges
@@ -20,7 +21,7 @@ from longshore.engine.lifetimes import Lifetimes
 from longshore.engine.operations import Operations
 from longshore.engine.reader import HistoryReader
 from longshore.engine.recorder import Recorder
-from longshore.engine.schedules import ScheduledStops
+from longshore.engine.schedules import ScheduledRuns
 from longshore.engine.steps import Steps
 from longshore.engine.sweeps import Drift, Recovery
 
@@ -59,6 +60,7 @@ def current(clock: Clock, wait: timedelta, enough_time: Callable[[], bool]) -> L
     operations = Operations(store, access, driver, clock, wait)
     events = TaskEvents(store, driver, recorder, ecs)
     drift = Drift(store, recorder, events, ecs, clock, enough_time)
+    listing = ContainerListing(dynamodb, "containers", clock, lambda *_: None)
     return Library(
         package="longshore",
         store=store,
@@ -67,7 +69,7 @@ def current(clock: Clock, wait: timedelta, enough_time: Callable[[], bool]) -> L
         events=events,
         commands=CommandEvents(store, driver, hosts),
         servers=Servers(store, clock),
-        schedules=ScheduledStops(store, operations, map),
+        schedules=ScheduledRuns(store, listing, access, operations, map),
         recovery=Recovery(
             store,
             driver,

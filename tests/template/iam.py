@@ -26,7 +26,7 @@ AWS_MANAGED = {
 
 # Actions whose calls name no resource, so that their policy has to allow `*`. ListTasks of a whole cluster is
 # authorised for `*`, although the reference gives an ARN: https://github.com/cdklabs/construct-hub/pull/1207
-WITHOUT_RESOURCE = {"ecs:ListTasks", "ssm:GetCommandInvocation"}
+WITHOUT_RESOURCE = {"ecs:ListTasks", "scheduler:ListSchedules", "ssm:GetCommandInvocation"}
 
 _TRANSACTION_ITEMS = {
     "Update": "dynamodb:UpdateItem",
@@ -193,6 +193,8 @@ def requests(call: Call, roles: Roles) -> Iterator[Request]:
             yield from _of_ecs(call, roles)
         case "ssm":
             yield from _of_ssm(call)
+        case "scheduler":
+            yield from _of_scheduler(call)
         case "secretsmanager" if call.operation == "GetSecretValue":
             yield Request("secretsmanager:GetSecretValue", call.parameters["SecretId"])
         case "lambda" if call.operation == "Invoke":
@@ -272,6 +274,21 @@ def _of_ssm(call: Call) -> Iterator[Request]:
                 yield Request("ssm:SendCommand", _arn(*kind, instance))
         case "GetCommandInvocation":
             yield Request("ssm:GetCommandInvocation", "*")
+        case _:
+            raise _unknown(call)
+
+
+def _of_scheduler(call: Call) -> Iterator[Request]:
+    parameters = call.parameters
+    match call.operation:
+        case "ListSchedules":
+            yield Request("scheduler:ListSchedules", "*")
+        case "GetSchedule" | "CreateSchedule" | "UpdateSchedule" | "DeleteSchedule":
+            schedule = f"{parameters['GroupName']}/{parameters['Name']}"
+            yield Request(f"scheduler:{call.operation}", _arn("scheduler", "schedule", schedule))
+            if "Target" in parameters:
+                role = parameters["Target"]["RoleArn"]
+                yield Request("iam:PassRole", role, (("iam:PassedToService", "scheduler.amazonaws.com"),))
         case _:
             raise _unknown(call)
 

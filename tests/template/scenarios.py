@@ -293,6 +293,42 @@ def scheduled_stops(scene: Scene) -> None:
         scene.stack.invoke(function, {"container_ids": [container]})
 
 
+def scheduled_operations(scene: Scene) -> None:
+    """The operations that rules do not perform, for a user who has saved a schedule."""
+    function = "ScheduledStopFunction"
+    recover_all(scene.stack)
+    saved = {"project_id": PROJECT, "actor": "operator", "rule": "hours"}
+    scene.add(STOPPED, labels={"scene": "schedules"})
+    scene.invoke(function, saved | {"operation": "start", "labels": {"scene": "schedules"}})
+    for launch_type in ("EC2", "EXTERNAL"):
+        for operation, history in (
+            ("pause", RUNNING),
+            ("resume", PAUSED),
+            ("restart", PAUSED),
+            ("force-stop", RUNNING),
+        ):
+            container = scene.add(history, launch_type=launch_type, task_definition=WEB)
+            scene.invoke(function, saved | {"operation": operation, "container_ids": [container]})
+    # ECS rejects the client token of a repeated RunTask, so the task is searched for.
+    container = scene.add(STOPPED)
+    scene.reject_the_client_token()
+    scene.invoke(function, saved | {"operation": "start", "container_ids": [container]})
+    recover_all(scene.stack)
+
+
+def saved_schedules(scene: Scene) -> None:
+    path = f"/projects/{PROJECT}/schedules"
+    container = scene.add(STOPPED)
+    body = {"operation": "start", "expression": "rate(1 day)", "targets": {"container_ids": [container]}}
+    for _ in range(2):
+        with scene.recorder.recording("SaveScheduleFunction"):
+            assert scene.api.call("PUT", f"{path}/hours", json=body).status_code == 200
+    scene.list("ListSchedulesFunction", path)
+    scene.list("GetScheduleFunction", f"{path}/hours")
+    with scene.recorder.recording("DeleteScheduleFunction"):
+        assert scene.api.call("DELETE", f"{path}/hours").status_code == 200
+
+
 def terminated_servers(scene: Scene) -> None:
     scene.add(RUNNING, server="i-0eeeeeeeeeeeeeeee")
     assert scene.invoke("ServerTerminatedFunction", terminated("i-0eeeeeeeeeeeeeeee")) == {"expired": 1}
@@ -313,5 +349,7 @@ SCENARIOS = [
     recovery,
     drift,
     scheduled_stops,
+    scheduled_operations,
+    saved_schedules,
     terminated_servers,
 ]

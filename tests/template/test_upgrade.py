@@ -80,6 +80,7 @@ def test_a_rollback_deletes_only_what_version_0_1_does_not_have(first: template.
         "AWS::IAM::Role",
         "AWS::Lambda::Function",
         "AWS::Lambda::Permission",
+        "AWS::Scheduler::ScheduleGroup",
     }
 
 

@@ -25,7 +25,16 @@ SIGN_IN = {
     "TOKEN_ISSUER",
     "TOKEN_AUDIENCE",
 }
-OWN = {RECOVER: {CLUSTER}, "IndexFunction": {SERVED, "REFERENCE_URL", "CONSOLE_URL", "OPENAPI_URL", *SIGN_IN}}
+GROUP = "SCHEDULE_GROUP"
+TARGET = {"SCHEDULE_FUNCTION_ARN", "SCHEDULE_ROLE_ARN", "DEAD_LETTERS_ARN"}
+OWN = {
+    RECOVER: {CLUSTER},
+    "IndexFunction": {SERVED, "REFERENCE_URL", "CONSOLE_URL", "OPENAPI_URL", *SIGN_IN},
+    "ListSchedulesFunction": {GROUP},
+    "GetScheduleFunction": {GROUP},
+    "SaveScheduleFunction": {GROUP, *TARGET},
+    "DeleteScheduleFunction": {GROUP},
+}
 FUNCTIONS = template.load().functions
 
 
@@ -60,7 +69,7 @@ def test_no_other_variables_are_read() -> None:
     sources = [*template.ROOT.glob("layers/common/longshore/*/*.py"), *template.ROOT.glob("functions/*/*.py")]
     text = "".join(path.read_text(encoding="utf-8") for path in sources)
     found = set(re.findall(r"(?:environ|getenv)\W*(?:get\W*)?[\"'](\w+)", text))
-    assert found == {ORIGIN, CLUSTER, LEVEL, SERVED, *SIGN_IN}
+    assert found == {ORIGIN, CLUSTER, LEVEL, SERVED, GROUP, *TARGET, *SIGN_IN}
 
 
 def test_the_settings_come_from_the_template() -> None:

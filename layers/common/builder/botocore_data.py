@@ -15,6 +15,7 @@ OPERATIONS: Mapping[str, frozenset[str]] = {
     "dynamodb": frozenset({"BatchGetItem", "GetItem", "PutItem", "Query", "Scan", "TransactWriteItems", "UpdateItem"}),
     "ecs": frozenset({"DescribeContainerInstances", "DescribeTasks", "ListTasks", "RunTask", "StopTask"}),
     "lambda": frozenset({"Invoke"}),
+    "scheduler": frozenset({"CreateSchedule", "DeleteSchedule", "GetSchedule", "ListSchedules", "UpdateSchedule"}),
     "secretsmanager": frozenset({"GetSecretValue"}),
     "ssm": frozenset({"GetCommandInvocation", "SendCommand"}),
 }

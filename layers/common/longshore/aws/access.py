@@ -168,20 +168,24 @@ class Access:
             raise ProjectNotFoundError
         return {project_id: roles[project_id]}
 
-    def admit_to_project(self, grants: Grants, project_id: str) -> None:
-        """Check that the user may read the project's containers.
+    def admit_to_project(self, grants: Grants, project_id: str, *, needs: Role = Role.VIEWER) -> None:
+        """Check that the user has the needed role, or a higher one, in the project.
 
-        A user with more than a hundred projects takes one more read.
+        With grants that are not complete, a user with more than a hundred projects takes one more read.
 
         Raises:
             AccountBannedError: The user is banned.
             ProjectNotFoundError: The project does not exist, or the user is not a member of it.
+            InsufficientPermissionsError: The user's role does not permit the request.
             ExternalServiceError: DynamoDB failed.
         """
         if grants.banned:
             raise AccountBannedError
-        if self._role(grants, project_scope(project_id)) is None:
+        role = self._role(grants, project_scope(project_id))
+        if role is None:
             raise ProjectNotFoundError
+        if not role.includes(needs):
+            raise InsufficientPermissionsError
 
     def _query_all(self, user_id: str) -> "list[QueryOutputTypeDef]":
         answers = [self._query(user_id)]

@@ -11,6 +11,7 @@ LongshoreError
 |-- ContainerNotFoundError
 |-- ProjectNotFoundError
 |-- InsufficientPermissionsError
+|-- ScheduleNotFoundError
 |-- ContainerExpiredError
 |-- ContainerProtectedError
 |-- StateConflictError
@@ -39,6 +40,7 @@ class ErrorCode(StrEnum):
     CONTAINER_NOT_FOUND = "CONTAINER_NOT_FOUND"
     PROJECT_NOT_FOUND = "PROJECT_NOT_FOUND"
     INSUFFICIENT_PERMISSIONS = "INSUFFICIENT_PERMISSIONS"
+    SCHEDULE_NOT_FOUND = "SCHEDULE_NOT_FOUND"
     OPERATION_NOT_PERMITTED_ON_EXPIRED = "OPERATION_NOT_PERMITTED_ON_EXPIRED"
     CONTAINER_PROTECTED = "CONTAINER_PROTECTED"
     OPERATION_STATE_CONFLICT = "OPERATION_STATE_CONFLICT"
@@ -142,6 +144,13 @@ class InsufficientPermissionsError(LongshoreError):
     default_message = "Insufficient permissions"
 
 
+class ScheduleNotFoundError(LongshoreError):
+    """The project has no schedule with this name."""
+
+    code = ErrorCode.SCHEDULE_NOT_FOUND
+    default_message = "Schedule not found"
+
+
 class ContainerExpiredError(LongshoreError):
     """The container has expired, which allows no operation."""
 
@@ -203,7 +212,7 @@ class UnreadableItemError(InternalError):
     """An item cannot be read, because it is damaged or was written by a later version.
 
     Args:
-        item_id: The id of the container.
+        item_id: The id of the container, or the name of the schedule.
     """
 
     def __init__(self, item_id: str) -> None:

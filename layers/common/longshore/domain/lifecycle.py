@@ -132,6 +132,11 @@ def done(operation: Operation) -> str:
     return f"Container {_DONE[operation]} successfully"
 
 
+def effect_of(operation: Operation) -> str:
+    """Return the effect of an operation on a container in one word, such as `started`."""
+    return _DONE[operation]
+
+
 def decide(
     status: Status, operation: Operation, pending: Operation | None, launch_type: LaunchType
 ) -> Proceed | Refused:

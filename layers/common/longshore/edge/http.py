@@ -44,6 +44,7 @@ STATUS_CODES: dict[ErrorCode, HTTPStatus] = {
     ErrorCode.CONTAINER_NOT_FOUND: HTTPStatus.NOT_FOUND,
     ErrorCode.PROJECT_NOT_FOUND: HTTPStatus.NOT_FOUND,
     ErrorCode.INSUFFICIENT_PERMISSIONS: HTTPStatus.FORBIDDEN,
+    ErrorCode.SCHEDULE_NOT_FOUND: HTTPStatus.NOT_FOUND,
     ErrorCode.OPERATION_NOT_PERMITTED_ON_EXPIRED: HTTPStatus.FORBIDDEN,
     ErrorCode.CONTAINER_PROTECTED: HTTPStatus.BAD_REQUEST,
     ErrorCode.OPERATION_STATE_CONFLICT: HTTPStatus.BAD_REQUEST,
@@ -56,6 +57,7 @@ STATUS_CODES: dict[ErrorCode, HTTPStatus] = {
 IDEMPOTENCY_KEY = "Idempotency-Key"
 
 ID_FORMAT = re.compile(r"[0-9a-f]{24}")
+SCHEDULE_NAME_FORMAT = re.compile(r"[a-z0-9-]{1,32}")
 KEY_FORMAT = re.compile(r"[\x21-\x7e]{1,128}")
 _IDS = ("project_id", "id")  # path parameters
 
@@ -93,6 +95,18 @@ class Request(NamedTuple):
             InvalidIdError: It is not a valid id.
         """
         return _id_in_path(self.event, "project_id")
+
+    @property
+    def schedule_name(self) -> str:
+        """The name of a schedule in the path.
+
+        Raises:
+            InvalidInputError: It is not a valid name.
+        """
+        name = _path(self.event).get("name") or ""
+        if not SCHEDULE_NAME_FORMAT.fullmatch(name):
+            raise invalid_schedule_name()
+        return name
 
     def query(self, parse: Callable[[Mapping[str, Sequence[str]]], tuple[T, Mapping[str, str]]]) -> T:
         """Read the query string.
@@ -253,6 +267,11 @@ def operation_answer(outcome: "Outcome", preferences: Preferences = NO_PREFERENC
 def unknown_operation() -> InvalidInputError:
     """Return the error for an operation that does not exist. It lists those that exist."""
     return InvalidInputError([{"instancePath": "/operation", "message": f"must be one of: {', '.join(Operation)}"}])
+
+
+def invalid_schedule_name() -> InvalidInputError:
+    """Return the error for a name that a schedule cannot have."""
+    return InvalidInputError([{"instancePath": "/name", "message": "must be 1 to 32 characters of a-z, 0-9 and -"}])
 
 
 def _lambda_handler(answer_to: Callable[[dict[str, Any], str], Answer | Document]) -> LambdaHandler:

@@ -18,7 +18,7 @@ class Metric(StrEnum):
     TASK_EVENTS = "TaskEvents"  # ECS task events, by effect
     COMMAND_EVENTS = "CommandEvents"  # events of commands to hosts, by effect
     CONTAINERS_EXPIRED = "ContainersExpired"  # containers whose server was terminated
-    SCHEDULED_STOPS = "ScheduledStops"  # containers by effect, and runs that were too late
+    SCHEDULED_STOPS = "ScheduledStops"  # of all schedules: containers by effect, and runs that did nothing
     RECOVERY = "Recovery"  # containers that a sweep processed, by effect
     STUCK_OPERATIONS = "StuckOperations"  # operations that several sweeps could not complete
     UNREADABLE_ITEMS = "UnreadableItems"  # containers that a sweep skipped because their item cannot be read

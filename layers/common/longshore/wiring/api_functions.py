@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from longshore.aws.history_pages import HistoryPages
     from longshore.aws.hosts import HostCommands
+    from longshore.aws.listing import ContainerListing
+    from longshore.aws.project_history import ProjectHistory
     from longshore.aws.store import Store
     from longshore.engine.changes import ContainerChanges
     from longshore.engine.driver import Driver
@@ -80,6 +82,12 @@ def functions() -> "LambdaClient":
 
 
 @cache
+def scheduler() -> Any:
+    """Return the client of EventBridge Scheduler."""
+    return _client("scheduler")
+
+
+@cache
 def store() -> "Store":
     from longshore.aws.store import Store
 
@@ -126,17 +134,22 @@ def history_reader() -> HistoryReader:
 
 
 @cache
-def container_lists() -> "ContainerLists":
+def container_listing() -> "ContainerListing":
     from longshore.aws.listing import ContainerListing
+    from longshore.edge.lambda_events import log_failure
+
+    return ContainerListing(dynamodb(), settings().containers_table, SystemClock(), log_failure)
+
+
+@cache
+def container_lists() -> "ContainerLists":
     from longshore.domain.models import Container, PendingOperation
     from longshore.domain.views import ContainerView
-    from longshore.edge.lambda_events import log_failure
     from longshore.engine.lists import ContainerLists
 
     for model in (Container, ContainerView, PendingOperation):
         model.model_rebuild()
-    listing = ContainerListing(dynamodb(), settings().containers_table, SystemClock(), log_failure)
-    return ContainerLists(listing, access())
+    return ContainerLists(container_listing(), access())
 
 
 @cache
@@ -147,15 +160,20 @@ def project_list() -> "ProjectList":
 
 
 @cache
-def project_reader() -> "ProjectReader":
+def project_history() -> "ProjectHistory":
     from longshore.aws.project_history import ProjectHistory
-    from longshore.engine.project_reader import ProjectReader
 
     names = settings()
-    history = ProjectHistory(
+    return ProjectHistory(
         dynamodb(), SystemClock(), containers=names.containers_table, status_logs=names.status_logs_table
     )
-    return ProjectReader(history, access())
+
+
+@cache
+def project_reader() -> "ProjectReader":
+    from longshore.engine.project_reader import ProjectReader
+
+    return ProjectReader(project_history(), access())
 
 
 @cache
@@ -190,7 +208,8 @@ def operations() -> "Operations":
 
 def forget() -> None:
     """Discard all objects, as a new execution environment does."""
-    clients = (settings, _session, dynamodb, ecs, ssm, functions)
-    readers = (container_reader, history_pages, history_reader, container_lists, project_list, project_reader)
+    clients = (settings, _session, dynamodb, ecs, ssm, functions, scheduler)
+    histories = (history_pages, history_reader, project_history, project_reader)
+    readers = (container_reader, container_listing, container_lists, project_list, *histories)
     for made in (*clients, store, access, *readers, container_changes, hosts, driver, operations):
         made.cache_clear()

@@ -11,7 +11,7 @@ from longshore.wiring import api_functions
 if TYPE_CHECKING:
     from longshore.engine.events import CommandEvents, Servers, TaskEvents
     from longshore.engine.recorder import Recorder
-    from longshore.engine.schedules import Continuation, ScheduledStops
+    from longshore.engine.schedules import Continuation, ScheduledRuns
     from longshore.engine.sweeps import Drift, OnFailure, Recovery
 
 _WORKERS = 16
@@ -58,11 +58,18 @@ def servers() -> "Servers":
 
 
 @cache
-def scheduled_stops() -> "ScheduledStops":
+def scheduled_runs() -> "ScheduledRuns":
     from longshore.edge.lambda_events import log_failure
-    from longshore.engine.schedules import ScheduledStops
+    from longshore.engine.schedules import ScheduledRuns
 
-    return ScheduledStops(api_functions.store(), api_functions.operations(), _spread, log_failure)
+    return ScheduledRuns(
+        api_functions.store(),
+        api_functions.container_listing(),
+        api_functions.access(),
+        api_functions.operations(),
+        _spread,
+        log_failure,
+    )
 
 
 def continuation(function_arn: str) -> "Continuation":
@@ -140,5 +147,5 @@ def _spread(function: Callable[[str], str], items: Iterable[str]) -> Iterable[st
 
 def forget() -> None:
     """Discard all objects, as a new execution environment does."""
-    for made in (recorder, task_events, command_events, servers, scheduled_stops):
+    for made in (recorder, task_events, command_events, servers, scheduled_runs):
         made.cache_clear()
