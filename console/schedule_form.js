@@ -45,6 +45,7 @@ export class ScheduleForm {
     this.targetKinds = segmented("schedule-targets", "Containers", TARGETS, this.targets, (kind) => this.#showTargets(kind));
     this.labels = h("input", { id: "schedule-labels", placeholder: "env:dev team:shop", spellcheck: "false", autocapitalize: "off" });
     this.containers = new ContainerChoice(api);
+    this.zones = h("datalist", { id: "schedule-zones" });
     this.enabled = h("input", { id: "schedule-enabled", type: "checkbox" });
     this.error = h("p", { class: "error-text", role: "alert", hidden: true });
     this.save = h("button", { type: "submit", class: "primary" }, "Save");
@@ -72,8 +73,7 @@ export class ScheduleForm {
       onkeydown: (/** @type {KeyboardEvent} */ event) => event.key === "Escape" && this.close() },
     this.title, this.error,
     h("div", { class: "filters" }, labelled("Name", this.name), labelled("Operation", this.operation), labelled("Time zone", this.zone)),
-    h("datalist", { id: "schedule-zones" }, ...["UTC", ...Intl.supportedValuesOf("timeZone")].map((zone) => h("option", { value: zone }))),
-    this.kinds.element, ...Object.values(this.kindFields),
+    this.zones, this.kinds.element, ...Object.values(this.kindFields),
     this.targetKinds.element, ...Object.values(this.targetFields),
     h("div", { class: "row" }, this.enabled, h("label", { for: this.enabled.id }, "Enabled")),
     h("div", { class: "row" }, this.save, h("button", { type: "button", onclick: () => this.close() }, "Cancel")));
@@ -92,6 +92,9 @@ export class ScheduleForm {
     this.operation.value = schedule?.operation ?? "stop";
     this.zone.value = schedule?.timezone ?? Intl.DateTimeFormat().resolvedOptions().timeZone;
     this.enabled.checked = schedule?.enabled ?? true;
+    if (!this.zones.children.length) {
+      this.zones.append(...["UTC", ...Intl.supportedValuesOf("timeZone")].map((zone) => h("option", { value: zone })));
+    }
     const fields = fieldsOf(schedule?.expression ?? "");
     for (const day of this.days) day.checked = fields.days.includes(day.value);
     this.time.value = fields.time;

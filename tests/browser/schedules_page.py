@@ -9,11 +9,17 @@ from local import tokens
 class SchedulesPage(FleetPage):
     """The console in a browser tab, with the schedules of a project."""
 
-    def sign_in_to_schedules(self, project: str, user: str = "operator") -> None:
-        """Open the schedules of a project, enter a token of the user, and wait for the list."""
+    def sign_in_to_schedules(self, project: str) -> None:
+        """Open the schedules of a project, enter a token of an operator, and wait for the list."""
         self.open(f"schedules?project={project}")
-        self.connect(tokens.token(user))
+        self.connect(tokens.token("operator"))
         self.wait(lambda: self.driver.find_elements(By.CSS_SELECTOR, ".week"))
+
+    def become(self, user: str) -> None:
+        """Enter a token of another user."""
+        self.element("#connection-toggle").click()
+        self.connect(tokens.token(user))
+        self.wait(lambda: self.text("#session-text") == user)
 
     def go(self, address: str) -> None:
         """Follow a link to the address."""

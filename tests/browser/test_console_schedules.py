@@ -79,6 +79,7 @@ def test_a_day(page: SchedulesPage, api: Api, project: str) -> None:
     assert timedelta(minutes=28) < held <= timedelta(minutes=30)
 
     page.go(f"?project={project}")
+    page.wait_for_names(["api", "web"])
     page.wait(lambda: "(evenings)" in page.row("api")["Name"] and "(evenings)" in page.row("web")["Name"])
     assert [line.split(" ")[0] for line in page.row("api")["Name"].split("\n")] == ["api", "env:", "Next:"]
     badges = page.row("web")["Name"].split("\n")[2:]
@@ -140,7 +141,8 @@ def test_protection_and_roles(page: SchedulesPage, api: Api, project: str) -> No
     page.wait(lambda: page.limits() == ["Protected: demo on Friday"])
     assert page.enabled() == []
     assert page.element("[data-operation=stop]").get_attribute("title") == "The container is protected: demo on Friday"
-    page.sign_in(identity, "operator")
+    page.become("operator")
+    page.wait_for_status("running")
     page.requests()
     page.limit("protect-off")
     page.wait(lambda: page.announced().endswith("Changing the protection needs the role owner"))
@@ -155,7 +157,8 @@ def test_protection_and_roles(page: SchedulesPage, api: Api, project: str) -> No
     assert after["idle_at"] > before["idle_at"]
     body = {"operation": "stop", "expression": "rate(1 day)", "targets": {"all": True}}
     assert api.call("PUT", f"/projects/{project}/schedules/daily", json=body).status_code == 200
-    page.sign_in_to_schedules(project, "viewer")
+    page.become("viewer")
+    page.go(f"schedules?project={project}")
     page.wait(page.schedules)
     reason = "Your role in the project is viewer. Operations need the role operator or owner"
     page.element("[data-change='delete daily']").click()
@@ -192,6 +195,7 @@ def test_accessibility(page: SchedulesPage, api: Api, project: str, axe: str) ->
     fits(page)
     found["container"] = violations(page)
     page.go(f"?project={project}")
+    page.wait_for_names(["api", "web"])
     page.wait(lambda: "Protected: demo" in page.row("api")["Name"])
     fits(page)
     found["fleet"] = violations(page)

@@ -53,12 +53,12 @@ def test_the_exit_codes() -> None:
 
 @pytest.mark.usefixtures("env")
 def test_the_programs() -> None:
-    assert run_programs(README) == 6
+    assert run_programs(README) == 8
 
 
 def test_the_commands(env: dict[str, str]) -> None:
     documented = commands(README)
-    assert len(documented) == 6
+    assert len(documented) == 11
     for command, printed in documented:
         done = subprocess.run(["bash", "-c", command], env=env, capture_output=True, text=True, timeout=60, check=True)
         assert done.stdout.rstrip("\n") == printed, command
