@@ -296,6 +296,7 @@ CHECKS: dict[str, Callable[[LocalStack, Any], None]] = {
     "list_projects": list_projects,
     "list_containers": list_containers,
     "list_project_containers": list_project_containers,
+    "keep_alive": keep_alive,
     "update_container": update_container,
     "start": operation("start", 11, "started", ["running"]),
     "stop": operation("stop", 12, "stopped", ["stopped"]),
