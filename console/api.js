@@ -1,7 +1,7 @@
 /**
- * An HTTP client of the API, with one method per route and safe retries of operations.
+ * An HTTP client of the API, with one method per route and safe retries of changes and operations.
  *
- * @import { Container, ContainersPage, LogsPage, LogsQuery, Operation, OperationResult, Project, ProjectLogsPage } from "./types.js"
+ * @import { Container, ContainersPage, LogsPage, LogsQuery, Operation, OperationResult, Project, ProjectLogsPage, Schedule, ScheduleSettings } from "./types.js"
  * @typedef {{data: any, message: string, status: number, requestId: string}} Answer
  */
 
@@ -11,7 +11,7 @@ import { learn } from "./clock.js";
 const TIMEOUT_MS = 35_000;
 /** How long the API waits until a container is settled, in seconds. */
 const SETTLE_S = 20;
-/** Delays before an operation is sent again. */
+/** Delays before a change or an operation is sent again. */
 const REPEAT_AFTER_MS = [500, 1000, 2000, 4000, 8000];
 
 /** An error response of the API. */
@@ -124,15 +124,73 @@ export class Api {
     const path = `/containers/${encodeURIComponent(id)}/${operation}`;
     /** @type {Record<string, string>} */
     const headers = { "Idempotency-Key": key, ...(respondAsync ? { Prefer: "respond-async" } : {}) };
+    const answer = await this.#repeat(path, { method: "POST", headers }, onRepeat);
+    const { message, status, pending_operation: pending = null } = answer.data;
+    return { accepted: answer.status === 202, message, status, pending, requestId: answer.requestId };
+  }
+
+  /**
+   * Change a container.
+   * @param {string} id
+   * @param {Record<string, unknown>} changes The keys of PATCH.
+   * @returns {Promise<Container>}
+   */
+  async change(id, changes) {
+    return (await this.#repeat(`/containers/${encodeURIComponent(id)}`, { method: "PATCH", body: changes })).data;
+  }
+
+  /**
+   * Count the idle timeout of a container anew.
+   * @param {string} id
+   * @returns {Promise<Container>}
+   */
+  async keepAlive(id) {
+    return (await this.#repeat(`/containers/${encodeURIComponent(id)}/keep-alive`, { method: "POST" })).data;
+  }
+
+  /**
+   * @param {string} project
+   * @param {AbortSignal} signal
+   * @returns {Promise<Schedule[]>}
+   */
+  async schedules(project, signal) {
+    return (await this.#send(`/projects/${encodeURIComponent(project)}/schedules`, { signal })).data.schedules;
+  }
+
+  /**
+   * Create a schedule, or replace the one with this name.
+   * @param {string} project
+   * @param {string} name
+   * @param {ScheduleSettings} settings
+   * @returns {Promise<Schedule>}
+   */
+  async saveSchedule(project, name, settings) {
+    return (await this.#repeat(schedulePath(project, name), { method: "PUT", body: settings })).data;
+  }
+
+  /**
+   * @param {string} project
+   * @param {string} name
+   */
+  async deleteSchedule(project, name) {
+    await this.#repeat(schedulePath(project, name), { method: "DELETE" });
+  }
+
+  /**
+   * Send a request that takes effect once although it is repeated, until a response arrives.
+   * @param {string} path
+   * @param {{method: string, headers?: Record<string, string>, body?: object}} options
+   * @param {(reason: string) => void} [onRepeat] Called before each repetition.
+   * @returns {Promise<Answer>}
+   */
+  async #repeat(path, options, onRepeat) {
     for (let attempt = 0; ; attempt += 1) {
       try {
-        const answer = await this.#send(path, { method: "POST", headers });
-        const { message, status, pending_operation: pending = null } = answer.data;
-        return { accepted: answer.status === 202, message, status, pending, requestId: answer.requestId };
+        return await this.#send(path, options);
       } catch (error) {
         const wait = REPEAT_AFTER_MS[attempt];
         if (wait === undefined || !isRepeatable(error)) throw error;
-        onRepeat(/** @type {Error} */ (error).message);
+        onRepeat?.(/** @type {Error} */ (error).message);
         const asked = error instanceof ApiError ? (error.retryAfterMs ?? 0) : 0;
         await new Promise((resolve) => setTimeout(resolve, Math.max(wait, asked)));
       }
@@ -141,10 +199,10 @@ export class Api {
 
   /**
    * @param {string} path
-   * @param {{method?: string, headers?: Record<string, string>, signal?: AbortSignal}} options
+   * @param {{method?: string, headers?: Record<string, string>, body?: object, signal?: AbortSignal}} options
    * @returns {Promise<Answer>}
    */
-  async #send(path, { method = "GET", headers = {}, signal }) {
+  async #send(path, { method = "GET", headers = {}, body, signal }) {
     const { baseUrl, token } = await this.connection();
     const timeout = AbortSignal.timeout(TIMEOUT_MS);
     let reply;
@@ -152,7 +210,12 @@ export class Api {
     try {
       reply = await fetch(baseUrl + path, {
         method,
-        headers: token ? { ...headers, Authorization: `Bearer ${token}` } : headers,
+        headers: {
+          ...headers,
+          ...(token ? { Authorization: `Bearer ${token}` } : {}),
+          ...(body ? { "Content-Type": "application/json" } : {}),
+        },
+        body: body ? JSON.stringify(body) : undefined,
         signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
         cache: "no-store",
         credentials: "omit",
@@ -191,6 +254,14 @@ function read(reply, text) {
     throw new ApiError(reply.status, body, requestId, Number.isNaN(seconds) ? null : seconds * 1000);
   }
   throw new NoAnswerError(`The response is not from the API (HTTP ${reply.status})`, reply.ok || reply.status >= 500);
+}
+
+/**
+ * @param {string} project
+ * @param {string} name
+ */
+function schedulePath(project, name) {
+  return `/projects/${encodeURIComponent(project)}/schedules/${encodeURIComponent(name)}`;
 }
 
 /** @param {Record<string, string | number>} query */

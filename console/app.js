@@ -6,10 +6,12 @@ import { ContainerView } from "./container_view.js";
 import { byId, h, segmented, setText } from "./dom.js";
 import { oneLine } from "./errors.js";
 import { Fleet } from "./fleet.js";
+import { NextRuns } from "./next_runs.js";
 import { Notices } from "./notices.js";
 import { Projects } from "./projects.js";
 import { current, go, link } from "./route.js";
 import * as settings from "./settings.js";
+import { Schedules } from "./schedules.js";
 import * as signIn from "./sign_in.js";
 
 const field = (/** @type {string} */ id) => /** @type {HTMLInputElement} */ (byId(id));
@@ -18,6 +20,7 @@ export class App {
   constructor() {
     this.api = new Api(signIn.connection);
     this.projects = new Projects(this.api);
+    this.runs = new NextRuns(this.api);
     this.notices = new Notices(byId("notices"), byId("live"));
     this.onUnauthorized = (/** @type {import("./api.js").ApiError} */ error) => {
       settings.forgetToken();
@@ -31,8 +34,13 @@ export class App {
         this.view?.redraw();
       }).element,
     );
-    this.views = { fleet: new Fleet(this), activity: new Activity(this), container: new ContainerView(this) };
-    /** @type {Fleet | Activity | ContainerView | null} The open view. */
+    this.views = {
+      fleet: new Fleet(this),
+      activity: new Activity(this),
+      schedules: new Schedules(this),
+      container: new ContainerView(this),
+    };
+    /** @type {Fleet | Activity | Schedules | ContainerView | null} The open view. */
     this.view = null;
     this.shown = "";
     /** @type {{signIn: signIn.SignIn, baseUrl: string} | null} How the user can sign in. */
@@ -49,7 +57,7 @@ export class App {
     if (moved) this.notices.clear();
     this.shown = shown;
     field("container-id").value = route.view === "container" ? route.id : "";
-    for (const name of ["fleet", "activity"]) {
+    for (const name of ["fleet", "activity", "schedules"]) {
       if (name === route.view) byId(`to-${name}`).setAttribute("aria-current", "page");
       else byId(`to-${name}`).removeAttribute("aria-current");
     }
@@ -75,6 +83,8 @@ export class App {
     this.projects.forget();
     this.views.fleet.forget();
     this.views.activity.forget();
+    this.views.schedules.forget();
+    this.runs.forget();
     this.open();
   }
 

@@ -8,6 +8,7 @@
 import { now } from "./clock.js";
 import { enable, h, setText } from "./dom.js";
 import { dateTime, wholeSeconds } from "./format.js";
+import { protectionText, showLimits } from "./limits.js";
 import { link, queryOf } from "./route.js";
 import { badge, capital, IN_PROGRESS, operationIcon, OPERATIONS } from "./status.js";
 
@@ -29,6 +30,7 @@ export class Card {
     this.since = h("p", { class: "since num" });
     this.name = h("h2", { id: "container-name" });
     this.identity = h("p", { class: "identity" });
+    this.limits = h("p", { class: "limits", hidden: true });
     this.progress = h("p", { class: "progress", hidden: true });
     this.progressText = h("span", { class: "num" });
     this.progress.append(h("span", { class: "spinner", "aria-hidden": "true" }), this.progressText);
@@ -47,7 +49,7 @@ export class Card {
     root.replaceChildren(
       h("div", { class: "card-main" },
         h("div", { class: "status-block" }, this.status, this.since),
-        h("div", { class: "who" }, this.name, this.identity)),
+        h("div", { class: "who" }, this.name, this.identity, this.limits)),
       h("div", { class: "operations", role: "group", "aria-label": "Operations" }, ...this.buttons.values()),
       // Last, so that the buttons stay where they are.
       this.progress,
@@ -84,6 +86,7 @@ export class Card {
   tick() {
     const container = this.container;
     if (!container) return;
+    showLimits(this.limits, container, null);
     const since = Date.parse(container.status_since);
     setText(this.since, `for ${wholeSeconds(now() - since)}, since ${dateTime(since)}`);
     const pending = container.pending_operation;
@@ -112,6 +115,8 @@ export class Card {
     const container = this.container;
     const byRole = container && this.projects.refusal(container.project_id);
     if (byRole) return byRole;
+    const byProtection = container && protectionText(container, operation);
+    if (byProtection) return byProtection;
     const pending = container?.pending_operation;
     const state = pending ? IN_PROGRESS[pending.operation].toLowerCase() : container?.status;
     return `${capital(operation)} is not allowed while the container is ${state}`;

@@ -11,6 +11,7 @@ import { byId } from "./dom.js";
 import { describe } from "./errors.js";
 import { History } from "./history.js";
 import { HistoryFilters } from "./history_filters.js";
+import { LimitsPanel } from "./limits_panel.js";
 import { Operations } from "./operations.js";
 import { Reader } from "./reader.js";
 import { go, link, queryOf } from "./route.js";
@@ -37,6 +38,8 @@ export class ContainerView {
       (operation) => this.container && this.operations.ask(this.container, operation),
       (message) => notices.announce(message),
     );
+    this.limits = new LimitsPanel({ api, notices, projects, onChange: () => this.reader.now() });
+    byId("container").append(this.limits.element);
     this.filters = new HistoryFilters(["from", "to", "to_status"], "history-", (values) => go(link(this.id, queryOf(values))));
     byId("history-filters").append(this.filters.element);
     this.table = new LogTable(byId("table"), api);
@@ -132,6 +135,7 @@ export class ContainerView {
     const container = this.container;
     if (!container) return;
     this.card.show(container, this.operations.unanswered(container.id));
+    this.limits.show(container);
     document.title = `${capital(container.status)} · ${container.name} · Longshore`;
     if (!before) {
       settings.remember({ id: container.id, name: container.name });

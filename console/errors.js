@@ -34,6 +34,7 @@ function details(data) {
   if (Array.isArray(data)) return data.map((fault) => `${fault.instancePath} ${fault.message}`);
   const lines = [];
   if (typeof data.reason === "string") lines.push(data.reason);
+  if (typeof data.protection?.reason === "string") lines.push(`Reason of the protection: ${data.protection.reason}`);
   if (Array.isArray(data.allowed_operations)) {
     lines.push(`Allowed now: ${data.allowed_operations.join(", ") || "nothing"}`);
   }

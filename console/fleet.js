@@ -29,10 +29,11 @@ const DEFAULTS = { sort_by: "name", sort_order: "asc", page: "1", limit: "50" };
 export class Fleet {
   /** @param {App} app */
   constructor(app) {
-    const { api, notices, projects } = app;
+    const { api, notices, projects, runs } = app;
     this.api = api;
     this.notices = notices;
     this.projects = projects;
+    this.runs = runs;
     /** @type {Query} */
     this.query = queryIn(new URLSearchParams());
     /** @type {ContainersPage | null} */
@@ -46,6 +47,7 @@ export class Fleet {
     this.table = new FleetTable(byId("fleet-table"), {
       projects,
       causes: this.causes,
+      runs,
       onSelect: (containers, selected) => this.#select(containers, selected),
       onSort: (by) => {
         const reversed = this.query.sort_by === by && this.query.sort_order === "asc";
@@ -139,9 +141,20 @@ export class Fleet {
     this.filters.choose(this.projects.list, project);
     this.table.show(page.containers, this.selected, this.#empty());
     this.pager.show(page.pagination, page.containers.length);
+    this.#readRuns(page.containers, signal);
     if (before?.pagination.total !== page.pagination.total) {
       this.notices.announce(plural(page.pagination.total, "container"));
     }
+  }
+
+  /**
+   * Read the schedules that operate on the containers, and show their next runs. The list does not wait for them.
+   * @param {Container[]} containers
+   * @param {AbortSignal} signal
+   */
+  async #readRuns(containers, signal) {
+    const read = await this.runs.load(containers.map(({ project_id: project }) => project), signal);
+    if (read && !signal.aborted) this.table.tick();
   }
 
   /**

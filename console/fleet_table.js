@@ -5,12 +5,14 @@
  *
  * @import { Projects } from "./projects.js"
  * @import { Causes } from "./causes.js"
+ * @import { NextRuns } from "./next_runs.js"
  * @import { Container } from "./types.js"
  */
 
 import { now } from "./clock.js";
 import { h, setText } from "./dom.js";
 import { dateTime, wholeSeconds } from "./format.js";
+import { showLimits } from "./limits.js";
 import { cell } from "./log_rows.js";
 import { link } from "./route.js";
 import { badge, IN_PROGRESS } from "./status.js";
@@ -18,7 +20,7 @@ import { badge, IN_PROGRESS } from "./status.js";
 /** @type {readonly {title: string, sort?: string}[]} */
 const COLUMNS = [{ title: "Status", sort: "status" }, { title: "Name", sort: "name" }, { title: "Project" }, { title: "Since" }, { title: "Last cause" }];
 
-/** @typedef {{element: HTMLTableRowElement, box: HTMLInputElement, name: HTMLAnchorElement, status: HTMLElement, pending: HTMLElement, labels: HTMLElement, project: HTMLElement, since: HTMLElement, cause: HTMLElement, container: Container}} Row */
+/** @typedef {{element: HTMLTableRowElement, box: HTMLInputElement, name: HTMLAnchorElement, status: HTMLElement, pending: HTMLElement, labels: HTMLElement, limits: HTMLElement, project: HTMLElement, since: HTMLElement, cause: HTMLElement, container: Container}} Row */
 
 export class FleetTable {
   /**
@@ -26,12 +28,14 @@ export class FleetTable {
    * @param {object} options
    * @param {Projects} options.projects
    * @param {Causes} options.causes
+   * @param {NextRuns} options.runs
    * @param {(containers: Container[], selected: boolean) => void} options.onSelect
    * @param {(by: string) => void} options.onSort
    */
-  constructor(root, { projects, causes, onSelect, onSort }) {
+  constructor(root, { projects, causes, runs, onSelect, onSort }) {
     this.projects = projects;
     this.causes = causes;
+    this.runs = runs;
     this.onSelect = onSelect;
     /** @type {Map<string, Row>} By id, in the displayed order. */
     this.rows = new Map();
@@ -113,9 +117,10 @@ export class FleetTable {
     this.all.indeterminate = count > 0 && count < this.rows.size;
   }
 
-  /** Update the elapsed times. */
+  /** Update the elapsed times and the limits. */
   tick() {
-    for (const { since, container } of this.rows.values()) {
+    for (const { since, limits, container } of this.rows.values()) {
+      showLimits(limits, container, this.runs.of(container));
       const time = Date.parse(container.status_since);
       setText(since, wholeSeconds(now() - time));
       since.title = dateTime(time);
@@ -152,18 +157,19 @@ export class FleetTable {
     const { id } = container;
     const box = h("input", { type: "checkbox", tabindex: -1, onclick: (/** @type {MouseEvent} */ event) => this.#select(id, event.shiftKey) });
     const name = h("a", { href: link(id), tabindex: -1 });
-    const [status, pending, labels, project, since, cause] = Array.from({ length: 6 }, () => h("span"));
+    const [status, pending, labels, limits, project, since, cause] = Array.from({ length: 7 }, () => h("span"));
     pending.className = labels.className = "hint";
+    limits.className = "limits";
     since.className = "num";
     const element = h("tr", { "data-container": id },
       h("td", { class: "select" }, box),
       cell("Status", {}, status, " ", pending),
-      cell("Name", { class: "name" }, name, labels),
+      cell("Name", { class: "name" }, name, labels, limits),
       cell("Project", { class: "project" }, project),
       cell("Since", { class: "num" }, since),
       cell("Last cause", { class: "cause" }, cause));
     this.observer.observe(element);
-    return { element, box, name, status, pending, labels, project, since, cause, container };
+    return { element, box, name, status, pending, labels, limits, project, since, cause, container };
   }
 
   /**
@@ -184,6 +190,7 @@ export class FleetTable {
     setText(row.pending, pending ? IN_PROGRESS[pending.operation] : "");
     setText(row.name, container.name);
     setText(row.labels, Object.entries(container.labels ?? {}).map(([key, value]) => `${key}: ${value}`).join(" · "));
+    showLimits(row.limits, container, this.runs.of(container));
     setText(row.project, this.projects.name(container.project_id));
     const time = Date.parse(container.status_since);
     setText(row.since, wholeSeconds(now() - time));

@@ -41,6 +41,32 @@ export function dateTime(time) {
 }
 
 /**
+ * `2026-01-15 10:30`
+ * @param {number} time
+ */
+export function minute(time) {
+  const { date, minutes } = parts(time);
+  return `${date} ${minutes}`;
+}
+
+/**
+ * The value of a field for a time, in the chosen zone; an empty string if the time is not valid.
+ * @param {number} time
+ */
+export function fieldTime(time) {
+  return Number.isNaN(time) ? "" : dateTime(time).replace(" ", "T");
+}
+
+/**
+ * The time in a field as the API takes it, or null if it is not valid.
+ * @param {string} value Such as `2026-01-15T10:30`, in the chosen zone.
+ */
+export function timeOfField(value) {
+  const time = new Date(zone() === "utc" ? `${value}Z` : value);
+  return Number.isNaN(time.getTime()) ? null : time.toISOString();
+}
+
+/**
  * `2026-01-15 10:30:00.123`
  * @param {number} time
  */

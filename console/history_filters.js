@@ -1,9 +1,8 @@
 /** The filters of a history: times, status, trigger, actor. Their values are those of the API's query. */
 
 import { h } from "./dom.js";
-import { parts } from "./format.js";
+import { fieldTime, timeOfField } from "./format.js";
 import { capital, STATUSES } from "./status.js";
-import { zone } from "./settings.js";
 
 /** @typedef {"from" | "to" | "to_status" | "triggered_by" | "actor" | "container_id"} FilterName */
 
@@ -50,7 +49,7 @@ export class HistoryFilters {
     const values = {};
     for (const [name, input] of this.controls) {
       const value = query.get(name) ?? "";
-      const shown = name === "from" || name === "to" ? localTime(value) : value;
+      const shown = name === "from" || name === "to" ? fieldTime(Date.parse(value)) : value;
       // A time that is being typed stays.
       if (input.value !== shown) input.value = shown;
       if (value) values[name] = value;
@@ -64,7 +63,7 @@ export class HistoryFilters {
     const values = {};
     for (const [name, input] of this.controls) {
       const value = input.value.trim();
-      if (value) values[name] = name === "from" || name === "to" ? utcTime(value) : value;
+      if (value) values[name] = name === "from" || name === "to" ? timeOfField(value) ?? value : value;
     }
     return values;
   }
@@ -79,24 +78,4 @@ function control(name, id) {
   if (name === "actor" || name === "container_id") return h("input", { id, spellcheck: "false", autocapitalize: "off", maxlength: 128 });
   const options = name === "to_status" ? STATUSES : TRIGGERS;
   return h("select", { id }, h("option", { value: "" }, "Any"), ...options.map((one) => h("option", { value: one }, capital(one))));
-}
-
-/**
- * Convert a time of the API to the value of a control, in the displayed time zone.
- * @param {string} text
- */
-function localTime(text) {
-  const time = Date.parse(text);
-  if (Number.isNaN(time)) return "";
-  const { date, minutes, seconds } = parts(time);
-  return `${date}T${minutes}:${seconds}`;
-}
-
-/**
- * Convert the value of a control to a time of the API.
- * @param {string} value Such as `2026-01-15T10:30`, in the displayed time zone.
- */
-function utcTime(value) {
-  const time = new Date(zone() === "utc" ? `${value}Z` : value);
-  return Number.isNaN(time.getTime()) ? value : time.toISOString();
 }

@@ -48,6 +48,16 @@ export class Projects {
   }
 
   /**
+   * Return why the caller's role does not allow to protect containers of a project, or null if it does or is not known.
+   * @param {string} id
+   */
+  protectionRefusal(id) {
+    const project = this.#find(id);
+    if (!project || project.role === "owner") return null;
+    return `Your role in the project is ${project.role}. Changing the protection needs the role owner`;
+  }
+
+  /**
    * Return why the caller's role does not allow operations in a project, or null if it does or is not known.
    * @param {string} id
    */

@@ -1,20 +1,22 @@
 /**
  * The address of the page. Its fragment selects the view and contains the view's filters:
- * `#?project=…&status=running` is the fleet, `#activity?project=…` a project's history, and `#<id>` a container.
+ * `#?project=…&status=running` is the fleet, `#activity?project=…` a project's history, `#schedules?project=…` its
+ * schedules, and `#<id>` a container.
  */
 
-/** @typedef {{view: "fleet" | "activity" | "container", id: string, query: URLSearchParams}} Route */
+/** @typedef {{view: "fleet" | "activity" | "schedules" | "container", id: string, query: URLSearchParams}} Route */
 
 /** @returns {Route} */
 export function current() {
   const [path, ...rest] = location.hash.slice(1).split("?");
   const id = decoded(path).trim();
   const query = new URLSearchParams(rest.join("?"));
-  return { view: id === "" ? "fleet" : id === "activity" ? "activity" : "container", id, query };
+  if (id === "activity" || id === "schedules") return { view: id, id, query };
+  return { view: id === "" ? "fleet" : "container", id, query };
 }
 
 /**
- * @param {string} path An id, `activity`, or an empty string for the fleet.
+ * @param {string} path An id, `activity`, `schedules`, or an empty string for the fleet.
  * @param {URLSearchParams} [query]
  */
 export function link(path, query) {

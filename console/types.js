@@ -20,6 +20,11 @@
  * @property {Operation[]} allowed_operations
  * @property {Pending | null} pending_operation
  * @property {Record<string, string>} labels
+ * @property {string | null} stop_at
+ * @property {string | null} hold_until
+ * @property {number | null} idle_timeout In seconds.
+ * @property {string | null} idle_at
+ * @property {{reason: string} | null} protection
  * @property {string} created_at
  * @property {string} updated_at
  *
@@ -27,6 +32,23 @@
  * @property {string} id
  * @property {string | null} name
  * @property {"viewer" | "operator" | "owner"} role The role of the caller.
+ *
+ * @typedef {{all?: true, labels?: Record<string, string>, container_ids?: string[]}} Targets Exactly one of the keys.
+ *
+ * @typedef {object} ScheduleSettings
+ * @property {Operation} operation
+ * @property {string} expression
+ * @property {string} timezone
+ * @property {Targets} targets
+ * @property {boolean} enabled
+ *
+ * @typedef {object} SavedSchedule
+ * @property {string} name
+ * @property {string} created_by
+ * @property {string} updated_at
+ * @property {string[]} next_runs
+ *
+ * @typedef {ScheduleSettings & SavedSchedule} Schedule
  *
  * @typedef {object} StatusLog One change of status. Rows never change.
  * @property {string} id

@@ -6,9 +6,8 @@ import tomllib
 from collections.abc import Sequence
 from typing import Any, Final
 
-import yaml
 from longshore.domain.errors import ErrorCode
-from longshore.domain.lifecycle import LaunchType, Operation, Status, allowed_operations
+from longshore.domain.lifecycle import Operation
 from longshore.domain.waiting import LONGEST_TIMEOUT, WAIT_TARGETS, WaitQuery
 from longshore.edge import http
 from longshore.edge.preferences import PREFER, PREFERENCE_APPLIED
@@ -16,7 +15,9 @@ from longshore.edge.preferences import PREFER, PREFERENCE_APPLIED
 from reference import ROOT, examples
 from reference.catalogue import CATALOGUE, Entry
 from reference.schemas import ID, SUCCESSES, list_query, name_of, project_query, query, ref, schemas, success
+from reference.tables import allowed, codes
 from reference.texts import Texts
+from reference.yaml_text import dump
 
 Node = dict[str, Any]
 
@@ -46,7 +47,7 @@ def document() -> Node:
             "title": "Longshore",
             "version": _version(),
             "summary": "A container lifecycle API for Amazon ECS",
-            "description": f"{texts('about')}\n\n{_codes()}",
+            "description": f"{texts('about')}\n\n{codes()}",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": _servers(texts),
@@ -83,7 +84,7 @@ def document() -> Node:
 
 def text() -> str:
     """Return the document as YAML."""
-    return _HEADER + yaml.dump(document(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    return _HEADER + dump(document())
 
 
 def _servers(texts: Texts) -> list[Node]:
@@ -186,7 +187,7 @@ def _paths(texts: Texts) -> Node:
     manage["requestBody"] = {
         "content": {"application/json": {"schema": ref("OperationOptions"), "examples": examples.operation_options()}},
     }
-    manage["description"] = manage["description"].replace("{allowed}", _allowed())
+    manage["description"] = manage["description"].replace("{allowed}", allowed())
     for status in ("200", "202"):
         manage["responses"][status]["headers"] |= {
             PREFERENCE_APPLIED: {"$ref": f"#/components/headers/{PREFERENCE_APPLIED}"}
@@ -377,19 +378,6 @@ def _headers(texts: Texts) -> Node:
     return {name: {"description": texts("headers", name), "required": True, **header} for name, header in own.items()}
 
 
-def _codes() -> str:
-    rows = [f"| `{entry.code}` | {entry.status} | {entry.title} |" for entry in CATALOGUE.values()]
-    return "\n".join(["| code | status | title |", "|---|---|---|", *rows])
-
-
-def _allowed() -> str:
-    rows = []
-    for status in Status:
-        operations = allowed_operations(status, None, LaunchType.EC2)
-        rows.append(f"| `{status}` | {', '.join(f'`{operation}`' for operation in operations) or 'nothing'} |")
-    return "\n".join(["| status | allowed |", "|---|---|", *rows])
-
-
 def _pascal(name: str) -> str:
     return "".join(word.capitalize() for word in name.split("_"))
 
@@ -401,17 +389,3 @@ def _of_project(name: str) -> str:
 
 def _version() -> str:
     return str(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"])
-
-
-class _Dumper(yaml.SafeDumper):
-    """A dumper that writes no aliases, and multi-line text as literal blocks."""
-
-    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002
-        return True
-
-
-def _write_text(dumper: _Dumper, value: str) -> yaml.Node:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
-
-
-_Dumper.add_representer(str, _write_text)

@@ -25,11 +25,19 @@ def eventually(look: Callable[[], T], until: Callable[[T], object] = bool, patie
 
 
 def pending(stack: LocalStack) -> list[dict[str, Any]]:
-    """Return the items, in DynamoDB's format, of all containers with a pending operation."""
+    """Return the items, in DynamoDB's format, of all containers with a pending operation or a task that was not found.
+
+    The index of due containers also contains those that are to be stopped later.
+    """
     pages = (
         stack.client("dynamodb")
         .get_paginator("scan")
-        .paginate(TableName=stack.table_name("ContainersTable"), IndexName="pending-by-deadline")
+        .paginate(
+            TableName=stack.table_name("ContainersTable"),
+            FilterExpression="attribute_exists(#operation) OR attribute_exists(absent_since)",
+            ExpressionAttributeNames={"#operation": "operation"},
+            ConsistentRead=True,
+        )
     )
     return [item for page in pages for item in page["Items"]]
 

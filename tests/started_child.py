@@ -40,7 +40,6 @@ SCHEDULE = {
 CONSTANT: dict[str, Any] = {
     "ListSchedules": {"Schedules": [{"Name": f"{SAVED['project_id']}.working-hours"}]},
     "GetSchedule": SCHEDULE,
-    "PutEvents": {"Entries": [{}]},
 }
 
 collections: list[str] = []
@@ -80,7 +79,7 @@ def answer(operation: str, parameters: dict[str, Any], container: dict[str, Any]
         case "GetCommandInvocation":
             return {"StatusDetails": "Success", "ResponseCode": 0}
         case _:
-            return CONSTANT.get(operation, {})
+            return CONSTANT.get(operation, {"Entries": [{} for _ in parameters.get("Entries", [])]})  # of PutEvents
 
 
 class Context:

@@ -24,9 +24,9 @@ def test_the_page_works_with_the_keyboard(console: ConsolePage, api: Api, seeder
     console.driver.refresh()
     console.wait(lambda: len(console.shown_rows()) == 3)
     seen = tab_order(console)
-    assert seen[:4] == ["skip", "to-fleet", "to-activity", "container-id"]
-    assert seen[4:7] == ["Open", "zone-local", "connection-toggle"]
-    order = ["start", "stop", "restart", "pause", "resume", "force-stop"]
+    assert seen[:5] == ["skip", "to-fleet", "to-activity", "to-schedules", "container-id"]
+    assert seen[5:8] == ["Open", "zone-local", "connection-toggle"]
+    order = ["start", "stop", "restart", "pause", "resume", "force-stop", "Stop time, hold and protection"]
     order += ["zoom-all", "Changes of status in view", "Show in the table", "history-from", "History table"]
     order += ["transition_time", f"row {api.rows(fresh_id)[-1]['id']}", "Previous page", "page"]
     positions = [seen.index(name) for name in order]

@@ -40,12 +40,12 @@ def test_the_fleet_works_with_the_keyboard(fleet: FleetPage, api: Api, project: 
     fleet.driver.refresh()
     fleet.wait_for_names(["web-1", "web-2", "web-3", "web-4"])
     seen = tab_order(fleet)
-    assert seen[7:11] == ["fleet-project", "fleet-name", "fleet-label", "fleet-order"]
-    assert seen[11:16] == [f"fleet-status-{name}" for name in ("running", "paused", "stopped", "failed", "expired")]
-    assert seen[16:22] == ["start", "stop", "restart", "pause", "resume", "force-stop"]
+    assert seen[8:12] == ["fleet-project", "fleet-name", "fleet-label", "fleet-order"]
+    assert seen[12:17] == [f"fleet-status-{name}" for name in ("running", "paused", "stopped", "failed", "expired")]
+    assert seen[17:23] == ["start", "stop", "restart", "pause", "resume", "force-stop"]
     # The rows are one stop: the checkbox and the link of one of them.
-    assert seen[22:26] == ["Select all containers on this page", "status", "name", "Select web-1"]
-    assert seen[26:28] == ["web-1", "First page"]
+    assert seen[23:27] == ["Select all containers on this page", "status", "name", "Select web-1"]
+    assert seen[27:29] == ["web-1", "First page"]
 
     # Select the second to the fourth container.
     fleet.run("document.querySelector('tr[data-container] input').focus()")

@@ -1,11 +1,13 @@
 """Fixtures: a client for the local stack, and clients with prepared responses."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import httpx
 import pytest
-from client.script import SECRET, Reply, Script
+from client.script import SECRET, Command, Reply, Script
 from longshore_client import Longshore, Retries
+from longshore_client.cli import main
 
 from local import tokens
 from local.stack import LocalStack
@@ -43,3 +45,22 @@ def scripted(pauses: list[float]) -> Iterator[Callable[..., tuple[Longshore, Scr
     yield make
     for http in made:
         http.close()
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, pauses: list[float]) -> Command:
+    """Runs a subcommand whose requests receive the given replies."""
+    monkeypatch.setenv("LONGSHORE_URL", "https://api.example/prod")
+    monkeypatch.setenv("LONGSHORE_TOKEN", "token")
+    create, create_async = httpx.Client, httpx.AsyncClient
+
+    def call(arguments: list[str], *replies: Reply) -> tuple[int, Script]:
+        script = Script(list(replies))
+        transport = httpx.MockTransport(script)
+        monkeypatch.setattr(httpx, "Client", partial(create, transport=transport))
+        monkeypatch.setattr(httpx, "AsyncClient", partial(create_async, transport=transport))
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        return int(ended.value.code or 0), script
+
+    return call

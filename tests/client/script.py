@@ -69,3 +69,6 @@ def page_of(status: int) -> httpx.Response:
 
 
 Scripted = Callable[..., tuple[Longshore, Script]]
+
+Command = Callable[..., tuple[int, Script]]
+"""Runs a subcommand whose requests receive the given replies, and returns its exit code and the script."""

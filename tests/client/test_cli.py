@@ -103,6 +103,7 @@ def test_status(longshore: Run, api: Api) -> None:
         "task": "web",
         "launch": "EC2",
         "server": "-",
+        **dict.fromkeys(("stop_at", "hold_until", "idle_timeout", "idle_at", "protection"), "-"),
     }
     assert json.loads(longshore("status", container_id(12), "--json").stdout) == container
 

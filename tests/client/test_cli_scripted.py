@@ -6,16 +6,14 @@ import io
 import json
 import time
 from collections import Counter
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any
 
 import httpx
 import pytest
-from client.script import CONTAINER, ID, PENDING, STARTED, Reply, Script, Scripted, ok, refused
+from client.script import CONTAINER, ID, PENDING, STARTED, Command, Scripted, ok, refused
 from longshore_client import AsyncLongshore, Container
-from longshore_client.cli import bulk, follow, main
+from longshore_client.cli import bulk, follow
 from longshore_client.cli.bulk import Bulk
 from longshore_client.cli.history_view import print_csv
 from longshore_client.cli.text import escaped, json_text, parse_time
@@ -46,28 +44,6 @@ def logs(*rows: dict[str, Any], cursor: str | None = None) -> httpx.Response:
     return ok({"logs": list(rows), "pagination": {"limit": 100, "next_cursor": cursor}})
 
 
-Command = Callable[..., tuple[int, Script]]
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, pauses: list[float]) -> Command:
-    """Runs a subcommand whose requests receive the given replies."""
-    monkeypatch.setenv("LONGSHORE_URL", "https://api.example/prod")
-    monkeypatch.setenv("LONGSHORE_TOKEN", "token")
-    create, create_async = httpx.Client, httpx.AsyncClient
-
-    def call(arguments: list[str], *replies: Reply) -> tuple[int, Script]:
-        script = Script(list(replies))
-        transport = httpx.MockTransport(script)
-        monkeypatch.setattr(httpx, "Client", partial(create, transport=transport))
-        monkeypatch.setattr(httpx, "AsyncClient", partial(create_async, transport=transport))
-        with pytest.raises(SystemExit) as ended:
-            main(arguments)
-        return int(ended.value.code or 0), script
-
-    return call
-
-
 # Changes
 
 
@@ -82,6 +58,7 @@ def test_rename(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "labels"),
     [
         (["env:prod"], {"env": "prod", "team": "a"}),
+        (["env=prod:1"], {"env": "prod:1", "team": "a"}),
         (["tier:web:1"], {"env": "dev", "team": "a", "tier": "web:1"}),
         (["note:", "--remove", "team"], {"env": "dev", "note": ""}),
         (["--remove", "env", "--remove", "team", "--remove", "other"], None),

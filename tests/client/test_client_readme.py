@@ -33,8 +33,14 @@ def test_the_exit_codes() -> None:
     assert [int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)] == list(Exit)
     expected = {
         Exit.USAGE: {"INVALID_ID_FORMAT", "VALIDATION_ERROR", "ROUTE_NOT_FOUND"},
-        Exit.CONFLICT: {"OPERATION_STATE_CONFLICT", "OPERATION_NOT_PERMITTED_ON_EXPIRED"},
-        Exit.FORBIDDEN: {"ACCOUNT_BANNED", "CONTAINER_NOT_FOUND", "PROJECT_NOT_FOUND", "INSUFFICIENT_PERMISSIONS"},
+        Exit.CONFLICT: {"OPERATION_STATE_CONFLICT", "OPERATION_NOT_PERMITTED_ON_EXPIRED", "CONTAINER_PROTECTED"},
+        Exit.FORBIDDEN: {
+            "ACCOUNT_BANNED",
+            "CONTAINER_NOT_FOUND",
+            "PROJECT_NOT_FOUND",
+            "SCHEDULE_NOT_FOUND",
+            "INSUFFICIENT_PERMISSIONS",
+        },
         Exit.AUTHENTICATION: {"MISSING_TOKEN", "INVALID_TOKEN", "TOKEN_EXPIRED"},
         Exit.UNAVAILABLE: {"EXTERNAL_SERVICE_ERROR", "INTERNAL_SERVER_ERROR", "RATE_LIMITED"},
     }
@@ -47,12 +53,12 @@ def test_the_exit_codes() -> None:
 
 @pytest.mark.usefixtures("env")
 def test_the_programs() -> None:
-    assert run_programs(README) == 6
+    assert run_programs(README) == 8
 
 
 def test_the_commands(env: dict[str, str]) -> None:
     documented = commands(README)
-    assert len(documented) == 6
+    assert len(documented) == 11
     for command, printed in documented:
         done = subprocess.run(["bash", "-c", command], env=env, capture_output=True, text=True, timeout=60, check=True)
         assert done.stdout.rstrip("\n") == printed, command

@@ -12,8 +12,9 @@ from conftest import QUICK
 from invariants import all_rows, check
 from longshore_client import AsyncLongshore, Longshore, OperationFailedError, OperationResult, WaitTimeoutError
 from longshore_client import _containers as containers
+from longshore_client._parsing import time_of
 from longshore_client._waiting import Wait
-from longshore_client.models import Container, Operation, StatusLog, time_of
+from longshore_client.models import Container, Operation, StatusLog
 
 from local import tokens
 from local.seed import Seeder

@@ -1,9 +1,9 @@
 """A week of working hours on a virtual clock: the history of 200 containers is exactly the expected one.
 
 The containers start at 8:00 and stop at 18:00 from Monday to Friday in Berlin, from Wednesday to Tuesday, over the
-weekend on which the clocks change. Meanwhile users start containers at night and stop some during the day, an event
-arrives two hours late, another half an hour late, two arrive twice, and the first attempt of every run crashes in its
-batch.
+weekend on which the clocks change. Meanwhile users start containers at night and stop some during the day, put some on
+hold, protect some and limit the time of some. An event arrives two hours late, another half an hour late, two arrive
+twice, and the first attempt of every run crashes in its batch.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pytest
 from longshore.aws.items import log_item
 from longshore.domain.history import append
 from longshore.domain.lifecycle import LaunchType, Operation, Status
-from longshore.domain.models import Change, Container, OperationRequest, Runtime, Trigger
+from longshore.domain.models import Change, Container, Runtime, Trigger
 from longshore.domain.timetable import next_runs, timetable
 from longshore.engine.schedules import ScheduleInput
 
@@ -34,7 +34,11 @@ NIGHT = IDS[::20]  # started by a user at 22:00 on Thursday
 PAUSE = [*IDS[::40], *IDS[5::50]]  # stopped by a user at 12:00 on Friday, if they run, and at 8:10 on Tuesday
 LATE_STOP = IDS[7::25]  # started again by a user between the scheduled time and a late event
 DEPLOYED = IDS[9::50]  # restarted by a user at 20:00 on Saturday
-# Containers on hold, with a lifetime or protected belong here: their expected histories are in `expected`.
+HELD = IDS[3::40]  # on hold from 12:00 on Wednesday until 9:00 on Friday
+PROTECTED = IDS[18::40]  # from 12:00 on Thursday until 12:00 on Monday
+LIMITED = IDS[13::40]  # given a `stop_at` of 12:00 on Wednesday, and an idle timeout of three hours on Monday
+KEPT_ALIVE = LIMITED[:2]  # kept alive at 10:00 on Monday
+IDLE = timedelta(hours=3)
 
 
 def at(day: str, time: str) -> datetime:
@@ -44,8 +48,10 @@ def at(day: str, time: str) -> datetime:
 class Action:
     """What happens at a time: `do` is called then."""
 
-    def __init__(self, time: datetime, kind: str, scheduled: datetime | None = None, ids: Any = ()) -> None:
-        self.time, self.kind, self.scheduled, self.ids = time, kind, scheduled, ids
+    def __init__(
+        self, time: datetime, kind: str, scheduled: datetime | None = None, ids: Any = (), values: Any = None
+    ) -> None:
+        self.time, self.kind, self.scheduled, self.ids, self.values = time, kind, scheduled, ids, values
 
 
 def scheduled(expression: str) -> Iterator[datetime]:
@@ -77,6 +83,17 @@ def actions() -> list[Action]:
         # Between the two deliveries of Tuesday's start.
         Action(at("2025-04-01", "08:10"), "user stop", ids=PAUSE),
         Action(at("2025-03-29", "20:00"), "user restart", ids=DEPLOYED),
+        Action(at("2025-03-26", "12:02"), "sweep"),
+        *(Action(at("2025-03-31", time), "sweep") for time in ("11:02", "13:02")),
+    ]
+    found += [
+        Action(at("2025-03-26", "12:10"), "change", ids=HELD, values={"hold_until": at("2025-03-28", "09:00")}),
+        Action(at("2025-03-27", "12:00"), "change", ids=PROTECTED, values={"protection": "a demonstration"}),
+        Action(at("2025-03-31", "12:00"), "change", ids=PROTECTED, values={"protection": None}),
+        Action(at("2025-03-26", "09:00"), "change", ids=LIMITED, values={"stop_at": at("2025-03-26", "12:00")}),
+        Action(at("2025-03-31", "07:00"), "change", ids=LIMITED, values={"idle_timeout": int(IDLE.total_seconds())}),
+        Action(at("2025-03-31", "10:00"), "keep-alive", ids=KEPT_ALIVE),
+        Action(at("2025-03-31", "20:00"), "change", ids=LIMITED, values={"idle_timeout": None}),
     ]
     return sorted(found, key=lambda action: action.time)
 
@@ -85,8 +102,14 @@ def expected(identity: str) -> list[tuple[str, str, str]]:
     """Return the rows of a container after its first: the status, the cause, and the day and local time."""
     is_night, is_pause = identity in NIGHT, identity in PAUSE
     is_late, is_deployed = identity in LATE_STOP, identity in DEPLOYED
-    rows = [("running", "schedule", "03-26 08:00"), ("stopped", "schedule", "03-26 18:00")]
-    rows += [("running", "schedule", "03-27 08:00"), ("stopped", "schedule", "03-27 18:00")]
+    rows = [("running", "schedule", "03-26 08:00")]
+    if identity not in HELD:
+        rows.append(("stopped", "schedule", "03-26 12:00" if identity in LIMITED else "03-26 18:00"))
+        rows.append(("running", "schedule", "03-27 08:00"))
+    if identity in HELD:
+        rows.append(("stopped", "schedule", "03-28 18:00"))
+    elif identity not in PROTECTED:
+        rows.append(("stopped", "schedule", "03-27 18:00"))
     if is_night:
         rows.append(("running", "user", "03-27 22:00"))
     # Friday's start came two hours late, and did nothing: only the containers that ran at night run.
@@ -96,13 +119,15 @@ def expected(identity: str) -> list[tuple[str, str, str]]:
         rows.append(("stopped", "schedule", "03-28 18:00"))
     if is_deployed:
         rows.append(("running", "user", "03-29 20:00"))
-    else:
+    elif identity not in PROTECTED:
         rows.append(("running", "schedule", "03-31 08:00"))
     # Monday's stop came half an hour late, and skipped the containers that a user had restarted since.
     if is_late:
         rows += [("stopped", "user", "03-31 18:10"), ("running", "user", "03-31 18:10")]
     else:
-        rows += [("stopped", "schedule", "03-31 18:30"), ("running", "schedule", "04-01 08:00")]
+        idle = "03-31 13:00" if identity in KEPT_ALIVE else "03-31 11:00"
+        rows.append(("stopped", "schedule", idle if identity in LIMITED else "03-31 18:30"))
+        rows.append(("running", "schedule", "04-01 08:00"))
     if is_pause:
         # The second delivery of Tuesday's start did not start them again.
         rows.append(("stopped", "user", "04-01 08:10"))
@@ -183,20 +208,27 @@ def settle(week: Stage, *, deadline: bool = True) -> None:
     week.calls.clear()
 
 
+def act(week: Stage, action: Action, number: int) -> bool:
+    """Do what happens at a time. Return whether a function crashed."""
+    if action.kind in ("start", "stop"):
+        return run_with_a_crash(week, action, number)
+    for identity in action.ids:
+        if action.kind == "change":
+            week.patch(identity, **action.values)
+        elif action.kind == "keep-alive":
+            week.keep_alive(identity)
+        elif action.kind != "user stop" or week.container(identity).is_live:
+            week.ask(identity, action.kind.removeprefix("user "), request_id="r")
+    return False
+
+
 def test_a_week(week: Stage) -> None:
+    week._put("access", {"user_id": USER, "scope": f"project#{PROJECT}", "role": "owner"})
     crashes = 0
     for number, action in enumerate(actions()):
         assert week.clock.now() <= action.time
         week.clock.time = action.time
-        if action.kind.startswith("user "):
-            for identity in action.ids:
-                if action.kind == "user stop" and not week.container(identity).is_live:
-                    continue
-                request = OperationRequest(identity, Operation(action.kind.removeprefix("user ")), USER, "r")
-                with week.open():
-                    week.wired.operations.perform(request)
-        else:
-            crashes += run_with_a_crash(week, action, number)
+        crashes += act(week, action, number)
         settle(week)
     # All twelve events, except the one that was too late, and the second deliveries of two others.
     assert crashes == 9
@@ -207,9 +239,13 @@ def test_a_week(week: Stage) -> None:
         shown = [(row["to_status"], row["triggered_by"], local(row)) for row in rows]
         assert shown == expected(identity), identity
         for row in rows:
-            assert row["metadata"]["actor"] == USER
-            by = row["metadata"].get("rule")
-            assert by == (f"working-hours-{row['metadata']['command']}" if row["triggered_by"] == "schedule" else None)
+            by, hours = row["metadata"].get("rule"), f"working-hours-{row['metadata']['command']}"
+            if local(row)[:8] in ("03-26 12", "03-31 11", "03-31 13"):
+                assert by == ("stop_at" if local(row) == "03-26 12:00" else "idle_timeout")
+                assert "actor" not in row["metadata"]
+            else:
+                assert by == (hours if row["triggered_by"] == "schedule" else None)
+                assert row["metadata"]["actor"] == USER
     # Nothing runs that should not.
     assert [task for task in week.ecs.tasks() if task.live] == []
 

@@ -322,6 +322,10 @@ def _calm(world: ExploredWorld) -> None:
         before = world.ledger.changes, _tasks(world)
         _alone(world, f"drift-{number}", lambda: world.drift.sweep(CLUSTER), minutes=3)
         _deliver(world)
+        if world.hostility.lifetimes:
+            # An operation may have ended after the time at which the container has to be stopped.
+            _alone(world, f"lifetimes-{number}", world.recovery.sweep)
+            _deliver(world)
         if world.ledger.pending():
             _alone(world, f"late-sweep-{number}", world.recovery.sweep)
             _deliver(world)

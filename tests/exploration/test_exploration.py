@@ -127,13 +127,19 @@ def test_pruning_loses_no_outcome_of_a_real_pair() -> None:
     assert len(pruned.seen) > 1
 
 
-def test_a_planted_bug_is_found_and_replayed() -> None:
-    mutation = "simulation.mutants:nothing_pending"
-    (found,) = explore(Job("start+start:stopped", Cost(1, 0), mutation=mutation)).found
+@pytest.mark.parametrize(
+    ("scenario", "mutation"),
+    [
+        ("start+start:stopped", "simulation.mutants:nothing_pending"),
+        ("recovery+change-stop-at:ending", "simulation.lifetime_mutants:claim_ignores_lifetime"),
+    ],
+)
+def test_a_planted_bug_is_found_and_replayed(scenario: str, mutation: str) -> None:
+    (found,) = explore(Job(scenario, Cost(1, 0), mutation=mutation)).found
     repeated = replay(found.replay, mutation)
     assert repeated.violation == found.ending.violation is not None
     assert repeated.trace == found.ending.trace
-    assert explore(Job("start+start:stopped", Cost(1, 0))).exhausted
+    assert explore(Job(scenario, Cost(1, 0))).exhausted
     assert replay(found.replay).violation is None
 
 

@@ -128,6 +128,7 @@ def test_the_routes_of_the_template(real: template.Stack, functions: Functions) 
     assert real.api is not None
     routes = Gateway(real.api, functions).routes
     container = "/api/v1/containers/{id}"
+    schedules = "/api/v1/projects/{project_id}/schedules"
     assert {route for route in routes if route[0] != "OPTIONS"} == {
         ("GET", "/"),
         ("GET", "/api/v1"),
@@ -138,9 +139,14 @@ def test_the_routes_of_the_template(real: template.Stack, functions: Functions) 
         ("GET", "/api/v1/projects/{project_id}/containers"),
         ("GET", "/api/v1/projects/{project_id}/status-logs"),
         ("GET", f"{container}/status-logs"),
+        ("GET", schedules),
+        *((method, f"{schedules}/{{name}}") for method in ("GET", "PUT", "DELETE")),
         *(
             ("POST", f"{container}/{operation}")
-            for operation in ("start", "stop", "force-stop", "restart", "pause", "resume", "{operation}")
+            for operation in (
+                *("start", "stop", "force-stop", "restart", "pause", "resume", "{operation}"),
+                "keep-alive",
+            )
         ),
         *product(("GET", "HEAD"), ("/console", "/console/{path+}", "/docs", "/docs/{path+}", "/openapi.yaml")),
     }

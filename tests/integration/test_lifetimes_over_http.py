@@ -14,7 +14,7 @@ from settling import LONG_AGO, eventually
 from local.seed import PROJECT, Seeder
 from local.stack import LocalStack
 
-pytestmark = pytest.mark.databases("moto", "dynamodb-local")
+pytestmark = pytest.mark.databases("real")
 
 TIME = "must be an RFC 3339 time with an offset, or null"
 UNKNOWN_KEY = "is unknown; the keys are: name, labels, stop_at, hold_until, idle_timeout, protection"

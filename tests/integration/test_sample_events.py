@@ -137,6 +137,10 @@ def list_project_containers(stack: LocalStack, event: Any) -> None:
     assert data["pagination"]["total"] == 3
 
 
+def keep_alive(stack: LocalStack, event: Any) -> None:
+    assert body_of(stack, "keep_alive", event)["message"] == "Container kept alive"
+
+
 def update_container(stack: LocalStack, event: Any) -> None:
     body = body_of(stack, "update_container", event)
     assert body["message"] == "Container updated successfully"
@@ -292,6 +296,7 @@ CHECKS: dict[str, Callable[[LocalStack, Any], None]] = {
     "list_projects": list_projects,
     "list_containers": list_containers,
     "list_project_containers": list_project_containers,
+    "keep_alive": keep_alive,
     "update_container": update_container,
     "start": operation("start", 11, "started", ["running"]),
     "stop": operation("stop", 12, "stopped", ["stopped"]),

@@ -91,7 +91,10 @@ def test_resources_are_created_from_the_template_and_kept(complete_template: Pat
         document = stack.client("ssm").get_document(Name="longshore-Document")
         assert json.loads(document["Content"]) == {"schemaVersion": "2.2", "mainSteps": []}
 
-        clients = {name: stack.client(name) for name in ("dynamodb", "secretsmanager", "ssm", "ecs", "events", "sqs")}
+        clients = {
+            name: stack.client(name)
+            for name in ("dynamodb", "secretsmanager", "ssm", "ecs", "events", "scheduler", "sqs")
+        }
         dynamodb.put_item(TableName="longshore-Table", Item={"id": {"S": "a"}, "at": {"N": "1"}})
         provision(template.load(complete_template), token_key="another", **clients)
         assert dynamodb.scan(TableName="longshore-Table")["Count"] == 1

@@ -57,7 +57,8 @@ def _check_owners(old: Plain, new: Plain, was: Plain | None, now: Plain | None) 
         if old.get(name) != new.get(name):
             raise Violation(f"an operation changed {name} from {old.get(name)} to {new.get(name)}")
     expected = old.get("stop_at")
-    changed = (old["status"], old["log_count"]) != (new["status"], new["log_count"])
+    # A full history takes no row, and `failed` may follow `failed`.
+    changed = any(old.get(name) != new.get(name) for name in ("status", "log_count", "reached_without_row"))
     if now is not None and (was is None or was["id"] != now["id"]) and new.get("stop_at_by") == now["id"]:
         if now.get("stop_at_before") != expected:
             raise Violation(f"a claim replaced stop_at {expected}, but keeps {now.get('stop_at_before')}")

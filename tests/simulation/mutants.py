@@ -5,7 +5,6 @@ number of runs. Some mutants reintroduce a fault that the engine once had.
 """
 
 import argparse
-import re
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -15,6 +14,9 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from simulation.conditions import without
+from simulation.lifetime_mutants import LIFETIMES
+
 ROOT = Path(__file__).resolve().parents[2]
 MOST_RUNS = 2000
 
@@ -22,43 +24,24 @@ MOST_RUNS = 2000
 # --- write conditions -------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def _without(*clauses: str) -> Iterator[None]:
-    """Remove clauses from the conditions of all writes to a container."""
-    from longshore.aws.writes import Condition, Writes
-
-    original = Writes.update
-
-    def update(self: Writes, after: Any, condition: Condition, *names: Any) -> Any:
-        kept = [clause for clause in condition.expression.split(" AND ") if clause not in clauses]
-        used = re.findall(r":\w+", " ".join(kept))
-        if not kept:
-            kept = ["attribute_exists(#status)"]
-        values = {name: value for name, value in condition.values.items() if name in used}
-        return original(self, after, Condition(" AND ".join(kept), values), *names)
-
-    with mock.patch.object(Writes, "update", update):
-        yield
-
-
 def operation() -> Any:
     """Commit without the condition on the pending operation and its step (and row)."""
-    return _without("#operation.id = :was_operation", "#log_count = :was_count")
+    return without("#operation.id = :was_operation", "#log_count = :was_count")
 
 
 def generation() -> Any:
     """Write without the condition on the generation."""
-    return _without("#generation = :was_generation")
+    return without("#generation = :was_generation")
 
 
 def row_count() -> Any:
     """Write without the condition on the number of rows."""
-    return _without("#log_count = :was_count")
+    return without("#log_count = :was_count")
 
 
 def nothing_pending() -> Any:
     """Claim without the condition that no operation is pending."""
-    return _without("attribute_not_exists(#operation)")
+    return without("attribute_not_exists(#operation)")
 
 
 @contextmanager
@@ -300,86 +283,6 @@ def start_has_version_of_end() -> Iterator[None]:
         yield
 
 
-def claim_ignores_lifetime() -> Any:
-    """Stop a container whose lifetime has ended, although it has changed since the container was read."""
-    from longshore.engine import operations
-
-    return mock.patch.object(operations, "_depends_on", return_value=())
-
-
-@contextmanager
-def commit_ignores_lifetime() -> Iterator[None]:
-    """Write the key of the index although the lifetime has changed since the container was read."""
-    from longshore.aws import updates
-    from longshore.aws.writes import Condition
-
-    with mock.patch.object(updates, "same", return_value=Condition("attribute_exists(#status)", {})):
-        yield
-
-
-def change_ignores_container() -> Any:
-    """Write the key of the index in a change although the container has changed since it was read."""
-    from longshore.aws import details
-    from longshore.aws.writes import Condition
-
-    anything = Condition("attribute_exists(#status)", {})
-    return mock.patch.multiple(details, same=lambda *_: anything, as_read=lambda *_: anything)
-
-
-def claim_ignores_protection() -> Any:
-    """Claim an operation without the condition that the container is not protected."""
-    return _without("attribute_not_exists(#protection)")
-
-
-def protection_ignores_operation() -> Any:
-    """Protect a container without the condition that no operation is pending from which it is protected."""
-    from longshore.aws import details
-
-    return mock.patch.multiple(details, _NOTHING_ENDS="attribute_exists(#status)", _OPERATIONS={})
-
-
-@contextmanager
-def operations_write_lifetime() -> Iterator[None]:
-    """Write the attributes of users in each write of an operation."""
-    from longshore.aws.items import CHANGEABLE, LIFETIME
-    from longshore.aws.writes import Writes
-
-    original = Writes.update
-
-    def update(self: Writes, after: Any, condition: Any, names: Any = CHANGEABLE) -> Any:
-        whole = tuple(dict.fromkeys((*names, *LIFETIME))) if "generation" in names else names
-        return original(self, after, condition, whole)
-
-    with mock.patch.object(Writes, "update", update):
-        yield
-
-
-def stop_at_outlives_its_run() -> Any:
-    """Keep `stop_at` when a container has stopped."""
-    from longshore.aws import store
-
-    return mock.patch.object(store, "STOP_AT", ())
-
-
-def lifetimes_never_end() -> Any:
-    """Let the recovery sweep stop no container."""
-    from longshore.domain.models import Container
-
-    return mock.patch.object(Container, "ended_by", return_value=None)
-
-
-def kept_alive_in_vain() -> Any:
-    """Let keep-alive store nothing."""
-    from longshore.aws.details import ContainerDetails
-
-    original = ContainerDetails.write
-
-    def write(self: ContainerDetails, container: Any, changes: Any) -> Any:
-        return container if "kept_alive_at" in changes else original(self, container, changes)
-
-    return mock.patch.object(ContainerDetails, "write", write)
-
-
 @contextmanager
 def tokens_never_expire() -> Iterator[None]:
     """Reuse client tokens regardless of their age."""
@@ -400,15 +303,7 @@ MUTANTS: dict[str, Callable[[], Any]] = {
     "retry-conflicts-with-own-key": retry_conflicts_with_own_key,
     "start-has-version-of-end": start_has_version_of_end,
     "tokens-never-expire": tokens_never_expire,
-    "claim-ignores-lifetime": claim_ignores_lifetime,
-    "commit-ignores-lifetime": commit_ignores_lifetime,
-    "change-ignores-container": change_ignores_container,
-    "claim-ignores-protection": claim_ignores_protection,
-    "protection-ignores-operation": protection_ignores_operation,
-    "operations-write-lifetime": operations_write_lifetime,
-    "stop-at-outlives-its-run": stop_at_outlives_its_run,
-    "lifetimes-never-end": lifetimes_never_end,
-    "kept-alive-in-vain": kept_alive_in_vain,
+    **LIFETIMES,
     "operation": operation,
     "generation": generation,
     "row-count": row_count,

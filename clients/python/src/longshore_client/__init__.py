@@ -4,11 +4,13 @@ with Longshore("https://host/stage", token) as client:
     client.api.containers.manage("507f1f77bcf86cd799439011", "start", wait=True)
 """
 
+from longshore_client._changes import Limits
 from longshore_client._filters import ContainerFilters, LogFilters, ProjectLogFilters
 from longshore_client.aio import AsyncLongshore
 from longshore_client.client import Longshore
 from longshore_client.errors import (
     ApiError,
+    ContainerProtectedError,
     LongshoreError,
     OperationFailedError,
     OperationStateConflictError,
@@ -23,8 +25,10 @@ from longshore_client.models import (
     PendingOperation,
     Project,
     ProjectLogsPage,
+    Schedule,
     StatusLog,
     StatusLogsPage,
+    Targets,
 )
 from longshore_client.retries import Retries
 
@@ -33,7 +37,9 @@ __all__ = [
     "AsyncLongshore",
     "Container",
     "ContainerFilters",
+    "ContainerProtectedError",
     "ContainersPage",
+    "Limits",
     "LogFilters",
     "Longshore",
     "LongshoreError",
@@ -45,8 +51,10 @@ __all__ = [
     "ProjectLogFilters",
     "ProjectLogsPage",
     "Retries",
+    "Schedule",
     "StatusLog",
     "StatusLogsPage",
+    "Targets",
     "TransportError",
     "UnexpectedAnswerError",
     "WaitTimeoutError",

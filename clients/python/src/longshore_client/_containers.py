@@ -8,6 +8,7 @@ from typing import Any, Self, Unpack
 from uuid import uuid4
 
 from longshore_client._calls import Call, Pause, Plan, Success, fetch, segment, send_once
+from longshore_client._changes import operation_body
 from longshore_client._filters import LogFilters, log_query
 from longshore_client._waiting import Wait
 from longshore_client.errors import ExternalServiceError, InternalServerError, InvalidIdFormatError, LongshoreError
@@ -44,14 +45,15 @@ def get(
     return success.parsed(Container.of)
 
 
-def update(container_id: str, name: str | None, labels: Mapping[str, str] | None, retries: Retries) -> Plan[Container]:
-    """Change the name or replace the labels of a container. Repeating the request has the same effect."""
-    body: dict[str, Any] = {}
-    if name is not None:
-        body["name"] = name
-    if labels is not None:
-        body["labels"] = dict(labels) or None
+def update(container_id: str, body: Mapping[str, Any], retries: Retries) -> Plan[Container]:
+    """Change a container. Repeating the request has the same effect."""
     success = yield from fetch(Call("PATCH", _path(container_id), body=body), retries)
+    return success.parsed(Container.of)
+
+
+def keep_alive(container_id: str, retries: Retries) -> Plan[Container]:
+    """Count the idle timeout of a container anew. Repeating the request is safe."""
+    success = yield from fetch(Call("POST", f"{_path(container_id)}/keep-alive"), retries)
     return success.parsed(Container.of)
 
 
@@ -72,13 +74,16 @@ def manage(
     timeout: float,
     idempotency_key: str | None,
     prefer: str | None,
+    stop_at: datetime | None,
     retries: Retries,
 ) -> Plan[OperationResult]:
     """Request an operation, which takes effect once even if the request is retried. With `wait`, wait for its end."""
     key = str(uuid4()) if idempotency_key is None else idempotency_key
+    body = operation_body(operation, stop_at)
     try:
         request_ids: set[str] = set()
-        call = Call("POST", f"{_path(container_id)}/{segment(operation)}", idempotency_key=key, prefer=prefer)
+        path = f"{_path(container_id)}/{segment(operation)}"
+        call = Call("POST", path, idempotency_key=key, prefer=prefer, body=body)
         success = yield from _request(container_id, call, request_ids, retries)
         build = partial(
             OperationResult.of,

@@ -99,7 +99,7 @@ def log_query(
 ) -> Query:
     """Return the query parameters of `LogFilters`. Raise ValueError if a time has no time zone."""
     query: Query = {"sort_by": sort_by, "sort_order": sort_order}
-    given = {"from": _time(since), "to": _time(until), "to_status": to_status, "from_status": from_status}
+    given = {"from": time_text(since), "to": time_text(until), "to_status": to_status, "from_status": from_status}
     return query | _without_none(given)
 
 
@@ -116,8 +116,8 @@ def project_log_query(
     """Return the query parameters of `ProjectLogFilters`. Raise ValueError if a time has no time zone."""
     query: Query = {"sort_order": sort_order}
     given = {
-        "from": _time(since),
-        "to": _time(until),
+        "from": time_text(since),
+        "to": time_text(until),
         "to_status": to_status,
         "triggered_by": triggered_by,
         "actor": actor,
@@ -131,7 +131,8 @@ def has_cursor(project_id: str | None, query: Query) -> bool:
     return project_id is not None and query["sort_by"] == "name" and not query.keys() & {"status", "name", "label"}
 
 
-def _time(moment: datetime | None) -> str | None:
+def time_text(moment: datetime | None) -> str | None:
+    """Return a time as the API takes it, and None for None. Raise ValueError if it has no time zone."""
     if moment is None:
         return None
     if moment.tzinfo is None:

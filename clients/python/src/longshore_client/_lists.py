@@ -13,7 +13,8 @@ from longshore_client._filters import (
     has_cursor,
     project_log_query,
 )
-from longshore_client.models import Container, ContainersPage, Json, Project, ProjectLogsPage
+from longshore_client._parsing import Json
+from longshore_client.models import Container, ContainersPage, Project, ProjectLogsPage
 from longshore_client.retries import Retries
 
 

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from longshore_client._parsing import time_of
 from longshore_client.errors import OperationFailedError, WaitTimeoutError
-from longshore_client.models import Container, Operation, OperationResult, PendingOperation, Status, StatusLog, time_of
+from longshore_client.models import Container, Operation, OperationResult, PendingOperation, Status, StatusLog
 
 GOAL: dict[Operation, Status] = {
     "start": "running",

@@ -1,12 +1,14 @@
 """The asyncio client. See `client` for the sync client."""
 
 from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
 from types import TracebackType
 from typing import Self, Unpack
 
 import httpx
 
 from longshore_client import _containers, _http, _lists
+from longshore_client._changes import Limits, change_body
 from longshore_client._drivers import AsyncDriver, AsyncToken
 from longshore_client._filters import ContainerFilters, LogFilters, ProjectLogFilters
 from longshore_client.models import (
@@ -21,6 +23,7 @@ from longshore_client.models import (
     WaitFor,
 )
 from longshore_client.retries import Retries
+from longshore_client.schedules import AsyncSchedules
 
 
 class AsyncLongshore:
@@ -73,6 +76,7 @@ class AsyncApi:
     def __init__(self, driver: AsyncDriver, retries: Retries) -> None:
         self.containers = AsyncContainers(driver, retries)
         self.projects = AsyncProjects(driver, retries)
+        self.schedules = AsyncSchedules(driver, retries)
 
 
 class AsyncContainers:
@@ -108,10 +112,20 @@ class AsyncContainers:
         return await self._driver.run(_containers.get(container_id, self._retries, wait_for, timeout))
 
     async def update(
-        self, container_id: str, *, name: str | None = None, labels: Mapping[str, str] | None = None
+        self,
+        container_id: str,
+        *,
+        name: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        **limits: Unpack[Limits],
     ) -> Container:
         """Change a container. See `Containers.update`."""
-        return await self._driver.run(_containers.update(container_id, name, labels, self._retries))
+        body = change_body(name, labels, limits)
+        return await self._driver.run(_containers.update(container_id, body, self._retries))
+
+    async def keep_alive(self, container_id: str) -> Container:
+        """Count the idle timeout of a running container anew. See `Containers.keep_alive`."""
+        return await self._driver.run(_containers.keep_alive(container_id, self._retries))
 
     async def manage(
         self,
@@ -123,6 +137,7 @@ class AsyncContainers:
         idempotency_key: str | None = None,
         respond_async: bool = False,
         api_wait: int | None = None,
+        stop_at: datetime | None = None,
     ) -> OperationResult:
         """Run an operation on a container. See `Containers.manage`.
 
@@ -135,6 +150,7 @@ class AsyncContainers:
             timeout=timeout,
             idempotency_key=idempotency_key,
             prefer=_containers.preference(respond_async=respond_async, api_wait=api_wait),
+            stop_at=stop_at,
             retries=self._retries,
         )
         return await self._driver.run(plan)

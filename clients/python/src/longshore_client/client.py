@@ -1,12 +1,14 @@
 """The sync client. See `aio` for asyncio."""
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from types import TracebackType
 from typing import Self, Unpack
 
 import httpx
 
 from longshore_client import _containers, _http, _lists
+from longshore_client._changes import Limits, change_body
 from longshore_client._drivers import Driver, Token
 from longshore_client._filters import ContainerFilters, LogFilters, ProjectLogFilters
 from longshore_client.models import (
@@ -21,6 +23,7 @@ from longshore_client.models import (
     WaitFor,
 )
 from longshore_client.retries import Retries
+from longshore_client.schedules import Schedules
 
 
 class Longshore:
@@ -80,6 +83,7 @@ class Api:
     def __init__(self, driver: Driver, retries: Retries) -> None:
         self.containers = Containers(driver, retries)
         self.projects = Projects(driver, retries)
+        self.schedules = Schedules(driver, retries)
 
 
 class Containers:
@@ -148,19 +152,39 @@ class Containers:
         return self._driver.run(_containers.get(container_id, self._retries, wait_for, timeout))
 
     def update(
-        self, container_id: str, *, name: str | None = None, labels: Mapping[str, str] | None = None
+        self,
+        container_id: str,
+        *,
+        name: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        **limits: Unpack[Limits],
     ) -> Container:
-        """Change a container. Values of None are not changed.
+        """Change a container. Values that are not given, and a name or labels of None, are not changed.
 
         Args:
             container_id: The id of the container.
             name: The new name. Requires the role `owner`.
             labels: The new labels, which replace all labels. Requires the role `operator`.
+            limits: `stop_at`, `hold_until`, `idle_timeout` and `protection`. None removes a limit. See `Limits`.
 
         Raises:
+            ValueError: A time has no time zone.
             LongshoreError: The API returned an error, such as ValidationError, or did not respond.
         """
-        return self._driver.run(_containers.update(container_id, name, labels, self._retries))
+        body = change_body(name, labels, limits)
+        return self._driver.run(_containers.update(container_id, body, self._retries))
+
+    def keep_alive(self, container_id: str) -> Container:
+        """Count the idle timeout of a running container anew. Requires the role `operator`.
+
+        Args:
+            container_id: The id of the container.
+
+        Raises:
+            OperationStateConflictError: The container is not running, or it is being stopped.
+            LongshoreError: The API returned another error or did not respond.
+        """
+        return self._driver.run(_containers.keep_alive(container_id, self._retries))
 
     def manage(
         self,
@@ -172,6 +196,7 @@ class Containers:
         idempotency_key: str | None = None,
         respond_async: bool = False,
         api_wait: int | None = None,
+        stop_at: datetime | None = None,
     ) -> OperationResult:
         """Run an operation on a container. The operation takes effect once, even if the request is retried.
 
@@ -187,12 +212,16 @@ class Containers:
                 effect.
             api_wait: The maximum number of seconds that the API waits for the effect, if that is less than its own
                 limit.
+            stop_at: Stop the container at this time, which must have a time zone. Only for `start`, `restart` and
+                `resume`.
 
         Returns:
             The result, which is completed or pending. It is always completed if `wait` is true.
 
         Raises:
+            ValueError: `stop_at` has no time zone, or the operation does not accept it.
             OperationStateConflictError: The container's status or a pending operation does not allow the operation.
+            ContainerProtectedError: The container is protected from the operation.
             OperationFailedError: The operation ended without its effect. Only with `wait`.
             WaitTimeoutError: The operation is still pending after the timeout. Only with `wait`.
             LongshoreError: The API returned another error or did not respond.
@@ -204,6 +233,7 @@ class Containers:
             timeout=timeout,
             idempotency_key=idempotency_key,
             prefer=_containers.preference(respond_async=respond_async, api_wait=api_wait),
+            stop_at=stop_at,
             retries=self._retries,
         )
         return self._driver.run(plan)

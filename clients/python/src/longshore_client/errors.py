@@ -11,6 +11,7 @@ LongshoreError
 |   |-- AccountBannedError
 |   |-- ContainerNotFoundError
 |   |-- ProjectNotFoundError
+|   |-- ScheduleNotFoundError
 |   |-- InsufficientPermissionsError
 |   |-- OperationNotPermittedOnExpiredError
 |   |-- ContainerProtectedError
@@ -111,20 +112,20 @@ class ProjectNotFoundError(ApiError):
     """The project does not exist, or the caller is not a member of it."""
 
 
+class ScheduleNotFoundError(ApiError):
+    """The project has no schedule with this name."""
+
+
 class InsufficientPermissionsError(ApiError):
-    """The caller may read the container but not operate it."""
+    """The caller may read the container or the project, but does not have the role that the request needs."""
 
 
 class OperationNotPermittedOnExpiredError(ApiError):
     """The container has expired because its server was terminated. It can only be read."""
 
 
-class ContainerProtectedError(ApiError):
-    """The container is protected from the operation. It had no effect."""
-
-
-class OperationStateConflictError(ApiError):
-    """The container's status or a pending operation does not allow the operation. It had no effect."""
+class _StateError(ApiError):
+    """The container's state does not allow the request, which had no effect."""
 
     @property
     def status(self) -> Status | None:
@@ -138,12 +139,26 @@ class OperationStateConflictError(ApiError):
 
     @property
     def pending_operation(self) -> PendingOperation | None:
-        """The pending operation, if it is the reason of the conflict."""
+        """The pending operation, or None."""
         return PendingOperation.maybe(self._state.get("pending_operation"))
 
     @property
     def _state(self) -> dict[str, Any]:
         return self.data if isinstance(self.data, dict) else {}
+
+
+class ContainerProtectedError(_StateError):
+    """The container is protected from the operation, which had no effect."""
+
+    @property
+    def protection(self) -> str | None:
+        """The reason for which the container is protected, or None if the response does not contain it."""
+        protection = self._state.get("protection")
+        return protection.get("reason") if isinstance(protection, dict) else None
+
+
+class OperationStateConflictError(_StateError):
+    """The container's status or a pending operation does not allow the operation. It had no effect."""
 
 
 class ExternalServiceError(ApiError):
@@ -183,6 +198,7 @@ BY_CODE: dict[str, type[ApiError]] = {
     "CONTAINER_NOT_FOUND": ContainerNotFoundError,
     "PROJECT_NOT_FOUND": ProjectNotFoundError,
     "INSUFFICIENT_PERMISSIONS": InsufficientPermissionsError,
+    "SCHEDULE_NOT_FOUND": ScheduleNotFoundError,
     "OPERATION_NOT_PERMITTED_ON_EXPIRED": OperationNotPermittedOnExpiredError,
     "CONTAINER_PROTECTED": ContainerProtectedError,
     "OPERATION_STATE_CONFLICT": OperationStateConflictError,

@@ -4,10 +4,13 @@ Statuses, operations and similar values are strings with literal types. Values t
 changed. `raw` contains the JSON of the response, including fields that this client does not know.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, Self, TypedDict, cast
+
+from longshore_client import _parsing
+from longshore_client._parsing import Json
 
 Status = Literal["stopped", "running", "paused", "failed", "expired"]
 Operation = Literal["start", "stop", "force-stop", "restart", "pause", "resume"]
@@ -18,7 +21,19 @@ ContainerSortBy = Literal["name", "status", "created_at", "updated_at", "id"]
 WaitFor = Literal["settled"] | Status
 Role = Literal["viewer", "operator", "owner"]
 
-Json = Mapping[str, Any]
+
+class Targets(TypedDict, total=False):
+    """The containers of a project on which a schedule operates. Exactly one of the keys is present.
+
+    Attributes:
+        all: All containers of the project.
+        labels: The containers that have all these labels.
+        container_ids: The containers with these ids, 1 to 100.
+    """
+
+    all: Literal[True]
+    labels: Mapping[str, str]
+    container_ids: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +48,9 @@ class PendingOperation:
     def of(cls, data: Json) -> Self:
         """Parse JSON. Raise KeyError, TypeError or ValueError if it is malformed."""
         return cls(
-            operation=cast("Operation", _text(data, "operation")),
-            started_at=_time(data, "started_at"),
-            triggered_by=cast("Trigger", _text(data, "triggered_by")),
+            operation=cast("Operation", _parsing.text(data, "operation")),
+            started_at=_parsing.time(data, "started_at"),
+            triggered_by=cast("Trigger", _parsing.text(data, "triggered_by")),
         )
 
     @classmethod
@@ -53,6 +68,11 @@ class Container:
         launch_type: `EC2`, `FARGATE` or `EXTERNAL`. None if the API does not return it.
         task_definition: `family` or `family:revision`. None if the API does not return it.
         labels: The labels. Empty if the API does not return them.
+        stop_at: When the container is stopped, or None.
+        hold_until: Until when schedules skip the container, or None.
+        idle_timeout: The seconds after which the running container is stopped unless it is kept alive, or None.
+        idle_at: When the container is stopped for its idle timeout, or None if it has none or is not running.
+        protection: The reason for which stop, force-stop, restart and pause are refused, or None.
     """
 
     id: str
@@ -68,25 +88,35 @@ class Container:
     launch_type: str | None
     task_definition: str | None
     labels: Mapping[str, str]
+    stop_at: datetime | None
+    hold_until: datetime | None
+    idle_timeout: int | None
+    idle_at: datetime | None
+    protection: str | None
     raw: Json = field(repr=False, compare=False)
 
     @classmethod
     def of(cls, data: Json) -> Self:
         """Parse JSON. Raise KeyError, TypeError or ValueError if it is malformed."""
         return cls(
-            id=_text(data, "id"),
-            project_id=_text(data, "project_id"),
-            name=_text(data, "name"),
-            status=cast("Status", _text(data, "status")),
-            status_since=_time(data, "status_since"),
+            id=_parsing.text(data, "id"),
+            project_id=_parsing.text(data, "project_id"),
+            name=_parsing.text(data, "name"),
+            status=cast("Status", _parsing.text(data, "status")),
+            status_since=_parsing.time(data, "status_since"),
             allowed_operations=operations(data["allowed_operations"]),
             pending_operation=PendingOperation.maybe(data["pending_operation"]),
-            created_at=_time(data, "created_at"),
-            updated_at=_time(data, "updated_at"),
-            server_id=_text_or_none(data, "server_id"),
-            launch_type=_text_or_none(data, "launch_type"),
-            task_definition=_text_or_none(data, "task_definition"),
+            created_at=_parsing.time(data, "created_at"),
+            updated_at=_parsing.time(data, "updated_at"),
+            server_id=_parsing.text_or_none(data, "server_id"),
+            launch_type=_parsing.text_or_none(data, "launch_type"),
+            task_definition=_parsing.text_or_none(data, "task_definition"),
             labels={str(key): str(value) for key, value in (data.get("labels") or {}).items()},
+            stop_at=_parsing.time_or_none(data, "stop_at"),
+            hold_until=_parsing.time_or_none(data, "hold_until"),
+            idle_timeout=_parsing.whole_or_none(data, "idle_timeout"),
+            idle_at=_parsing.time_or_none(data, "idle_at"),
+            protection=_parsing.text_or_none(data.get("protection") or {}, "reason"),
             raw=data,
         )
 
@@ -116,11 +146,11 @@ class ContainersPage:
         pagination = data["pagination"]
         return cls(
             containers=tuple(Container.of(each) for each in data["containers"]),
-            limit=_whole(pagination, "limit"),
-            total=_whole_or_none(pagination, "total"),
-            page=_whole_or_none(pagination, "page"),
-            total_pages=_whole_or_none(pagination, "totalPages"),
-            next_cursor=_text_or_none(pagination, "next_cursor"),
+            limit=_parsing.whole(pagination, "limit"),
+            total=_parsing.whole_or_none(pagination, "total"),
+            page=_parsing.whole_or_none(pagination, "page"),
+            total_pages=_parsing.whole_or_none(pagination, "totalPages"),
+            next_cursor=_parsing.text_or_none(pagination, "next_cursor"),
             raw=data,
         )
 
@@ -138,9 +168,48 @@ class Project:
     def of(cls, data: Json) -> Self:
         """Parse JSON. Raise KeyError, TypeError or ValueError if it is malformed."""
         return cls(
-            id=_text(data, "id"),
-            name=_text_or_none(data, "name"),
-            role=cast("Role", _text(data, "role")),
+            id=_parsing.text(data, "id"),
+            name=_parsing.text_or_none(data, "name"),
+            role=cast("Role", _parsing.text(data, "role")),
+            raw=data,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A schedule of a project: an operation that runs on its containers at certain times.
+
+    Attributes:
+        expression: `cron(…)`, `rate(…)` or `at(…)`, as Amazon EventBridge Scheduler defines them.
+        timezone: The IANA name of the time zone of the expression.
+        created_by: The user who saved the schedule last, with whose role it runs.
+        next_runs: The next three times at most. Empty if the schedule is disabled or over.
+    """
+
+    name: str
+    operation: Operation
+    expression: str
+    timezone: str
+    targets: Targets
+    enabled: bool
+    created_by: str
+    updated_at: datetime
+    next_runs: tuple[datetime, ...]
+    raw: Json = field(repr=False, compare=False)
+
+    @classmethod
+    def of(cls, data: Json) -> Self:
+        """Parse JSON. Raise KeyError, TypeError or ValueError if it is malformed."""
+        return cls(
+            name=_parsing.text(data, "name"),
+            operation=cast("Operation", _parsing.text(data, "operation")),
+            expression=_parsing.text(data, "expression"),
+            timezone=_parsing.text(data, "timezone"),
+            targets=cast("Targets", dict(data["targets"])),
+            enabled=_parsing.boolean(data, "enabled"),
+            created_by=_parsing.text(data, "created_by"),
+            updated_at=_parsing.time(data, "updated_at"),
+            next_runs=tuple(_parsing.time_of(run) for run in data["next_runs"]),
             raw=data,
         )
 
@@ -179,11 +248,11 @@ class OperationResult:
     ) -> Self:
         """Parse JSON. Raise KeyError, TypeError or ValueError if it is malformed."""
         return cls(
-            operation=cast("Operation", _text(data, "operation")),
-            container_id=_text(data, "container_id"),
-            project_id=_text(data, "project_id"),
-            message=_text(data, "message"),
-            status=cast("Status", _text(data, "status")),
+            operation=cast("Operation", _parsing.text(data, "operation")),
+            container_id=_parsing.text(data, "container_id"),
+            project_id=_parsing.text(data, "project_id"),
+            message=_parsing.text(data, "message"),
+            status=cast("Status", _parsing.text(data, "status")),
             pending_operation=PendingOperation.maybe(data.get("pending_operation")),
             request_id=request_id,
             idempotency_key=idempotency_key,
@@ -220,16 +289,16 @@ class StatusLog:
     def of(cls, data: Json) -> Self:
         """Parse JSON. Raise KeyError, TypeError or ValueError if it is malformed."""
         return cls(
-            id=_text(data, "id"),
-            container_id=_text(data, "container_id"),
-            from_status=None if data["from_status"] is None else cast("Status", _text(data, "from_status")),
-            to_status=cast("Status", _text(data, "to_status")),
-            transition_time=_time(data, "transition_time"),
-            created_at=_time(data, "created_at"),
-            duration_ms=None if data["duration_ms"] is None else _whole(data, "duration_ms"),
-            triggered_by=cast("Trigger", _text(data, "triggered_by")),
+            id=_parsing.text(data, "id"),
+            container_id=_parsing.text(data, "container_id"),
+            from_status=None if data["from_status"] is None else cast("Status", _parsing.text(data, "from_status")),
+            to_status=cast("Status", _parsing.text(data, "to_status")),
+            transition_time=_parsing.time(data, "transition_time"),
+            created_at=_parsing.time(data, "created_at"),
+            duration_ms=None if data["duration_ms"] is None else _parsing.whole(data, "duration_ms"),
+            triggered_by=cast("Trigger", _parsing.text(data, "triggered_by")),
             metadata=dict(data["metadata"] or {}),
-            container_name=_text_or_none(data, "container_name"),
+            container_name=_parsing.text_or_none(data, "container_name"),
             raw=data,
         )
 
@@ -251,10 +320,10 @@ class StatusLogsPage:
         pagination = data["pagination"]
         return cls(
             logs=tuple(StatusLog.of(row) for row in data["logs"]),
-            total=_whole(pagination, "total"),
-            page=_whole(pagination, "page"),
-            limit=_whole(pagination, "limit"),
-            total_pages=_whole(pagination, "totalPages"),
+            total=_parsing.whole(pagination, "total"),
+            page=_parsing.whole(pagination, "page"),
+            limit=_parsing.whole(pagination, "limit"),
+            total_pages=_parsing.whole(pagination, "totalPages"),
             raw=data,
         )
 
@@ -274,8 +343,8 @@ class ProjectLogsPage:
         pagination = data["pagination"]
         return cls(
             logs=tuple(StatusLog.of(row) for row in data["logs"]),
-            limit=_whole(pagination, "limit"),
-            next_cursor=_text_or_none(pagination, "next_cursor"),
+            limit=_parsing.whole(pagination, "limit"),
+            next_cursor=_parsing.text_or_none(pagination, "next_cursor"),
             raw=data,
         )
 
@@ -285,37 +354,3 @@ def operations(names: list[str]) -> tuple[Operation, ...]:
     if not all(isinstance(name, str) for name in names):
         raise TypeError("an operation's name is not a string")
     return tuple(cast("Operation", name) for name in names)
-
-
-def time_of(text: str) -> datetime:
-    """Parse a time of the API, such as `2025-01-15T10:30:00.000Z`. Raise ValueError if it is malformed."""
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError(f"{text} has no time zone")
-    return moment
-
-
-def _text(data: Json, name: str) -> str:
-    value = data[name]
-    if not isinstance(value, str):
-        raise TypeError(f"{name} is not a string")
-    return value
-
-
-def _text_or_none(data: Json, name: str) -> str | None:
-    return None if data.get(name) is None else _text(data, name)
-
-
-def _whole(data: Json, name: str) -> int:
-    value = data[name]
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} is not an integer")
-    return value
-
-
-def _whole_or_none(data: Json, name: str) -> int | None:
-    return None if data.get(name) is None else _whole(data, name)
-
-
-def _time(data: Json, name: str) -> datetime:
-    return time_of(_text(data, name))

@@ -14,7 +14,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print("longshore: missing packages; run: pip install 'longshore-client[cli]'", file=sys.stderr)
         sys.exit(2)
     # These modules define the subcommands.
-    from longshore_client.cli import fleet, history, operations, sign_in  # noqa: F401
+    from longshore_client.cli import fleet, history, limits, operations, schedules, sign_in  # noqa: F401
     from longshore_client.cli.app import app
 
     app(arguments, prog_name="longshore")

@@ -3,7 +3,7 @@
 import inspect
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
 from importlib.metadata import version as version_of
 from typing import Annotated, Any, TypeVar
@@ -18,7 +18,7 @@ from longshore_client.client import Longshore
 from longshore_client.errors import LongshoreError
 
 app = typer.Typer(
-    help="List, start, stop, kill, pause and resume containers, and read their history.",
+    help="List, start, stop, kill, pause, resume and schedule containers, and read their history.",
     epilog="Exit codes: 0 success, 1 unexpected response, 2 usage error, 3 conflict, 4 not found or not allowed, "
     "5 invalid token, 6 service unavailable, 7 still pending, 8 failed, 9 some of several failed, 130 interrupted.",
     no_args_is_help=True,
@@ -150,7 +150,9 @@ class Session:
                 self.client.close()
 
 
-def command(name: str, help_: str | None = None) -> Callable[[Subcommand], Subcommand]:
+def command(
+    name: str, help_: str | None = None, *, group: typer.Typer = app, without: Collection[str] = ()
+) -> Callable[[Subcommand], Subcommand]:
     """Define a subcommand.
 
     The function receives a `Session` and its own parameters, and returns an exit code or None. The subcommand also has
@@ -159,12 +161,16 @@ def command(name: str, help_: str | None = None) -> Callable[[Subcommand], Subco
     Args:
         name: The name of the subcommand.
         help_: Its description. Default: the docstring of the function.
+        group: The command that it is a subcommand of.
+        without: The parameters of the function that the subcommand does not have. They have their defaults.
     """
 
     def define(function: Subcommand) -> Subcommand:
         own = list(inspect.signature(function).parameters.values())[1:]
         context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
-        keywords = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+        keywords = [
+            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own if parameter.name not in without
+        ]
         parameters = [context, *keywords, *_GLOBAL.values()]
 
         def run(ctx: typer.Context, **given: Any) -> None:
@@ -175,7 +181,7 @@ def command(name: str, help_: str | None = None) -> Callable[[Subcommand], Subco
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         run.__doc__ = function.__doc__
-        app.command(name, help=help_)(run)
+        group.command(name, help=help_)(run)
         return function
 
     return define

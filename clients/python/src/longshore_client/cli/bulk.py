@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from longshore_client.aio import AsyncLongshore
 from longshore_client.errors import AccountBannedError, AuthenticationError, LongshoreError, WaitTimeoutError
@@ -46,6 +47,7 @@ class Bulk:
         run_id: The id of the run.
         waits: Whether to wait until the operations have ended.
         timeout: The maximum number of seconds to wait for each operation after it was accepted.
+        stop_at: When the containers are stopped again, or None.
         requested: The ids of the containers whose operations were requested.
         outcomes: The outcomes so far.
     """
@@ -55,6 +57,7 @@ class Bulk:
     run_id: str
     waits: bool
     timeout: float
+    stop_at: datetime | None = None
     requested: set[str] = field(default_factory=set)
     outcomes: list[Outcome] = field(default_factory=list)
 
@@ -93,6 +96,7 @@ class Bulk:
                     self.operation,
                     idempotency_key=idempotency_key(self.run_id, container.id),
                     respond_async=True,
+                    stop_at=self.stop_at,
                 )
             if self.waits:
                 result = await self._wait(client, result, turns)

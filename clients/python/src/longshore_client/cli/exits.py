@@ -10,6 +10,7 @@ from longshore_client.errors import (
     ApiError,
     AuthenticationError,
     ContainerNotFoundError,
+    ContainerProtectedError,
     ExternalServiceError,
     InsufficientPermissionsError,
     InternalServerError,
@@ -21,6 +22,7 @@ from longshore_client.errors import (
     ProjectNotFoundError,
     RateLimitedError,
     RouteNotFoundError,
+    ScheduleNotFoundError,
     TransportError,
     UnexpectedAnswerError,
     ValidationError,
@@ -34,8 +36,8 @@ class Exit(IntEnum):
     DONE = 0  # success, or the operation was accepted without --wait
     UNEXPECTED = 1  # the response is not from an API that this command knows
     USAGE = 2  # the command, an id, a name, a parameter or the configuration is invalid
-    CONFLICT = 3  # the container's state does not allow the operation, which had no effect
-    FORBIDDEN = 4  # the container does not exist, or the user may not read or operate it
+    CONFLICT = 3  # the container's state or protection does not allow the operation, which had no effect
+    FORBIDDEN = 4  # the container, project or schedule does not exist, or the user may not read or operate it
     AUTHENTICATION = 5  # the token is missing, invalid or expired
     UNAVAILABLE = 6  # no response, or the service is temporarily unavailable
     PENDING = 7  # the operation is still pending after --timeout
@@ -78,9 +80,11 @@ def exit_code(error: LongshoreError) -> Exit:
     match error:
         case InvalidIdFormatError() | ValidationError() | RouteNotFoundError():
             return Exit.USAGE
-        case OperationStateConflictError() | OperationNotPermittedOnExpiredError():
+        case OperationStateConflictError() | OperationNotPermittedOnExpiredError() | ContainerProtectedError():
             return Exit.CONFLICT
-        case AccountBannedError() | ContainerNotFoundError() | ProjectNotFoundError() | InsufficientPermissionsError():
+        case ContainerNotFoundError() | ProjectNotFoundError() | ScheduleNotFoundError():
+            return Exit.FORBIDDEN
+        case AccountBannedError() | InsufficientPermissionsError():
             return Exit.FORBIDDEN
         case AuthenticationError():
             return Exit.AUTHENTICATION

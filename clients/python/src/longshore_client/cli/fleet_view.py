@@ -1,10 +1,12 @@
 """Containers and projects as tables and as lines."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from rich.table import Table
 from rich.text import Text
 
+from longshore_client.cli.limits_view import limit_fields, limit_rows, limits_text
 from longshore_client.cli.render import Output, status_text
 from longshore_client.cli.text import NOTHING, escaped, labels_text, moment_text
 from longshore_client.models import Container, OperationResult, Project
@@ -42,23 +44,37 @@ def print_container(output: Output, container: Container) -> None:
         output.json(container.raw)
     elif output.is_terminal:
         grid = Table.grid(padding=(0, 2))
-        for name, value in fields.items():
+        for name, value in {**fields, **limit_rows(container, datetime.now(UTC))}.items():
             shown = value.replace(",", ", ") if name == "allowed" else value
             grid.add_row(Text(name, "bold"), status_text(value) if name == "status" else Text(escaped(shown)))
         output.show(grid)
     else:
-        for name, value in fields.items():
+        for name, value in {**fields, **limit_fields(container)}.items():
             output.fields([name, value])
 
 
+def print_containers(output: Output, containers: Sequence[Container]) -> None:
+    """Print a list of containers."""
+    if output.as_json:
+        output.json({"containers": [container.raw for container in containers]})
+    elif output.is_terminal:
+        output.show(containers_table(containers))
+    else:
+        for container in containers:
+            output.fields(container_fields(container))
+
+
 def containers_table(containers: Sequence[Container]) -> Table:
-    """Return a table of containers. The project is shown if there are several."""
+    """Return a table of containers. The projects are shown if there are several, the limits if there are any."""
     columns = ["NAME", "ID", "STATUS", "SINCE", "PENDING", "LABELS"]
+    now = datetime.now(UTC)
+    limits = [limits_text(container, now) for container in containers]
+    limited = any(text != NOTHING for text in limits)
     several = len({container.project_id for container in containers}) > 1
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for name in [*columns, *(["PROJECT"] if several else [])]:
+    for name in [*columns, *(["LIMITS"] if limited else []), *(["PROJECT"] if several else [])]:
         table.add_column(name, overflow="fold", no_wrap=name in ("ID", "STATUS", "SINCE"))
-    for container in containers:
+    for container, limit in zip(containers, limits, strict=True):
         cells = [
             Text(escaped(container.name)),
             Text(escaped(container.id)),
@@ -67,7 +83,9 @@ def containers_table(containers: Sequence[Container]) -> Table:
             Text(escaped(container.pending_operation.operation if container.pending_operation else NOTHING)),
             Text(escaped(labels_text(container.labels))),
         ]
-        table.add_row(*cells, *([Text(escaped(container.project_id))] if several else []))
+        cells += [Text(escaped(limit))] if limited else []
+        cells += [Text(escaped(container.project_id))] if several else []
+        table.add_row(*cells)
     return table
 
 
@@ -81,6 +99,7 @@ def container_fields(container: Container) -> list[str]:
         container.project_id,
         container.pending_operation.operation if container.pending_operation else NOTHING,
         labels_text(container.labels),
+        *limit_fields(container).values(),
     ]
 
 

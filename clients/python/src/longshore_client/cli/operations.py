@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Sequence
+from datetime import datetime
 from secrets import token_hex
 from typing import Annotated, get_args
 
@@ -13,6 +14,7 @@ from longshore_client.cli.app import Session, command
 from longshore_client.cli.bulk import Bulk, idempotency_key
 from longshore_client.cli.exits import Exit
 from longshore_client.cli.fleet_view import print_result
+from longshore_client.cli.moments import moment_of
 from longshore_client.cli.targets import Filters, StatusName
 from longshore_client.errors import LongshoreError
 from longshore_client.models import Container, Operation
@@ -25,6 +27,8 @@ _HELP: dict[Operation, str] = {
     "pause": "Freeze the tasks' processes. They keep their memory and use no CPU.",
     "resume": "Unfreeze the tasks' processes.",
 }
+
+_BEGINNING: tuple[Operation, ...] = ("start", "restart", "resume")
 
 ContainerName = Annotated[
     str,
@@ -44,7 +48,7 @@ Labels = Annotated[
 
 
 def _add(operation: Operation) -> None:
-    @command(operation, _HELP[operation])
+    @command(operation, _HELP[operation], without=() if operation in _BEGINNING else ("duration", "until"))
     def manage(
         session: Session,
         containers: Annotated[
@@ -68,6 +72,13 @@ def _add(operation: Operation) -> None:
             ),
         ] = None,
         timeout: Annotated[float, typer.Option(min=0, help="Maximum seconds to wait.")] = 300,
+        duration: Annotated[
+            str | None,
+            typer.Option("--for", metavar="DURATION", help="Stop again after this time: such as 90s, 30m, 2h or 3d."),
+        ] = None,
+        until: Annotated[
+            str | None, typer.Option("--until", metavar="TIME", help="Stop again at this time (RFC 3339).")
+        ] = None,
         yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for a confirmation.")] = False,
         run_id: Annotated[
             str | None,
@@ -84,11 +95,12 @@ def _add(operation: Operation) -> None:
             raise typer.BadParameter("specify containers, or select them with --project, --status, --label or --name")
         if run_id is not None and not re.fullmatch("[!-~]{1,64}", run_id):
             raise typer.BadParameter("--run-id must consist of 1 to 64 visible ASCII characters")
+        stop_at = moment_of(duration, until)
         run = run_id or token_hex(8)
         project_id = targets.project_id(session.client, project)
         if len(given) == 1:
             container_id = targets.container_id(session.client, given[0], project_id)
-            return _manage_single(session, operation, container_id, run, timeout, bool(wait))
+            return _manage_single(session, operation, container_id, run, timeout, bool(wait), stop_at)
         if given:
             selected = targets.containers(session.client, given, project_id)
         else:
@@ -96,7 +108,7 @@ def _add(operation: Operation) -> None:
             selected = _operable(session, operation, list(matching), repeated=run_id is not None)
         if selected and not yes:
             report.confirm(session.output, operation, selected)
-        return _manage_several(session, Bulk(operation, selected, run, wait is not False, timeout))
+        return _manage_several(session, Bulk(operation, selected, run, wait is not False, timeout, stop_at))
 
 
 for _operation in get_args(Operation):
@@ -104,7 +116,13 @@ for _operation in get_args(Operation):
 
 
 def _manage_single(
-    session: Session, operation: Operation, container_id: str, run_id: str, timeout: float, wait: bool
+    session: Session,
+    operation: Operation,
+    container_id: str,
+    run_id: str,
+    timeout: float,
+    wait: bool,
+    stop_at: datetime | None,
 ) -> Exit:
     message = f"interrupted; the {operation} may continue: longshore status {container_id}"
     session.on_interrupt = lambda: (f"{message}; {report.repeat_hint(run_id)}", {"run_id": run_id})
@@ -115,6 +133,7 @@ def _manage_single(
             wait=wait,
             timeout=timeout,
             idempotency_key=idempotency_key(run_id, container_id),
+            stop_at=stop_at,
         )
     print_result(session.output, result)
     return Exit.DONE

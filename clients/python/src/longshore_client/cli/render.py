@@ -15,6 +15,7 @@ from longshore_client.cli.exits import Exit, Problem, error_code, exit_code
 from longshore_client.cli.text import escaped, json_text
 from longshore_client.errors import (
     ApiError,
+    ContainerProtectedError,
     ExternalServiceError,
     LongshoreError,
     OperationStateConflictError,
@@ -55,12 +56,13 @@ class Output:
         """Print JSON. Without an indent, it is a single line."""
         print(json_text(data, indent=indent), flush=True)
 
-    def error(self, error: LongshoreError) -> None:
-        """Print an error of the client with its resolution and request id."""
+    def error(self, error: LongshoreError, container_id: str | None = None) -> None:
+        """Print an error of the client with its resolution and request id, and the container if there are several."""
         if self.as_json:
-            self._print_error_json(error_json(error))
+            self._print_error_json(error_json(error) | ({"container_id": container_id} if container_id else {}))
             return
-        self._print_error(error_text(error), [*_advice(error), *_resolution(error)])
+        message = f"{container_id}: {error_text(error)}" if container_id else error_text(error)
+        self._print_error(message, [*_advice(error), *_resolution(error)])
         request_id = getattr(error, "request_id", None)
         if request_id:
             self._print_indented(Text(f"request id: {escaped(request_id)}", "dim"))
@@ -137,6 +139,8 @@ def _advice(error: LongshoreError) -> list[str]:
         case OperationStateConflictError() if error.status:
             allowed = ", ".join(error.allowed_operations) or "none"
             return [f"The container is {error.status}. Allowed operations: {allowed}."]
+        case ContainerProtectedError() if error.protection:
+            return [f"Reason of the protection: {error.protection}"]
         case ExternalServiceError() if error.reason:
             return [f"{error.reason}."]
         case WaitTimeoutError():

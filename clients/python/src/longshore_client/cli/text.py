@@ -60,7 +60,30 @@ def parse_time(text: str, now: datetime) -> datetime:
     return moment
 
 
+def parse_duration(text: str) -> timedelta:
+    """Parse a duration, such as `90s`, `30m`, `2h`, `3d` or `1w`.
+
+    Raises:
+        ValueError: The text has another form. The message describes the forms.
+    """
+    found = re.fullmatch(r"([1-9]\d{0,5})([smhdw])", text)
+    if found is None:
+        raise ValueError("must be a duration, such as 90s, 30m, 2h or 3d")
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+def duration_text(duration: timedelta) -> str:
+    """Format a duration with at most two units, such as `40 s`, `2 min 4 s`, `1 h 40 min` and `3 d 4 h`."""
+    seconds = max(0, int(duration.total_seconds()))
+    for unit, name, next_unit, next_name in ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if seconds >= unit:
+            rest = seconds % unit // next_unit
+            return f"{seconds // unit} {name}" + (f" {rest} {next_name}" if rest else "")
+    return f"{seconds} s"
+
+
 def parse_label(text: str) -> tuple[str, str | None]:
-    """Split `key:value` into key and value, and return `key` with the value None."""
-    key, separator, value = text.partition(":")
-    return key, value if separator else None
+    """Split `key:value` or `key=value` into key and value, and return `key` with the value None."""
+    # A key contains neither of the characters.
+    key, *value = re.split("[:=]", text, maxsplit=1)
+    return key, value[0] if value else None
