@@ -43,7 +43,7 @@ os.environ |= {
     "LONGSHORE_STACKS": os.path.join(tempfile.gettempdir(), f"longshore-test-{os.getpid()}"),  # noqa: PTH118
 }
 
-PARAMETERS = {"WaitSeconds": "8", "ThrottleRate": "100000", "ThrottleBurst": "100000"}
+PARAMETERS = {"WaitSeconds": "8", "ThrottleRate": "100000", "ThrottleBurst": "100000", "MetricsEnabled": "true"}
 QUICK = {"run_delay": 0.05, "stop_delay": 0.05, "command_delay": 0.03}
 
 _ids = count(1)
