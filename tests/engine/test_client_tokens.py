@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from longshore.engine.steps import Reached, TokenExpired, Unobserved
+from longshore.engine.observations import Reached, TokenExpired, Unobserved
 
 from engine.aws import Call
 from engine.stage import Stage

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from longshore.domain.clock import to_text
 from longshore.domain.lifecycle import Status
-from longshore.engine.steps import Ended, NoEffect, Reached, Uncertain, Unobserved
+from longshore.engine.observations import Ended, NoEffect, Reached, Uncertain, Unobserved
 
 from engine.aws import CLUSTER, DENIED, FAILED, HOST, NOT_FOUND, Answer, Call
 from engine.stage import Stage

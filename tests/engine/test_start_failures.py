@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 from longshore.domain.errors import OperationFailedError
-from longshore.engine.steps import NoEffect, Reached, Uncertain, Unobserved
+from longshore.engine.observations import NoEffect, Reached, Uncertain, Unobserved
 
 from engine.aws import DENIED, FAILED, HOST, NO_ANSWER, NOT_FOUND, THROTTLED
 from engine.stage import Stage

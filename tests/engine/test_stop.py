@@ -6,7 +6,7 @@ import pytest
 from longshore.domain.clock import to_text
 from longshore.domain.lifecycle import Status
 from longshore.domain.models import NO_NEWER
-from longshore.engine.steps import Ended, NoEffect, Reached, Uncertain, Unobserved
+from longshore.engine.observations import Ended, NoEffect, Reached, Uncertain, Unobserved
 
 from engine.aws import DENIED, FAILED, HOST, THROTTLED
 from engine.stage import Stage

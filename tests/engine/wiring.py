@@ -12,6 +12,7 @@ from longshore.aws.store import Store
 from longshore.domain.clock import Clock
 from longshore.engine.driver import Driver
 from longshore.engine.events import CommandEvents, Servers, TaskEvents
+from longshore.engine.lookups import Lookups
 from longshore.engine.operations import Operations
 from longshore.engine.recorder import Recorder
 from longshore.engine.schedules import ScheduledStops, StopInput
@@ -61,7 +62,8 @@ def wire(
     recorder = Recorder(store, clock)
     operations = Operations(store, Access(clients.dynamodb, "access"), driver, clock, wait)
     events = TaskEvents(store, driver, recorder, ecs, lambda pending: on_pending(pending.id))
-    drift = Drift(store, recorder, events, ecs, clock, enough_time, on_failure)
+    lookups = Lookups(ecs, clock)
+    drift = Drift(store, recorder, events, ecs, lookups, clock, enough_time, on_failure)
     return Wired(
         store,
         HistoryPages(clients.dynamodb, containers="containers", status_logs="status-logs"),
@@ -82,6 +84,7 @@ def wire(
             on_stuck,
             lambda container: on_pending(container.operation.id if container.operation else ""),
             on_failure,
+            lookups=lookups,
             look_again=drift.look_again,
         ),
         drift,

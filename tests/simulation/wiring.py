@@ -14,6 +14,7 @@ from longshore.aws.store import Store
 from longshore.domain.clock import Clock
 from longshore.engine.driver import Driver
 from longshore.engine.events import CommandEvents, Servers, TaskEvents
+from longshore.engine.lookups import Lookups
 from longshore.engine.operations import Operations
 from longshore.engine.reader import HistoryReader
 from longshore.engine.recorder import Recorder
@@ -54,7 +55,8 @@ def current(clock: Clock, wait: timedelta, enough_time: Callable[[], bool]) -> L
     recorder = Recorder(store, clock)
     operations = Operations(store, access, driver, clock, wait)
     events = TaskEvents(store, driver, recorder, ecs)
-    drift = Drift(store, recorder, events, ecs, clock, enough_time)
+    lookups = Lookups(ecs, clock)
+    drift = Drift(store, recorder, events, ecs, lookups, clock, enough_time)
     return Library(
         package="longshore",
         store=store,
@@ -64,7 +66,7 @@ def current(clock: Clock, wait: timedelta, enough_time: Callable[[], bool]) -> L
         commands=CommandEvents(store, driver, hosts),
         servers=Servers(store, clock),
         schedules=ScheduledStops(store, operations, map),
-        recovery=Recovery(store, driver, clock, map, enough_time, look_again=drift.look_again),
+        recovery=Recovery(store, driver, clock, map, enough_time, lookups=lookups, look_again=drift.look_again),
         drift=drift,
     )
 

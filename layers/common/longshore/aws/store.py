@@ -12,16 +12,18 @@ succeeds; a claim finds its own operation's id in the item, or in a row if the o
 therefore won. If no reply arrives at all, the result is `StoreError`: the write may have taken effect or not.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from longshore.aws.attributes import deserialize_item, serialize
+from longshore.aws.batches import read_containers
 from longshore.aws.index import ContainerIndex
 from longshore.aws.items import Item, container_of, log_of, record_of
 from longshore.aws.transactions import HistoryFullError, Transactions, call
 from longshore.aws.writes import Condition, Writes, as_read, unchanged
 from longshore.domain.clock import Clock, to_text
+from longshore.domain.errors import UnreadableItemError
 from longshore.domain.history import Entry
 from longshore.domain.models import COMMANDS, Container, IdempotencyRecord, Outcome, PendingOperation, StatusLog
 
@@ -85,6 +87,10 @@ class Store:
         """
         item = self._get(self._containers, container_id)
         return container_of(deserialize_item(item)) if item else None
+
+    def containers(self, ids: Collection[str]) -> dict[str, Container | UnreadableItemError]:
+        """Read up to 100 containers, or the error of an item that cannot be read. See `read_containers`."""
+        return read_containers(self._dynamodb, self._containers, self._clock, ids)
 
     def record(self, record_id: str) -> IdempotencyRecord | None:
         """Read the record of an Idempotency-Key. One read. Returns None if there is none or it has expired."""

@@ -26,7 +26,7 @@ from longshore.domain.errors import (
     StateConflictError,
     UnreadableItemError,
 )
-from longshore.domain.lifecycle import LIVE, Operation, Status
+from longshore.domain.lifecycle import LIVE, Operation
 from longshore.domain.models import Container, OperationRequest, Trigger
 from longshore.engine.operations import Operations
 from longshore.engine.sweeps import OnFailure, Spread
@@ -35,7 +35,6 @@ LATEST = timedelta(hours=1)
 """A run that starts later than this after its scheduled time does nothing."""
 
 _NO_WAIT = timedelta()
-_UNPAUSE_WAIT = timedelta(seconds=5)  # a paused container must be unpaused before it can be stopped
 _HANDED_ON_AT_ONCE = 5000  # ids, of 27 bytes each; an event is limited to 256 KB
 _STOPS = (Operation.STOP, Operation.FORCE_STOP)
 
@@ -184,8 +183,7 @@ class ScheduledStops:
             effect = _effect_without_stop(container, wanted.project_id, scheduled_at)
             if container is None or effect is not None:
                 return effect or "skipped"
-            wait = _UNPAUSE_WAIT if container.status is Status.PAUSED else _NO_WAIT
-            self._operations.run(container, request, wait=wait)
+            self._operations.run(container, request, wait=_NO_WAIT)
         except LaterRequestError:
             return "skipped"
         except StateConflictError as conflict:
