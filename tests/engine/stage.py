@@ -223,10 +223,20 @@ class Stage(Aws):
         while self.events:
             self.deliver(self.events.pop(0))
 
+    def with_events(self) -> None:
+        """Deliver events from now on, as soon as code waits or the test advances the clock."""
+        self.clock.waited = self.deliver_all
+
     def pass_deadline(self) -> dict[str, int]:
-        """Advance the clock past the pending operation's deadline, and run the recovery sweep."""
+        """Advance the clock past the pending operation's deadline, and run the recovery sweep.
+
+        The sweep does not wait: with events, its effects are visible a second later.
+        """
         self.advance(61)
-        return self.sweep()
+        counts = self.sweep()
+        if self.clock.waited == self.deliver_all:
+            self.advance(1)
+        return counts
 
     # --- observations -----------------------------------------------------------------------------------------------
 

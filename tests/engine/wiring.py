@@ -35,6 +35,7 @@ class Wired(NamedTuple):
     schedules: ScheduledStops
     recovery: Recovery
     drift: Drift
+    lookups: Lookups
 
 
 def wire(
@@ -88,6 +89,7 @@ def wire(
             look_again=drift.look_again,
         ),
         drift,
+        lookups,
     )
 
 

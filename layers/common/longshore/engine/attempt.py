@@ -34,6 +34,7 @@ TOKEN_REUSED = timedelta(minutes=50)
 TOKEN_REPLACED = timedelta(minutes=60)
 """Age at which a client token may be replaced: at least UNSHOWN after the last RunTask with it."""
 
+_BETWEEN_STOPS = timedelta(seconds=2)  # between calls of StopTask that do not find the task
 _CLOCKS_DIFFER = timedelta(seconds=5)  # the largest expected difference between the clocks of Lambda and ECS
 
 
@@ -71,7 +72,8 @@ class Attempt:
         self.pending = pending
         self.until = until
         self.waits = Waits(clock, until, has_changed)
-        self.acted = False
+        self.launched = known.launched if known.launched and known.launched.arn == pending.task_arn else None
+        self.acted = self.launched is not None
         self.on_its_way = False
         self.absent = dict(pending.absent)
         self.task_arn = pending.task_arn
@@ -80,7 +82,6 @@ class Attempt:
         self.own_version: int | None = None
         self.started: Task | None = None
         self.sent_command = pending.sent_command
-        self.launched = known.launched if known.launched and known.launched.arn == pending.task_arn else None
         self._ecs = ecs
         self._clock = clock
         self._event_task = known.event_task
@@ -249,10 +250,12 @@ class Attempt:
         ended: dict[str, Task] = {}
         asked: set[str] = set()
         waiting = list(dict.fromkeys(arns))
+        again_at: dict[str, datetime] = {}
         for last in self.waits.rounds():
             for arn in list(waiting):
-                if arn in asked and not last:
+                if not last and (arn in asked or self.now() < again_at.get(arn, self.now())):
                     continue
+                again_at[arn] = self.now() + _BETWEEN_STOPS
                 task = self._look_again(arn) if arn in asked else self._stop_or_look(arn, reason, asked)
                 self.on_its_way = self.on_its_way or task is not None
                 if task is not None and task.is_stopped:
@@ -265,6 +268,8 @@ class Attempt:
 
     def _stop_or_look(self, arn: str, reason: str, asked: set[str]) -> Task | None:
         """Call StopTask. Before a task that StopTask does not know counts as gone, look it up."""
+        if self._event_task is not None and self._event_task.arn == arn and self._event_task.is_stopped:
+            return self.look(arn)
         task = self.stop(arn, reason)
         if task is not None:
             asked.add(arn)

@@ -26,11 +26,13 @@ from longshore.engine.giving_up import GivingUp, as_seen
 from longshore.engine.known import Known, Lookup
 from longshore.engine.leaving import Leaving
 from longshore.engine.observations import (
+    Changed,
     Ended,
     Findings,
     Launched,
     NeverRan,
     NoEffect,
+    Observation,
     Reached,
     Result,
     Uncertain,
@@ -39,6 +41,16 @@ from longshore.engine.observations import (
 from longshore.engine.recorder import Recorder
 from longshore.engine.steps import Steps, awaits_host
 from longshore.engine.waits import has_changed
+
+
+def _still_launched(known: Known, seen: Observation) -> Task | None:
+    """Return the task that RunTask has returned, as long as the wait for its start continues."""
+    match seen:
+        case Launched(task):
+            return task
+        case Changed():
+            return known.launched
+    return None
 
 
 class Driver:
@@ -180,9 +192,7 @@ class Driver:
                     host_is_done=host_is_done,
                     has_changed=partial(has_changed, self._store, container),
                 )
-                known = known._replace(lookup=None)
-                if isinstance(result.observation, Launched):
-                    known = known._replace(launched=result.observation.task)
+                known = known._replace(lookup=None, launched=_still_launched(known, result.observation))
                 settled = self._settle(container, pending, result, policy)
             match settled:
                 case Outcome():

@@ -6,6 +6,7 @@ from itertools import chain
 from longshore.aws.batches import batches
 from longshore.aws.ecs import Ecs, EcsError
 from longshore.domain.clock import Clock
+from longshore.domain.lifecycle import Step
 from longshore.domain.models import Container
 from longshore.engine.known import Lookup
 from longshore.engine.pace import read
@@ -19,7 +20,7 @@ class Lookups:
         self._clock = clock
 
     def of(self, containers: Iterable[Container]) -> dict[str, Lookup]:
-        """Look up the tasks of containers, and those that their pending operations have run.
+        """Look up the tasks that the next attempt of each container's operation, or its reconciliation, looks up.
 
         Returns:
             The lookup of each container, by its id. A failure affects only the containers whose tasks were in the
@@ -27,9 +28,7 @@ class Lookups:
         """
         wanted: dict[str, dict[str, list[str]]] = {}
         for container in containers:
-            operation = container.operation
-            arns = [arn for arn in (container.task_arn, operation.task_arn if operation else None) if arn]
-            wanted.setdefault(container.runtime.cluster, {})[container.id] = arns
+            wanted.setdefault(container.runtime.cluster, {})[container.id] = _arns_of(container)
         found: dict[str, Lookup] = {}
         for cluster, of_containers in sorted(wanted.items()):
             by_arn: dict[str, Lookup] = {}
@@ -51,6 +50,18 @@ class Lookups:
             half = len(arns) // 2
             return [*self._look_up(cluster, arns[:half]), *self._look_up(cluster, arns[half:])]
         return [Lookup(asked_at, frozenset(arns), tasks)]
+
+
+def _arns_of(container: Container) -> list[str]:
+    """Return the ARNs of the tasks that will be looked up."""
+    own, operation = container.task_arn if container.is_live else None, container.operation
+    if operation is not None:
+        match operation.step:
+            case Step.START:
+                own = None
+            case Step.KILL:
+                own = container.task_arn
+    return [arn for arn in (own, operation.task_arn if operation else None) if arn]
 
 
 def _joined(lookups: list[Lookup], arns: list[str], clock: Clock) -> Lookup:

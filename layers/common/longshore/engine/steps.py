@@ -140,8 +140,9 @@ class Steps:
 
     def _start(self, attempt: Attempt) -> Observation:
         container, pending = attempt.container, attempt.pending
-        if container.status is Status.FAILED and container.task_arn and attempt.launched is None:
-            # The container's task may still exist, and a container has at most one live task.
+        if container.status is Status.FAILED and container.task_arn and pending.task_arn is None:
+            # The container's task may still exist, and a container has at most one live task. Its own task is run only
+            # when that has ended.
             if attempt.end([container.task_arn], f"Longshore operation {pending.id}") is None:
                 return Unobserved("The previous task has not stopped")
             attempt.on_its_way = False

@@ -17,7 +17,8 @@ from longshore.domain.clock import Clock
 from longshore.domain.models import Container
 
 _FIRST_PAUSE = 0.2  # seconds, increased by half each time
-_LONGEST_PAUSE = 1.0  # seconds
+_LONGEST_PAUSE = 2.0  # seconds between repeated calls
+_LONGEST_ROUND = 0.5  # seconds; a second of a function costs more than sixty reads
 
 
 class ChangedError(Exception):
@@ -57,7 +58,7 @@ class Waits:
             left = (self._until - self._clock.now()).total_seconds()
             if left > 0:
                 self._clock.sleep(min(pause, left))
-                pause = min(pause * 1.5, _LONGEST_PAUSE)
+                pause = min(pause * 1.5, _LONGEST_ROUND)
             last = self.are_over
             if self._has_changed():
                 raise ChangedError
