@@ -292,6 +292,13 @@ class Model:
             self.scheduler.pause(0.01)
         return results
 
+    def forget_running_tasks(self) -> None:
+        """Remove the running tasks from ECS, which takes longer for each call the more tasks there are."""
+        settled = self.scheduler.now - timedelta(seconds=60)
+        for task in self.ecs.tasks():
+            if task.started_at is not None and task.started_at < settled:
+                self.ecs.forget(task.arn)
+
     # --- observations ----------------------------------------------------------------------------------------------
 
     def count(self, operation: str, kind: str | None = None) -> int:

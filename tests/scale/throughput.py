@@ -39,7 +39,9 @@ def starts(*, per_second: float, seconds: int, run_delay: float, fargate: bool =
         model.later(each / per_second, lambda request=request: model.ask(request, ended))  # type: ignore[misc]
     model.sweep_each_minute(seconds)
     with model.open():
-        model.run(seconds + run_delay + _SETTLING)
+        while model.now < seconds + run_delay + _SETTLING:
+            model.run(1)
+            model.forget_running_tasks()
         running = Counter(population.statuses().values())["running"]
         calls = Counter(model.calls)
         # Whatever is pending when the callers have stopped settles.

@@ -1,6 +1,7 @@
 """The quotas of ECS for calls per second, as token buckets.
 
-Source: "Request throttling for the Amazon ECS API" in the ECS API reference. A request that exceeds a quota takes no token.
+Source: "Request throttling for the Amazon ECS API" in the ECS API reference. A request that exceeds a quota takes no
+token.
 """
 
 from collections.abc import Callable, Mapping
