@@ -55,6 +55,7 @@ class Clock:
     def __init__(self) -> None:
         self.time = datetime(2025, 1, 15, 10, 30, tzinfo=UTC)
         self.advanced: Callable[[], None] = lambda: None
+        self.waited: Callable[[], None] = lambda: None  # called after each wait, but not after each call to AWS
 
     def now(self) -> datetime:
         return self.time
@@ -62,6 +63,8 @@ class Clock:
     def sleep(self, seconds: float) -> None:
         self.time += timedelta(milliseconds=max(1, round(seconds * 1000)))
         self.advanced()
+        if seconds >= 0.1:
+            self.waited()
 
 
 def _one_after_the_other(first: Callable[[], Any], second: Callable[[], Any]) -> tuple[Any, Any]:

@@ -19,7 +19,8 @@ from longshore.domain.lifecycle import LIVE, LaunchType, Operation, Status
 from longshore.domain.models import Change, Container, OperationRequest, Outcome, PendingOperation, Runtime, Trigger
 from longshore.domain.task import Task
 from longshore.engine.attempt import Attempt
-from longshore.engine.steps import Result
+from longshore.engine.known import Known
+from longshore.engine.observations import Launched, Result
 from simulation.aws import clients
 
 from engine.aws import CLUSTER, Aws, Call, Crash
@@ -183,17 +184,33 @@ class Stage(Aws):
         with self.open():
             return self.wired.driver.take_over(self.container(container_id), until, for_caller=for_caller)
 
-    def attempt(self, container_id: str, *, wait: float = 5, **options: Any) -> Result:
-        """Run an attempt of the pending operation's step without committing its result."""
+    def attempt(self, container_id: str, *, wait: float = 5, event_task: Task | None = None, **options: Any) -> Result:
+        """Run an attempt of the pending operation's step without committing its result.
+
+        Stores the task that a start has launched, and continues the attempt, as the driver does.
+        """
         until = self.clock.now() + timedelta(seconds=wait)
+        known = Known(event_task)
         with self.open():
-            return self.wired.steps.run(self.container(container_id), self.pending(container_id), until, **options)
+            while True:
+                container, pending = self.container(container_id), self.pending(container_id)
+                result = self.wired.steps.run(container, pending, until, known=known, **options)
+                if not isinstance(result.observation, Launched):
+                    return result
+                known = Known(event_task, result.observation.task)
+                found = result.findings
+                self.edit_pending(container_id, task_arn=found.task_arn, task_run_at=found.task_run_at)
 
     def looking(self, container_id: str, *, wait: float = 0, reported: Task | None = None) -> Attempt:
         """Return an attempt of the pending operation's step, for tests of its methods."""
         until = self.clock.now() + timedelta(seconds=wait)
         return Attempt(
-            Ecs(clients().ecs), self.clock, self.container(container_id), self.pending(container_id), until, reported
+            Ecs(clients().ecs),
+            self.clock,
+            self.container(container_id),
+            self.pending(container_id),
+            until,
+            Known(reported),
         )
 
     def terminate(self, server: str) -> int:
@@ -226,10 +243,20 @@ class Stage(Aws):
         while self.events:
             self.deliver(self.events.pop(0))
 
+    def with_events(self) -> None:
+        """Deliver events from now on, as soon as code waits or the test advances the clock."""
+        self.clock.waited = self.deliver_all
+
     def pass_deadline(self) -> dict[str, int]:
-        """Advance the clock past the pending operation's deadline, and run the recovery sweep."""
+        """Advance the clock past the pending operation's deadline, and run the recovery sweep.
+
+        The sweep does not wait: with events, its effects are visible a second later.
+        """
         self.advance(61)
-        return self.sweep()
+        counts = self.sweep()
+        if self.clock.waited == self.deliver_all:
+            self.advance(1)
+        return counts
 
     # --- observations -----------------------------------------------------------------------------------------------
 

@@ -2,9 +2,15 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
+from longshore.aws.ecs import Ecs, EcsError
 from longshore.domain.task import Task
+from longshore.engine.attempt import Attempt
+from longshore.engine.known import Known, Lookup
+from longshore.engine.waits import ChangedError
+from simulation.aws import clients
 
 from engine.aws import DENIED, FAILED, NOT_FOUND, Call
 from engine.stage import Stage
@@ -150,23 +156,26 @@ def test_a_task_from_an_event_needs_no_describe_tasks(stage: Stage, container: s
     assert stage.count("DescribeTasks") == 1
 
 
-def test_find_waits_until_ecs_returns_the_task(stage: Stage, container: str) -> None:
+def test_find_looks_again_when_the_time_is_over(stage: Stage, container: str) -> None:
     arn = stage.container(container).task_arn
     assert arn is not None
-    stage.hide_tasks(times=3)
+    stage.hide_tasks(times=1)
+    start = stage.clock.now()
     looking = stage.looking(container, wait=5)
     found = looking.find(arn)
     assert found is not None
-    assert (found.arn, looking.absent, stage.count("DescribeTasks")) == (arn, {}, 4)
+    assert (found.arn, looking.absent, stage.count("DescribeTasks")) == (arn, {}, 2)
+    assert stage.clock.now() - start == timedelta(seconds=5)
 
 
 def test_find_ends_at_the_timeout_or_when_the_task_is_gone(stage: Stage, container: str) -> None:
     start = stage.clock.now()
     assert stage.looking(container, wait=5).find(NOTED) is None
-    assert timedelta(seconds=5) <= stage.clock.now() - start <= timedelta(seconds=7)
-    start = stage.clock.now()
+    assert stage.clock.now() - start == timedelta(seconds=5)
+    assert stage.count("DescribeTasks") == 2
+    stage.edit_pending(container, absent={NOTED: stage.clock.now() - LOOKS})
     assert stage.looking(container, wait=500).find(NOTED) is None
-    assert LOOKS <= stage.clock.now() - start <= LOOKS + timedelta(seconds=2)
+    assert stage.clock.now() - start == timedelta(seconds=5)
 
 
 # --- ending tasks --------------------------------------------------------------------------------------------------
@@ -252,22 +261,28 @@ def test_a_failed_lookup_does_not_prove_that_a_task_is_gone(stage: Stage, contai
     assert stage.looking(container).end([NOTED], "because") == {}
 
 
-def test_a_stopping_task_that_is_gone_is_looked_up_once_per_poll(stage: Stage, container: str) -> None:
+def test_a_stopping_task_that_is_gone_is_looked_up_when_the_time_is_over(stage: Stage, container: str) -> None:
     own = stage.container(container).task_arn
     assert own is not None
-    looks: list[timedelta] = []
     start = stage.clock.now()
-
-    def look(_: Call) -> None:
-        looks.append(stage.clock.now() - start)
-        stage.before("DescribeTasks", look)
-
-    stage.before("DescribeTasks", look)
     stage.after("StopTask", lambda _: stage.ecs.forget(own))
-    assert stage.looking(container, wait=60).end([own], "because") == {}
-    assert stage.count("StopTask") == 1
-    assert len(looks) == len(set(looks))
-    assert LOOKS <= looks[-1] - looks[0] <= LOOKS + timedelta(seconds=2)
+    ending = stage.looking(container, wait=60)
+    assert ending.end([own], "because") is None
+    assert (stage.count("StopTask"), stage.count("DescribeTasks")) == (1, 1)
+    assert ending.absent == {own: start + timedelta(seconds=60)}
+
+
+def test_stop_task_is_repeated_every_two_seconds(stage: Stage, container: str) -> None:
+    start, calls = stage.clock.now(), list[float]()
+
+    def note(_: Call) -> None:
+        calls.append((stage.clock.now() - start).total_seconds())
+        stage.before("StopTask", note)
+
+    stage.before("StopTask", note)
+    assert stage.looking(container, wait=9).end([NOTED], "because") is None
+    assert all(2 <= round(after - before, 2) <= 2.5 for before, after in pairwise(calls[:-1]))
+    assert (calls[0], calls[-1], len(calls)) == (0, 9, 6)
 
 
 def test_timeout_before_a_task_has_ended(stage: Stage, container: str) -> None:
@@ -312,12 +327,81 @@ def test_watch_continues_after_a_refused_lookup(stage: Stage, container: str) ->
     (task,) = stage.live(container)
     seen = Task.of(task.to_api())
     stage.fail("DescribeTasks", DENIED)
-    stage.before("DescribeTasks", lambda _: stage.ecs.exit(task.arn, 0))
-    assert stage.looking(container, wait=5).watch(seen, lambda each: each.is_stopped).is_stopped
+    assert stage.looking(container, wait=5).watch(seen, lambda each: each.is_stopped) == seen
 
 
-def test_end_continues_after_a_failed_lookup(stage: Stage, container: str) -> None:
+def test_end_survives_a_failed_lookup(stage: Stage, container: str) -> None:
     own = stage.container(container).task_arn
     assert own is not None
-    stage.fail("DescribeTasks", DENIED, times=2)
-    assert stage.looking(container, wait=5).end([own], "because") is not None
+    stage.fail("DescribeTasks", DENIED)
+    assert stage.looking(container, wait=5).end([own], "because") is None
+
+
+# --- another worker ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["find", "watch", "end"])
+def test_a_wait_ends_when_another_worker_changes_the_operation(stage: Stage, container: str, method: str) -> None:
+    (task,) = stage.live(container)
+    seen = Task.of(task.to_api())
+    reads: list[int] = []
+
+    def has_changed() -> bool:
+        reads.append(1)
+        return len(reads) == 3
+
+    until = stage.clock.now() + timedelta(seconds=20)
+    pending = stage.pending(container)
+    attempt = Attempt(
+        Ecs(clients().ecs), stage.clock, stage.container(container), pending, until, has_changed=has_changed
+    )
+    calls = {
+        "find": lambda: attempt.find(NOTED),
+        "watch": lambda: attempt.watch(seen, lambda _: False),
+        "end": lambda: attempt.end([task.arn], "because"),
+    }
+    with pytest.raises(ChangedError):
+        calls[method]()
+    assert timedelta(seconds=0.8) <= until - stage.clock.now() - timedelta(seconds=18) <= timedelta(seconds=1.1)
+    assert stage.count("DescribeTasks") == (1 if method == "find" else 0)
+
+
+# --- a lookup of several tasks -------------------------------------------------------------------------------------
+
+
+def with_lookup(stage: Stage, container: str, lookup: Lookup) -> Attempt:
+    pending = stage.pending(container)
+    until = stage.clock.now()
+    return Attempt(Ecs(clients().ecs), stage.clock, stage.container(container), pending, until, Known(lookup=lookup))
+
+
+def test_a_lookup_of_several_tasks_replaces_the_first_lookup_of_each(stage: Stage, container: str) -> None:
+    (task,) = stage.live(container)
+    seen = Task.of(task.to_api())
+    looking = with_lookup(stage, container, Lookup(stage.clock.now(), frozenset({task.arn}), {task.arn: seen}))
+    assert looking.look(task.arn) == seen
+    assert (stage.count("DescribeTasks"), looking.own_version) == (0, seen.version)
+    assert looking.look(task.arn) == seen
+    assert looking.look(NOTED) is None
+    assert stage.count("DescribeTasks") == 2
+
+
+@pytest.mark.parametrize(("since", "gone"), [(LOOKS - MILLISECOND, False), (LOOKS, True)])
+def test_the_time_of_a_lookup_of_several_tasks_is_that_of_its_request(
+    stage: Stage, container: str, since: timedelta, gone: bool
+) -> None:
+    asked_at = stage.clock.now()
+    stage.edit_pending(container, absent={NOTED: asked_at - since})
+    stage.advance(5)
+    looking = with_lookup(stage, container, Lookup(asked_at, frozenset({NOTED}), {}))
+    assert looking.look(NOTED) is None
+    assert looking.is_gone(NOTED) is gone
+
+
+def test_a_lookup_of_several_tasks_that_has_failed_proves_nothing(stage: Stage, container: str) -> None:
+    stage.edit_pending(container, absent={NOTED: stage.clock.now() - LOOKS})
+    failure = EcsError("It failed", no_effect=False)
+    looking = with_lookup(stage, container, Lookup(stage.clock.now(), frozenset({NOTED}), {}, failure))
+    with pytest.raises(EcsError):
+        looking.look(NOTED)
+    assert not looking.is_gone(NOTED)

@@ -179,6 +179,7 @@ def test_a_container_that_is_deleted_meanwhile(stage: Stage) -> None:
 @pytest.mark.parametrize("operation", ["start", "stop", "restart"])
 def test_a_change_between_any_two_calls_of_an_operation(stage: Stage, operation: str) -> None:
     """The operation completes as without the change, and does not undo it."""
+    stage.with_events()
     grant(stage, PROJECT, "owner")
     status = ["stopped"] if operation == "start" else ["stopped", "running"]
     plain = stage.add(*status, number=1)

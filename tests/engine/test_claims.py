@@ -120,6 +120,7 @@ def test_a_force_stop_of_a_force_stop_is_refused(stage: Stage) -> None:
 
 
 def test_a_claim_without_a_reply_is_continued_by_the_sweep(stage: Stage) -> None:
+    stage.with_events()
     container = stage.add("stopped")
     stage.fail("UpdateItem", NO_ANSWER, lost=True)
     assert stage.refused(container, "start") == "The database did not answer"
@@ -167,6 +168,7 @@ def test_another_operation_completes_before_the_claim(
 
 def test_a_claim_is_repeated_if_the_status_is_equal_but_the_task_differs(stage: Stage) -> None:
     """A row was written between read and claim, so the claim is repeated with the current container."""
+    stage.with_events()
     container = stage.add("running")
     stage.before("UpdateItem", lambda _: stage.ask(container, "restart"))
     assert stage.ask(container, "stop").kind == "completed"
@@ -184,7 +186,7 @@ def test_an_abandoned_operation_between_read_and_claim_changes_nothing(stage: St
 
     stage.before("UpdateItem", other)
     assert stage.ask(container, "start").kind == "completed"
-    assert stage.count("UpdateItem") == 2  # the other claim, and this claim
+    assert stage.count("UpdateItem") == 3  # the other claim, this claim, and its task
 
 
 def test_the_server_is_terminated_before_the_claim(stage: Stage) -> None:

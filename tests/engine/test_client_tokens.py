@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from longshore.engine.steps import Reached, TokenExpired, Unobserved
+from longshore.engine.observations import Reached, TokenExpired, Unobserved
 
 from engine.aws import Call
 from engine.stage import Stage
@@ -149,6 +149,7 @@ def test_the_containers_previous_task_is_not_chosen(stage: Stage) -> None:
 
 
 def test_a_new_token_is_stored_before_it_is_used(stage: Stage) -> None:
+    stage.with_events()
     container = stage.add("stopped")
     stage.claim(container, "start")
     stage.edit_pending(container, absent={"arn:x": stage.clock.now()})
@@ -160,7 +161,7 @@ def test_a_new_token_is_stored_before_it_is_used(stage: Stage) -> None:
     assert (first.client_token, stage.count("RunTask"), list(first.absent)) == (None, 0, ["arn:x", first.id])
     assert stage.clock.now() < first.deadline <= first.absent[first.id] + timedelta(seconds=37)
     stage.clock.time = first.deadline
-    assert stage.sweep() == {"completed": 1}
+    assert stage.sweep() == {"accepted": 1}
     (pending,) = stored
     (call,) = stage.parameters("RunTask")
     assert call["clientToken"] == pending.client_token != pending.id
@@ -168,10 +169,12 @@ def test_a_new_token_is_stored_before_it_is_used(stage: Stage) -> None:
     noted_at = stage.clock.now() - pending.client_token_since
     assert timedelta() < noted_at < timedelta(seconds=5)
     assert (pending.absent, pending.attempts) == ({}, 2)
+    stage.advance(1)
     assert stage.status(container) == "running"
 
 
 def test_another_worker_stores_a_new_token_first(stage: Stage) -> None:
+    stage.with_events()
     container = stage.add("stopped")
     stage.claim(container, "start")
     stage.advance(3 * 3600)
@@ -183,5 +186,6 @@ def test_another_worker_stores_a_new_token_first(stage: Stage) -> None:
 
     stage.before("UpdateItem", other, skip=1)
     stage.sweep()
+    stage.advance(1)
     assert stage.count("RunTask") == 1
     assert [row["to_status"] for row in stage.rows(container)] == ["stopped", "running"]

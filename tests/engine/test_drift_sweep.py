@@ -1,13 +1,17 @@
 """Tests of the drift sweep, which compares containers with their clusters and tasks with their containers."""
 
+import json
+from collections import Counter
 from datetime import timedelta
 
 import pytest
 from longshore.domain.clock import to_text
 from longshore.domain.models import BETWEEN_LOOKS, NO_NEWER
+from longshore.engine.continuation import Position
 
-from engine.aws import CLUSTER, DENIED, FAILED, NO_ANSWER, Call
+from engine.aws import CLUSTER, DENIED, FAILED, NO_ANSWER, THROTTLED, Call
 from engine.stage import Stage
+from local.emulator.errors import AwsError
 
 GRACE = timedelta(minutes=2)
 LOOKS = timedelta(seconds=30)
@@ -202,9 +206,10 @@ def test_an_unreadable_item_of_a_running_task(stage: Stage) -> None:
 
 def test_a_failing_read(stage: Stage) -> None:
     containers = three(stage)
-    stage.fail("GetItem", NO_ANSWER)
-    assert stage.drift_sweep() == {"failed": 1, "repaired": 2}
-    assert stage.failures == containers[:1]
+    stage.fail("BatchGetItem", NO_ANSWER)
+    assert stage.drift_sweep() == {"failed": 3}
+    assert stage.failures == containers
+    assert stage.drift_sweep() == {"repaired": 3}
 
 
 def test_a_failing_write(stage: Stage) -> None:
@@ -229,7 +234,7 @@ def test_another_cluster_that_fails(stage: Stage, cluster: str) -> None:
     container = stage.add("running", number=2)
     stage.ecs.exit(stage.live(container)[0].arn, 0)
     assert stage.drift_sweep() == {"failed": 1, "repaired": 1}
-    assert stage.failures == [cluster]
+    assert stage.failures == [elsewhere]
     assert (stage.status(elsewhere), stage.status(container)) == ("running", "stopped")
 
 
@@ -286,21 +291,71 @@ def test_up_to_100_tasks_are_described_per_call(stage: Stage) -> None:
     assert [len(call["tasks"]) for call in stage.parameters("DescribeTasks")] == [100, 100, 51, 1]
 
 
-def test_the_sweep_ends_at_its_timeout(stage: Stage) -> None:
-    containers = three(stage)
-    answers = [True, False, True]
-    stage.time_left = lambda: answers.pop(0)
-    assert stage.drift_sweep() == {"left": 1, "repaired": 2}
-    assert [stage.status(container) for container in containers] == ["stopped", "running", "stopped"]
+def many(stage: Stage, count: int) -> None:
+    """Add running containers without tasks."""
+    model = stage.container(stage.add("running"))
+    stage.ecs.forget(stage.live(model.id)[0].arn)
+    for number in range(count - 1):
+        arn = f"arn:aws:ecs:us-east-1:123456789012:task/default/{number:032x}"
+        stage.put(model.model_copy(update={"id": f"{number:024x}", "task_arn": arn}))
 
 
-def test_the_sweep_ends_at_its_timeout_between_tasks(stage: Stage) -> None:
-    container = stage.add("stopped")
-    for _ in range(2):
-        stage.ecs.adopt_running(CLUSTER, "web-1", container)
-    answers = [True, False]
-    stage.time_left = lambda: answers.pop(0)
-    assert stage.drift_sweep() == {"stray-stopped": 1, "left": 1}
+@pytest.mark.parametrize("enough", [0, 1, 2, 3])
+def test_a_sweep_is_continued_at_its_position(stage: Stage, enough: int) -> None:
+    """The part of the containers has three pages, that of the tasks has two. Each invocation processes one at least."""
+    many(stage, 250)
+    for _ in range(150):
+        stage.ecs.adopt_running(CLUSTER, "web-1", "ecs-svc/1")
+    counts = Counter[str]()
+    position, invocations = Position(), 0
+    while True:
+        answers = [True] * enough
+        stage.time_left = lambda answers=answers: bool(answers and answers.pop())  # type: ignore[misc]
+        with stage.open():
+            counts.update(stage.wired.drift.sweep(CLUSTER, position))
+        invocations += 1
+        if stage.wired.drift.rest is None:
+            break
+        event = json.loads(json.dumps({"part": stage.wired.drift.rest.part, "after": stage.wired.drift.rest.after}))
+        position = Position.of(event)
+    assert counts == {"absent": 250, "foreign": 150}
+    assert [len(call["tasks"]) for call in stage.parameters("DescribeTasks")] == [100, 100, 50, 100, 50]
+    assert stage.count("Scan") == 3
+    # The first invocation checks the time before each page but its first one.
+    assert invocations == {0: 5, 1: 3, 2: 2, 3: 2}[enough]
+
+
+def test_an_unknown_part_is_refused() -> None:
+    with pytest.raises(ValueError, match="elsewhere"):
+        Position.of({"sweep": "drift", "part": "elsewhere"})
+
+
+def test_one_invalid_task_does_not_affect_the_others(stage: Stage) -> None:
+    """ECS rejects the whole request. It is divided until the invalid task is found."""
+    containers = [stage.add("running", number=number) for number in range(1, 9)]
+    for container in containers:
+        stage.ecs.exit(stage.live(container)[0].arn, 0)
+    invalid = stage.container(containers[4]).task_arn
+
+    def reject(call: Call) -> None:
+        stage.before("DescribeTasks", reject)
+        if invalid in call.parameters["tasks"]:
+            raise AwsError("InvalidParameterException", "Invalid identifier")
+
+    stage.before("DescribeTasks", reject)
+    assert stage.drift_sweep() == {"repaired": 7, "failed": 1}
+    assert stage.failures == [containers[4]]
+    assert stage.count("DescribeTasks") == 7
+
+
+@pytest.mark.parametrize("error", [THROTTLED, FAILED, NO_ANSWER], ids=["throttled", "failed", "no answer"])
+@pytest.mark.parametrize("operation", ["DescribeTasks", "ListTasks"])
+def test_a_read_is_repeated(stage: Stage, operation: str, error: Exception) -> None:
+    container = stage.add("running")
+    stage.ecs.exit(stage.live(container)[0].arn, 0)
+    stage.fail(operation, error, times=5)
+    assert stage.drift_sweep() == {"repaired": 1}
+    assert stage.failures == []
 
 
 def test_pages_of_the_index(stage: Stage) -> None:

@@ -6,6 +6,7 @@ from engine.stage import Stage
 
 def test_a_task_that_stop_task_does_not_find_yet_is_not_gone(stage: Stage) -> None:
     """Force-stop supersedes a start whose task ECS does not find yet; the task is still stopped."""
+    stage.with_events()
     container = stage.add("stopped", labels={"simulate.start": "never"})
     stage.fail("StopTask", NOT_FOUND, times=-1)
     stage.hide_tasks()

@@ -7,7 +7,7 @@ import pytest
 from longshore.aws.hosts import SentFor
 from longshore.domain.lifecycle import Step
 from longshore.domain.models import NO_NEWER
-from longshore.engine.steps import Ended, NoEffect, Reached, Uncertain, Unobserved
+from longshore.engine.observations import Ended, NoEffect, Reached, Uncertain, Unobserved
 
 from engine.aws import DENIED, FAILED, HOST, NO_ANSWER, Answer, Call
 from engine.stage import Stage

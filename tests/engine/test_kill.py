@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from longshore.domain.clock import to_text
 from longshore.domain.lifecycle import Status
-from longshore.engine.steps import Ended, NoEffect, Reached, Uncertain, Unobserved
+from longshore.engine.observations import Ended, NoEffect, Reached, Uncertain, Unobserved
 
 from engine.aws import CLUSTER, DENIED, FAILED, HOST, NOT_FOUND, Answer, Call
 from engine.stage import Stage
@@ -298,6 +298,7 @@ def test_two_late_searches_prove_that_a_superseded_start_ran_no_task(
 
 def test_a_force_stop_does_not_take_an_earlier_task_for_that_of_the_superseded_start(stage: Stage) -> None:
     """RunTask with the token is refused since the task definition has changed, and the new task is not shown yet."""
+    stage.with_events()
     container = stage.add("stopped")
     earlier = stage.ecs.adopt_running(CLUSTER, "web-1", container)
     stage.ecs.exit(earlier.arn, 0)
@@ -311,7 +312,7 @@ def test_a_force_stop_does_not_take_an_earlier_task_for_that_of_the_superseded_s
 
     stage.change("DescribeTasks", without_the_task, times=2)
     assert stage.ask(container, "force-stop").kind == "accepted"
-    assert stage.pass_deadline() == {"completed": 1}
+    assert stage.pass_deadline() == {"accepted": 1}
     assert (stage.status(container), stage.live(container)) == ("stopped", [])
 
 

@@ -32,6 +32,7 @@ def still_pending(_: Call, answer: Answer) -> Answer:
 
 
 def test_force_stop_waits_for_a_task_that_stop_task_does_not_find_yet(stage: Stage) -> None:
+    stage.with_events()
     container = stage.add("stopped", labels={"simulate.start": "never"})
     assert stage.ask(container, "start").kind == "accepted"
     stage.fail("StopTask", NOT_FOUND, times=-1)
@@ -56,9 +57,12 @@ def test_force_stop_waits_for_a_task_that_stop_task_does_not_find_yet(stage: Sta
 def test_one_lookup_without_a_task_does_not_fail_a_container(
     stage: Stage, status: str, operation: str, expected: str
 ) -> None:
+    stage.with_events()
     container = stage.add(status)
     stage.hide_tasks(times=1)
     stage.ask(container, operation)
+    stage.advance(1)
+    stage.advance(1)
     assert stage.status(container) == expected
     assert [row["to_status"] for row in stage.rows(container)] == [status, expected]
 
@@ -87,6 +91,7 @@ def test_a_task_that_ecs_returns_again_is_recorded(stage: Stage, status: str) ->
 
 
 def test_retries_of_a_request_do_not_use_up_the_attempts(stage: Stage) -> None:
+    stage.with_events()
     container = stage.add("running")
     stage.fail("SendCommand", FAILED, times=11)
     for _ in range(11):
@@ -113,6 +118,7 @@ def test_a_refused_stop_task_after_a_kill_does_not_abandon_the_operation(stage: 
 
 
 def test_a_refused_run_task_after_a_stopped_leftover_does_not_abandon_the_operation(stage: Stage) -> None:
+    stage.with_events()
     container = stage.add("failed")
     stage.give_task(container)
     stage.fail("RunTask", DENIED)
@@ -233,6 +239,7 @@ def test_a_schedule_that_is_more_than_an_hour_late_stops_nothing(stage: Stage) -
 
 def test_a_late_command_does_not_freeze_a_running_container(stage: Stage) -> None:
     """The first command of a pause is delivered after the second command and after a resume."""
+    stage.with_events()
     container = stage.add("running")
     stage.ssm._delay = timedelta(minutes=10)
     assert stage.ask(container, "pause").kind == "accepted"

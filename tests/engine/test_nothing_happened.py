@@ -131,6 +131,7 @@ def test_abandoning_frees_the_key(stage: Stage) -> None:
 
 @pytest.mark.parametrize("other", ["taken over", "superseded"])
 def test_abandoning_fails_after_a_takeover(stage: Stage, other: str) -> None:
+    stage.with_events()
     container = stage.add("stopped")
     stage.fail("RunTask", DENIED)
 
@@ -141,18 +142,21 @@ def test_abandoning_fails_after_a_takeover(stage: Stage, other: str) -> None:
             stage.advance(61)
             stage.sweep()
 
+    stage.with_events()
     stage.before("TransactWriteItems", before)
     if other == "superseded":
         assert stage.refused(container, "start") == "Container start was superseded"
         assert stage.status(container) == "stopped"
     else:
-        assert stage.ask(container, "start").kind == "completed"
+        assert stage.ask(container, "start").kind == "accepted"
+        stage.advance(1)
         assert stage.status(container) == "running"
     assert len(stage.rows(container)) == 2
 
 
 def test_a_driver_does_not_abandon_an_operation_answered_202(stage: Stage) -> None:
     """A retry was answered 202 in the meantime, and the refusal of the first driver must not undo that."""
+    stage.with_events()
     container = stage.add("stopped")
 
     def answered(_: Call) -> None:

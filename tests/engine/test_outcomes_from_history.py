@@ -192,6 +192,8 @@ def test_a_sweep_learns_that_the_operation_was_abandoned(stage: Stage) -> None:
     container = stage.add("stopped")
     stage.claim(container, "start")
     stage.advance(61)
+    stage.sweep()
+    stage.advance(61)
     before_commit(stage, lambda: abandon(stage, container))
     assert stage.sweep() == {"failed": 1}
     assert stage.failures == [container]

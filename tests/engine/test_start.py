@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from longshore.domain.clock import to_text
-from longshore.engine.steps import NeverRan, Reached, Unobserved
+from longshore.engine.observations import NeverRan, Reached, Unobserved
 
 from engine.stage import Stage
 from local.emulator.errors import AwsError

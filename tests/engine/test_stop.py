@@ -6,7 +6,7 @@ import pytest
 from longshore.domain.clock import to_text
 from longshore.domain.lifecycle import Status
 from longshore.domain.models import NO_NEWER
-from longshore.engine.steps import Ended, NoEffect, Reached, Uncertain, Unobserved
+from longshore.engine.observations import Ended, NoEffect, Reached, Uncertain, Unobserved
 
 from engine.aws import DENIED, FAILED, HOST, THROTTLED
 from engine.stage import Stage
@@ -205,9 +205,13 @@ def test_a_stopped_task_that_ecs_no_longer_returns(stage: Stage) -> None:
     container = stage.add("running", labels={"simulate.ignore-sigterm": "true"})
     stage.claim(container, "stop")
     stage.hide_tasks()
-    seen, findings = stage.attempt(container, wait=40)
-    assert seen == Ended(stage.clock.now(), None)
+    seen, findings = stage.attempt(container)
+    assert seen == Unobserved("The task has not stopped")
     assert (findings.acted, findings.on_its_way) == (True, True)
+    # Another lookup proves it.
+    stage.edit_pending(container, absent=dict(findings.absent))
+    stage.advance(30)
+    assert stage.attempt(container, look_first=True).observation == Ended(stage.clock.now(), None)
 
 
 # --- failures ------------------------------------------------------------------------------------------------------
@@ -249,6 +253,7 @@ def test_a_lookup_that_fails_and_is_then_refused_has_no_effect(stage: Stage) -> 
 
 
 def test_failed_lookups_after_stop_task_do_not_end_the_wait(stage: Stage) -> None:
+    stage.with_events()
     container = stage.add("running")
     stage.fail("DescribeTasks", FAILED, times=2)
     assert stage.ask(container, "stop").kind == "completed"

@@ -23,7 +23,9 @@ def test_an_operation_is_taken_over_from_its_deadline_on(stage: Stage, after: ti
     stage.clock.time = deadline + after
     outcome = stage.take_over(container)
     assert (outcome is not None) is taken
-    assert (stage.count("RunTask"), stage.count("UpdateItem")) == ((1, 1) if taken else (0, 0))
+    assert (stage.count("RunTask"), stage.count("UpdateItem")) == (
+        (1, 2) if taken else (0, 0)
+    )  # taken over; the task is stored
 
 
 @pytest.mark.parametrize("for_caller", [False, True])
@@ -122,8 +124,13 @@ def test_attempts_are_counted_for_sweeps_unless_ecs_throttles(
     stage.edit_pending(container, attempts=3)
     stage.clock.time = stage.pending(container).deadline
     stage.fail("RunTask", error, times=-1)
-    with pytest.raises(ExternalServiceError):
-        stage.take_over(container, for_caller=for_caller)
+    if error is THROTTLED:
+        outcome = stage.take_over(container, for_caller=for_caller)
+        assert outcome is not None
+        assert outcome.kind == "accepted"
+    else:
+        with pytest.raises(ExternalServiceError):
+            stage.take_over(container, for_caller=for_caller)
     assert stage.pending(container).attempts == (4 if counts and not for_caller else 3)
     # Released: the next sweep or retry can take over immediately.
     assert stage.pending(container).deadline < stage.clock.now()
@@ -169,22 +176,26 @@ def test_the_attempts_of_a_new_step_are_never_negative(stage: Stage) -> None:
     stage.claim(container, "restart")
     stage.clock.time = stage.pending(container).deadline
     stage.fail("RunTask", THROTTLED, times=-1)
-    with pytest.raises(ExternalServiceError):
-        stage.take_over(container)
+    outcome = stage.take_over(container)
+    assert outcome is not None
+    assert outcome.kind == "accepted"
     assert (stage.pending(container).step, stage.pending(container).attempts) == ("start", 0)
 
 
 # --- changes while the operation stays pending ---------------------------------------------------------------------
 
 
-def test_the_task_is_recorded_with_the_202(stage: Stage) -> None:
+def test_the_task_is_recorded_before_the_wait(stage: Stage) -> None:
     container = stage.add("stopped", labels={"simulate.start": "never"})
     ran_at: list[datetime] = []
     stage.after("RunTask", lambda _: ran_at.append(stage.clock.now()))
+    recorded: list[str | None] = []
+    stage.before("GetItem", lambda _: recorded.append(stage.pending(container).task_arn), skip=2)
     stage.ask(container, "start")
     (task,) = stage.live(container)
     pending = stage.pending(container)
-    assert (pending.task_arn, pending.task_run_at, pending.task_shown) == (task.arn, ran_at[0], True)
+    assert recorded == [task.arn]
+    assert (pending.task_arn, pending.task_run_at, pending.task_shown) == (task.arn, ran_at[0], False)
     assert (pending.absent, pending.answered, pending.deadline) == ({}, False, pending.started_at + MINUTE)
     assert stage.container(container).generation == 1
 
@@ -206,7 +217,7 @@ def test_a_recorded_task_is_found_without_run_task(stage: Stage) -> None:
     stage.pass_deadline()
     assert (stage.count("RunTask"), stage.count("UpdateItem")) == (0, 2)  # taken over; the attempt does not count
     after = stage.pending(container)
-    renewed = ("deadline", "command_number", "command_expires_at")
+    renewed = ("deadline", "command_number", "command_expires_at", "task_shown")
     assert after.model_dump(exclude={*renewed}) == before.model_dump(exclude={*renewed})
 
 

@@ -36,12 +36,16 @@ def test_an_operation_on_a_container_with_an_old_end_is_not_delayed(stage: Stage
 @pytest.mark.parametrize("operation", ["restart", "force-stop"])
 def test_the_end_of_the_task_is_unknown(stage: Stage, operation: str) -> None:
     """ECS no longer returns the task but never reported its end, so it may only be temporarily missing."""
+    stage.with_events()
     container = failed_by_exit(stage)
     stage.edit(container, ended_task_arn=None)
     stage.advance(HOURS)
     assert stage.ask(container, operation).kind == "accepted"
     stage.advance(31)
-    assert stage.sweep() == {"completed": 1}
+    stage.sweep()
+    stage.advance(1)
+    assert stage.rows(container)[-1]["metadata"]["command"] == operation
+    assert stage.container(container).operation is None
 
 
 def test_a_task_that_ecs_returns_is_not_gone_even_after_its_end(stage: Stage) -> None:
@@ -73,6 +77,7 @@ def test_a_task_that_ecs_returns_is_not_gone_even_after_its_end(stage: Stage) ->
     ("operation", "ended"), [("stop", True), ("force-stop", True), ("restart", False), ("pause", False)]
 )
 def test_an_operation_records_the_end_that_it_saw(stage: Stage, operation: str, ended: bool) -> None:
+    stage.with_events()
     container = stage.add("running")
     assert not stage.container(container).task_ended
     stage.ask(container, operation)
@@ -175,12 +180,14 @@ def test_an_operation_that_is_given_up_has_seen_no_end(stage: Stage, operation: 
 
 def test_a_start_whose_task_is_gone(stage: Stage) -> None:
     """The container has that task from then on, and its end was not seen."""
+    stage.with_events()
     container = failed_by_exit(stage, "never")
     stage.ask(container, "restart")
     (task,) = stage.live(container)
     stage.ecs.forget(task.arn)
     stage.clock.time = stage.pending(container).deadline
-    stage.edit_pending(container, absent={task.arn: stage.clock.now() - timedelta(seconds=30)})
+    absent = {task.arn: stage.clock.now() - timedelta(seconds=30)}
+    stage.edit_pending(container, absent=absent, task_shown=True)
     with pytest.raises(OperationFailedError):
         stage.take_over(container, wait=0)
     after = stage.container(container)
@@ -189,12 +196,14 @@ def test_a_start_whose_task_is_gone(stage: Stage) -> None:
 
 def test_a_restart_whose_task_is_gone_continues_immediately(stage: Stage) -> None:
     """The start step needs no further proof after the two lookups of the stop step."""
+    stage.with_events()
     container = stage.add("running")
     (task,) = stage.live(container)
     stage.ecs.forget(task.arn)
     assert stage.ask(container, "restart").kind == "accepted"
     stage.clock.time = stage.pending(container).deadline
-    assert stage.sweep() == {"completed": 1}
+    assert stage.sweep() == {"accepted": 1}
+    stage.advance(1)
     assert [row["to_status"] for row in stage.rows(container)] == ["running", "failed", "running"]
 
 

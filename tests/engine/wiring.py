@@ -16,6 +16,7 @@ from longshore.engine.changes import ContainerChanges
 from longshore.engine.driver import Driver
 from longshore.engine.events import CommandEvents, Servers, TaskEvents
 from longshore.engine.lifetimes import Lifetimes
+from longshore.engine.lookups import Lookups
 from longshore.engine.operations import Operations
 from longshore.engine.recorder import Recorder
 from longshore.engine.schedules import ScheduledRuns, ScheduleInput
@@ -39,6 +40,7 @@ class Wired(NamedTuple):
     recovery: Recovery
     drift: Drift
     changes: ContainerChanges
+    lookups: Lookups
 
 
 def wire(
@@ -70,7 +72,8 @@ def wire(
     operations = Operations(store, access, driver, clock, wait)
     listing = ContainerListing(clients.dynamodb, "containers", clock, on_failure)
     events = TaskEvents(store, driver, recorder, ecs, lambda pending: on_pending(pending.id))
-    drift = Drift(store, recorder, events, ecs, clock, enough_time, on_failure)
+    lookups = Lookups(ecs, clock)
+    drift = Drift(store, recorder, events, ecs, lookups, clock, enough_time, on_failure)
     return Wired(
         store,
         HistoryPages(clients.dynamodb, containers="containers", status_logs="status-logs"),
@@ -91,11 +94,13 @@ def wire(
             on_stuck,
             lambda container: on_pending(container.operation.id if container.operation else ""),
             on_failure,
+            lookups=lookups,
             look_again=drift.look_again,
             end_lifetime=Lifetimes(store, operations, clock).end,
         ),
         drift,
         ContainerChanges(store, ContainerDetails(clients.dynamodb, "containers", clock), access, clock),
+        lookups,
     )
 
 

@@ -22,16 +22,17 @@ HISTORIES = {
     "paused": ["stopped", "running", "paused"],
     "failed": ["stopped", "running", "failed"],
 }
-# Operation, the container's status, and the longest chain of calls: the reads, the claim, and a commit for each row.
+# Operation, the container's status, and the longest chain of calls: the reads, the claim, the write of the task that a
+# start has run, and a commit for each row. There are no events, so a restart is answered 202 in its second step.
 OPERATIONS = [
-    ("start", "stopped", 3),
+    ("start", "stopped", 4),
     ("stop", "running", 3),
     ("stop", "paused", 3),
     ("force-stop", "running", 3),
     ("force-stop", "paused", 3),
     ("force-stop", "failed", 3),
-    ("restart", "stopped", 3),
-    ("restart", "failed", 3),
+    ("restart", "stopped", 4),
+    ("restart", "failed", 4),
     ("restart", "running", 4),
     ("restart", "paused", 4),
     ("pause", "running", 3),
@@ -43,7 +44,7 @@ OPERATIONS = [
 def stack() -> Iterator[LocalStack]:
     """A stack without events and sweeps, whose calls would be recorded, too."""
     quick = {"run_delay": 0.05, "stop_delay": 0.05, "command_delay": 0.03}
-    with LocalStack(port=0, parameters={"WaitSeconds": "8"}, emulator_options=quick, events=False) as local:
+    with LocalStack(port=0, parameters={"WaitSeconds": "3"}, emulator_options=quick, events=False) as local:
         yield local
 
 
@@ -61,17 +62,24 @@ class Recorder:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
+    def counted(self) -> list[Call]:
+        """The calls without the reads of the item during the wait, which do not delay the answer."""
+        writes = [call.ended for call in self.calls if call.operation in ("UpdateItem", "TransactWriteItems")]
+        claimed = min(writes, default=float("inf"))
+        return [call for call in self.calls if call.operation != "GetItem" or call.started < claimed]
+
+    @property
     def depth(self) -> int:
         """Return the length of the longest chain of calls in which each starts after the previous one has ended."""
         depth, ended = 0, 0.0
-        for call in sorted(self.calls, key=lambda call: call.ended):
+        for call in sorted(self.counted, key=lambda call: call.ended):
             if call.started >= ended:
                 depth, ended = depth + 1, call.ended
         return depth
 
     @property
     def operations(self) -> list[str]:
-        return [call.operation for call in sorted(self.calls, key=lambda call: call.started)]
+        return [call.operation for call in sorted(self.counted, key=lambda call: call.started)]
 
 
 @contextmanager
@@ -128,7 +136,7 @@ def test_an_operation(
     headers = {"Idempotency-Key": f"trips-{fresh_id}"} if keyed else {}
     with recorded(stack) as recorder:
         response = api.post(fresh_id, operation, headers=headers)
-    assert response.status_code == 200
+    assert response.status_code == (202 if operation == "restart" and status in ("running", "paused") else 200)
     assert recorder.depth <= depth, recorder.operations
     # The parallel reads are complete: container, grants, and the key.
     assert recorder.operations.count("GetItem") == (2 if keyed else 1)

@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from local.emulator.ecs import Cluster, SimulatedTask, TaskSimulation
+from local.emulator.ecs.quotas import Limit, Quotas
 from local.emulator.errors import AwsError
 from simulation.hostility import Hostility, Reached
 from simulation.scheduler import Actor
@@ -26,7 +27,6 @@ _LONGEST_UNSEEN = 300.0  # seconds after RunTask
 _LONGEST_FLICKER = 25.0  # seconds
 _BETWEEN_FLICKERS = 60.0  # seconds
 _VIEWS = ("StopTask", "DescribeTasks", "ListTasks")
-_QUOTAS = {"RunTask": "run", "StopTask": "run", "DescribeTasks": "look", "ListTasks": "look"}
 
 
 @dataclass
@@ -94,7 +94,8 @@ class HostileEcs:
         self._reached = reached
         self._notes_absence = notes_absence
         self._sights: dict[str, _Sight] = {}
-        self._buckets: dict[str, tuple[datetime, float]] = {}
+        limit = Limit(hostility.quota, hostility.quota_burst)
+        self.quotas = Quotas({"actions": limit, "reads": limit} if hostility.quota else {}, now)
         self._used: set[str] = set()  # client tokens
         self._last_token: dict[str, str] = {}  # startedBy: client token
         self._failed: set[str] = set()  # client tokens for which RunTask returned failures
@@ -105,7 +106,9 @@ class HostileEcs:
         """Answer a request of the ECS API. Raises AwsError."""
         if operation == "DescribeContainerInstances":
             return self._describe_instances(parameters)
-        self._throttle(operation)
+        if self.on and not self.quotas.allow(operation, parameters):
+            self._reached(Reached.THROTTLED)
+            raise AwsError("ThrottlingException", "Rate exceeded")
         match operation:
             case "RunTask":
                 return self._run(parameters)
@@ -137,19 +140,6 @@ class HostileEcs:
         return old or bool(known.task_arns and not any(arn in self._tasks._tasks for arn in known.task_arns))
 
     # --- requests --------------------------------------------------------------------------------------------------
-
-    def _throttle(self, operation: str) -> None:
-        quota = _QUOTAS.get(operation)
-        rate, burst = self._hostility.quota, self._hostility.quota_burst
-        if not self.on or not rate or quota is None:
-            return
-        now = self._now()
-        filled, left = self._buckets.get(quota, (now, float(burst)))
-        left = min(burst, left + rate * (now - filled).total_seconds())
-        self._buckets[quota] = (now, max(left - 1, 0.0) if left >= 1 else left)
-        if left < 1:
-            self._reached(Reached.THROTTLED)
-            raise AwsError("ThrottlingException", "Rate exceeded")
 
     def _run(self, parameters: dict[str, Any]) -> dict[str, Any]:
         token = str(parameters.get("clientToken") or "")

@@ -182,7 +182,8 @@ def retries_count_as_attempts() -> Iterator[None]:
 @contextmanager
 def refusal_hides_effects() -> Iterator[None]:
     """Report no effect after a refusal although an earlier call of the attempt had an effect."""
-    from longshore.engine.steps import NoEffect, Steps, Uncertain
+    from longshore.engine.observations import NoEffect, Uncertain
+    from longshore.engine.steps import Steps
 
     original = Steps.run
 

@@ -18,6 +18,7 @@ from longshore.engine.changes import ContainerChanges
 from longshore.engine.driver import Driver
 from longshore.engine.events import CommandEvents, Servers, TaskEvents
 from longshore.engine.lifetimes import Lifetimes
+from longshore.engine.lookups import Lookups
 from longshore.engine.operations import Operations
 from longshore.engine.reader import HistoryReader
 from longshore.engine.recorder import Recorder
@@ -59,7 +60,8 @@ def current(clock: Clock, wait: timedelta, enough_time: Callable[[], bool]) -> L
     recorder = Recorder(store, clock)
     operations = Operations(store, access, driver, clock, wait)
     events = TaskEvents(store, driver, recorder, ecs)
-    drift = Drift(store, recorder, events, ecs, clock, enough_time)
+    lookups = Lookups(ecs, clock)
+    drift = Drift(store, recorder, events, ecs, lookups, clock, enough_time)
     listing = ContainerListing(dynamodb, "containers", clock, lambda *_: None)
     return Library(
         package="longshore",
@@ -76,6 +78,7 @@ def current(clock: Clock, wait: timedelta, enough_time: Callable[[], bool]) -> L
             clock,
             map,
             enough_time,
+            lookups=lookups,
             look_again=drift.look_again,
             end_lifetime=Lifetimes(store, operations, clock).end,
         ),

@@ -268,6 +268,21 @@ def drift(scene: Scene) -> None:
     assert set_looks_back(scene.stack, container)
     assert "repaired" in scene.invoke("RecoverFunction", {"sweep": "drift"})
 
+    # The function runs out of time after its first page. Invoking the next one fails here.
+    from longshore.aws import index
+    from longshore.edge import lambda_events as events
+
+    scene.add(RUNNING)
+    scene.add(RUNNING)
+    scene.stack.emulator.faults.add("lambda", "Invoke", "InvalidRequestContentException", status=400)
+    with (
+        patch.object(events, "_RESERVE", 10**9),
+        patch.object(index, "BATCH", 1),
+        scene.recorder.recording("RecoverFunction"),
+        pytest.raises(FunctionError, match="ExternalServiceError"),
+    ):
+        scene.stack.invoke("RecoverFunction", {"sweep": "drift"})
+
 
 def scheduled_stops(scene: Scene) -> None:
     function = "ScheduledStopFunction"
@@ -281,7 +296,9 @@ def scheduled_stops(scene: Scene) -> None:
         paused = scene.add(PAUSED, launch_type=launch_type, task_definition=WEB)
         assert scene.invoke(function, {"container_ids": [paused], "rule": "nightly"})["stopped"] == 1
 
-    container = scene.add(PAUSED, server=INSTANCE)
+    # The task has ended, and the run records that.
+    container = scene.add(RUNNING, server=INSTANCE)
+    scene.stack.emulator.ecs.exit(scene.task_of(container), 0)
     with scene.recorder.interrupted("dynamodb", "TransactWriteItems", scene.expire):
         assert scene.invoke(function, {"container_ids": [container]})["skipped"] == 1
 

@@ -27,7 +27,8 @@ from local import template
 from local.seed import Seeder
 from local.stack import LocalStack
 
-PARAMETERS = {**conftest.PARAMETERS, "TaskRoleArns": ",".join(TASK_ROLES)}
+# Without events, an operation takes the whole wait.
+PARAMETERS = {**conftest.PARAMETERS, "TaskRoleArns": ",".join(TASK_ROLES), "WaitSeconds": "5"}
 
 
 @pytest.fixture(scope="module")

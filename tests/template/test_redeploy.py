@@ -145,6 +145,15 @@ EXPECTED = [
     Expected({"AlarmTopicArn": f"arn:aws:sns:{REGION}:{ACCOUNT_ID}:alarms"}, changed={"AWS::CloudWatch::Alarm"}),
     Expected({"Tracing": "Active"}, changed={"ApiStage", "AWS::IAM::Role", FUNCTIONS}, unchanged={"ScheduleRole"}),
     Expected({"BackgroundConcurrency": "10"}, changed={"RecoverFunction", "ScheduledStopFunction"}),
+    Expected({"AuthorizerConcurrency": "20"}, changed={"AuthorizerFunction"}),
+    Expected(
+        {"OperationConcurrency": "50"},
+        changed={f"{name}Function" for name in ("Start", "Stop", "ForceStop", "Restart", "Pause", "Resume")},
+    ),
+    *(
+        Expected({name: "10"}, changed={"RecoverFunction", "ScheduledStopFunction"})
+        for name in ("TaskActionsPerSecond", "FargateStartsPerSecond", "TaskReadsPerSecond")
+    ),
     Expected({"ManageApiGatewayAccount": "true"}, added={"ApiGatewayAccount", "ApiGatewayLogsRole"}),
 ]
 

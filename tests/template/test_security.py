@@ -227,6 +227,9 @@ def test_concurrency_is_reserved_on_request(stack: template.Stack) -> None:
     """
     assert reserved(stack) == {}
     assert reserved(template.load(parameters={"BackgroundConcurrency": "10"})) == dict.fromkeys(SWEEPS, "10")
+    assert reserved(template.load(parameters={"AuthorizerConcurrency": "20"})) == {"AuthorizerFunction": "20"}
+    operations = [f"{name}Function" for name in ("Start", "Stop", "ForceStop", "Restart", "Pause", "Resume")]
+    assert reserved(template.load(parameters={"OperationConcurrency": "50"})) == dict.fromkeys(operations, "50")
 
 
 def reserved(stack: template.Stack) -> dict[str, Any]:

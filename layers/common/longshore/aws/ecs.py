@@ -6,12 +6,14 @@ not show a new task for up to five minutes, and it forgets a stopped task after 
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from longshore.domain.errors import ExternalServiceError
+from longshore.domain.lifecycle import LaunchType
 from longshore.domain.models import Runtime
 from longshore.domain.task import Task
 
@@ -53,20 +55,48 @@ _REASONS = {
 }
 
 
+class Quota(StrEnum):
+    """The quotas of ECS for calls per second, per account and region."""
+
+    ACTIONS = "actions"  # RunTask and StopTask
+    FARGATE = "fargate"  # RunTask on Fargate, in addition
+    READS = "reads"  # DescribeTasks and ListTasks
+
+
+class Pacing(Protocol):
+    """Limits the calls of a worker that nobody waits for."""
+
+    def wait(self, *quotas: Quota) -> None:
+        """Wait until a call may be sent that counts towards these quotas."""
+
+    def slow_down(self, *quotas: Quota) -> None:
+        """Reduce the rates of these quotas, because ECS has throttled a call."""
+
+
 class EcsError(ExternalServiceError):
-    """ECS refused a request or failed after retries.
+    """ECS refused a request or did not answer.
 
     Attributes:
         no_effect: Whether ECS refused the request. If false, it is not known whether the request took effect.
         throttled: Whether the request exceeded a quota of ECS. ECS will accept the same request later.
         conflict: Whether the client token was used with other parameters before, so that a task of it may exist.
+        invalid: Whether ECS rejected a parameter. Of several tasks in a request, a single one may be the cause.
     """
 
-    def __init__(self, reason: str, *, no_effect: bool, throttled: bool = False, conflict: bool = False) -> None:
+    def __init__(
+        self,
+        reason: str,
+        *,
+        no_effect: bool,
+        throttled: bool = False,
+        conflict: bool = False,
+        invalid: bool = False,
+    ) -> None:
         super().__init__(reason)
         self.no_effect = no_effect
         self.throttled = throttled
         self.conflict = conflict
+        self.invalid = invalid
 
 
 class PlacementError(EcsError):
@@ -79,12 +109,17 @@ class PlacementError(EcsError):
 class Ecs:
     """Runs, stops and describes the tasks of containers.
 
+    Args:
+        client: The client. It does not retry, because retries use up the quotas, too.
+        pacing: Limits the calls; None: no limit.
+
     Raises:
-        EcsError: Every method: ECS refused the request or failed after retries.
+        EcsError: Every method: ECS refused the request or did not answer.
     """
 
-    def __init__(self, client: "ECSClient") -> None:
+    def __init__(self, client: "ECSClient", pacing: Pacing | None = None) -> None:
         self._client = client
+        self._pacing = pacing
 
     def run(self, runtime: Runtime, server_instance_id: str | None, started_by: str, client_token: str) -> Task:
         """Run a task, or return the task that was run with the same client token before.
@@ -119,7 +154,10 @@ class Ecs:
                     "assignPublicIp": "ENABLED" if runtime.assign_public_ip else "DISABLED",
                 }
             }
-        answer = self._call(lambda: self._client.run_task(**{k: v for k, v in request.items() if v}))
+        fargate = (Quota.FARGATE,) if runtime.launch_type is LaunchType.FARGATE else ()
+        answer = self._call(
+            lambda: self._client.run_task(**{k: v for k, v in request.items() if v}), Quota.ACTIONS, *fargate
+        )
         if answer["tasks"]:
             return Task.of(answer["tasks"][0])
         failure = answer["failures"][0].get("reason", "") if answer["failures"] else ""
@@ -128,23 +166,22 @@ class Ecs:
     def stop(self, runtime: Runtime, task_arn: str, reason: str) -> Task | None:
         """Stop a task: SIGTERM, then SIGKILL after the stop timeout. Returns None when ECS does not know the task."""
         try:
-            answer = self._client.stop_task(cluster=runtime.cluster, task=task_arn, reason=reason)
-        except ClientError as error:
-            if _is_unknown_task(error):
+            answer = self._call(
+                lambda: self._client.stop_task(cluster=runtime.cluster, task=task_arn, reason=reason), Quota.ACTIONS
+            )
+        except EcsError as error:
+            if isinstance(error.__cause__, ClientError) and _is_unknown_task(error.__cause__):
                 return None
-            raise _ecs_error(error) from error
-        except BotoCoreError as error:
-            raise EcsError("ECS did not answer", no_effect=False) from error
+            raise
         return Task.of(answer["task"])
 
     def describe(self, runtime: Runtime, task_arn: str) -> Task | None:
         """Describe a task. Returns None when ECS does not show it, does not show it yet, or has forgotten it."""
-        answer = self._call(lambda: self._client.describe_tasks(cluster=runtime.cluster, tasks=[task_arn]))
-        return Task.of(answer["tasks"][0]) if answer["tasks"] else None
+        return next(iter(self.describe_many(runtime.cluster, [task_arn]).values()), None)
 
     def describe_many(self, cluster: str, task_arns: list[str]) -> dict[str, Task]:
         """Describe up to 100 tasks. Returns them by ARN, without those that ECS does not show."""
-        answer = self._call(lambda: self._client.describe_tasks(cluster=cluster, tasks=task_arns))
+        answer = self._call(lambda: self._client.describe_tasks(cluster=cluster, tasks=task_arns), Quota.READS)
         return {described["taskArn"]: Task.of(described) for described in answer["tasks"]}
 
     def all_running(self, cluster: str) -> Iterator[list[Task]]:
@@ -152,6 +189,20 @@ class Ecs:
         for arns in self._list(cluster=cluster):
             if arns:
                 yield list(self.describe_many(cluster, arns).values())
+
+    def running(self, cluster: str, after: str | None = None) -> tuple[list[str], str | None]:
+        """List up to 100 of the cluster's tasks whose desired status is RUNNING.
+
+        Args:
+            cluster: The name or ARN of the cluster.
+            after: The position that the previous call has returned; None to begin with the first task.
+
+        Returns:
+            The tasks' ARNs, and the position of the next page; None after the last page.
+        """
+        request: dict[str, Any] = {"cluster": cluster, "nextToken": after} if after else {"cluster": cluster}
+        answer = self._call(partial(self._client.list_tasks, **request), Quota.READS)
+        return answer["taskArns"], answer.get("nextToken")
 
     def started_by(
         self, runtime: Runtime, container_id: str, desired: Sequence[str] = ("RUNNING", "STOPPED")
@@ -181,7 +232,7 @@ class Ecs:
 
     def _list(self, **request: Any) -> Iterator[list[str]]:
         while True:
-            answer = self._call(partial(self._client.list_tasks, **request))
+            answer = self._call(partial(self._client.list_tasks, **request), Quota.READS)
             yield answer["taskArns"]
             if not answer.get("nextToken"):
                 return
@@ -197,11 +248,16 @@ class Ecs:
         instances = answer["containerInstances"]
         return instances[0].get("ec2InstanceId") if instances else None
 
-    def _call(self, call: Callable[[], T]) -> T:
+    def _call(self, call: Callable[[], T], *quotas: Quota) -> T:
+        if self._pacing is not None:
+            self._pacing.wait(*quotas)
         try:
             return call()
         except ClientError as error:
-            raise _ecs_error(error) from error
+            failure = _ecs_error(error)
+            if self._pacing is not None and failure.throttled:
+                self._pacing.slow_down(*quotas)
+            raise failure from error
         except BotoCoreError as error:
             raise EcsError("ECS did not answer", no_effect=False) from error
 
@@ -216,6 +272,7 @@ def _ecs_error(error: ClientError) -> EcsError:
         no_effect=no_effect,
         throttled=code == "ThrottlingException",
         conflict=code == "ConflictException",
+        invalid=code == "InvalidParameterException",
     )
 
 

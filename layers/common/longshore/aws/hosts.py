@@ -59,6 +59,7 @@ class CommandResult(NamedTuple):
 
     status: CommandStatus
     reason: str = ""  # for callers; empty if the status is DONE
+    sent: str | None = None  # the host and the id of a command that is in progress
 
 
 class SentFor(NamedTuple):
@@ -166,6 +167,14 @@ class HostCommands:
             return None
         return SentFor(ours["container"], ours["operation"], int(ours["number"]))
 
+    def has_succeeded(self, command_id: str, host: str) -> bool:
+        """Check whether a command is known to have succeeded."""
+        try:
+            invocation = self._client().get_command_invocation(CommandId=command_id, InstanceId=host)
+        except (ClientError, BotoCoreError):
+            return False
+        return invocation["StatusDetails"] == "Success"
+
     def _result(self, command_id: str, host: str, until: datetime) -> CommandResult:
         reason = "The instance has not run the command yet"
         while self._clock.now() < until:
@@ -187,4 +196,4 @@ class HostCommands:
                     return CommandResult(CommandStatus.NO_EFFECT, "The command failed on the instance")
                 case _:
                     return CommandResult(CommandStatus.UNCERTAIN, "The command did not complete on the instance")
-        return CommandResult(CommandStatus.IN_PROGRESS, reason)
+        return CommandResult(CommandStatus.IN_PROGRESS, reason, f"{host} {command_id}")

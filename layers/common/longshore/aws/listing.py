@@ -7,10 +7,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from longshore.aws.attributes import deserialize_item
-from longshore.aws.items import container_of
+from longshore.aws.batches import read_containers
 from longshore.aws.new_indexes import query
-from longshore.aws.transactions import StoreError, call
+from longshore.aws.transactions import call
 from longshore.domain.clock import Clock
 from longshore.domain.errors import UnreadableItemError
 from longshore.domain.listing import Entry, Position
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
 
 _INDEX = "by-project"
-_TRIES = 8
-_PAUSE = 0.05  # seconds; doubled after each try, up to a second
 
 
 class ContainerListing:
@@ -97,27 +94,12 @@ class ContainerListing:
     def containers(self, ids: Collection[str]) -> dict[str, Container]:
         """Read up to 100 containers consistently. Those that do not exist or cannot be read are left out."""
         found: dict[str, Container] = {}
-        keys: list[Any] = [{"id": {"S": identity}} for identity in ids]
-        for attempt in range(_TRIES):
-            if not keys:
-                return found
-            if attempt:
-                self._clock.sleep(min(_PAUSE * 2 ** (attempt - 1), 1))
-            request: Any = {self._containers: {"Keys": keys, "ConsistentRead": True}}
-            answer: Any = call(partial(self._dynamodb.batch_get_item, RequestItems=request))
-            for item in answer["Responses"].get(self._containers, []):
-                self._add(found, item)
-            keys = answer.get("UnprocessedKeys", {}).get(self._containers, {}).get("Keys", [])
-        raise StoreError("The database is busy")
-
-    def _add(self, found: dict[str, Container], item: Mapping[str, Any]) -> None:
-        identity = item["id"]["S"]
-        try:
-            found[identity] = container_of(deserialize_item(item))
-        except UnreadableItemError as error:
-            self._on_unreadable(identity, error)
-        except (TypeError, ValueError):
-            self._on_unreadable(identity, UnreadableItemError(identity))
+        for identity, read in read_containers(self._dynamodb, self._containers, self._clock, ids).items():
+            if isinstance(read, UnreadableItemError):
+                self._on_unreadable(identity, read)
+            else:
+                found[identity] = read
+        return found
 
     def _query(self, attributes: Collection[str], *, values: Mapping[str, str], **request: Any) -> Iterator[Entry]:
         """Read the index, one page at a time. A limit applies to the first page: later ones have up to 1 MB."""

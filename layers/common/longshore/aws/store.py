@@ -16,12 +16,13 @@ succeeds; a claim finds its own operation's id in the item, or in a row if the o
 therefore won. If no reply arrives at all, the result is `StoreError`: the write may have taken effect or not.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from longshore.aws.attributes import deserialize_item, serialize
+from longshore.aws.batches import read_containers
 from longshore.aws.history_size import HistorySizes
 from longshore.aws.index import ContainerIndex
 from longshore.aws.items import CHANGEABLE, LIFETIME, STOP_AT, Item, container_of, log_of, record_of
@@ -29,6 +30,7 @@ from longshore.aws.transactions import HistoryFullError, Transactions, call
 from longshore.aws.updates import ConditionFailed, Updates
 from longshore.aws.writes import Condition, Writes, as_read, as_stored, same, unchanged
 from longshore.domain.clock import Clock, to_text
+from longshore.domain.errors import UnreadableItemError
 from longshore.domain.history import Entry
 from longshore.domain.lifecycle import PROTECTED_FROM
 from longshore.domain.models import COMMANDS, Container, IdempotencyRecord, Outcome, PendingOperation, StatusLog
@@ -102,6 +104,10 @@ class Store:
         """
         item = self._get(self._containers, container_id)
         return container_of(deserialize_item(item)) if item else None
+
+    def containers(self, ids: Collection[str]) -> dict[str, Container | UnreadableItemError]:
+        """Read up to 100 containers, or the error of an item that cannot be read. See `read_containers`."""
+        return read_containers(self._dynamodb, self._containers, self._clock, ids)
 
     def record(self, record_id: str) -> IdempotencyRecord | None:
         """Read the record of an Idempotency-Key. One read. Returns None if there is none or it has expired."""

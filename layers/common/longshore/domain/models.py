@@ -99,6 +99,7 @@ class PendingOperation(Model):
     absent: dict[str, Timestamp] = {}  # by task ARN or client token: the first lookup that found nothing
     command_number: int = 0  # number of the first command to a host that the current driver may send
     command_expires_at: Timestamp | None = None  # when the driver's commands expire; None: at the deadline
+    sent_command: str | None = None  # host and id of the last command, if its result is not known yet
     giving_up: str | None = None  # why the step has failed; its command is being reverted
     giving_up_since: Timestamp | None = None
     idempotency_id: str | None = None

@@ -12,7 +12,7 @@ a lookup does not find is therefore only absent. It counts as gone when both are
     0 s             10 s            >= 5 min (a task that ECS has shown before: >= 40 s)
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -20,6 +20,8 @@ from longshore.aws.ecs import Ecs, EcsError, PlacementError
 from longshore.domain.clock import Clock
 from longshore.domain.models import BETWEEN_LOOKS, LOOKS_LAST, Container, PendingOperation
 from longshore.domain.task import Task
+from longshore.engine.known import Known
+from longshore.engine.waits import Waits
 
 T = TypeVar("T")
 
@@ -32,9 +34,8 @@ TOKEN_REUSED = timedelta(minutes=50)
 TOKEN_REPLACED = timedelta(minutes=60)
 """Age at which a client token may be replaced: at least UNSHOWN after the last RunTask with it."""
 
+_BETWEEN_STOPS = timedelta(seconds=2)  # between calls of StopTask that do not find the task
 _CLOCKS_DIFFER = timedelta(seconds=5)  # the largest expected difference between the clocks of Lambda and ECS
-_FIRST_POLL = 0.2  # seconds between lookups, increased by half each time
-_LONGEST_POLL = 2.0  # seconds
 
 
 class Attempt:
@@ -42,7 +43,8 @@ class Attempt:
 
     Args:
         until: Stop repeating calls at this time (UTC). Every call is made at least once.
-        event_task: A task as an event describes it, used instead of looking that task up.
+        known: What the driver knows about tasks.
+        has_changed: Reads the container's item. Returns whether another worker has changed the operation.
 
     Attributes:
         acted: Whether a call with an effect was not refused, so that it may have taken effect.
@@ -52,6 +54,8 @@ class Attempt:
         task_run_at: The latest time at which that task can have been run.
         task_shown: Whether ECS has shown that task.
         own_version: The newest version of the container's own task that was seen. None: it was not seen.
+        started: The task of a start, as it was last seen.
+        sent_command: The host and the id of a command without a known result.
     """
 
     def __init__(
@@ -61,21 +65,28 @@ class Attempt:
         container: Container,
         pending: PendingOperation,
         until: datetime,
-        event_task: Task | None,
+        known: Known = Known(),  # noqa: B008  (immutable)
+        has_changed: Callable[[], bool] = lambda: False,
     ) -> None:
         self.container = container
         self.pending = pending
         self.until = until
-        self.acted = False
+        self.waits = Waits(clock, until, has_changed)
+        self.launched = known.launched if known.launched and known.launched.arn == pending.task_arn else None
+        self.acted = self.launched is not None
         self.on_its_way = False
         self.absent = dict(pending.absent)
         self.task_arn = pending.task_arn
         self.task_run_at = pending.task_run_at
         self.task_shown = pending.task_shown
         self.own_version: int | None = None
+        self.started: Task | None = None
+        self.sent_command = pending.sent_command
         self._ecs = ecs
         self._clock = clock
-        self._event_task = event_task
+        self._event_task = known.event_task
+        self._lookup = known.lookup
+        self._looked_up: set[str] = set()  # ARNs for which the lookup was used
         self._asked_at = clock.now()  # when the last call was sent
         self._not_found: dict[str, datetime] = {}  # when the last lookup that found nothing was sent
 
@@ -88,23 +99,42 @@ class Attempt:
         """Return the task as the event describes it, or else as ECS shows it. None when ECS does not show it."""
         if self._event_task is not None and self._event_task.arn == arn:
             return self._looked(arn, self._event_task)
+        if self._lookup is not None and arn in self._lookup.arns - self._looked_up:
+            self._looked_up.add(arn)
+            self._asked_at = self._lookup.asked_at
+            if self._lookup.error is not None:
+                raise self._lookup.error
+            return self._looked(arn, self._lookup.tasks.get(arn))
         return self._looked(arn, self.retry(lambda: self._ecs.describe(self.container.runtime, arn), effect=False))
 
     def find(self, arn: str) -> Task | None:
-        """Look up a task until ECS shows it. Returns None when it is gone or the time runs out."""
-        for _ in self._pauses():
-            task = self.look(arn)
-            if task is not None or self.is_gone(arn):
-                return task
+        """Look up a task now, and if ECS does not show it, again when the time is over. Returns None if it does not."""
+        for number, last in enumerate(self.waits.rounds()):
+            if number == 0 or last:
+                task = self.look(arn)
+                if task is not None or self.is_gone(arn):
+                    return task
         return None
 
     def watch(self, task: Task, seen: Callable[[Task], bool]) -> Task:
-        """Look up a task until `seen` is true for it or the time runs out. Returns the task as last shown."""
-        for number, _ in enumerate(self._pauses()):
+        """Wait until an event has completed the operation. When the time is over, look up the task.
+
+        Args:
+            task: The task as it was just seen.
+            seen: Returns whether there is nothing to wait for.
+
+        Returns:
+            The task as last shown.
+
+        Raises:
+            ChangedError: Another worker has changed the operation.
+        """
+        for number, last in enumerate(self.waits.rounds()):
             if seen(task):
                 break
-            if number == 0 and (self._event_task is None or self._event_task.arn != task.arn):
-                continue  # The task is the result of a lookup just before this call.
+            of_event = self._event_task is not None and self._event_task.arn == task.arn
+            if not of_event and (number == 0 or not last):
+                continue  # The task was just seen, or its event is expected.
             try:
                 task = self.look(task.arn) or task
             except EcsError:
@@ -209,16 +239,23 @@ class Attempt:
         return self._looked(arn, self.retry(lambda: self._ecs.stop(self.container.runtime, arn, reason)))
 
     def end(self, arns: Sequence[str], reason: str) -> dict[str, Task] | None:
-        """Stop tasks, and wait until each has stopped or is gone.
+        """Stop tasks, and wait until events have reported their ends. When the time is over, look up the tasks.
 
         Returns:
-            The tasks that were seen stopped, by ARN. None when the time ran out first.
+            The tasks that were seen stopped, by ARN. None if some have not stopped and are not gone.
+
+        Raises:
+            ChangedError: Another worker has changed the operation.
         """
         ended: dict[str, Task] = {}
         asked: set[str] = set()
         waiting = list(dict.fromkeys(arns))
-        for _ in self._pauses():
+        again_at: dict[str, datetime] = {}
+        for last in self.waits.rounds():
             for arn in list(waiting):
+                if not last and (arn in asked or self.now() < again_at.get(arn, self.now())):
+                    continue
+                again_at[arn] = self.now() + _BETWEEN_STOPS
                 task = self._look_again(arn) if arn in asked else self._stop_or_look(arn, reason, asked)
                 self.on_its_way = self.on_its_way or task is not None
                 if task is not None and task.is_stopped:
@@ -231,6 +268,8 @@ class Attempt:
 
     def _stop_or_look(self, arn: str, reason: str, asked: set[str]) -> Task | None:
         """Call StopTask. Before a task that StopTask does not know counts as gone, look it up."""
+        if self._event_task is not None and self._event_task.arn == arn and self._event_task.is_stopped:
+            return self.look(arn)
         task = self.stop(arn, reason)
         if task is not None:
             asked.add(arn)
@@ -251,13 +290,13 @@ class Attempt:
     # --- repeating -------------------------------------------------------------------------------------------------
 
     def retry(self, call: Callable[[], T], *, effect: bool = True) -> T:
-        """Repeat a call that is safe to repeat until ECS accepts it, ECS refuses it, or the time runs out.
+        """Repeat a call that is safe to repeat until ECS accepts it, refuses it or throttles it, or the time runs out.
 
         Raises:
             EcsError: The last failure. A refusal has `no_effect` set only if no earlier try can have taken effect.
         """
         failure: EcsError | None = None
-        for _ in self._pauses():
+        for _ in self.waits.pauses():
             self._asked_at = self.now()
             try:
                 result = call()
@@ -270,7 +309,7 @@ class Attempt:
                     raise
                 failure = error
                 self.acted = self.acted or effect
-                if error.conflict:
+                if error.conflict or error.throttled:
                     raise
             else:
                 if effect and result is not None:
@@ -278,12 +317,3 @@ class Attempt:
                 return result
         assert failure is not None
         raise failure
-
-    def _pauses(self) -> Iterator[None]:
-        """Yield immediately, and then after increasing pauses until the time runs out."""
-        yield
-        pause = _FIRST_POLL
-        while (left := (self.until - self.now()).total_seconds()) > 0:
-            self._clock.sleep(min(pause, left))
-            pause = min(pause * 1.5, _LONGEST_POLL)
-            yield

@@ -19,7 +19,8 @@ from longshore.domain.lifecycle import Status, Step, final_status
 from longshore.domain.models import Change, Container, Outcome, PendingOperation
 from longshore.domain.results import accepted, completed, superseded
 from longshore.domain.task import Task
-from longshore.engine.steps import Findings, Result, Steps, Uncertain, Unobserved, awaits_host
+from longshore.engine.observations import Findings, Result, Uncertain, Unobserved
+from longshore.engine.steps import Steps, awaits_host
 
 DEADLINE = timedelta(seconds=60)
 """How long an operation belongs to its driver. Longer than a function may run."""
@@ -112,6 +113,7 @@ class Commits:
                     "has_row": True,
                     "absent": dict(absent),
                     "client_token_since": now,
+                    "sent_command": None,
                 }
             )
         after = after.model_copy(update={"operation": continuing})
@@ -224,13 +226,14 @@ class Commits:
             return False
         return not result.findings.on_its_way or self._clock.now() - pending.begun_at >= ON_ITS_WAY
 
-    def _found(self, pending: PendingOperation, result: Result, policy: DrivePolicy) -> dict[str, Any]:
+    def found(self, pending: PendingOperation, result: Result, policy: DrivePolicy) -> dict[str, Any]:
         """Return the findings of an attempt as changes to the pending operation."""
         findings = result.findings
         found: dict[str, Any] = {
             "absent": dict(findings.absent),
             "task_arn": findings.task_arn,
             "task_run_at": findings.task_run_at,
+            "sent_command": findings.sent_command,
         }
         if policy.counted and not self.counts(pending, result):
             found["attempts"] = pending.attempts - 1
@@ -243,7 +246,7 @@ class Commits:
         self,
         container: Container,
         pending: PendingOperation,
-        seen: Unobserved,
+        seen: Unobserved | Uncertain,
         findings: Findings,
         policy: DrivePolicy,
     ) -> Shared | Outcome:
@@ -252,7 +255,8 @@ class Commits:
         Args:
             container: The container as read.
             pending: Its pending operation.
-            seen: What was observed instead of the step's goal.
+            seen: What was observed instead of the step's goal. After a call that ECS has throttled, which is Uncertain,
+                the operation is released: the sweep, which keeps a pace, continues it.
             findings: The other findings of the attempt.
             policy: Whether to store the answer for the Idempotency-Key, and which findings to store.
 
@@ -265,8 +269,10 @@ class Commits:
         """
         outcome = accepted(container, pending)
         keeps = policy.for_caller and pending.idempotency_id is not None and not pending.answered
-        update = self._found(pending, Result(seen, findings), policy)
-        if findings.absent and policy.owns:
+        update = self.found(pending, Result(seen, findings), policy)
+        if isinstance(seen, Uncertain):
+            update["deadline"] = self.released_at(container, pending, findings)
+        elif findings.absent and policy.owns:
             update["deadline"] = min(pending.deadline, self._clock.now() + _LOOK_AGAIN)
         # The handler of an event stores nothing but a task that it has run. Any write raises the generation, and the
         # operation's driver would have to read the container again.
@@ -275,21 +281,18 @@ class Commits:
             return outcome
         noted = pending.model_copy(update=update | {"answered": pending.answered or keeps})
         result = self._store.note(container, noted, outcome if keeps else None)
-        return self.overtaken(container, seen.task, policy) if isinstance(result, ConditionFailed) else outcome
+        if isinstance(result, ConditionFailed):
+            return self.overtaken(container, seen.task if isinstance(seen, Unobserved) else None, policy)
+        return outcome
 
-    def release(self, container: Container, pending: PendingOperation, result: Result, policy: DrivePolicy) -> None:
-        """Release the operation so that a sweep or a retry can take it over immediately.
+    def released_at(self, container: Container, pending: PendingOperation, findings: Findings) -> datetime:
+        """Return the deadline of an operation that its driver leaves to the next one: now.
 
-        If a command to the host may be in flight, the deadline is the command's expiry time instead. The next driver's
-        command must not be delivered before that.
-
-        Raises:
-            StoreError: DynamoDB failed. The operation then keeps its deadline.
+        If a command to the host may be in flight, it is the command's expiry time instead. The next driver's command
+        must not be delivered before that.
         """
-        update = self._found(pending, result, policy)
-        in_flight = result.findings.acted and awaits_host(container, pending)
-        update["deadline"] = pending.command_expiry if in_flight else self._clock.now()
-        self._store.note(container, pending.model_copy(update=update), None)
+        in_flight = findings.acted and awaits_host(container, pending)
+        return pending.command_expiry if in_flight else self._clock.now()
 
 
 def stored_findings(pending: PendingOperation) -> Findings:
@@ -298,4 +301,5 @@ def stored_findings(pending: PendingOperation) -> Findings:
         task_arn=pending.task_arn,
         task_run_at=pending.task_run_at,
         task_shown=pending.task_shown,
+        sent_command=pending.sent_command,
     )

@@ -12,32 +12,45 @@ with an effect was refused, and no caller was answered 202. In every other case 
 """
 
 from datetime import datetime
-from typing import assert_never
+from functools import partial
 
 from longshore.aws.store import ConditionFailed, Store
 from longshore.domain.clock import Clock
-from longshore.domain.errors import ExternalServiceError, OperationFailedError
-from longshore.domain.ids import new_id
+from longshore.domain.errors import OperationFailedError
 from longshore.domain.lifecycle import GOAL, Proceed, Refused, Status, Step, decide, next_step
 from longshore.domain.models import NO_NEWER, Container, Outcome, PendingOperation, Trigger, next_command_number
 from longshore.domain.results import change_by, change_by_exit, completed, conflict
 from longshore.domain.task import Task
 from longshore.engine.commits import DEADLINE, Commits, DrivePolicy, OvertakenError, Shared, stored_findings
 from longshore.engine.giving_up import GivingUp, as_seen
-from longshore.engine.recorder import Recorder
-from longshore.engine.steps import (
+from longshore.engine.known import Known, Lookup
+from longshore.engine.leaving import Leaving
+from longshore.engine.observations import (
+    Changed,
     Ended,
     Findings,
+    Launched,
     NeverRan,
     NoEffect,
+    Observation,
     Reached,
     Result,
-    Steps,
-    TokenExpired,
     Uncertain,
     Unobserved,
-    awaits_host,
 )
+from longshore.engine.recorder import Recorder
+from longshore.engine.steps import Steps, awaits_host
+from longshore.engine.waits import has_changed
+
+
+def _still_launched(known: Known, seen: Observation) -> Task | None:
+    """Return the task that RunTask has returned, as long as the wait for its start continues."""
+    match seen:
+        case Launched(task):
+            return task
+        case Changed():
+            return known.launched
+    return None
 
 
 class Driver:
@@ -50,13 +63,10 @@ class Driver:
         self._recorder = Recorder(store, clock)
         self._commits = Commits(store, steps, clock)
         self._giving_up = GivingUp(store, steps, self._commits, clock)
+        self._leaving = Leaving(store, self._commits, clock)
 
     def take_over(self, container: Container, until: datetime, *, for_caller: bool = False) -> Outcome | None:
-        """Continue a pending operation whose deadline has expired.
-
-        Repeats the current step with the operation's original ids, so that effects that already happened are found
-        rather than repeated. When the step runs out of attempts, the container becomes `failed` and the history row
-        states the reason. Attempts for a repeated API request do not count.
+        """Continue a pending operation whose deadline has expired: `take` and `drive`.
 
         Args:
             container: The container as read; its operation may have been completed since.
@@ -69,6 +79,26 @@ class Driver:
         Raises:
             OperationFailedError: The operation has ended without success.
             ExternalServiceError: ECS, Systems Manager or DynamoDB failed after retries.
+        """
+        taken = self.take(container, for_caller=for_caller)
+        return self.drive(taken, DrivePolicy(until, for_caller, counted=not for_caller)) if taken else None
+
+    def take(self, container: Container, *, for_caller: bool = False) -> Container | None:
+        """Become the driver of a pending operation whose deadline has expired.
+
+        Driving it repeats the current step with the operation's original ids, so that effects that already happened are
+        found rather than repeated. When the step runs out of attempts, the container becomes `failed`. Attempts for a
+        repeated API request do not count.
+
+        Args:
+            container: The container as read; its operation may have been completed since.
+            for_caller: Whether the operation is continued for an API request.
+
+        Returns:
+            The container, or None if another worker has taken over or completed the operation.
+
+        Raises:
+            StoreError: DynamoDB failed; the operation may have been taken over.
         """
         pending = container.operation
         now = self._clock.now()
@@ -83,9 +113,7 @@ class Driver:
             }
         )
         taken = self._store.take_over(container, renewed)
-        if isinstance(taken, ConditionFailed):
-            return None
-        return self.drive(taken, DrivePolicy(until, for_caller, counted=not for_caller))
+        return None if isinstance(taken, ConditionFailed) else taken
 
     def settle(self, container: Container, *, event_task: Task | None = None, host_is_done: bool = False) -> bool:
         """Apply an event to the pending operation, which keeps its driver. Do not wait; commit the step if it is done.
@@ -103,8 +131,10 @@ class Driver:
         """
         pending = container.operation
         assert pending is not None
-        # A start may call RunTask here. Its claimer must then not abandon it, even if its own RunTask is refused.
-        if pending.step is Step.START and not pending.has_row and not pending.event_acted:
+        # A start without a task may call RunTask here. Its claimer must then not abandon it, even if its own RunTask is
+        # refused.
+        may_run = pending.step is Step.START and pending.task_arn is None
+        if may_run and not pending.has_row and not pending.event_acted:
             noted = self._store.note_event_acts(container, pending)
             if isinstance(noted, ConditionFailed):
                 return False
@@ -119,7 +149,13 @@ class Driver:
         return True
 
     def drive(
-        self, container: Container, policy: DrivePolicy, *, event_task: Task | None = None, host_is_done: bool = False
+        self,
+        container: Container,
+        policy: DrivePolicy,
+        *,
+        event_task: Task | None = None,
+        host_is_done: bool = False,
+        lookup: Lookup | None = None,
     ) -> Outcome:
         """Drive the pending operation from its current step until it ends or the time of `policy` runs out.
 
@@ -128,6 +164,7 @@ class Driver:
             policy: How long to wait, and how to handle the result.
             event_task: A task as an event describes it, used instead of asking ECS.
             host_is_done: Whether the current step's command to the host is known to have succeeded.
+            lookup: A lookup of the tasks that was made after the operation was claimed or taken over.
 
         Returns:
             The answer: completed, accepted (still pending) or a conflict.
@@ -138,6 +175,7 @@ class Driver:
             OperationFailedError: The operation has ended without success.
             ExternalServiceError: A service failed; the operation is pending and will be continued.
         """
+        known = Known(event_task, lookup=lookup)
         while True:
             pending = container.operation
             assert pending is not None
@@ -150,9 +188,11 @@ class Driver:
                     pending,
                     policy.until,
                     look_first=not policy.for_caller,
-                    event_task=event_task,
+                    known=known,
                     host_is_done=host_is_done,
+                    has_changed=partial(has_changed, self._store, container),
                 )
+                known = known._replace(lookup=None, launched=_still_launched(known, result.observation))
                 settled = self._settle(container, pending, result, policy)
             match settled:
                 case Outcome():
@@ -197,8 +237,6 @@ class Driver:
                 return self._ended(container, pending, seen, policy)
             case NeverRan():
                 return self._never_ran(container, pending, seen, findings, policy)
-            case TokenExpired():
-                return self._replace_token(container, pending, policy)
             case NoEffect() if self._nothing_happened(pending, findings, policy):
                 if isinstance(self._store.abandon(container), ConditionFailed):
                     return self._commits.overtaken(container, None, policy)
@@ -208,14 +246,8 @@ class Driver:
                 return self._commits.fail(container, as_seen(change, container, findings), None, policy)
             case Unobserved() | Uncertain() | NoEffect() if policy.owns and self._giving_up.is_due(pending, result):
                 return self._giving_up.begin(container, pending, result, policy)
-            case Unobserved():
-                return self._commits.accept(container, pending, seen, findings, policy)
-            case NoEffect() | Uncertain():
-                if policy.owns:
-                    self._commits.release(container, pending, result, policy)
-                raise ExternalServiceError(seen.reason)
             case _:
-                assert_never(seen)
+                return self._leaving.leave(container, pending, seen, result, policy)
 
     def _reached(
         self, container: Container, pending: PendingOperation, seen: Reached, policy: DrivePolicy
@@ -275,14 +307,6 @@ class Driver:
         if seen.task is None:
             change = change._replace(task_arn=findings.task_arn, task_version=0, task_ended=False)
         return self._commits.fail(container, change, seen.task, policy)
-
-    def _replace_token(self, container: Container, pending: PendingOperation, policy: DrivePolicy) -> Shared | Outcome:
-        """Store a new client token before using it."""
-        update = {"client_token": new_id(), "client_token_since": self._clock.now(), "absent": {}}
-        noted = self._store.note(container, pending.model_copy(update=update), None)
-        if isinstance(noted, ConditionFailed):
-            return self._commits.overtaken(container, None, policy)
-        return Shared(noted)
 
     @staticmethod
     def _nothing_happened(pending: PendingOperation, findings: Findings, policy: DrivePolicy) -> bool:

@@ -106,10 +106,11 @@ class TaskEvents:
 
     def _container_of(self, task: Task) -> Container | None:
         """Return the container that has run or adopted the task."""
-        container = None
-        if task.started_by is not None and _ID.fullmatch(task.started_by):
-            container = self._store.container(task.started_by)
-        return container or self._store.container(adopted_as(task.arn))
+        for container_id in container_ids_of(task):
+            container = self._store.container(container_id)
+            if container is not None:
+                return container
+        return None
 
     def _while_idle(self, container: Container, task: Task, *, shown: bool) -> Effect | None:
         """Apply a task's state while nothing is pending. Returns None if the container has changed in the meantime."""
@@ -173,6 +174,12 @@ class TaskEvents:
             return Effect.STALE
         self._ecs.stop(container.runtime, task.arn, "Longshore: not the task that its container has")
         return Effect.STRAY_STOPPED
+
+
+def container_ids_of(task: Task) -> list[str]:
+    """Return the ids of the containers that may have run or adopted the task."""
+    started_by = [task.started_by] if task.started_by is not None and _ID.fullmatch(task.started_by) else []
+    return [*started_by, adopted_as(task.arn)]
 
 
 class CommandEvents:

@@ -9,7 +9,8 @@ from longshore.domain.lifecycle import Status, Step
 from longshore.domain.models import NO_NEWER, Change, Container, Outcome, PendingOperation, next_command_number
 from longshore.domain.results import change_by
 from longshore.engine.commits import DEADLINE, Commits, DrivePolicy, Shared
-from longshore.engine.steps import Findings, NoEffect, Result, Steps, Uncertain, Unobserved, awaits_host
+from longshore.engine.observations import Findings, NoEffect, Result, Uncertain, Unobserved
+from longshore.engine.steps import Steps, awaits_host
 
 LAST_ATTEMPT = 10
 LEAST_TIME = timedelta(minutes=10)

@@ -15,7 +15,7 @@ from datetime import timedelta
 from longshore.aws.store import ConditionFailed, Store
 from longshore.domain.clock import Clock
 from longshore.domain.errors import ContainerProtectedError, StateConflictError
-from longshore.domain.lifecycle import Operation, Status
+from longshore.domain.lifecycle import Operation
 from longshore.domain.models import Container, OperationRequest, Trigger
 from longshore.engine.operations import Operations
 
@@ -23,7 +23,6 @@ DEFERRAL = timedelta(hours=1)
 """The time after which the recovery sweep considers a protected container again."""
 
 _NO_WAIT = timedelta()
-_UNPAUSE_WAIT = timedelta(seconds=5)  # a paused container must be unpaused before it can be stopped
 
 
 class Lifetimes:
@@ -66,9 +65,8 @@ class Lifetimes:
             rule=rule.value,
             only_when_ended=True,
         )
-        wait = _UNPAUSE_WAIT if container.status is Status.PAUSED else _NO_WAIT
         try:
-            self._operations.run(container, request, wait=wait)
+            self._operations.run(container, request, wait=_NO_WAIT)
         except (StateConflictError, ContainerProtectedError):
             return "changed"
         return "lifetime ended"

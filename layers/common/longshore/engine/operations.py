@@ -65,6 +65,7 @@ class Operations:
         At most four DynamoDB requests depend on each other: the parallel reads of the container, the grants and the
         Idempotency-Key's record; the claim; and the commit (two for a restart) or the write that stores a 202. There
         are two more if another worker has ended the operation, and one more for a user with more than 100 projects.
+        While a task starts, its ARN is stored and the item is read, which does not delay the answer.
 
         Raises:
             AccountBannedError, ContainerNotFoundError, InsufficientPermissionsError: See `Access.admit`.

@@ -33,7 +33,7 @@ from longshore.domain.errors import (
     StateConflictError,
     UnreadableItemError,
 )
-from longshore.domain.lifecycle import Operation, Refusal, Refused, Status, effect_of, final_status
+from longshore.domain.lifecycle import Operation, Refusal, Refused, effect_of, final_status
 from longshore.domain.models import Container, OperationRequest, Trigger
 from longshore.domain.roles import Role
 from longshore.engine.operations import Operations
@@ -43,7 +43,6 @@ LATEST = timedelta(hours=1)
 """A run that starts later than this after its scheduled time does nothing."""
 
 _NO_WAIT = timedelta()
-_HOST_WAIT = timedelta(seconds=5)  # a command to a host must end before ECS can be asked to stop the task
 _HANDED_ON_AT_ONCE = 5000  # ids, of 27 bytes each; an event is limited to 256 KB
 
 ContainerId = Annotated[str, Field(pattern=r"^[0-9a-f]{24}$")]
@@ -231,7 +230,7 @@ class ScheduledRuns:
             effect = _effect_without_claim(container, wanted.operation)
             if effect is not None:
                 return effect
-            self._operations.run(container, request, wait=_wait(container, wanted.operation))
+            self._operations.run(container, request, wait=_NO_WAIT)
         except LaterRequestError:
             return "skipped"
         except StateConflictError as conflict:
@@ -315,12 +314,6 @@ def _effect_of_conflict(operation: Operation, data: Mapping[str, Any]) -> str:
     if pending is not None:
         return _effect_of_pending(operation, Operation(pending["operation"]))
     return "failed" if operation in data["allowed_operations"] else "skipped"
-
-
-def _wait(container: Container, operation: Operation) -> timedelta:
-    """Return how long to wait: long enough for a command to a host that precedes a call to ECS."""
-    unpauses = container.status is Status.PAUSED and operation in (Operation.STOP, Operation.RESTART)
-    return _HOST_WAIT if unpauses or operation is Operation.FORCE_STOP else _NO_WAIT
 
 
 def _has_labels(labels: Mapping[str, str], wanted: ScheduleInput) -> bool:

@@ -4,10 +4,9 @@ Steps are safe to repeat: after a crash they run again with the same ids. A step
 commits its observation.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from datetime import datetime
-from types import MappingProxyType
-from typing import Any, NamedTuple, assert_never
+from typing import Any, assert_never
 
 from longshore.aws.ecs import Ecs, EcsError, PlacementError
 from longshore.aws.hosts import Action, CommandResult, CommandStatus, HostCommands
@@ -16,78 +15,24 @@ from longshore.domain.lifecycle import Status, Step
 from longshore.domain.models import Container, PendingOperation
 from longshore.domain.task import Task, has_host
 from longshore.engine.attempt import TOKEN_REPLACED, TOKEN_REUSED, UNSHOWN, Attempt
+from longshore.engine.known import Known
+from longshore.engine.observations import (
+    Changed,
+    Ended,
+    Findings,
+    Launched,
+    NeverRan,
+    NoEffect,
+    Observation,
+    Reached,
+    Result,
+    TokenExpired,
+    Uncertain,
+    Unobserved,
+)
+from longshore.engine.waits import ChangedError
 
 _NOT_SHOWN = "ECS does not show the task"
-
-
-class Reached(NamedTuple):
-    """The step's goal was observed."""
-
-    at: datetime
-    facts: Mapping[str, Any] = MappingProxyType({})  # for the row's metadata
-    task: Task | None = None  # as it was observed; the task of a start may have ended already
-
-
-class Ended(NamedTuple):
-    """The task had ended on its own before the step could act on it."""
-
-    at: datetime
-    task: Task | None  # None: it is gone, or there was none
-
-
-class NeverRan(NamedTuple):
-    """The task of a start stopped before it was running."""
-
-    at: datetime
-    reason: str
-    task: Task | None  # None: it is gone, and ECS never showed it running
-
-
-class Unobserved(NamedTuple):
-    """The step's goal was not observed within the wait. It may still be reached."""
-
-    reason: str
-    task: Task | None = None  # the task of a start, as it was last seen
-
-
-class TokenExpired(NamedTuple):
-    """ECS may have forgotten the client token, and no task of it exists. A new token is needed."""
-
-
-class NoEffect(NamedTuple):
-    """The request was refused. An earlier call of the attempt may have had an effect if `Findings.acted` is set."""
-
-    reason: str
-    final: bool = False  # a repeat with the same client token would be refused again
-
-
-class Uncertain(NamedTuple):
-    """A service failed, and it is not known whether the step took effect."""
-
-    reason: str
-    throttled: bool = False  # the service will accept the same request later
-
-
-Observation = Reached | Ended | NeverRan | Unobserved | TokenExpired | NoEffect | Uncertain
-
-
-class Findings(NamedTuple):
-    """The findings of an attempt besides its observation. See the attributes of `Attempt`."""
-
-    acted: bool = False
-    on_its_way: bool = False
-    task_arn: str | None = None
-    task_run_at: datetime | None = None
-    task_shown: bool = False
-    absent: Mapping[str, datetime] = MappingProxyType({})
-    own_version: int | None = None
-
-
-class Result(NamedTuple):
-    """The result of one attempt at a step."""
-
-    observation: Observation
-    findings: Findings
 
 
 class Steps:
@@ -105,8 +50,9 @@ class Steps:
         until: datetime,
         *,
         look_first: bool = False,
-        event_task: Task | None = None,
+        known: Known = Known(),  # noqa: B008  (immutable)
         host_is_done: bool = False,
+        has_changed: Callable[[], bool] = lambda: False,
     ) -> Result:
         """Make one attempt at the pending operation's step: act, and wait for the effect.
 
@@ -115,14 +61,18 @@ class Steps:
             pending: Its pending operation.
             until: Stop waiting at this time (UTC).
             look_first: Whether to look up a task before StopTask, because an earlier attempt may have stopped it.
-            event_task: A task as an event describes it, used instead of looking that task up.
+            known: What the driver knows about tasks.
             host_is_done: Whether the step's command to the host is known to have succeeded.
+            has_changed: Reads the container's item. Returns whether another worker has changed the operation.
         """
-        attempt = Attempt(self._ecs, self._clock, container, pending, until, event_task)
+        attempt = Attempt(self._ecs, self._clock, container, pending, until, known, has_changed)
+        observation: Observation
         try:
             observation = self._observe(
-                attempt, look_first=look_first or event_task is not None, host_is_done=host_is_done
+                attempt, look_first=look_first or known.event_task is not None, host_is_done=host_is_done
             )
+        except ChangedError:
+            observation = Changed(attempt.started)
         except PlacementError as error:
             observation = NoEffect(error.reason, final=True)
         except EcsError as error:
@@ -138,6 +88,7 @@ class Steps:
             attempt.task_shown,
             attempt.absent,
             attempt.own_version,
+            attempt.sent_command,
         )
         return Result(observation, findings)
 
@@ -147,7 +98,7 @@ class Steps:
         Returns:
             Whether Systems Manager has accepted the command, or none is needed because the task has ended.
         """
-        attempt = Attempt(self._ecs, self._clock, container, pending, self._clock.now(), None)
+        attempt = Attempt(self._ecs, self._clock, container, pending, self._clock.now())
         action = Action.UNPAUSE if pending.step is Step.PAUSE else Action.PAUSE
         try:
             task = attempt.look(container.task_arn) if container.task_arn else None
@@ -189,14 +140,18 @@ class Steps:
 
     def _start(self, attempt: Attempt) -> Observation:
         container, pending = attempt.container, attempt.pending
-        if container.status is Status.FAILED and container.task_arn:
-            # The container's task may still exist, and a container has at most one live task.
+        if container.status is Status.FAILED and container.task_arn and pending.task_arn is None:
+            # The container's task may still exist, and a container has at most one live task. Its own task is run only
+            # when that has ended.
             if attempt.end([container.task_arn], f"Longshore operation {pending.id}") is None:
                 return Unobserved("The previous task has not stopped")
             attempt.on_its_way = False
         task = _task_of_start(attempt)
         if not isinstance(task, Task):
             return task
+        attempt.started = task
+        if pending.task_arn is None and not (task.is_running or task.is_stopped) and not attempt.waits.are_over:
+            return Launched(task)
         task = attempt.watch(task, lambda seen: seen.is_running or seen.is_stopped)
         now = attempt.now()
         if task.is_running:
@@ -285,8 +240,18 @@ class Steps:
         return Ended((task.stopped_at if task else None) or attempt.now(), task)
 
     def _command(self, attempt: Attempt, action: Action, task: Task) -> CommandResult:
+        """Send a command and wait for its result, unless the command of an earlier attempt has succeeded.
+
+        A command that has succeeded has ended before its expiry time, and no later command of the operation was sent.
+        """
+        if attempt.sent_command is not None:
+            host, command_id = attempt.sent_command.split()
+            if self._hosts.has_succeeded(command_id, host):
+                attempt.acted = True
+                return CommandResult(CommandStatus.DONE)
         result = self._hosts.act(action, attempt.container, task, attempt.pending.command_number, attempt.until)
         attempt.acted = attempt.acted or result.status is not CommandStatus.NO_EFFECT
+        attempt.sent_command = result.sent if result.status is CommandStatus.IN_PROGRESS else None
         return result
 
     def _not_done(self, attempt: Attempt, result: CommandResult) -> Observation:
@@ -305,6 +270,8 @@ def _task_of_start(attempt: Attempt) -> Task | Observation:
     """Return the task that the operation has run, or run it. Otherwise return the observation."""
     pending = attempt.pending
     if pending.task_arn is not None:
+        if attempt.launched is not None:
+            return attempt.launched
         task = attempt.find(pending.task_arn)
         if task is not None:
             return task

@@ -3,28 +3,37 @@
 Both sweeps read indexes that may lag, so each container is read again before it is changed. Both are safe to run twice
 at the same time: only one worker can take an operation over, and an exit is recorded only once. An item that cannot be
 read, a cluster that does not answer or an operation that fails does not prevent the rest from being processed.
+
+Sweeps read containers and tasks in batches, keep the pace of their `Ecs`, and do not wait for effects, which events
+report. What a sweep has no time for is continued: by the next recovery sweep, which begins with the operations that are
+overdue for the longest time, and by another invocation at the position where the drift sweep has ended.
 """
 
+import heapq
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
-from itertools import islice
-from typing import TypeVar
+from typing import Any
 
+from longshore.aws.batches import batches
 from longshore.aws.ecs import Ecs, EcsError
+from longshore.aws.index import Key
 from longshore.aws.items import PENDING_SHARDS
 from longshore.aws.store import ConditionFailed, Store
 from longshore.domain.clock import Clock
 from longshore.domain.errors import LongshoreError, UnreadableItemError
 from longshore.domain.models import BETWEEN_LOOKS, LOOKS_LAST, Container, Trigger
 from longshore.domain.task import Task
+from longshore.engine.commits import DrivePolicy
+from longshore.engine.continuation import Part, Position
 from longshore.engine.driver import Driver
-from longshore.engine.events import TaskEvents
+from longshore.engine.events import Effect, TaskEvents, container_ids_of
+from longshore.engine.known import Lookup
+from longshore.engine.lookups import Lookups
+from longshore.engine.pace import read
 from longshore.engine.recorder import Recorder
 
-T = TypeVar("T")
-
-Spread = Callable[[Callable[[str], str], Iterable[str]], Iterable[str]]
-"""Calls a function with each container id, several at a time: the `map` of an executor, or the built-in `map`."""
+Spread = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
+"""Calls a function with each item, several at a time: the `map` of an executor, or the built-in `map`."""
 
 OnFailure = Callable[[str, LongshoreError], None]
 """Called with the name and the error of each container, cluster or index that could not be processed."""
@@ -32,8 +41,7 @@ OnFailure = Callable[[str, LongshoreError], None]
 UNREADABLE = "unreadable"
 """The effect under which items that cannot be read are counted."""
 
-_BATCH = 100  # the most tasks in one DescribeTasks call
-_WAIT = timedelta(seconds=5)  # for each container: enough for a command to a host; changes of tasks are left to events
+_TAKEN_TOGETHER = 25  # operations; at the slowest pace, all of them are driven before their new deadlines
 _STUCK = 3  # attempts by sweeps
 _GRACE = timedelta(minutes=2)  # more recent changes are left to events
 
@@ -42,11 +50,12 @@ class Recovery:
     """Continues operations whose driver has crashed or stopped waiting, and stops containers whose lifetime has ended.
 
     Args:
-        enough_time: Returns whether there is time for another container.
+        enough_time: Returns whether there is time for more containers.
         on_stuck: Called with the number of operations that are still pending after several sweeps.
         on_pending: Called with each container before its operation is continued.
         on_failure: Called with the name and the error of each container or shard that could not be processed.
-        look_again: Looks up a task that the drift sweep did not find: `Drift.look_again`.
+        lookups: Looks up the tasks.
+        look_again: Reconciles a container whose task the drift sweep did not find: `Drift.look_again`.
         end_lifetime: Stops a container whose lifetime has ended: `Lifetimes.end`.
 
     Attributes:
@@ -64,11 +73,13 @@ class Recovery:
         on_pending: Callable[[Container], None] = lambda _: None,
         on_failure: OnFailure = lambda *_: None,
         *,
-        look_again: Callable[[Container], str],
+        lookups: Lookups,
+        look_again: Callable[[Container, Lookup], str],
         end_lifetime: Callable[[Container], str | None],
     ) -> None:
         self._store = store
         self._driver = driver
+        self._lookups = lookups
         self._look_again = look_again
         self._end_lifetime = end_lifetime
         self._clock = clock
@@ -81,7 +92,9 @@ class Recovery:
         self.unlisted: list[str] = []
 
     def sweep(self) -> dict[str, int]:
-        """Take over every operation whose deadline has expired, and stop every container whose lifetime has ended.
+        """Continue overdue operations from their step, and stop containers whose lifetime has ended.
+
+        Containers that have been due for longest come first.
 
         Returns:
             The number of containers by effect.
@@ -89,56 +102,88 @@ class Recovery:
         self._stuck = 0
         self.unlisted = []
         effects: list[str] = []
-        for shard in range(PENDING_SHARDS):
-            for container_ids in _batches(self._overdue(shard), _BATCH):
-                effects += self._spread(self._recover, container_ids)
+        for container_ids in batches(self._overdue()):
+            effects += self._batch(container_ids)
         if self._stuck or not self.unlisted:
             self._on_stuck(self._stuck)
         return counted(effects)
 
-    def _overdue(self, shard: int) -> Iterator[str]:
-        overdue = self._store.index.overdue(shard, self._clock.now())
-        while self._enough_time():
-            try:
-                container_id = next(overdue)
-            except StopIteration:
-                return
-            except LongshoreError as error:
-                self.unlisted.append(f"shard {shard}")
-                self._on_failure(f"shard {shard}", error)
-                return
-            yield container_id
+    def _overdue(self) -> Iterator[str]:
+        now = self._clock.now()
+        overdue = heapq.merge(*(self._shard(shard, now) for shard in range(PENDING_SHARDS)))
+        while self._enough_time() and (due := next(overdue, None)) is not None:
+            yield due[1]
 
-    def _recover(self, container_id: str) -> str:
-        if not self._enough_time():
-            return "left"
+    def _shard(self, shard: int, now: datetime) -> Iterator[tuple[str, str]]:
         try:
-            container = self._store.container(container_id)
-            if container is None:
-                return "settled"
+            yield from self._store.index.overdue(shard, now)
+        except LongshoreError as error:
+            self.unlisted.append(f"shard {shard}")
+            self._on_failure(f"shard {shard}", error)
+
+    def _batch(self, container_ids: list[str]) -> Iterator[str]:
+        try:
+            found = self._store.containers(list(dict.fromkeys(container_ids)))
+        except LongshoreError as error:
+            yield from [_failed(container_id, error, self._on_failure) for container_id in container_ids]
+            return
+        containers: list[Container] = []
+        for container_id in container_ids:
+            container = found.get(container_id)
+            if isinstance(container, UnreadableItemError):
+                yield _failed(container_id, container, self._on_failure)
+            elif container is None:
+                yield "settled"
+            else:
+                containers.append(container)
+        for group in batches(containers, _TAKEN_TOGETHER):
+            yield from self._group(group) if self._enough_time() else ["left"] * len(group)
+
+    def _group(self, containers: list[Container]) -> Iterator[str]:
+        """Take operations over, look up all their tasks, and continue them."""
+        attempts = [container.operation.attempts for container in containers if container.operation is not None]
+        self._stuck += sum(number >= _STUCK for number in attempts)
+        taken: list[Container] = []
+        for result in self._spread(self._take, containers):
+            if isinstance(result, Container):
+                taken.append(result)
+            else:
+                yield result
+        lookups = self._lookups.of(taken)
+        yield from self._spread(lambda container: self._continue(container, lookups[container.id]), taken)
+
+    def _take(self, container: Container) -> Container | str:
+        """Take over the pending operation, or end the lifetime. Returns the container to continue, or the effect."""
+        try:
             if container.operation is None:
-                return self._end_lifetime(container) or self._look_if_absent(container)
+                return self._end_lifetime(container) or ("settled" if container.absent_since is None else container)
             self._on_pending(container)
-            self._stuck += container.operation.attempts >= _STUCK
-            outcome = self._driver.take_over(container, self._clock.now() + _WAIT)
+            return self._driver.take(container) or "continued elsewhere"
+        except LongshoreError as error:
+            return _failed(container.id, error, self._on_failure)
+
+    def _continue(self, container: Container, lookup: Lookup) -> str:
+        try:
+            if container.operation is None:
+                return self._look_again(container, lookup)
+            policy = DrivePolicy(self._clock.now(), for_caller=False, counted=True)
+            return self._driver.drive(container, policy, lookup=lookup).kind.value
         except LongshoreError as error:
             # The operation may have ended with this error. Its row then states the reason.
-            return _failed(container_id, error, self._on_failure)
-        return outcome.kind.value if outcome else "continued elsewhere"
-
-    def _look_if_absent(self, container: Container) -> str:
-        return "settled" if container.absent_since is None else self._look_again(container)
+            return _failed(container.id, error, self._on_failure)
 
 
 class Drift:
     """Compares containers with ECS and records changes that no event has reported.
 
     Args:
-        enough_time: Returns whether there is time for another container.
+        lookups: Looks up the tasks.
+        enough_time: Returns whether there is time for 100 more containers or tasks.
         on_failure: Called with the name and the error of each container, cluster or index that could not be processed.
 
     Attributes:
         unlisted: What the last sweep could not list: the index of live containers, or the tasks of the cluster.
+        rest: The position at which another invocation has to continue the last sweep; None if it is complete.
     """
 
     def __init__(
@@ -147,6 +192,7 @@ class Drift:
         recorder: Recorder,
         events: TaskEvents,
         ecs: Ecs,
+        lookups: Lookups,
         clock: Clock,
         enough_time: Callable[[], bool],
         on_failure: OnFailure = lambda *_: None,
@@ -155,12 +201,14 @@ class Drift:
         self._recorder = recorder
         self._events = events
         self._ecs = ecs
+        self._lookups = lookups
         self._clock = clock
         self._enough_time = enough_time
         self._on_failure = on_failure
         self.unlisted: list[str] = []
+        self.rest: Position | None = None
 
-    def sweep(self, cluster: str) -> dict[str, int]:
+    def sweep(self, cluster: str, start: Position = Position()) -> dict[str, int]:  # noqa: B008  (immutable)
         """Record changes that no event has reported, and stop tasks that Longshore has run but no container has now.
 
         A task that ECS does not show counts as gone only if the recovery sweep does not find it either, at least 30
@@ -168,15 +216,25 @@ class Drift:
 
         Args:
             cluster: The cluster whose running tasks are checked. Containers are compared with their own clusters.
+            start: Where to begin. If the time runs out, `rest` is where to continue.
 
         Returns:
             The number of containers and tasks by effect.
         """
         self.unlisted = []
-        return counted([*self._containers(), *self._tasks(cluster)])
+        self.rest = None
+        effects: list[str] = []
+        tasks_after: Any = None
+        if start.part is Part.CONTAINERS:
+            effects += self._containers(start.after)
+        else:
+            tasks_after = start.after
+        if self.rest is None:
+            effects += self._tasks(cluster, tasks_after, first=start.part is Part.TASKS)
+        return counted(effects)
 
-    def look_again(self, container: Container) -> str:
-        """Look up a task again that the drift sweep did not find. Its container has nothing pending.
+    def look_again(self, container: Container, lookup: Lookup) -> str:
+        """Reconcile a container whose task the drift sweep did not find, after another lookup. Nothing is pending.
 
         Returns:
             The effect.
@@ -187,57 +245,58 @@ class Drift:
         if not container.is_live:
             ended = container.model_copy(update={"absent_since": None})
             return _effect(self._store.note_idle(container, ended), "true")
-        arn = container.task_arn
-        asked_at = self._clock.now()
-        return self._reconcile(container, self._ecs.describe(container.runtime, arn) if arn else None, asked_at)
+        return self._reconcile(container, lookup)
 
-    def _containers(self) -> Iterator[str]:
-        try:
-            for container_ids in _batches(self._store.index.live(), _BATCH):
-                yield from self._batch(container_ids)
-        except LongshoreError as error:
-            self.unlisted.append("the index of live containers")
-            yield _failed("the index of live containers", error, self._on_failure)
+    def _containers(self, after: Key | None) -> Iterator[str]:
+        first = True
+        # Each invocation makes progress, so that a sweep that is continued ends.
+        while first or self._enough_time():
+            first = False
+            try:
+                container_ids, after = self._store.index.live_page(after)
+            except LongshoreError as error:
+                self.unlisted.append("the index of live containers")
+                yield _failed("the index of live containers", error, self._on_failure)
+                return
+            yield from self._batch(container_ids)
+            if after is None:
+                return
+        self.rest = Position(Part.CONTAINERS, after)
 
     def _batch(self, container_ids: list[str]) -> Iterator[str]:
-        settled: dict[str, list[Container]] = {}
-        for container_id in container_ids:
-            if not self._enough_time():
-                yield "left"
-                continue
+        try:
+            found = self._store.containers(list(dict.fromkeys(container_ids))) if container_ids else {}
+        except LongshoreError as error:
+            yield from [_failed(container_id, error, self._on_failure) for container_id in container_ids]
+            return
+        compared: list[Container] = []
+        for container_id, container in found.items():
+            if isinstance(container, UnreadableItemError):
+                yield _failed(container_id, container, self._on_failure)
+            elif container.is_live and container.operation is None and self._is_old(container):
+                compared.append(container)
+        lookups = self._lookups.of(compared)
+        for container in compared:
             try:
-                container = self._store.container(container_id)
-            except LongshoreError as error:
-                yield _failed(container_id, error, self._on_failure)
-                continue
-            # Recent changes may not be visible everywhere yet.
-            old = container is not None and container.status_since < self._clock.now() - _GRACE
-            if container is not None and container.is_live and container.operation is None and old:
-                settled.setdefault(container.runtime.cluster, []).append(container)
-        for cluster, containers in sorted(settled.items()):
-            try:
-                yield from self._compare(cluster, containers)
-            except LongshoreError as error:
-                yield _failed(cluster, error, self._on_failure)
-
-    def _compare(self, cluster: str, containers: list[Container]) -> Iterator[str]:
-        arns = [container.task_arn for container in containers if container.task_arn]
-        asked_at = self._clock.now()
-        tasks = self._ecs.describe_many(cluster, arns) if arns else {}
-        for container in containers:
-            try:
-                yield self._reconcile(container, tasks.get(container.task_arn or ""), asked_at)
+                yield self._reconcile(container, lookups[container.id])
             except LongshoreError as error:
                 yield _failed(container.id, error, self._on_failure)
 
-    def _reconcile(self, container: Container, task: Task | None, asked_at: datetime) -> str:
-        """Compare a container with the task that a lookup, sent at `asked_at`, has returned."""
+    def _is_old(self, container: Container) -> bool:
+        """Check whether the status is old. Recent changes may not be visible everywhere yet."""
+        return container.status_since < self._clock.now() - _GRACE
+
+    def _reconcile(self, container: Container, lookup: Lookup) -> str:
+        """Compare a container with its task. Raises LongshoreError if the lookup or a write has failed."""
+        if lookup.error is not None:
+            raise lookup.error
+        task = lookup.tasks.get(container.task_arn or "")
         if task is not None and not task.is_stopped:
             if container.absent_since is None:
                 return self._listed(container)
             shown = container.model_copy(update={"absent_since": None})
             return _effect(self._store.note_idle(container, shown), "shown again")
-        if task is None and not self._is_gone(container, asked_at):
+        if task is None and not self._is_gone(container, lookup.asked_at):
             since = container.absent_since
             if since is not None and self._clock.now() - since <= LOOKS_LAST:
                 return "absent"
@@ -254,23 +313,49 @@ class Drift:
         since = container.absent_since
         return since is not None and BETWEEN_LOOKS <= asked_at - since <= LOOKS_LAST
 
-    def _tasks(self, cluster: str) -> Iterator[str]:
+    def _tasks(self, cluster: str, after: str | None, *, first: bool) -> Iterator[str]:
+        while first or self._enough_time():
+            first = False
+            page = after
+            try:
+                arns, after = read(self._clock, lambda page=page: self._ecs.running(cluster, page))  # type: ignore[misc]
+                tasks = read(self._clock, lambda arns=arns: self._ecs.describe_many(cluster, arns)) if arns else {}  # type: ignore[misc]
+            except EcsError as error:
+                self.unlisted.append(f"the tasks of {cluster}")
+                yield _failed(cluster, error, self._on_failure)
+                return
+            yield from self._compare([task for task in tasks.values() if task.is_running], cluster)
+            if after is None:
+                return
+        self.rest = Position(Part.TASKS, after)
+
+    def _compare(self, tasks: list[Task], cluster: str) -> Iterator[str]:
+        """Look at the tasks that differ from what their containers' items state."""
+        owners = {task.arn: container_ids_of(task)[0] for task in tasks}
         try:
-            for tasks in self._ecs.all_running(cluster):
-                for task in tasks:
-                    if not self._enough_time():
-                        yield "left"
-                    elif task.is_running:
-                        yield self._look_at(task, cluster)
-        except EcsError as error:
-            self.unlisted.append(f"the tasks of {cluster}")
-            yield _failed(cluster, error, self._on_failure)
+            found = self._store.containers(list(dict.fromkeys(owners.values()))) if tasks else {}
+        except LongshoreError:
+            found = {}  # Each task's container is then read on its own.
+        for task in tasks:
+            container = found.get(owners[task.arn])
+            if isinstance(container, UnreadableItemError):
+                yield _failed(task.id, container, self._on_failure)
+            elif container is not None and _is_true_of(container, task):
+                yield Effect.STALE.value
+            else:
+                yield self._look_at(task, cluster)
 
     def _look_at(self, task: Task, cluster: str) -> str:
         try:
             return self._events.look_at(task, cluster, shown=True).value
         except LongshoreError as error:
             return _failed(task.id, error, self._on_failure)
+
+
+def _is_true_of(container: Container, task: Task) -> bool:
+    """Check whether the container's item states that this running task is its task, with nothing pending or noted."""
+    idle = container.operation is None and container.absent_since is None
+    return idle and container.is_live and container.task_arn == task.arn
 
 
 def counted(effects: Iterable[str]) -> dict[str, int]:
@@ -288,9 +373,3 @@ def _effect(result: Container | ConditionFailed, effect: str) -> str:
 def _failed(name: str, error: LongshoreError, on_failure: OnFailure) -> str:
     on_failure(name, error)
     return UNREADABLE if isinstance(error, UnreadableItemError) else "failed"
-
-
-def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from types_boto3_lambda import LambdaClient
     from types_boto3_ssm import SSMClient
 
+    from longshore.aws.ecs import Ecs
     from longshore.aws.history_pages import HistoryPages
     from longshore.aws.hosts import HostCommands
     from longshore.aws.listing import ContainerListing
@@ -38,6 +39,9 @@ _CONFIG = Config(
     connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3}, max_pool_connections=50
 )
 
+# The engine itself repeats calls of ECS. It does not repeat calls that ECS throttles, because each of them uses up the
+# quota of the account, too.
+_ONCE = _CONFIG.merge(Config(retries={"mode": "standard", "total_max_attempts": 1}))
 
 # A session must not create clients on two threads at the same time.
 _lock = threading.RLock()
@@ -53,9 +57,9 @@ def _session() -> botocore.session.Session:
     return botocore.session.get_session()
 
 
-def _client(service: str) -> Any:
+def _client(service: str, config: Config = _CONFIG) -> Any:
     with _lock:
-        return _session().create_client(service, config=_CONFIG)
+        return _session().create_client(service, config=config)
 
 
 @cache
@@ -66,7 +70,7 @@ def dynamodb() -> "DynamoDBClient":
 
 @cache
 def ecs() -> "ECSClient":
-    client: ECSClient = _client("ecs")
+    client: ECSClient = _client("ecs", _ONCE)
     return client
 
 
@@ -210,8 +214,14 @@ def hosts() -> "HostCommands":
 
 @cache
 def driver() -> "Driver":
-    # Functions that only read do not import these.
     from longshore.aws.ecs import Ecs
+
+    return driver_of(Ecs(ecs()))
+
+
+def driver_of(ecs: "Ecs") -> "Driver":
+    """Create a driver that calls ECS in this way."""
+    # Functions that only read do not import these.
     from longshore.domain.models import Container, IdempotencyRecord, Outcome, PendingOperation, StatusLog
     from longshore.engine.driver import Driver
     from longshore.engine.steps import Steps
@@ -219,15 +229,20 @@ def driver() -> "Driver":
     for model in (Container, IdempotencyRecord, Outcome, PendingOperation, StatusLog):
         model.model_rebuild()
     clock = SystemClock()
-    return Driver(store(), Steps(Ecs(ecs()), hosts(), clock), clock)
+    return Driver(store(), Steps(ecs, hosts(), clock), clock)
 
 
 @cache
 def operations() -> "Operations":
+    return operations_of(driver())
+
+
+def operations_of(driver: "Driver") -> "Operations":
+    """Create operations that this driver performs."""
     from longshore.engine.operations import Operations
 
     wait = timedelta(seconds=settings().wait_seconds)
-    return Operations(store(), access(), driver(), SystemClock(), wait)
+    return Operations(store(), access(), driver, SystemClock(), wait)
 
 
 def forget() -> None:

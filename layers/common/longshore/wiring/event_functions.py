@@ -2,14 +2,17 @@
 
 import os
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from longshore.domain.clock import SystemClock
 from longshore.wiring import api_functions
 
 if TYPE_CHECKING:
     from longshore.aws.bus import EventBus
+    from longshore.aws.ecs import Ecs
+    from longshore.engine.continuation import SweepContinuation
     from longshore.engine.events import CommandEvents, Servers, TaskEvents
     from longshore.engine.publishing import Publisher
     from longshore.engine.recorder import Recorder
@@ -17,6 +20,11 @@ if TYPE_CHECKING:
     from longshore.engine.sweeps import Drift, OnFailure, Recovery
 
 _WORKERS = 16
+
+_RECOVERY_LASTS = timedelta(seconds=50)
+"""How long a recovery sweep takes over operations. The next one, a minute later, continues: there is one at a time."""
+
+_READS_OF_EACH = 0.5  # the share of the rate of reads for each of the two sweeps, which may run at the same time
 
 
 def cluster() -> str:
@@ -68,7 +76,7 @@ def scheduled_runs() -> "ScheduledRuns":
         api_functions.store(),
         api_functions.container_listing(),
         api_functions.access(),
-        api_functions.operations(),
+        api_functions.operations_of(api_functions.driver_of(_paced_ecs())),
         _spread,
         log_failure,
     )
@@ -81,10 +89,30 @@ def continuation(function_arn: str) -> "Continuation":
     return Continuation(Function(api_functions.functions(), function_arn))
 
 
+def sweep_continuation(function_arn: str) -> "SweepContinuation":
+    from longshore.aws.functions import Function
+    from longshore.engine.continuation import SweepContinuation
+
+    return SweepContinuation(Function(api_functions.functions(), function_arn))
+
+
 def sweeps() -> None:
     """Import the sweeps during the initialization. A new sweep is created for each event."""
     import longshore.engine.lifetimes
     import longshore.engine.sweeps  # noqa: F401
+
+
+def _paced_ecs() -> "Ecs":
+    """Create an `Ecs` that keeps the rates of the stack's parameters."""
+    from longshore.aws.ecs import Ecs, Quota
+    from longshore.engine.pace import Pace
+
+    limits = {
+        Quota.ACTIONS: float(os.environ["TASK_ACTIONS_PER_SECOND"]),
+        Quota.FARGATE: float(os.environ["FARGATE_STARTS_PER_SECOND"]),
+        Quota.READS: float(os.environ["TASK_READS_PER_SECOND"]) * _READS_OF_EACH,
+    }
+    return Ecs(api_functions.ecs(), Pace(SystemClock(), limits))
 
 
 def recovery(function: str, enough_time: Callable[[], bool]) -> "Recovery":
@@ -92,6 +120,7 @@ def recovery(function: str, enough_time: Callable[[], bool]) -> "Recovery":
     from longshore.edge.lambda_events import log_pending
     from longshore.edge.metrics import Metric, publish
     from longshore.engine.lifetimes import Lifetimes
+    from longshore.engine.lookups import Lookups
     from longshore.engine.sweeps import Recovery
 
     def on_stuck(count: int) -> None:
@@ -101,28 +130,34 @@ def recovery(function: str, enough_time: Callable[[], bool]) -> "Recovery":
         if container.operation is not None:
             log_pending(container.operation, container.id)
 
-    clock = SystemClock()
-    store, driver = api_functions.store(), api_functions.driver()
+    clock, ecs, store = SystemClock(), _paced_ecs(), api_functions.store()
+    driver = api_functions.driver_of(ecs)
+    until = clock.now() + _RECOVERY_LASTS
     return Recovery(
         store,
         driver,
         clock,
         _spread,
-        enough_time,
+        lambda: clock.now() < until and enough_time(),
         on_stuck,
         on_pending,
         _on_failure(function),
+        lookups=Lookups(ecs, clock),
         look_again=drift(function, enough_time).look_again,
-        end_lifetime=Lifetimes(store, api_functions.operations(), clock).end,
+        end_lifetime=Lifetimes(store, api_functions.operations_of(driver), clock).end,
     )
 
 
 def drift(function: str, enough_time: Callable[[], bool]) -> "Drift":
-    from longshore.aws.ecs import Ecs
+    from longshore.edge.lambda_events import log_pending
+    from longshore.engine.events import TaskEvents
+    from longshore.engine.lookups import Lookups
     from longshore.engine.sweeps import Drift
 
-    clock, ecs = SystemClock(), Ecs(api_functions.ecs())
-    return Drift(api_functions.store(), recorder(), task_events(), ecs, clock, enough_time, _on_failure(function))
+    clock, ecs, store = SystemClock(), _paced_ecs(), api_functions.store()
+    events = TaskEvents(store, api_functions.driver_of(ecs), recorder(), ecs, log_pending)
+    lookups = Lookups(ecs, clock)
+    return Drift(store, recorder(), events, ecs, lookups, clock, enough_time, _on_failure(function))
 
 
 def publisher(enough_time: Callable[[], bool]) -> "Publisher":
@@ -165,7 +200,7 @@ def _on_failure(function: str) -> "OnFailure":
     return on_failure
 
 
-def _spread(function: Callable[[str], str], items: Iterable[str]) -> Iterable[str]:
+def _spread(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterable[Any]:
     from concurrent.futures import ThreadPoolExecutor
 
     # Threads may share botocore's clients.

@@ -1,0 +1,80 @@
+"""Leaves operations pending: stores what an attempt has found, for the next attempt, driver or event."""
+
+from typing import assert_never
+
+from longshore.aws.store import ConditionFailed, Store
+from longshore.domain.clock import Clock
+from longshore.domain.errors import ExternalServiceError
+from longshore.domain.ids import new_id
+from longshore.domain.models import Container, Outcome, PendingOperation
+from longshore.domain.task import Task
+from longshore.engine.commits import Commits, DrivePolicy, Shared
+from longshore.engine.observations import Changed, Launched, NoEffect, Result, TokenExpired, Uncertain, Unobserved
+
+Left = Launched | Changed | TokenExpired | Unobserved | NoEffect | Uncertain
+"""The observations after which an operation stays pending."""
+
+
+class Leaving:
+    """Leaves operations pending."""
+
+    def __init__(self, store: Store, commits: Commits, clock: Clock) -> None:
+        self._store = store
+        self._commits = commits
+        self._clock = clock
+
+    def leave(
+        self, container: Container, pending: PendingOperation, seen: Left, result: Result, policy: DrivePolicy
+    ) -> Shared | Outcome:
+        """Store the findings of an attempt after which the operation stays pending.
+
+        Args:
+            container: The container as read.
+            pending: Its pending operation.
+            seen: The observation of the attempt.
+            result: The attempt's result.
+            policy: How to handle the result.
+
+        Returns:
+            The container to continue with, or the answer.
+
+        Raises:
+            OvertakenError, OperationFailedError: See `Commits.overtaken`.
+            ExternalServiceError: A service failed, and the operation was released.
+        """
+        match seen:
+            case Launched(task):
+                # Events of the task are recognized by its ARN during the wait.
+                noted = self._store.note(container, self._with_findings(pending, result, policy), None)
+                return self._shared(container, noted, policy, task)
+            case Changed(task):
+                return self._commits.overtaken(container, task, policy)
+            case TokenExpired():
+                # A new client token is stored before it is used.
+                update = {"client_token": new_id(), "client_token_since": self._clock.now(), "absent": {}}
+                noted = self._store.note(container, pending.model_copy(update=update), None)
+                return self._shared(container, noted, policy, None)
+            case Unobserved():
+                return self._commits.accept(container, pending, seen, result.findings, policy)
+            case Uncertain() if seen.throttled and policy.owns:
+                return self._commits.accept(container, pending, seen, result.findings, policy)
+            case NoEffect() | Uncertain():
+                if policy.owns:
+                    # A sweep or a retry can take the operation over immediately.
+                    released = self._with_findings(pending, result, policy).model_copy(
+                        update={"deadline": self._commits.released_at(container, pending, result.findings)}
+                    )
+                    self._store.note(container, released, None)
+                raise ExternalServiceError(seen.reason)
+            case _:
+                assert_never(seen)
+
+    def _with_findings(self, pending: PendingOperation, result: Result, policy: DrivePolicy) -> PendingOperation:
+        return pending.model_copy(update=self._commits.found(pending, result, policy))
+
+    def _shared(
+        self, container: Container, noted: Container | ConditionFailed, policy: DrivePolicy, task: Task | None
+    ) -> Shared | Outcome:
+        if isinstance(noted, ConditionFailed):
+            return self._commits.overtaken(container, task, policy)
+        return Shared(noted)

@@ -1,0 +1,91 @@
+"""The results of attempts at steps: what was observed, and what else the attempt has found."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from longshore.domain.task import Task
+
+
+class Reached(NamedTuple):
+    """The step's goal was observed."""
+
+    at: datetime
+    facts: Mapping[str, Any] = MappingProxyType({})  # for the row's metadata
+    task: Task | None = None  # as it was observed; the task of a start may have ended already
+
+
+class Ended(NamedTuple):
+    """The task had ended on its own before the step could act on it."""
+
+    at: datetime
+    task: Task | None  # None: it is gone, or there was none
+
+
+class NeverRan(NamedTuple):
+    """The task of a start stopped before it was running."""
+
+    at: datetime
+    reason: str
+    task: Task | None  # None: it is gone, and ECS never showed it running
+
+
+class Unobserved(NamedTuple):
+    """The step's goal was not observed within the wait. It may still be reached."""
+
+    reason: str
+    task: Task | None = None  # the task of a start, as it was last seen
+
+
+class Launched(NamedTuple):
+    """A start has run its task, whose ARN must be stored before the wait, so that events of the task are recognized."""
+
+    task: Task
+
+
+class Changed(NamedTuple):
+    """Another worker has changed the operation during the wait: in most cases, an event has completed it."""
+
+    task: Task | None  # the task of a start, as it was last seen
+
+
+class TokenExpired(NamedTuple):
+    """ECS may have forgotten the client token, and no task of it exists. A new token is needed."""
+
+
+class NoEffect(NamedTuple):
+    """The request was refused. An earlier call of the attempt may have had an effect if `Findings.acted` is set."""
+
+    reason: str
+    final: bool = False  # a repeat with the same client token would be refused again
+
+
+class Uncertain(NamedTuple):
+    """A service failed, and it is not known whether the step took effect."""
+
+    reason: str
+    throttled: bool = False  # the service will accept the same request later
+
+
+Observation = Reached | Ended | NeverRan | Unobserved | Launched | Changed | TokenExpired | NoEffect | Uncertain
+
+
+class Findings(NamedTuple):
+    """The findings of an attempt besides its observation. See the attributes of `Attempt`."""
+
+    acted: bool = False
+    on_its_way: bool = False
+    task_arn: str | None = None
+    task_run_at: datetime | None = None
+    task_shown: bool = False
+    absent: Mapping[str, datetime] = MappingProxyType({})
+    own_version: int | None = None
+    sent_command: str | None = None
+
+
+class Result(NamedTuple):
+    """The result of one attempt at a step."""
+
+    observation: Observation
+    findings: Findings
