@@ -1,7 +1,7 @@
 """Schedules that callers save: the JSON body of PUT and its faults, and a schedule as the API returns it. Pure."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -62,7 +62,7 @@ class Targets(NamedTuple):
             return {"labels": dict(self.labels)}
         return {"all": True} if self.container_ids is None else {"container_ids": list(self.container_ids)}
 
-    def faults_outside(self, members: Mapping[str, Any]) -> Faults:
+    def faults_outside(self, members: Collection[str]) -> Faults:
         """Return the faults of the container ids that are not among the members of the project."""
         return [
             fault("must be a container of the project", "targets", "container_ids", str(position))

@@ -102,10 +102,10 @@ class SavedSchedules:
         existing, grants, found = together(
             lambda: self._found(project_id, name),
             lambda: self._access.all_grants(user_id),
-            lambda: members.names(project_id, ids),
+            lambda: members.containers(project_id, ids),
         )
         self._access.admit_to_project(grants, project_id, needs=Role.OPERATOR)
-        if faults := settings.targets.faults_outside(found):
+        if faults := settings.targets.faults_outside({each for each, of in found.items() if of.name is not None}):
             raise InvalidInputError(faults)
         now = self._clock.now()
         present = existing if isinstance(existing, Schedule) else None
