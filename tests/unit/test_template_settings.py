@@ -5,13 +5,14 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 from longshore.edge.tokens import TokenSettings
-from longshore.wiring.settings import PublishingSettings, Settings
+from longshore.wiring.settings import PaceSettings, PublishingSettings, Settings
 
 from local import template
 
 AUTHORIZER = "AuthorizerFunction"
 RECOVER = "RecoverFunction"
 PUBLISH = "PublishEventsFunction"
+PACED = {RECOVER, "ScheduledStopFunction"}
 # Variables that are not read through Settings: by the edge, the drift sweep, Powertools, and the index.
 ORIGIN = "ALLOWED_ORIGIN"
 CLUSTER = "CLUSTER_NAME"
@@ -66,6 +67,8 @@ def test_a_function_has_exactly_the_variables_that_it_reads(function: str) -> No
         TokenSettings.of(environment)
     if function == PUBLISH:
         PublishingSettings.of(environment)
+    if function in PACED:
+        PaceSettings.of(environment)
     assert (
         environment.read | POWERTOOLS | {ORIGIN, METRICS} | OWN.get(function, set())
         == FUNCTIONS[function].environment.keys()
@@ -94,6 +97,13 @@ def test_the_settings_come_from_the_template() -> None:
         history_retention=90,
     )
     assert environment["ALLOWED_ORIGIN"] == "https://console.example.com"
+
+
+@pytest.mark.parametrize("function", sorted(PACED))
+def test_the_settings_of_the_pace_come_from_the_template(function: str) -> None:
+    given = {"TaskActionsPerSecond": "90", "FargateStartsPerSecond": "45.5", "TaskReadsPerSecond": "30"}
+    environment = template.load(parameters=given).functions[function].environment
+    assert PaceSettings.of(environment) == PaceSettings(task_actions=90, fargate_starts=45.5, task_reads=30)
 
 
 def test_the_settings_of_the_publisher_come_from_the_template() -> None:

@@ -106,11 +106,13 @@ def _paced_ecs() -> "Ecs":
     """Create an `Ecs` that keeps the rates of the stack's parameters."""
     from longshore.aws.ecs import Ecs, Quota
     from longshore.engine.pace import Pace
+    from longshore.wiring.settings import PaceSettings
 
+    settings = PaceSettings.of(os.environ)
     limits = {
-        Quota.ACTIONS: float(os.environ["TASK_ACTIONS_PER_SECOND"]),
-        Quota.FARGATE: float(os.environ["FARGATE_STARTS_PER_SECOND"]),
-        Quota.READS: float(os.environ["TASK_READS_PER_SECOND"]) * _READS_OF_EACH,
+        Quota.ACTIONS: settings.task_actions,
+        Quota.FARGATE: settings.fargate_starts,
+        Quota.READS: settings.task_reads * _READS_OF_EACH,
     }
     return Ecs(api_functions.ecs(), Pace(SystemClock(), limits))
 

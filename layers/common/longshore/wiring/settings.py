@@ -28,6 +28,22 @@ class Settings(NamedTuple):
         )
 
 
+class PaceSettings(NamedTuple):
+    """Rates at which sweeps and schedules call ECS, in calls per second."""
+
+    task_actions: float  # RunTask and StopTask together
+    fargate_starts: float  # RunTask with the launch type Fargate
+    task_reads: float  # DescribeTasks and ListTasks together
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> "PaceSettings":
+        return cls(
+            task_actions=float(environment["TASK_ACTIONS_PER_SECOND"]),
+            fargate_starts=float(environment["FARGATE_STARTS_PER_SECOND"]),
+            task_reads=float(environment["TASK_READS_PER_SECOND"]),
+        )
+
+
 class PublishingSettings(NamedTuple):
     """Settings of the function that publishes status changes."""
 
