@@ -89,6 +89,38 @@ def test_the_sweep_does_not_wait_for_the_effect(stage: Stage) -> None:
     assert stage.pending(container).rule == "stop_at"
 
 
+@pytest.mark.parametrize("seconds", [0.1, 3])
+def test_a_paused_container_is_stopped_without_an_event_of_its_command(stage: Stage, seconds: float) -> None:
+    """Events of Systems Manager may not arrive, and the result of the command is otherwise read two minutes later."""
+    container = stage.add("stopped", "running", "paused")
+    stop_at = stage.clock.now() + HOUR
+    stage.patch(container, stop_at=stop_at)
+    stage.ssm._delay = timedelta(seconds=seconds)
+    # Sweeps run every minute.
+    stage.advance(3660)
+    assert stage.sweep() == {"lifetime ended": 1}
+    assert stage.count("StopTask") == 1
+    stage.events = [event for event in stage.events if event["source"] == "aws.ecs"]
+    settle(stage)
+    assert row(stage, container) == ("stopped", "schedule", "stop_at")
+    assert stage.clock.now() - stop_at < 2 * MINUTE
+
+
+def test_a_sweep_waits_only_briefly_for_a_paused_container(stage: Stage) -> None:
+    """The next sweep reads the result of the command."""
+    container = stage.add("stopped", "running", "paused")
+    stage.patch(container, stop_at=stage.clock.now() + HOUR)
+    stage.ssm._delay = timedelta(seconds=8)
+    stage.advance(3600)
+    before = stage.clock.now()
+    assert stage.sweep() == {"lifetime ended": 1}
+    assert stage.clock.now() - before < timedelta(seconds=6)
+    assert (stage.count("SendCommand"), stage.count("StopTask")) == (1, 0)
+    stage.advance(61)
+    stage.sweep()
+    assert (stage.count("SendCommand"), stage.count("StopTask")) == (1, 1)
+
+
 def test_idle_time_counts_from_the_last_of_all_events(stage: Stage) -> None:
     container = stage.add("stopped")
     stage.ask(container, "start")
@@ -179,6 +211,7 @@ def test_a_restart_keeps_stop_at(stage: Stage) -> None:
     container = stage.add("running")
     stop_at = stage.clock.now() + HOUR
     stage.patch(container, stop_at=stop_at)
+    stage.with_events()
     stage.ask(container, "restart")
     assert stage.container(container).stop_at == due(stage, container) == stop_at
     assert [each["to_status"] for each in stage.rows(container)[-2:]] == ["stopped", "running"]

@@ -15,7 +15,7 @@ from datetime import timedelta
 from longshore.aws.store import ConditionFailed, Store
 from longshore.domain.clock import Clock
 from longshore.domain.errors import ContainerProtectedError, StateConflictError
-from longshore.domain.lifecycle import Operation
+from longshore.domain.lifecycle import Operation, Status
 from longshore.domain.models import Container, OperationRequest, Trigger
 from longshore.engine.operations import Operations
 
@@ -23,6 +23,13 @@ DEFERRAL = timedelta(hours=1)
 """The time after which the recovery sweep considers a protected container again."""
 
 _NO_WAIT = timedelta()
+
+_UNPAUSE_WAIT = timedelta(seconds=5)
+"""The wait for a paused container, which must be unpaused before it can be stopped.
+
+Without a wait, StopTask depends on the event of the command, which may not arrive. The next driver would read the
+command's result after the deadline of the operation: up to three minutes after the end of the lifetime.
+"""
 
 
 class Lifetimes:
@@ -34,8 +41,9 @@ class Lifetimes:
         self._clock = clock
 
     def end(self, container: Container) -> str | None:
-        """Begin to stop a container with nothing pending if its lifetime has ended, without waiting for the effect.
+        """Begin to stop a container with nothing pending if its lifetime has ended.
 
+        Does not wait for the effect, except for a short time if the container is paused.
         A protected container is deferred, so that it does not delay the containers behind it in the index.
 
         Args:
@@ -65,8 +73,9 @@ class Lifetimes:
             rule=rule.value,
             only_when_ended=True,
         )
+        wait = _UNPAUSE_WAIT if container.status is Status.PAUSED else _NO_WAIT
         try:
-            self._operations.run(container, request, wait=_NO_WAIT)
+            self._operations.run(container, request, wait=wait)
         except (StateConflictError, ContainerProtectedError):
             return "changed"
         return "lifetime ended"
