@@ -24,8 +24,10 @@ def test_the_size_after_a_commit(stage: Stage, size: float, warned: int, refused
     assert stage.ask(container, "start").kind == "completed"
     assert [(found, round(gigabytes, 2)) for found, gigabytes in stage.large] == [(container, size)] * warned
     assert stage.container(container).history_large is refused
-    # Only a change of the attribute takes a request.
-    assert stage.count("UpdateItem") == (2 if refused else 1)
+    # Only a change of the attribute takes a request. The others are the claim and the task of the start.
+    assert stage.count("UpdateItem") == (3 if refused else 2)
+    stored = [call for call in stage.parameters("UpdateItem") if "history_large" in call["UpdateExpression"]]
+    assert len(stored) == refused
     assert len(stage.rows(container)) == 2
 
 
@@ -50,6 +52,7 @@ def test_a_container_can_always_be_stopped(stage: Stage, operation: str) -> None
 
 def test_a_started_restart_is_completed(stage: Stage) -> None:
     container = sized(stage, 9.6, "running")
+    stage.with_events()
     outcome = stage.ask(container, "restart")
     assert (outcome.kind, outcome.status) == ("completed", "running")
     assert [row["to_status"] for row in stage.rows(container)] == ["running", "stopped", "running"]

@@ -41,6 +41,7 @@ def test_a_sweep_does_not_stop_a_run_whose_stop_at_has_changed(stage: Stage, act
 def test_a_restart_without_stop_at_is_stopped_because_of_the_old_one(stage: Stage) -> None:
     """A restart keeps `stop_at`."""
     container = overdue(stage)
+    stage.with_events()
     stage.before("UpdateItem", lambda _: stage.ask(container, "restart"))
     assert stage.sweep() == {"lifetime ended": 1}
     settle(stage)
@@ -90,6 +91,7 @@ def test_a_change_between_any_two_calls_of_an_operation(
     stage: Stage, statuses: list[str], operation: str, name: str, key: str | None
 ) -> None:
     """The operation completes as without the change, and the key of the index is that of the changed container."""
+    stage.with_events()
     plain = stage.add("stopped", *statuses, number=1)
     stage.edit(plain, idle_timeout=300)
     stage.ask(plain, operation, key=key)

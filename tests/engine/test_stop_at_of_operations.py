@@ -27,6 +27,7 @@ def test_an_operation_sets_stop_at(stage: Stage, statuses: list[str], operation:
     now = stage.clock.now()
     if before:
         stage.patch(container, stop_at=now + before)
+    stage.with_events()
     stage.ask(container, operation, stop_at=now + HOUR)
     assert stage.container(container).stop_at == due(stage, container) == now + HOUR
 
@@ -34,6 +35,7 @@ def test_an_operation_sets_stop_at(stage: Stage, statuses: list[str], operation:
 def test_an_operation_removes_stop_at(stage: Stage) -> None:
     container = stage.add("running")
     stage.patch(container, stop_at=stage.clock.now() + HOUR)
+    stage.with_events()
     stage.ask(container, "restart", stop_at=None)
     assert (stage.container(container).stop_at, due(stage, container)) == (None, None)
 
