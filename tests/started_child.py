@@ -61,7 +61,8 @@ def answer(operation: str, parameters: dict[str, Any], container: dict[str, Any]
             return {"Attributes": container}
         case "Query" | "Scan":
             table = parameters["TableName"]
-            return {"Items": [GRANT] if "Access" in table else [container] if "Containers" in table else []}
+            listed = container | {"pending_deadline": container["updated_at"]}  # the key of an index
+            return {"Items": [GRANT] if "Access" in table else [listed] if "Containers" in table else []}
         case "BatchGetItem":
             return {"Responses": {table: [container] for table in parameters["RequestItems"]}}
         case "RunTask" | "DescribeTasks":
