@@ -18,7 +18,6 @@ from longshore.domain.pages import STATUS_COLUMNS
 from benchmarks import database, postgres, samples
 from benchmarks.costs import depth as round_trips
 from benchmarks.figures import middle, ratios
-from benchmarks.prices import ROUND_TRIP
 from benchmarks.progress import bar
 from benchmarks.runs import Warm
 from benchmarks.targets import WORK, MissingError, Targets
@@ -129,11 +128,7 @@ def _orders(ours: Warm, targets: Targets, pages: list[int], rounds: int) -> list
 
 
 def _filters(ours: Warm, rows: int, rounds: int) -> list[dict[str, Any]]:
-    """Measure the middle page of each filter in each order, paired with the first page of the whole history.
-
-    Each request to DynamoDB is delayed by the assumed round trip, because DynamoDB Local is on the same machine.
-    """
-    ours.delay(ROUND_TRIP)
+    """Measure the middle page of each filter in each order, paired with the first page of the whole history."""
     result = []
     for sort_by, order in bar(ORDERS, "filtered pages"):
         for name, (filters, counted) in _filters_of(ours, sort_by, rows).items():
