@@ -70,7 +70,7 @@ def test_the_examples(
     monkeypatch.chdir(tmp_path)
     table = stack.table_name("ContainersTable")
     documented = examples()
-    assert len(documented) == 30
+    assert len(documented) == 31
     # The examples check three containers.
     assert len(stack.client("dynamodb").scan(TableName=table)["Items"]) == 2
     checked = 0

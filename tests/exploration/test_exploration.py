@@ -128,18 +128,21 @@ def test_pruning_loses_no_outcome_of_a_real_pair() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scenario", "mutation"),
+    ("scenario", "mutation", "preemptions"),
     [
-        ("start+start:stopped", "simulation.mutants:nothing_pending"),
-        ("recovery+change-stop-at:ending", "simulation.lifetime_mutants:claim_ignores_lifetime"),
+        # A start stores its task before it waits, which refuses a claim that was computed before. The second claim
+        # must interrupt the first start between its claim and this write.
+        ("start+start:stopped", "simulation.mutants:nothing_pending", 2),
+        ("recovery+change-stop-at:ending", "simulation.lifetime_mutants:claim_ignores_lifetime", 1),
     ],
 )
-def test_a_planted_bug_is_found_and_replayed(scenario: str, mutation: str) -> None:
-    (found,) = explore(Job(scenario, Cost(1, 0), mutation=mutation)).found
+def test_a_planted_bug_is_found_and_replayed(scenario: str, mutation: str, preemptions: int) -> None:
+    budget = Cost(preemptions, 0)
+    (found,) = explore(Job(scenario, budget, mutation=mutation)).found
     repeated = replay(found.replay, mutation)
     assert repeated.violation == found.ending.violation is not None
     assert repeated.trace == found.ending.trace
-    assert explore(Job(scenario, Cost(1, 0))).exhausted
+    assert explore(Job(scenario, budget)).exhausted
     assert replay(found.replay).violation is None
 
 

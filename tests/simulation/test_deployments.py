@@ -60,5 +60,5 @@ def test_version_0_1_writes_fewer_attributes() -> None:
         "history_full",
         "schema",
     }
-    later |= {"reached_without_row", "labels"}
+    later |= {"reached_without_row", "history_retention", "labels"}
     assert world.versions.as_first_writes(item).keys() == item.keys() - later

@@ -224,7 +224,7 @@ def test_functions_that_no_response_reports_have_an_alarm(default: template.Stac
     watched = [metric for alarm in alarms for metric in metrics_of(alarm)]
     paths = str(default.api.body["paths"])
     others = [function for function in default.functions.values() if function.arn not in paths]
-    assert len(others) == 6
+    assert len(others) == 7
     for function in others:
         assert ("AWS/Lambda", "Errors", {"FunctionName": function.name}) in watched, function.logical_id
 
