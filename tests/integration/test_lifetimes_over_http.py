@@ -280,7 +280,7 @@ def test_a_protection_while_a_stop_is_pending(stack: LocalStack, api: Api, seede
     stack.emulator.faults.add("ecs", "StopTask", "ThrottlingException", times=None)
     try:
         # ECS throttles the stop, which stays pending.
-        assert api.post(fresh_id, "stop").status_code == 500
+        assert api.post(fresh_id, "stop").status_code == 202
         data = shown(api, fresh_id)
         conflict = {
             "error": True,
