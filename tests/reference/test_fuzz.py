@@ -19,11 +19,11 @@ from local.seed import container_id
 from local.stack import LocalStack
 
 HERE = Path(__file__).parent
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES") or 12)
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES") or 8)
 # The same examples in each run, unless FUZZ_EXAMPLES is set.
 DETERMINISTIC = [] if "FUZZ_EXAMPLES" in os.environ else ["--generation-deterministic"]
 # Each walk makes several calls.
-WALKS = max(EXAMPLES // 20, 8)
+WALKS = max(EXAMPLES // 20, 5)
 MANAGE = "POST /containers/{id}/{operation}"
 # Schemathesis's codes for failed checks.
 NOT_AS_DOCUMENTED = "ST108"
