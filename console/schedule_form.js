@@ -53,7 +53,8 @@ export class ScheduleForm {
     /** @type {Record<Kind, HTMLElement>} */
     this.kindFields = {
       weekly: h("div", { class: "row" },
-        h("fieldset", { class: "days" }, h("legend", {}, "On"), ...DAYS.flatMap((day, index) => [this.days[index], h("label", { for: `schedule-${day}` }, capital(day.toLowerCase()))])),
+        h("fieldset", { class: "days" }, h("legend", {}, "On"),
+          ...DAYS.map((day, index) => h("span", {}, this.days[index], h("label", { for: `schedule-${day}` }, capital(day.toLowerCase()))))),
         h("label", { for: this.time.id }, "at"), this.time),
       rate: h("div", { class: "row" }, h("label", { for: this.number.id }, "Every"), this.number, this.unit),
       at: h("div", { class: "row" }, h("label", { for: this.at.id }, "At"), this.at),

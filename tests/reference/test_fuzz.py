@@ -19,11 +19,11 @@ from local.seed import container_id
 from local.stack import LocalStack
 
 HERE = Path(__file__).parent
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES") or 12)
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES") or 8)
 # The same examples in each run, unless FUZZ_EXAMPLES is set.
 DETERMINISTIC = [] if "FUZZ_EXAMPLES" in os.environ else ["--generation-deterministic"]
 # Each walk makes several calls.
-WALKS = max(EXAMPLES // 20, 8)
+WALKS = max(EXAMPLES // 20, 5)
 MANAGE = "POST /containers/{id}/{operation}"
 # Schemathesis's codes for failed checks.
 NOT_AS_DOCUMENTED = "ST108"
@@ -98,7 +98,9 @@ def test_an_operator(stack: LocalStack, tmp_path: Path) -> None:
 def test_linked_calls(stack: LocalStack, tmp_path: Path) -> None:
     """Follows the links of the document: a call takes its parameters from an earlier response."""
     done = run(stack, tmp_path, "owner", "--max-examples", str(WALKS), "--phases", "stateful")
-    found_nothing(done, 1, *OPERATIONS)
+    # Which other calls are made depends on the responses.
+    assert {MANAGE, "GET /containers/{id}", "GET /containers"} <= done.answers.keys() <= {*OPERATIONS}
+    found_nothing(done, 1, *done.answers)
     settled(stack)
 
 
