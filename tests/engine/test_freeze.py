@@ -9,7 +9,7 @@ from longshore.domain.lifecycle import Step
 from longshore.domain.models import NO_NEWER
 from longshore.engine.observations import Ended, NoEffect, Reached, Uncertain, Unobserved
 
-from engine.aws import DENIED, FAILED, HOST, NO_ANSWER, Answer, Call
+from engine.aws import DENIED, FAILED, HOST, NO_ANSWER, THROTTLED, Answer, Call
 from engine.stage import Stage
 from local.emulator.errors import AwsError
 
@@ -119,7 +119,7 @@ SSM_ERROR = "Systems Manager returned an error"
             NoEffect("The task's instance has left the cluster"),
             False,
         ),
-        (lambda s: s.fail("DescribeContainerInstances", FAILED), Uncertain("ECS returned an error"), False),
+        (lambda s: s.fail("DescribeContainerInstances", FAILED, times=3), Uncertain("ECS returned an error"), False),
         (
             lambda s: s.fail("DescribeContainerInstances", DENIED),
             NoEffect("Longshore is not permitted to do this on the cluster"),
@@ -331,3 +331,15 @@ def test_the_unpause_of_a_stop_continues_with_the_stop(stage: Stage) -> None:
     stage.advance(1)
     stage.deliver_all()
     assert stage.status(container) == "stopped"
+
+
+@pytest.mark.parametrize(
+    ("error", "times", "calls", "kind"),
+    [(FAILED, 2, 3, "completed"), (NO_ANSWER, 2, 3, "completed"), (THROTTLED, 1, 1, "accepted")],
+)
+def test_the_lookup_of_the_host_is_repeated(stage: Stage, error: Exception, times: int, calls: int, kind: str) -> None:
+    """A call that ECS throttles is left to the sweep."""
+    container = stage.add("running")
+    stage.fail("DescribeContainerInstances", error, times=times)
+    assert stage.ask(container, "pause").kind == kind
+    assert stage.count("DescribeContainerInstances") == calls

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from longshore.aws.ecs import Ecs
+from longshore.aws.ecs import Ecs, EcsError
 from longshore.domain.clock import Clock
 from longshore.domain.errors import ExternalServiceError
 from longshore.domain.models import Container
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from types_boto3_ssm import SSMClient
 
 _POLL = 0.3  # seconds
+_HOST_TRIES = 3
+_HOST_PAUSE = 0.2  # seconds; doubled after each try
 _NOTHING_CHANGED = 1  # exit code of the script
 _DELIVERY_SECONDS = 30  # how long Systems Manager tries to reach the host; the minimum that it allows
 
@@ -114,7 +116,7 @@ class HostCommands:
             return CommandResult(CommandStatus.NO_EFFECT, "The task runs on no host that can be reached")
         if not task.runtime_ids or len(task.runtime_ids) < task.containers:
             return CommandResult(CommandStatus.NO_EFFECT, "Not all containers of the task have started")
-        host = self._ecs.host(container.runtime, task.container_instance_arn)
+        host = self._host(container, task.container_instance_arn)
         if host is None:
             return CommandResult(CommandStatus.NO_EFFECT, "The task's instance has left the cluster")
         try:
@@ -142,6 +144,20 @@ class HostCommands:
         except BotoCoreError:
             return CommandResult(CommandStatus.UNCERTAIN, "Systems Manager did not answer")
         return host, answer["Command"]["CommandId"]
+
+    def _host(self, container: Container, container_instance_arn: str) -> str | None:
+        """Return the id of the task's instance. Repeats the call unless ECS refuses or throttles it.
+
+        The engine does not repeat an attempt to send a command, because the attempt has an effect.
+        """
+        for number in range(_HOST_TRIES - 1):
+            try:
+                return self._ecs.host(container.runtime, container_instance_arn)
+            except EcsError as error:
+                if error.no_effect or error.throttled:
+                    raise
+                self._clock.sleep(_HOST_PAUSE * 2**number)
+        return self._ecs.host(container.runtime, container_instance_arn)
 
     def done_for(self, command_id: str, host: str) -> SentFor | None:
         """Find the operation that a successful command was sent for.
