@@ -209,7 +209,7 @@ def test_unprocessed_keys_are_requested_again(stack: LocalStack, api: Api, proje
 def test_keys_that_are_never_processed(
     stack: LocalStack, api: Api, containers: list[Container], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from longshore.aws import listing
+    from longshore.aws import batches
 
     table = stack.table_name("ContainersTable")
     calls: list[str] = []
@@ -219,7 +219,7 @@ def test_keys_that_are_never_processed(
         left = [{"id": item["id"]} for item in parsed["Responses"].pop(table, [])]
         parsed["UnprocessedKeys"] = {table: {"Keys": left}}
 
-    monkeypatch.setattr(listing, "_PAUSE", 0.001)
+    monkeypatch.setattr(batches, "_PAUSE", 0.001)
     with hooked("after-call.dynamodb.BatchGetItem", process_nothing):
         response = api.call("GET", f"/projects/{FLEET}/containers")
     refused(response, "EXTERNAL_SERVICE_ERROR", data={"reason": "The database is busy"})

@@ -188,5 +188,5 @@ def test_the_templates_environment(real: template.Stack) -> None:
     environment = Runtime(real.functions, real.layers).environment
     assert environment["CONTAINERS_TABLE"] == real.physical_name("ContainersTable")
     assert environment["TOKEN_SECRET_ARN"].endswith(":secret:longshore-TokenSecret")
-    assert environment["WAIT_SECONDS"] == "20"
+    assert environment["WAIT_SECONDS"] == "8"
     assert [layer.name for layer in real.layers] == ["common"]
