@@ -1,8 +1,9 @@
 """Fixtures that all tests share: the local stack, a client of its API, and containers.
 
 A module that uses `stack` gets its own stack, on moto. With `pytestmark = databases("moto", "dynamodb-local")` its
-tests run on both. DynamoDB Local needs Java and npm; without them its tests are skipped. `HISTORY_ROWS` of a module is
-the number of rows of the demo project's longest history.
+tests run on both, and with `databases("real")` on DynamoDB Local alone. It needs Java and npm. Without them, tests of
+`dynamodb-local` are skipped, and tests of `real` run on moto, except in CI. `HISTORY_ROWS` of a module is the number of
+rows of the demo project's longest history.
 
 The local stack is imported by the fixtures that use it: the unit tests do not need it.
 """
@@ -83,14 +84,16 @@ def stack(request: pytest.FixtureRequest) -> "Iterator[LocalStack]":
 
 
 def database_url(database: str) -> str:
-    """Return the value of LocalStack's `dynamodb`. Skips the test if DynamoDB Local is unavailable."""
+    """Return the value of LocalStack's `dynamodb`. Skips the test if the database is unavailable."""
     from local.dynamodb_local import DynamoDbLocalUnavailableError
 
-    if database != "dynamodb-local":
+    if database == "moto":
         return database
     try:
         return dynamodb_local().url
     except DynamoDbLocalUnavailableError as missing:
+        if database == "real" and "CI" not in os.environ:
+            return "moto"
         pytest.skip(str(missing))
 
 

@@ -16,4 +16,5 @@ class Distribution(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no t
             return nodeid
         if path.startswith("tests/e2e/test_sam_"):
             return "sam"
-        return f"{path} on DynamoDB Local" if "[dynamodb-local" in test else path
+        on_real = "[dynamodb-local" in test or "[real" in test
+        return f"{path} on DynamoDB Local" if on_real else path

@@ -12,7 +12,7 @@ from settling import recover_all
 from local.seed import Seeder
 from local.stack import LocalStack
 
-pytestmark = pytest.mark.databases("moto", "dynamodb-local")
+pytestmark = pytest.mark.databases("real")
 
 KEYS = "the keys are: name, labels"
 CONTROL = "must not contain control characters"

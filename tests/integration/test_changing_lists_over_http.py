@@ -16,7 +16,7 @@ from longshore.domain.models import Container
 from local.seed import PROJECT, Seeder
 from local.stack import LocalStack
 
-pytestmark = pytest.mark.databases("moto", "dynamodb-local")
+pytestmark = pytest.mark.databases("real")
 
 
 # --- Errors, in the order of their checks -----------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from invariants import all_rows, check
 from local.seed import Seeder, container_id, long_history
 from local.stack import LocalStack
 
-pytestmark = pytest.mark.databases("moto", "dynamodb-local")
+pytestmark = pytest.mark.databases("real")
 
 LONG = container_id(17)
 ROWS = HISTORY_ROWS = 1000

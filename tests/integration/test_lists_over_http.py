@@ -14,7 +14,7 @@ from longshore.domain.models import Container
 from local.seed import Seeder
 from local.stack import LocalStack
 
-pytestmark = pytest.mark.databases("moto", "dynamodb-local")
+pytestmark = pytest.mark.databases("real")
 
 ORDERS = [(sort_by, sort_order) for sort_by in SORT_COLUMNS for sort_order in ("asc", "desc")]
 

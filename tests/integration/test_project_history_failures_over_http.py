@@ -9,7 +9,7 @@ from integration.project_logs import logs, refused
 from local.seed import PROJECT, Seeder, container_id
 from local.stack import LocalStack
 
-pytestmark = pytest.mark.databases("moto", "dynamodb-local")
+pytestmark = pytest.mark.databases("real")
 
 
 @pytest.mark.databases("moto")

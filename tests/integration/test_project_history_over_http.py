@@ -16,7 +16,7 @@ from project_rows import START, ProjectRows
 from local.seed import PROJECT, Seeder
 from local.stack import LocalStack
 
-pytestmark = pytest.mark.databases("moto", "dynamodb-local")
+pytestmark = pytest.mark.databases("real")
 
 FULL = os.environ.get("LONGSHORE_SCALE") == "full"
 BIG = "b16b00000000000000000001"
