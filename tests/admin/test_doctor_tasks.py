@@ -46,8 +46,13 @@ def test_a_task_that_one_sweep_did_not_find_needs_one_more_sweep(
     seeder.add(fresh_id, OLD)
     (task,) = stack.emulator.ecs.live(started_by=fresh_id)
     stack.emulator.ecs.forget(task.arn)
-    stack.invoke("RecoverFunction", {"sweep": "drift"})
-    assert set_looks_back(stack, fresh_id)
+
+    def is_missed() -> bool:
+        # A sweep on a busy machine may fail to reach ECS. The next one tries again.
+        stack.invoke("RecoverFunction", {"sweep": "drift"})
+        return set_looks_back(stack, fresh_id)
+
+    eventually(is_missed)
     repaired = run("doctor", fresh_id, "--repair")
     assert (repaired.code, repaired.out.endswith("(repaired)\n")) == (0, True), repaired
     assert repaired.err == "Running the drift sweep.\n1 checked, 1 with faults, 1 repaired.\n"
