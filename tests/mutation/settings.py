@@ -6,24 +6,36 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = Path("layers/common/longshore")
 MODULES = (
+    "aws/batches",
     "aws/history_pages",
+    "aws/history_size",
     "aws/hosts",
     "aws/index",
     "aws/items",
     "aws/store",
     "aws/transactions",
+    "aws/updates",
     "aws/writes",
     "domain/results",
+    "domain/retention",
     "engine/attempt",
     "engine/commits",
+    "engine/continuation",
     "engine/driver",
     "engine/events",
     "engine/giving_up",
+    "engine/leaving",
+    "engine/lifetimes",
+    "engine/lookups",
+    "engine/observations",
     "engine/operations",
+    "engine/pace",
+    "engine/publishing",
     "engine/recorder",
     "engine/schedules",
     "engine/steps",
     "engine/sweeps",
+    "engine/waits",
 )
 EQUIVALENTS = Path("tests/mutation/equivalent.toml")
 WORK = Path(".local/mutate")
