@@ -14,17 +14,19 @@ from longshore.aws.access import Access
 from longshore.aws.attributes import deserialize_item
 from longshore.aws.ecs import Ecs, Quota
 from longshore.aws.hosts import HostCommands
+from longshore.aws.listing import ContainerListing
 from longshore.aws.store import Store
 from longshore.domain.errors import LongshoreError
 from longshore.domain.models import Container, OperationRequest, Outcome
 from longshore.engine.continuation import Position
 from longshore.engine.driver import Driver
 from longshore.engine.events import TaskEvents
+from longshore.engine.lifetimes import Lifetimes
 from longshore.engine.lookups import Lookups
 from longshore.engine.operations import Operations
 from longshore.engine.pace import Pace
 from longshore.engine.recorder import Recorder
-from longshore.engine.schedules import ScheduledStops, StopInput
+from longshore.engine.schedules import ScheduledRuns, ScheduleInput
 from longshore.engine.steps import Steps
 from longshore.engine.sweeps import Drift, Recovery
 from simulation.aws import clients
@@ -107,7 +109,7 @@ class Model:
             idempotency="idempotency",
             clock=self.clock,
         )
-        self.operations = self._operations_of(Ecs(clients().ecs))
+        self.operations = self._operations_of(self._driver(Ecs(clients().ecs)))
         self._task_events = self._events_of(Ecs(clients().ecs))
 
     # --- wiring ----------------------------------------------------------------------------------------------------
@@ -116,9 +118,8 @@ class Model:
         hosts = HostCommands(lambda: clients().ssm, ecs, "host-command", self.clock)
         return Driver(self.store, Steps(ecs, hosts, self.clock), self.clock)
 
-    def _operations_of(self, ecs: Ecs) -> Operations:
-        access = Access(clients().dynamodb, "access")
-        return Operations(self.store, access, self._driver(ecs), self.clock, self._wait)
+    def _operations_of(self, driver: Driver) -> Operations:
+        return Operations(self.store, _access(), driver, self.clock, self._wait)
 
     def _events_of(self, ecs: Ecs) -> TaskEvents:
         return TaskEvents(self.store, self._driver(ecs), Recorder(self.store, self.clock), ecs)
@@ -218,15 +219,17 @@ class Model:
         """Invoke the recovery sweep, as the template's rule does each minute."""
         until = self.scheduler.now + timedelta(seconds=_RECOVERY_LASTS)
         ecs = self._paced()
+        driver = self._driver(ecs)
         sweep = Recovery(
             self.store,
-            self._driver(ecs),
+            driver,
             self.clock,
             self._spread,
             lambda: self.scheduler.now < until,
             on_failure=on_failure,
             lookups=Lookups(ecs, self.clock),
             look_again=self._drift(lambda: True, on_failure).look_again,
+            end_lifetime=Lifetimes(self.store, self._operations_of(driver), self.clock).end,
         )
         self.invoke("recovery", sweep.sweep)
 
@@ -244,21 +247,23 @@ class Model:
 
         self.invoke("drift", lambda: sweep.sweep(CLUSTER, start or Position()), ended)
 
-    def stop_on_schedule(self, wanted: StopInput) -> None:
-        """Invoke the scheduled stop, which is continued in further invocations. A failed run is retried."""
+    def run_schedule(self, wanted: ScheduleInput) -> None:
+        """Invoke the run of a schedule, which is continued in further invocations. A failed run is retried."""
         until = self.scheduler.now + timedelta(seconds=_SWEEP_SECONDS - _RESERVE)
-        stops = ScheduledStops(self.store, self._operations_of(self._paced()), self._spread)
+        listing = ContainerListing(clients().dynamodb, "containers", self.clock, lambda *_: None)
+        operations = self._operations_of(self._driver(self._paced()))
+        runs = ScheduledRuns(self.store, listing, _access(), operations, self._spread)
 
         def ended(result: Any) -> None:
             if isinstance(result, LongshoreError):
                 self.dead_letters.append(result)
             elif result.left or result.failed:
                 ids = [*result.left, *result.failed]
-                self.stop_on_schedule(wanted.model_copy(update={"all": False, "container_ids": ids}))
+                self.run_schedule(wanted.model_copy(update={"all": False, "container_ids": ids}))
 
         self.invoke(
             "schedule",
-            lambda: stops.run(wanted, "run-1", lambda: self.scheduler.now < until, now=self.clock.now()),
+            lambda: runs.run(wanted, "run-1", lambda: self.scheduler.now < until, now=self.clock.now()),
             ended,
         )
 
@@ -314,3 +319,7 @@ class Model:
         """Return the errors with which requests of callers were answered."""
         results = [each.result for each in self.invocations if each.kind == "operation"]
         return [result for result in results if isinstance(result, LongshoreError)]
+
+
+def _access() -> Access:
+    return Access(clients().dynamodb, "access")

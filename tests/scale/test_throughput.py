@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 from longshore.domain.errors import LongshoreError
-from longshore.engine.schedules import StopInput
+from longshore.engine.schedules import ScheduleInput
 
 from local.emulator.ecs.quotas import DEFAULTS, Limit
 from scale.model import Model
@@ -38,7 +38,7 @@ def test_scheduled_stops() -> None:
     population = Population(model)
     ids = [population.add(number, running=True).id for number in range(count)]
     with model.open():
-        model.stop_on_schedule(StopInput(all=True, rule="nightly"))
+        model.run_schedule(ScheduleInput(all=True, rule="nightly"))
         model.sweep_each_minute(300)
         while Counter(population.statuses().values())["stopped"] < count and model.now < 600:
             model.run(1)
