@@ -1,6 +1,6 @@
 """Tests of the rule when a task that ECS does not return counts as gone."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from itertools import pairwise
 
@@ -355,7 +355,7 @@ def test_a_wait_ends_when_another_worker_changes_the_operation(stage: Stage, con
     attempt = Attempt(
         Ecs(clients().ecs), stage.clock, stage.container(container), pending, until, has_changed=has_changed
     )
-    calls = {
+    calls: dict[str, Callable[[], object]] = {
         "find": lambda: attempt.find(NOTED),
         "watch": lambda: attempt.watch(seen, lambda _: False),
         "end": lambda: attempt.end([task.arn], "because"),
