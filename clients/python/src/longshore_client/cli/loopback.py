@@ -61,16 +61,21 @@ def loopback(port: int) -> Iterator[Loopback]:
         def do_GET(self) -> None:
             target = urlsplit(self.path)
             if target.path != _PATH:
-                return self._respond(404, "Not found.")
+                self._respond(404, "Not found.")
+                return
             answer = dict(parse_qsl(target.query))
             state = answer.get("state", "")
             if not any(hmac.compare_digest(state.encode(), each.encode()) for each in expected):
-                return self._respond(400, "This page does not belong to the sign-in that is in progress.")
+                self._respond(400, "This page does not belong to the sign-in that is in progress.")
+                return
             expected.clear()
-            answers.put(answer)
+            text = "Return to the terminal. You can close this page."
             if "error" in answer:
-                return self._respond(200, f"The sign-in was refused ({answer['error']}). Return to the terminal.")
-            return self._respond(200, "Return to the terminal. You can close this page.")
+                text = f"The sign-in was refused ({answer['error']}). Return to the terminal."
+            try:
+                self._respond(200, text)
+            finally:
+                answers.put(answer)  # The program may end as soon as it has the answer.
 
         def _respond(self, status: int, text: str) -> None:
             self.send_response(status)
