@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import cold, costs, database, depth, lists, report, results, sizes, targets, warm
+from benchmarks import cold, costs, database, depth, lists, report, results, sizes, targets, throughput, warm
 from benchmarks.targets import WORK, Targets
 
 
@@ -40,6 +40,7 @@ def _run(parts: list[str], *, quick: bool) -> None:
     alone: dict[str, Callable[[], dict[str, Any]]] = {
         "cold": lambda: cold.measure(built, rounds=2 if quick else 15, quick=quick),
         "sizes": lambda: sizes.measure(built),
+        "throughput": lambda: throughput.measure(quick=quick),
         "warm": lambda: warm.measure(built, rounds=2 if quick else 31, calls=10 if quick else 200),
     }
     for part, measure in alone.items():

@@ -323,6 +323,26 @@ def growth(found: Results) -> str:
     )
 
 
+def throughput(found: Results) -> str:
+    """Return the table of the throughput of starts."""
+    figures = found["throughput"]["figures"]
+    rows = [
+        (
+            f"{case['launch']}, {case['offered']:g} requested per second, {case['run_delay']:g} s",
+            f"**{case['reached']:.1f}**",
+            f"{case['accepted']:.0%}",
+            f"{case['errors']}",
+            f"{case['run_tasks']:.2f}",
+            f"{case['describe_tasks']:.2f}",
+            f"{case['dynamodb_reads']:.1f}",
+            f"{case['function_seconds']:.1f}",
+        )
+        for case in figures["cases"]
+    ]
+    head = ("starts", "running per second", "answered 202", "answered 500", "RunTask", "DescribeTasks", "GetItem", "s")
+    return table(head, rows)
+
+
 TABLES: dict[str, Callable[[Results], str]] = {
     "aims": aims,
     "machine": machine,
@@ -332,6 +352,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "warm": warm,
     "depth": depth,
     "lists": lists,
+    "throughput": throughput,
     "growth": growth,
     "units": costs_report.units,
     "money": costs_report.money,

@@ -2,9 +2,6 @@
 
 The engine runs on an emulated AWS with token buckets for the quotas of ECS, events of tasks, and the sweeps. Nothing is
 measured in real time, so the figures do not depend on the machine. The model is in `tests/scale`.
-
-python -m benchmarks.throughput            five minutes of virtual time for each case
-python -m benchmarks.throughput --quick    ten seconds
 """
 
 from __future__ import annotations
@@ -44,7 +41,3 @@ def measure(*, quick: bool) -> dict[str, Any]:
         )
         cases.append(json.loads(done.stdout))
     return {"seconds": seconds, "cases": cases}
-
-
-if __name__ == "__main__":
-    print(json.dumps(measure(quick="--quick" in sys.argv[1:]), indent=1))

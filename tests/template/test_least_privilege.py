@@ -28,7 +28,7 @@ from local.seed import Seeder
 from local.stack import LocalStack
 
 # Without events, an operation takes the whole wait.
-PARAMETERS = {**conftest.PARAMETERS, "TaskRoleArns": ",".join(TASK_ROLES), "WaitSeconds": "5"}
+PARAMETERS = {**conftest.PARAMETERS, "TaskRoleArns": ",".join(TASK_ROLES), "WaitSeconds": "1"}
 
 
 @pytest.fixture(scope="module")
