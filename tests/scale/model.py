@@ -299,7 +299,7 @@ class Model:
 
     def forget_running_tasks(self) -> None:
         """Remove the running tasks from ECS, which takes longer for each call the more tasks there are."""
-        settled = self.scheduler.now - timedelta(seconds=60)
+        settled = self.scheduler.now - timedelta(seconds=10)
         for task in self.ecs.tasks():
             if task.started_at is not None and task.started_at < settled:
                 self.ecs.forget(task.arn)

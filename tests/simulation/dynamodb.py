@@ -22,6 +22,7 @@ from simulation.expressions import (
     projected,
     updated,
 )
+from simulation.items import Items
 
 __all__ = ["DynamoDb", "Item", "Keys", "Table", "Unsupported"]
 
@@ -55,7 +56,7 @@ class Table:
 
     keys: Keys
     indexes: dict[str, Keys]
-    items: dict[Path, Item] = field(default_factory=dict)
+    items: Items = field(default_factory=Items)
     versions: list[dict[Path, Item]] = field(default_factory=list)
 
     @classmethod
@@ -85,6 +86,16 @@ def _keys(described: Mapping[str, Any], *, is_global: bool) -> Keys:
 def _only(items: Iterable[Item], names: Iterable[str]) -> list[Item]:
     names = dict.fromkeys(names)
     return [{name: item[name] for name in names if name in item} for item in items]
+
+
+def _partition(request: Mapping[str, Any], index: Keys) -> str | None:
+    """Return the partition that a Query reads; None for other conditions and for a Scan."""
+    names = request.get("ExpressionAttributeNames", {})
+    name, sign, value = [*request.get("KeyConditionExpression", "").split(" ")[:3], "", "", ""][:3]
+    if names.get(name, name) != index.hash or sign != "=":
+        return None
+    values = request.get("ExpressionAttributeValues", {})
+    return _text(values[value]) if value in values else None
 
 
 def _text(value: Any) -> str:
@@ -208,7 +219,7 @@ class DynamoDb:
         return answer | {"Items": shown, "Count": len(shown), "ScannedCount": len(page)}
 
     def _view(self, table: Table, index: Keys, request: dict[str, Any]) -> list[Item]:
-        items = table.items
+        items: dict[Path, Item] = table.items
         if index.is_global:
             if request.get("ConsistentRead"):
                 raise invalid("Consistent reads are not supported on global secondary indexes")
@@ -217,6 +228,8 @@ class DynamoDb:
                 items = table.versions[-1 - lag] if lag < len(table.versions) else {}
         elif "IndexName" in request and not request.get("ConsistentRead"):
             raise Unsupported("a read of a local index that is not consistent")
+        elif (partition := _partition(request, index)) is not None:
+            return [item for item in table.items.of(partition) if all(name in item for name in index.names)]
         return [item for item in items.values() if all(name in item for name in index.names)]
 
     def _table(self, request: dict[str, Any]) -> Table:
