@@ -42,7 +42,8 @@ def check_sample(lambdas: LambdaStack, folder: str) -> None:
 def check_restart(lambdas: LambdaStack, event: Any) -> None:
     """Restart a container. Without events, the stop takes the whole wait, and the start is completed by an event."""
     assert body_of(lambdas, "restart", event, 202)["data"]["message"] == "Container is restarting"
-    (task,) = lambdas.emulator.ecs.live(started_by=container_id(16))
+    # The tasks of earlier samples may still run.
+    task = max(lambdas.emulator.ecs.live(started_by=container_id(16)), key=lambda each: each.created_at)
     described = lambdas.client("ecs").describe_tasks(cluster="default", tasks=[task.arn])["tasks"][0]
     running = sample("task_state_change") | {
         "detail": json.loads(json.dumps(described | {"lastStatus": "RUNNING"}, default=datetime.isoformat))
