@@ -10,8 +10,9 @@ from longshore.domain.models import Runtime
 from typer import Option
 
 from admin.adoption import Adoption, Candidate, Filter
+from admin.capacity import how_to_run
 from admin.commands.changes import warn_of_same_name
-from admin.commands.options import Cluster, Context, Json, Project
+from admin.commands.options import CapacityProviders, Cluster, Context, Json, Project
 from admin.errors import UNAVAILABLE
 from admin.inventory import Inventory
 from admin.output import as_json, progress, remark, report, table
@@ -27,7 +28,10 @@ def register(
     project: Project,
     name: Annotated[str, Option(help="Display name of the container.")],
     task_definition: Annotated[str, Option(help="Family, family:revision or ARN. A family means its latest revision.")],
-    launch_type: Annotated[LaunchType, Option(case_sensitive=False, help="Launch type of the tasks.")] = LaunchType.EC2,
+    launch_type: Annotated[
+        LaunchType | None, Option(case_sensitive=False, help="Launch type of the tasks. EC2 by default.")
+    ] = None,
+    capacity_provider: CapacityProviders = None,
     cluster: Cluster = None,
     subnet: Annotated[
         list[str] | None, Option(help="Subnet of the tasks, for network mode awsvpc. Repeatable.")
@@ -46,11 +50,14 @@ def register(
     json: Json = False,
 ) -> None:
     """Register a stopped container and print its id."""
+    if launch_type is not None and capacity_provider:
+        raise typer.BadParameter("--launch-type and --capacity-provider cannot be combined")
     found = context.obj.target()
+    in_cluster = found.checked_cluster(cluster)
     runtime = Runtime(
-        cluster=found.checked_cluster(cluster),
+        cluster=in_cluster,
         task_definition=task_definition,
-        launch_type=launch_type,
+        **how_to_run(found.ecs(), in_cluster, launch_type or LaunchType.EC2, capacity_provider),
         subnets=subnet or [],
         security_groups=security_group or [],
         assign_public_ip=assign_public_ip,
@@ -158,6 +165,6 @@ def list_containers(
 
 def _listed(view: dict[str, Any]) -> list[str]:
     pending = (view["pending_operation"] or {}).get("operation")
-    names = ("task_definition", "launch_type", "server_id")
+    placed_by = view["launch_type"] or ", ".join(view["capacity_providers"] or [])
     cells = [view["id"], view["name"], view["project_id"], view["status"] or "unreadable", pending]
-    return [str(cell or "-") for cell in (*cells, *(view[name] for name in names))]
+    return [str(cell or "-") for cell in (*cells, view["task_definition"], placed_by, view["server_id"])]

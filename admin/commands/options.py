@@ -32,4 +32,11 @@ ProjectArgument = Annotated[str, Argument(help="Project id: 24 characters of 0-9
 User = Annotated[str, Argument(help="User: the sub claim of the user's tokens.")]
 Id = Annotated[str, Argument(help="Container id.", metavar="ID")]
 Cluster = Annotated[str | None, Option(help="Name or ARN of the stack's cluster. Other clusters are refused.")]
+CapacityProviders = Annotated[
+    list[str] | None,
+    Option(
+        metavar="NAME[:WEIGHT[:BASE]]",
+        help="Capacity provider, instead of a launch type. The default weight is 1. Repeatable.",
+    ),
+]
 Json = Annotated[bool, Option("--json", help="Print JSON.")]

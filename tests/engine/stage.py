@@ -68,6 +68,7 @@ class Stage(Aws):
         cluster: str = CLUSTER,
         server: str | None = None,
         sidecars: int = 0,
+        runtime: dict[str, Any] | None = None,
     ) -> str:
         """Add a container with a history of these statuses, and a task if the last status is live. Returns its id."""
         container_id = f"507f1f77bcf86cd7994390{number:02d}"
@@ -91,8 +92,8 @@ class Stage(Aws):
             runtime=Runtime(
                 cluster=cluster,
                 task_definition=family,
-                launch_type=LaunchType.FARGATE if fargate else LaunchType.EC2,
                 subnets=["subnet-0a1b2c3d"] if fargate else [],
+                **runtime or {"launch_type": LaunchType.FARGATE if fargate else LaunchType.EC2},
             ),
             created_at=moment,
             updated_at=moment,

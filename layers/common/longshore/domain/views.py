@@ -18,7 +18,7 @@ class ContainerView(Model):
     allowed_operations: list[Operation]
     pending_operation: dict[str, Any] | None
     server_id: str | None
-    launch_type: LaunchType
+    launch_type: LaunchType | None  # null: capacity providers run the task
     task_definition: str  # `family` or `family:revision`
     labels: dict[str, str]
     stop_at: Timestamp | None
