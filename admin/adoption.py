@@ -67,6 +67,7 @@ class Candidate:
     task_definition: str
     launch_type: str
     group: str
+    cluster: str
     container_id: str
     wanted: Registration | None = None
     skipped: str | None = None
@@ -183,6 +184,7 @@ class Adoption:
             "task_definition": family_and_revision,
             "launch_type": described.get("launchType", "EC2"),
             "group": described.get("group", ""),
+            "cluster": self._cluster,
             "container_id": adopted_as(task.arn),
         }
         skipped = _why_not(described, wanted, owned)

@@ -54,7 +54,7 @@ class Inventory:
             status: Only containers with this status.
 
         Returns:
-            JSON values: what the API returns, and the names of the capacity providers.
+            JSON values: what the API returns, the cluster, and the names of the capacity providers.
             A container whose item is damaged has `status` null and the readable values.
         """
         found = [
@@ -109,6 +109,8 @@ def _view(item: Item) -> dict[str, Any]:
     container = container_of(item)
     if isinstance(container, Container):
         providers = [provider.name for provider in container.runtime.capacity_providers]
-        return ContainerView.of(container).model_dump(mode="json") | {"capacity_providers": providers}
+        view = ContainerView.of(container).model_dump(mode="json")
+        return view | {"cluster": container.runtime.cluster, "capacity_providers": providers}
     readable = {name: value for name, value in item.items() if name in ContainerView.model_fields}
-    return dict.fromkeys(ContainerView.model_fields) | readable | {"status": None, "capacity_providers": None}
+    unknown = dict.fromkeys((*ContainerView.model_fields, "cluster", "capacity_providers"))
+    return unknown | readable | {"status": None}

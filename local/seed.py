@@ -110,11 +110,13 @@ class Seeder:
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
         self._dynamodb = stack.client("dynamodb")
-        self._cluster = str(stack.parameters["ClusterName"])
+        self._cluster = str(stack.parameters["ClusterName"][0])
 
     def cluster(self) -> None:
-        """Create a container instance with sufficient capacity, and the task definitions of the demo."""
-        self._stack.emulator.ecs.add_instance(self._cluster, INSTANCE, cpu=1 << 20, memory=1 << 20)
+        """Create an instance with sufficient capacity in each cluster, and the task definitions of the demo."""
+        for cluster in self._stack.parameters["ClusterName"]:
+            instance = INSTANCE if cluster == self._cluster else None
+            self._stack.emulator.ecs.add_instance(cluster, instance, cpu=1 << 20, memory=1 << 20)
         self.task_definition(WEB)
         self.task_definition(WEB_FARGATE, launch_type="FARGATE")
 
