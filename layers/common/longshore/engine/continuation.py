@@ -77,7 +77,7 @@ def sweep_drift(
     Raises:
         ExternalServiceError: Lambda did not accept an invocation.
     """
-    cluster = start.cluster or clusters[0]
+    cluster: str | None = start.cluster or clusters[0]
     if start.part is Part.CONTAINERS and len(clusters) > 1:
         cluster = None
         for name in clusters if start.after is None else ():

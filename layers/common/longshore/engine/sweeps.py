@@ -230,7 +230,7 @@ class Drift:
             effects += self._containers(start.after)
         else:
             tasks_after = start.after
-        if self.rest is None and cluster is not None:
+        if cluster is not None and self.rest is None:
             effects += self._tasks(cluster, tasks_after, first=start.part is Part.TASKS)
         return counted(effects)
 
