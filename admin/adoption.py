@@ -21,8 +21,9 @@ from longshore.domain.errors import ExternalServiceError
 from longshore.domain.history import append
 from longshore.domain.ids import new_id
 from longshore.domain.lifecycle import LaunchType, Status
-from longshore.domain.models import CapacityProvider, Container, Runtime, Trigger
+from longshore.domain.models import Container, Trigger
 from longshore.domain.results import change_by_exit
+from longshore.domain.runtime import CapacityProvider, Runtime
 from longshore.domain.task import Task, adopted_as
 
 from admin.errors import AdminError, explained

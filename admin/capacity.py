@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from longshore.domain.lifecycle import LaunchType, Platform
-from longshore.domain.models import FARGATE_PROVIDERS, CapacityProvider
+from longshore.domain.runtime import FARGATE_PROVIDERS, CapacityProvider
 
 from admin.errors import AdminError
 

@@ -26,7 +26,8 @@ from longshore.aws.items import container_item
 from longshore.aws.writes import as_read
 from longshore.domain.clock import SystemClock, to_text
 from longshore.domain.lifecycle import LaunchType, Status
-from longshore.domain.models import CapacityProvider, Container, Runtime
+from longshore.domain.models import Container
+from longshore.domain.runtime import CapacityProvider, Runtime
 
 from admin.checks import container_of
 from admin.errors import AdminError, UnavailableError, explained

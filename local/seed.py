@@ -16,7 +16,8 @@ from longshore.aws.scheduler import ScheduleGroup, ScheduleTarget
 from longshore.domain.clock import SystemClock
 from longshore.domain.history import append
 from longshore.domain.lifecycle import LaunchType, Status
-from longshore.domain.models import CapacityProvider, Change, Container, Protection, Runtime, Trigger
+from longshore.domain.models import Change, Container, Protection, Trigger
+from longshore.domain.runtime import CapacityProvider, Runtime
 from longshore.domain.schedules import Schedule, ScheduleSettings
 
 from local import template

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from longshore.aws.ecs import Ecs, Quota
 from longshore.domain.lifecycle import LaunchType, Operation, Platform
-from longshore.domain.models import CapacityProvider, Runtime
+from longshore.domain.runtime import CapacityProvider, Runtime
 from longshore.domain.views import ContainerView
 from simulation.aws import clients
 

@@ -6,17 +6,15 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import ConfigDict, Field
 
-from longshore.domain.clock import to_text
+from longshore.domain.base import Model, Timestamp
 from longshore.domain.lifecycle import (
     LIVE,
     PROTECTED_FROM,
-    LaunchType,
     Operation,
-    Platform,
     Proceed,
     Refusal,
     Refused,
@@ -24,10 +22,8 @@ from longshore.domain.lifecycle import (
     Step,
     decide,
 )
+from longshore.domain.runtime import Runtime as Runtime
 from longshore.domain.unchanged import UNCHANGED, Unchanged
-
-Timestamp = Annotated[datetime, PlainSerializer(to_text)]
-"""A time in UTC to the millisecond; as text, `2025-01-15T10:30:00.000Z`."""
 
 BETWEEN_LOOKS = timedelta(seconds=30)
 """The shortest time between two lookups that together prove that a task is gone."""
@@ -46,48 +42,6 @@ class Trigger(StrEnum):
     SCHEDULE = "schedule"
     SYSTEM = "system"  # an observed change: the task exited, the server was terminated
     RECOVERY = "recovery"  # found and repaired by a sweep
-
-
-class Model(BaseModel):
-    """The base of all models, which cannot be changed."""
-
-    # `wiring` builds the models that a function needs, because building all of them takes time.
-    model_config = ConfigDict(frozen=True, defer_build=True)
-
-
-FARGATE_PROVIDERS = frozenset({"FARGATE", "FARGATE_SPOT"})
-"""The names of the capacity providers that run tasks on Fargate. No other capacity provider can have these names."""
-
-
-class CapacityProvider(Model):
-    """An element of a capacity provider strategy of ECS."""
-
-    name: str
-    weight: int = 1
-    base: int = 0
-
-
-class Runtime(Model):
-    """How a container's task is run: the parameters of ECS RunTask that belong to the container."""
-
-    cluster: str
-    task_definition: str
-    launch_type: LaunchType | None = None  # None: the capacity providers run the task
-    capacity_providers: list[CapacityProvider] = []  # of the same platform
-    managed_instances: bool = False  # the capacity providers are ECS Managed Instances
-    subnets: list[str] = []
-    security_groups: list[str] = []
-    assign_public_ip: bool = False
-    placement_constraints: list[str] = []  # expressions of ECS's cluster query language
-    platform_version: str | None = None
-
-    @property
-    def platform(self) -> Platform:
-        """What the tasks run on."""
-        providers = {provider.name for provider in self.capacity_providers}
-        if self.launch_type is LaunchType.FARGATE or providers & FARGATE_PROVIDERS:
-            return Platform.FARGATE
-        return Platform.MANAGED if self.managed_instances else Platform.HOST
 
 
 class PendingOperation(Model):

@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from longshore.domain.base import Model, Timestamp
 from longshore.domain.lifecycle import LaunchType, Operation, Status
-from longshore.domain.models import Container, Model, Protection, StatusLog, Timestamp
+from longshore.domain.models import Container, Protection, StatusLog
 from longshore.domain.roles import Role
 
 
