@@ -21,8 +21,9 @@ from longshore.domain.errors import ExternalServiceError
 from longshore.domain.history import append
 from longshore.domain.ids import new_id
 from longshore.domain.lifecycle import LaunchType, Status
-from longshore.domain.models import Container, Runtime, Trigger
+from longshore.domain.models import Container, Trigger
 from longshore.domain.results import change_by_exit
+from longshore.domain.runtime import CapacityProvider, Runtime
 from longshore.domain.task import Task, adopted_as
 
 from admin.errors import AdminError, explained
@@ -38,6 +39,7 @@ _PAGE = 100  # the maximum of ListTasks and DescribeTasks
 _WORKERS = 8
 _SERVICE = "service:"
 _LAUNCH_TYPES = {each.value for each in LaunchType}
+_MANAGED = "MANAGED_INSTANCES"  # the launch type of tasks on ECS Managed Instances, which RunTask does not accept
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class Candidate:
     task_definition: str
     launch_type: str
     group: str
+    cluster: str
     container_id: str
     wanted: Registration | None = None
     skipped: str | None = None
@@ -182,6 +185,7 @@ class Adoption:
             "task_definition": family_and_revision,
             "launch_type": described.get("launchType", "EC2"),
             "group": described.get("group", ""),
+            "cluster": self._cluster,
             "container_id": adopted_as(task.arn),
         }
         skipped = _why_not(described, wanted, owned)
@@ -194,7 +198,7 @@ class Adoption:
         runtime = Runtime(
             cluster=self._cluster,
             task_definition=described["taskDefinitionArn"],
-            launch_type=LaunchType(base["launch_type"]),
+            **_how_it_runs(described),
             subnets=[network["subnet"]] if network else [],
             security_groups=known.get("groups", []),
             assign_public_ip=base["launch_type"] == "FARGATE" and known.get("public", False),
@@ -295,9 +299,21 @@ def _why_not(described: Any, wanted: Filter, owned: set[str]) -> str | None:
     group = described.get("group", "")
     if group.startswith(_SERVICE) and not wanted.include_services:
         return f"belongs to the service {group.removeprefix(_SERVICE)}, which replaces stopped tasks"
-    if described.get("launchType", "EC2") not in _LAUNCH_TYPES:
+    launch_types = _LAUNCH_TYPES | ({_MANAGED} if described.get("capacityProviderName") else set())
+    if described.get("launchType", "EC2") not in launch_types:
         return f"has the unsupported launch type {described['launchType']}"
     return None
+
+
+def _how_it_runs(described: Any) -> dict[str, Any]:
+    """Return the fields of the Runtime that specify the task's launch type or capacity provider."""
+    launch_type, provider = described.get("launchType", "EC2"), described.get("capacityProviderName")
+    if not provider:
+        return {"launch_type": LaunchType(launch_type)}
+    return {
+        "capacity_providers": [CapacityProvider(name=provider)],
+        "managed_instances": launch_type == _MANAGED,
+    }
 
 
 def _notes(described: Any, role: str | None) -> Iterator[str]:
@@ -310,8 +326,8 @@ def _notes(described: Any, role: str | None) -> Iterator[str]:
         overrides.get(name) for name in ("cpu", "memory", "taskRoleArn", "executionRoleArn", "ephemeralStorage")
     ) or any(set(each) - {"name"} for each in overrides.get("containerOverrides", [])):
         yield "a later start does not repeat its overrides"
-    if described.get("capacityProviderName") not in (None, "FARGATE"):
-        yield f"a later start uses the launch type, not the capacity provider {described['capacityProviderName']}"
+    if described.get("capacityProviderName"):
+        yield f"a later start uses only the capacity provider {described['capacityProviderName']}"
 
 
 def _network(described: Any) -> dict[str, str] | None:

@@ -26,7 +26,8 @@ from longshore.aws.items import container_item
 from longshore.aws.writes import as_read
 from longshore.domain.clock import SystemClock, to_text
 from longshore.domain.lifecycle import LaunchType, Status
-from longshore.domain.models import Container, Runtime
+from longshore.domain.models import Container
+from longshore.domain.runtime import CapacityProvider, Runtime
 
 from admin.checks import container_of
 from admin.errors import AdminError, UnavailableError, explained
@@ -51,6 +52,8 @@ class RuntimeChange:
 
     task_definition: str | None = None
     launch_type: LaunchType | None = None
+    capacity_providers: list[CapacityProvider] | None = None
+    managed_instances: bool | None = None
     subnets: list[str] | None = None
     security_groups: list[str] | None = None
     assign_public_ip: bool | None = None
@@ -60,6 +63,8 @@ class RuntimeChange:
     def of(self, container: Container) -> tuple[Runtime, str | None]:
         """Return the container's runtime and server after the change."""
         values = {name: value for name, value in vars(self).items() if name != "server" and value is not None}
+        if self.capacity_providers:
+            values["launch_type"] = None
         server = container.server_instance_id if self.server is None else self.server or None
         return container.runtime.model_copy(update=values), server
 
@@ -160,12 +165,17 @@ class Changes:
         if container.status is Status.EXPIRED:
             raise AdminError(f"The container {container.id} has expired, and can never be started: register another.")
         # Pause and kill find the host of the present task by these, and the end of the server expires the container.
-        bound = (container.runtime.launch_type, container.server_instance_id) != (runtime.launch_type, server)
+        before = container.runtime
+        bound = (before.launch_type, before.capacity_providers, container.server_instance_id) != (
+            runtime.launch_type,
+            runtime.capacity_providers,
+            server,
+        )
         if bound and container.status is not Status.STOPPED:
             how = "force-stop" if container.status is Status.FAILED else "stop"
             raise AdminError(
-                f"The launch type and the server can be changed only while the container is stopped. It is"
-                f" {container.status.value}: {how} it first."
+                "The launch type, the capacity providers and the server can be changed only while the container is"
+                f" stopped. It is {container.status.value}: {how} it first."
             )
 
     def _check_rows_have_project(self, container_id: str) -> None:

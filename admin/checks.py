@@ -6,7 +6,7 @@ docs/administer.md, "Check", describes the invariants. Rows are checked one by o
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -48,6 +48,7 @@ class Code(StrEnum):
     ROW_MALFORMED = "ROW_MALFORMED"  # 4: the API cannot return the row
     ITEM_MALFORMED = "ITEM_MALFORMED"  # 4: the functions cannot read the item
     INDEX_WRONG = "INDEX_WRONG"  # 4: the keys of a sparse index do not match the status and the operation
+    CLUSTER_UNKNOWN = "CLUSTER_UNKNOWN"  # 5: the stack has no access to the container's cluster
     OVERDUE = "OVERDUE"  # 5: no sweep continues the operation
     HISTORY_FULL = "HISTORY_FULL"  # the history accepts no more rows, or only few
 
@@ -243,6 +244,14 @@ def pending_faults(container: Container, now: datetime, grace: timedelta = GRACE
         step = f"{pending.operation.value} has had {pending.attempts} attempts of its step {pending.step.value}"
         return [Fault(Code.OVERDUE, f"{step} since {to_text(pending.begun_at)}")]
     return []
+
+
+def cluster_faults(container: Container, clusters: Collection[str]) -> list[Fault]:
+    """Check that the stack has access to the container's cluster. An expired container needs no cluster."""
+    cluster = container.runtime.cluster
+    if cluster.rpartition("/")[2] in clusters or container.status is Status.EXPIRED:
+        return []
+    return [Fault(Code.CLUSTER_UNKNOWN, f"its cluster {cluster} is not a cluster of the stack")]
 
 
 def limit_faults(container: Container) -> list[Fault]:

@@ -9,9 +9,10 @@ show a task that exists. In this case the second look follows half a minute late
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from longshore.aws.ecs import Ecs
@@ -26,6 +27,7 @@ from admin.checks import (
     Fault,
     History,
     Item,
+    cluster_faults,
     container_of,
     history,
     index_faults,
@@ -70,7 +72,7 @@ class Look:
 
 @dataclass
 class Tasks:
-    """The running tasks of a cluster at one time, by ARN and by startedBy."""
+    """The running tasks of clusters at one time, by ARN and by startedBy."""
 
     by_arn: dict[str, Task] = field(default_factory=dict)
     by_starter: dict[str, list[Task]] = field(default_factory=dict)
@@ -83,19 +85,33 @@ class Doctor:
     """
 
     def __init__(
-        self, dynamodb: DynamoDBClient, ecs: Ecs, floors: Floors, *, containers: str, grace: timedelta = GRACE
+        self,
+        dynamodb: DynamoDBClient,
+        ecs: Ecs,
+        floors: Floors,
+        *,
+        containers: str,
+        clusters: Sequence[str],
+        grace: timedelta = GRACE,
     ) -> None:
         self._dynamodb = dynamodb
         self._ecs = ecs
         self._floors = floors
         self._containers = containers
+        self._clusters = clusters
         self._grace = grace
         self._clock = SystemClock()
 
     @classmethod
     def of(cls, target: Target) -> Doctor:
         """Create the doctor for a stack."""
-        return cls(target.dynamodb(), Ecs(target.ecs()), target.floors, containers=target.containers)
+        return cls(
+            target.dynamodb(),
+            Ecs(target.ecs()),
+            target.floors,
+            containers=target.containers,
+            clusters=target.clusters,
+        )
 
     def ids(self) -> Iterator[str]:
         """Yield the ids of all containers."""
@@ -106,11 +122,11 @@ class Doctor:
             for item in page["Items"]:
                 yield item["id"]["S"]
 
-    def tasks(self, cluster: str) -> Tasks:
-        """Return all running tasks of the cluster, so that checking many containers takes only a few ECS requests."""
+    def tasks(self) -> Tasks:
+        """Return all running tasks of the clusters, so that checking many containers takes only a few ECS requests."""
         found = Tasks()
-        for tasks in self._ecs.all_running(cluster):
-            for task in tasks:
+        for cluster in self._clusters:
+            for task in chain.from_iterable(self._ecs.all_running(cluster)):
                 found.by_arn[task.arn] = task
                 found.by_starter.setdefault(task.started_by or "", []).append(task)
         return found
@@ -120,7 +136,7 @@ class Doctor:
 
         Args:
             container_id: The id of the container.
-            tasks: The running tasks of its cluster at an earlier time. They are only used to show that a container has
+            tasks: The running tasks of the clusters at an earlier time. They are only used to show that a container has
                 no faults. Any fault is checked again with current data.
 
         Returns:
@@ -164,15 +180,18 @@ class Doctor:
         container = container_of(item)
         if isinstance(container, Fault):
             return Look(item, found, [container, *found.faults])
-        own, started = self._tasks_of(container, tasks)
         now = self._clock.now()
         faults = [
             *found.faults,
             *index_faults(item, container),
             *pending_faults(container, now, self._grace),
-            *task_faults(container, own, started, now, self._grace),
             *limit_faults(container),
         ]
+        unknown = cluster_faults(container, self._clusters)
+        if unknown:
+            return Look(item, found, [*faults, *unknown])
+        own, started = self._tasks_of(container, tasks)
+        faults += task_faults(container, own, started, now, self._grace)
         return Look(item, found, faults, task_absent=own is None)
 
     def _tasks_of(self, container: Container, known: Tasks | None) -> tuple[Task | None, list[Task]]:

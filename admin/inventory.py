@@ -47,14 +47,15 @@ class Inventory:
         return cls(target.dynamodb(), containers=target.containers, access=target.access)
 
     def containers(self, project_id: str | None = None, status: str | None = None) -> list[dict[str, Any]]:
-        """Return the containers as the API returns them, in the order of project, name and id.
+        """Return the containers in the order of project, name and id.
 
         Args:
             project_id: Only containers of this project.
             status: Only containers with this status.
 
         Returns:
-            JSON values. A container whose item is damaged has `status` null and the readable values.
+            JSON values: what the API returns, the cluster, and the names of the capacity providers.
+            A container whose item is damaged has `status` null and the readable values.
         """
         found = [
             _view(item)
@@ -107,6 +108,9 @@ class Inventory:
 def _view(item: Item) -> dict[str, Any]:
     container = container_of(item)
     if isinstance(container, Container):
-        return ContainerView.of(container).model_dump(mode="json")
+        providers = [provider.name for provider in container.runtime.capacity_providers]
+        view = ContainerView.of(container).model_dump(mode="json")
+        return view | {"cluster": container.runtime.cluster, "capacity_providers": providers}
     readable = {name: value for name, value in item.items() if name in ContainerView.model_fields}
-    return dict.fromkeys(ContainerView.model_fields) | readable | {"status": None}
+    unknown = dict.fromkeys((*ContainerView.model_fields, "cluster", "capacity_providers"))
+    return unknown | readable | {"status": None}

@@ -12,7 +12,7 @@ from longshore.aws.items import container_item, log_item
 from longshore.domain.clock import SystemClock
 from longshore.domain.history import Entry, append
 from longshore.domain.ids import new_id
-from longshore.domain.lifecycle import LaunchType, Status
+from longshore.domain.lifecycle import LaunchType, Platform, Status
 from longshore.domain.models import Change, Container, Runtime, Trigger
 
 from admin.errors import AdminError, UnavailableError, explained
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from types_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
     from types_boto3_ecs import ECSClient
 
-_SERVERS = {LaunchType.EC2: r"i-[0-9a-f]{8,17}", LaunchType.EXTERNAL: r"mi-[0-9a-f]{8,17}"}
+_INSTANCE = r"i-[0-9a-f]{8,17}"
+_EXTERNAL_INSTANCE = r"mi-[0-9a-f]{8,17}"
+_COMPATIBILITIES = {Platform.HOST: "EC2", Platform.FARGATE: "FARGATE", Platform.MANAGED: "MANAGED_INSTANCES"}
 _CONFLICT_TRIES = 5
 _BATCH = 100  # the maximum of BatchGetItem
 
@@ -71,9 +73,11 @@ class Registration:
         return self
 
     def _check_server(self, server: str) -> None:
-        if self.runtime.launch_type not in _SERVERS:
-            raise AdminError("A Fargate task cannot be bound to a server: omit --server.")
-        check_pattern([server], _SERVERS[self.runtime.launch_type], "The server")
+        if self.runtime.platform is not Platform.HOST:
+            task = "A Fargate task" if self.runtime.platform is Platform.FARGATE else "A task on ECS Managed Instances"
+            raise AdminError(f"{task} cannot be bound to a server: omit --server.")
+        external = self.runtime.launch_type is LaunchType.EXTERNAL
+        check_pattern([server], _EXTERNAL_INSTANCE if external else _INSTANCE, "The server")
 
     def _check_in_cluster(self, ecs: ECSClient, server: str) -> None:
         found = ecs.list_container_instances(cluster=self.runtime.cluster, filter=f"ec2InstanceId == '{server}'")
@@ -86,10 +90,9 @@ class Registration:
             status = definition["status"].lower()
             raise AdminError(f"The task definition {name} is {status}: specify an active revision.")
         compatible = definition.get("requiresCompatibilities") or definition.get("compatibilities") or []
-        if compatible and runtime.launch_type not in compatible:
-            raise AdminError(
-                f"The task definition {name} supports {', '.join(compatible)}, not {runtime.launch_type.value}."
-            )
+        needed = runtime.launch_type.value if runtime.launch_type else _COMPATIBILITIES[runtime.platform]
+        if compatible and needed not in compatible:
+            raise AdminError(f"The task definition {name} supports {', '.join(compatible)}, not {needed}.")
         awsvpc = definition.get("networkMode") == "awsvpc"
         network = bool(runtime.subnets or runtime.security_groups or runtime.assign_public_ip)
         if awsvpc and not runtime.subnets:
@@ -99,7 +102,7 @@ class Registration:
                 f"The task definition {name} does not have network mode awsvpc:"
                 " omit --subnet, --security-group and --assign-public-ip."
             )
-        fargate = runtime.launch_type is LaunchType.FARGATE
+        fargate = runtime.platform is Platform.FARGATE
         if runtime.assign_public_ip and not fargate:
             raise AdminError("Only a Fargate task can be assigned a public IP address: omit --assign-public-ip.")
         if runtime.placement_constraints and fargate:

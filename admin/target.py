@@ -87,12 +87,12 @@ class Target:
         return Floors(self.dynamodb(), status_logs=self.status_logs, retention=self.history_retention)
 
     @property
-    def cluster(self) -> str:
-        """The name of the stack's cluster."""
-        return self.output("ClusterName")
+    def clusters(self) -> list[str]:
+        """The names of the stack's clusters."""
+        return list(dict.fromkeys(self.output("ClusterName").split(",")))
 
-    def checked_cluster(self, given: str | None) -> str:
-        """Return the name of the stack's cluster.
+    def checked_clusters(self, given: str | None) -> list[str]:
+        """Return the name of the cluster that the operator specified, or of all clusters of the stack.
 
         Args:
             given: The name or ARN that the operator specified, if any.
@@ -100,12 +100,32 @@ class Target:
         Raises:
             AdminError: The operator specified another cluster, to which the stack has no access.
         """
-        if given is not None and given.rpartition("/")[2] != self.cluster:
+        if given is None:
+            return self.clusters
+        name = given.rpartition("/")[2]
+        if name not in self.clusters:
+            noun = "cluster" if len(self.clusters) == 1 else "clusters"
             raise AdminError(
-                f"The stack {self.name} controls the cluster {self.cluster} and has no access to others:"
-                " deploy another stack for another cluster."
+                f"The stack {self.name} controls the {noun} {', '.join(self.clusters)} and has no access to others:"
+                f" add {name} to the stack's parameter ClusterName and deploy."
             )
-        return self.cluster
+        return [name]
+
+    def checked_cluster(self, given: str | None) -> str:
+        """Return the name of the cluster that the operator specified, or of the only cluster of the stack.
+
+        Args:
+            given: The name or ARN that the operator specified, if any.
+
+        Raises:
+            AdminError: The operator specified another cluster, or none although the stack has several.
+        """
+        found = self.checked_clusters(given)
+        if len(found) > 1:
+            raise AdminError(
+                f"The stack {self.name} controls several clusters: specify --cluster {' or '.join(found)}."
+            )
+        return found[0]
 
     def may_pass(self, role: str) -> bool:
         """Return whether the stack may pass a role (ARN or name) to ECS."""

@@ -97,6 +97,7 @@ def seed_fleet(stack: Stack) -> None:
             project=plan.project,
             # Tasks on Fargate are neither paused nor lost with a server.
             launch_type="FARGATE" if number % 5 == 4 and last in ("running", "stopped") else "EC2",
+            capacity_provider="FARGATE_SPOT" if number % 10 == 9 and last in ("running", "stopped") else None,
             server=GONE_INSTANCE if last == "expired" else None,
             labels=plan.labels,
             every=plan.every,

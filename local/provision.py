@@ -65,7 +65,7 @@ def provision(
         sqs.create_queue(QueueName=stack.physical_name(logical_id))
     if (bus := stack.parameters.get("EventBusName", "")) not in ("", "default"):
         events.create_event_bus(Name=bus)
-    if cluster := stack.parameters.get("ClusterName"):
+    for cluster in stack.parameters.get("ClusterName", []):
         # CreateCluster does nothing if the cluster exists.
         ecs.create_cluster(clusterName=cluster)
 
@@ -128,7 +128,8 @@ def _create_rule(events: EventBridgeClient, name: str, properties: Mapping[str, 
         key: properties[key] for key in ("ScheduleExpression", "State", "Description") if key in properties
     }
     if "EventPattern" in properties:
-        request["EventPattern"] = json.dumps(properties["EventPattern"])
+        pattern = properties["EventPattern"]
+        request["EventPattern"] = pattern if isinstance(pattern, str) else json.dumps(pattern)
     events.put_rule(Name=name, **request)
     if targets := properties.get("Targets"):
         events.put_targets(Rule=name, Targets=targets)

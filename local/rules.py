@@ -94,7 +94,7 @@ def _rule(
         arn=f"arn:{PARTITION}:events:{REGION}:{ACCOUNT_ID}:rule/{_name_on(bus, name)}",
         bus=bus,
         enabled=properties.get("State") != "DISABLED",
-        pattern=None if pattern is None else matcher(pattern),
+        pattern=None if pattern is None else matcher(json.loads(pattern) if isinstance(pattern, str) else pattern),
         schedule=None if expression is None else _schedule(expression, start),
         targets=tuple(_target(target, functions) for target in properties.get("Targets", [])),
     )

@@ -16,7 +16,8 @@ from longshore.aws.scheduler import ScheduleGroup, ScheduleTarget
 from longshore.domain.clock import SystemClock
 from longshore.domain.history import append
 from longshore.domain.lifecycle import LaunchType, Status
-from longshore.domain.models import Change, Container, Protection, Runtime, Trigger
+from longshore.domain.models import Change, Container, Protection, Trigger
+from longshore.domain.runtime import CapacityProvider, Runtime
 from longshore.domain.schedules import Schedule, ScheduleSettings
 
 from local import template
@@ -110,11 +111,13 @@ class Seeder:
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
         self._dynamodb = stack.client("dynamodb")
-        self._cluster = str(stack.parameters["ClusterName"])
+        self._cluster = str(stack.parameters["ClusterName"][0])
 
     def cluster(self) -> None:
-        """Create a container instance with sufficient capacity, and the task definitions of the demo."""
-        self._stack.emulator.ecs.add_instance(self._cluster, INSTANCE, cpu=1 << 20, memory=1 << 20)
+        """Create an instance with sufficient capacity in each cluster, and the task definitions of the demo."""
+        for cluster in self._stack.parameters["ClusterName"]:
+            instance = INSTANCE if cluster == self._cluster else None
+            self._stack.emulator.ecs.add_instance(cluster, instance, cpu=1 << 20, memory=1 << 20)
         self.task_definition(WEB)
         self.task_definition(WEB_FARGATE, launch_type="FARGATE")
 
@@ -185,6 +188,7 @@ class Seeder:
         name: str = "demo",
         project: str = PROJECT,
         launch_type: str = "EC2",
+        capacity_provider: str | None = None,
         server: str | None = None,
         task_definition: str | None = None,
         labels: Mapping[str, str] | None = None,
@@ -201,6 +205,7 @@ class Seeder:
             name: The name.
             project: The id of the project.
             launch_type: How the task is run.
+            capacity_provider: A capacity provider of Fargate, instead of the launch type.
             server: The EC2 instance of the task; None if it is not known.
             task_definition: The task definition; by default that of the launch type.
             labels: The labels.
@@ -209,7 +214,7 @@ class Seeder:
             stop_at: When the container is to be stopped.
             protection: The protection of the container.
         """
-        fargate = launch_type == "FARGATE"
+        fargate = capacity_provider is not None or launch_type == "FARGATE"
         moment = datetime.now(UTC) - len(statuses) * every
         container = Container(
             id=identity,
@@ -222,7 +227,8 @@ class Seeder:
             runtime=Runtime(
                 cluster=self._cluster,
                 task_definition=task_definition or (WEB_FARGATE if fargate else WEB),
-                launch_type=LaunchType(launch_type),
+                launch_type=None if capacity_provider else LaunchType(launch_type),
+                capacity_providers=[CapacityProvider(name=capacity_provider)] if capacity_provider else [],
                 subnets=["subnet-0a1b2c3d"] if fargate else [],
             ),
             created_at=moment,
@@ -263,14 +269,15 @@ class Seeder:
         )
 
     def _task(self, container: Container) -> str:
-        ecs = self._stack.emulator.ecs
+        ecs, runtime = self._stack.emulator.ecs, container.runtime
         task = ecs.adopt_running(
             self._cluster,
-            container.runtime.task_definition,
+            runtime.task_definition,
             started_by=container.id,
-            launch_type=container.runtime.launch_type.value,
+            launch_type=runtime.launch_type or LaunchType.FARGATE,
             paused=container.status == "paused",
         )
+        task.capacity_provider = next((provider.name for provider in runtime.capacity_providers), None)
         return task.arn
 
     def _clear(self, identity: str) -> None:

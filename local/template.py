@@ -224,11 +224,14 @@ def _parameter_values(definitions: Mapping[str, Any], given: Mapping[str, str]) 
         allowed = [as_string(item) for item in definition.get("AllowedValues", [])]
         if allowed and value not in allowed:
             raise TemplateError(f"parameter {name}: must be one of {', '.join(allowed)}")
-        if "AllowedPattern" in definition and not re.fullmatch(definition["AllowedPattern"], value):
-            raise TemplateError(f"parameter {name}: does not match {definition['AllowedPattern']}")
+        is_list = definition["Type"] == "CommaDelimitedList"
+        elements = [element.strip() for element in value.split(",")] if is_list else [value]
+        pattern = definition.get("AllowedPattern", "(?s).*")
+        if not all(re.fullmatch(pattern, element) for element in elements):
+            raise TemplateError(f"parameter {name}: does not match {pattern}")
         if definition["Type"] == "Number":
             _check_number(name, value, definition)
-        values[name] = value.split(",") if definition["Type"] == "CommaDelimitedList" else value
+        values[name] = elements if is_list else value
     return values
 
 

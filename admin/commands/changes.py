@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 from longshore.domain.lifecycle import LaunchType
 from typer import Argument, Option
 
+from admin.capacity import how_to_run
 from admin.changes import Changes, RuntimeChange
-from admin.commands.options import Context, Id, Json
+from admin.commands.options import CapacityProviders, Context, Id, Json
 from admin.output import remark, report
 from admin.registry import Registry
 
@@ -60,6 +62,7 @@ def change(
     id: Id,  # noqa: A002
     task_definition: Annotated[str | None, Option(help="Family, family:revision or ARN.")] = None,
     launch_type: Annotated[LaunchType | None, Option(case_sensitive=False, help="Launch type of the tasks.")] = None,
+    capacity_provider: CapacityProviders = None,
     subnet: Annotated[list[str] | None, Option(help="Subnet of the tasks. Repeatable; replaces all.")] = None,
     security_group: Annotated[list[str] | None, Option(help="Security group. Repeatable; replaces all.")] = None,
     no_network: Annotated[bool, Option("--no-network", help="Remove subnets, security groups and address.")] = False,
@@ -77,22 +80,27 @@ def change(
     json: Json = False,
 ) -> None:
     """Change the task definition or the placement of a container. The next start uses the new values."""
+    if launch_type is not None and capacity_provider:
+        raise typer.BadParameter("--launch-type and --capacity-provider cannot be combined")
     if no_network and (subnet or security_group or assign_public_ip):
         raise typer.BadParameter("--no-network cannot be combined with other options of the network")
     if (no_server and server) or (no_placement_constraints and placement_constraint):
         raise typer.BadParameter("an option and its negation cannot be combined")
     wanted = RuntimeChange(
         task_definition=task_definition,
-        launch_type=launch_type,
         subnets=[] if no_network else subnet,
         security_groups=[] if no_network else security_group,
         assign_public_ip=False if no_network else assign_public_ip,
         placement_constraints=[] if no_placement_constraints else placement_constraint,
         server="" if no_server else server,
     )
-    if wanted == RuntimeChange():
+    if wanted == RuntimeChange() and launch_type is None and not capacity_provider:
         raise typer.BadParameter("specify what to change")
-    before = Changes(context.obj.target()).change_runtime(id, wanted)
+    found = context.obj.target()
+    changes = Changes(found)
+    cluster = changes.existing(id).runtime.cluster
+    wanted = replace(wanted, **how_to_run(found.ecs(), cluster, launch_type, capacity_provider))
+    before = changes.change_runtime(id, wanted)
     runtime, bound = wanted.of(before)
     differs = (runtime, bound) != (before.runtime, before.server_instance_id)
     values = {"id": id, "changed": differs, "runtime": runtime.model_dump(mode="json"), "server_id": bound}

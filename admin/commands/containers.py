@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -10,8 +11,9 @@ from longshore.domain.models import Runtime
 from typer import Option
 
 from admin.adoption import Adoption, Candidate, Filter
+from admin.capacity import how_to_run
 from admin.commands.changes import warn_of_same_name
-from admin.commands.options import Cluster, Context, Json, Project
+from admin.commands.options import CapacityProviders, Cluster, Context, Json, Project
 from admin.errors import UNAVAILABLE
 from admin.inventory import Inventory
 from admin.output import as_json, progress, remark, report, table
@@ -27,7 +29,10 @@ def register(
     project: Project,
     name: Annotated[str, Option(help="Display name of the container.")],
     task_definition: Annotated[str, Option(help="Family, family:revision or ARN. A family means its latest revision.")],
-    launch_type: Annotated[LaunchType, Option(case_sensitive=False, help="Launch type of the tasks.")] = LaunchType.EC2,
+    launch_type: Annotated[
+        LaunchType | None, Option(case_sensitive=False, help="Launch type of the tasks. EC2 by default.")
+    ] = None,
+    capacity_provider: CapacityProviders = None,
     cluster: Cluster = None,
     subnet: Annotated[
         list[str] | None, Option(help="Subnet of the tasks, for network mode awsvpc. Repeatable.")
@@ -46,11 +51,14 @@ def register(
     json: Json = False,
 ) -> None:
     """Register a stopped container and print its id."""
+    if launch_type is not None and capacity_provider:
+        raise typer.BadParameter("--launch-type and --capacity-provider cannot be combined")
     found = context.obj.target()
+    in_cluster = found.checked_cluster(cluster)
     runtime = Runtime(
-        cluster=found.checked_cluster(cluster),
+        cluster=in_cluster,
         task_definition=task_definition,
-        launch_type=launch_type,
+        **how_to_run(found.ecs(), in_cluster, launch_type or LaunchType.EC2, capacity_provider),
         subnets=subnet or [],
         security_groups=security_group or [],
         assign_public_ip=assign_public_ip,
@@ -75,7 +83,7 @@ def register(
 def adopt(
     context: Context,
     project: Project,
-    cluster: Cluster = None,
+    cluster: Annotated[str | None, Option(help="Name or ARN of a cluster. Default: all clusters of the stack.")] = None,
     family: Annotated[str | None, Option(help="Adopt only tasks of this task definition family.")] = None,
     service: Annotated[str | None, Option(help="Adopt only tasks of this ECS service.")] = None,
     started_by: Annotated[str | None, Option(help="Adopt only tasks with this startedBy value.")] = None,
@@ -85,26 +93,29 @@ def adopt(
     yes: Annotated[bool, Option("--yes", help="Adopt the tasks. Without it, only show the planned changes.")] = False,
     json: Json = False,
 ) -> None:
-    """Register running tasks of the cluster as running containers."""
+    """Register running tasks of the clusters as running containers."""
     found = context.obj.target()
-    adoption = Adoption.of(found, found.checked_cluster(cluster), check_id(project, "the project"))
+    check_id(project, "the project")
+    adoptions = [Adoption.of(found, name, project) for name in found.checked_clusters(cluster)]
     wanted = Filter(family, service, started_by, include_services)
     if yes:
-        _adopt(adoption, wanted, json=json)
+        _adopt(adoptions, wanted, json=json)
         return
-    every = [each for page in adoption.candidates(wanted) for each in page]
+    every = [each for adoption in adoptions for page in adoption.candidates(wanted) for each in page]
     candidates = sorted(every, key=lambda each: each.wanted is None)
     rows = [_row(each) for each in candidates]
     if json:
         as_json([dict(zip(_ADOPTION, row, strict=True)) for row in rows])
     else:
-        table([name.upper().replace("_", " ") for name in _ADOPTION], rows)
+        # With one cluster, its column is omitted.
+        names, shown = (_ADOPTION, rows) if len(found.clusters) > 1 else (_ADOPTION[:-1], [row[:-1] for row in rows])
+        table([name.upper().replace("_", " ") for name in names], shown)
         would = sum(candidate.wanted is not None for candidate in candidates)
         counts = f"{would} would be adopted, {len(candidates) - would} skipped"
         remark(f"{counts}. Nothing was changed: add --yes to adopt the tasks.")
 
 
-_ADOPTION = ("action", "task", "container", "task_definition", "launch_type", "remark")
+_ADOPTION = ("action", "task", "container", "task_definition", "launch_type", "remark", "cluster")
 
 
 def _row(candidate: Candidate) -> list[str]:
@@ -118,14 +129,15 @@ def _row(candidate: Candidate) -> list[str]:
         candidate.task_definition,
         candidate.launch_type,
         said,
+        candidate.cluster,
     ]
 
 
-def _adopt(adoption: Adoption, wanted: Filter, *, json: bool) -> None:
+def _adopt(adoptions: Sequence[Adoption], wanted: Filter, *, json: bool) -> None:
     adopted = skipped = 0
     failed: dict[str, str] = {}
-    with progress("Adopting", adoption.count(), silent=json) as step:
-        for candidates in adoption.candidates(wanted):
+    with progress("Adopting", sum(adoption.count() for adoption in adoptions), silent=json) as step:
+        for adoption, candidates in ((each, page) for each in adoptions for page in each.candidates(wanted)):
             counts = adoption.adopt(candidates, step)
             step(counts.skipped_at_once)
             adopted, skipped, failed = adopted + counts.adopted, skipped + counts.skipped, failed | counts.failed
@@ -148,16 +160,21 @@ def list_containers(
 ) -> None:
     """List the containers with their status."""
     wanted = None if project is None else check_id(project, "the project")
-    found = Inventory.of(context.obj.target()).containers(wanted, status)
+    target = context.obj.target()
+    found = Inventory.of(target).containers(wanted, status)
     if json:
         as_json(found)
-    else:
-        headers = ["ID", "NAME", "PROJECT", "STATUS", "PENDING", "TASK DEFINITION", "LAUNCH TYPE", "SERVER"]
-        table(headers, [_listed(each) for each in found])
+        return
+    headers = ["ID", "NAME", "PROJECT", "STATUS", "PENDING", "TASK DEFINITION", "LAUNCH TYPE", "SERVER"]
+    rows = [_listed(each) for each in found]
+    if len(target.clusters) > 1:
+        headers = [*headers, "CLUSTER"]
+        rows = [[*row, view["cluster"] or "-"] for row, view in zip(rows, found, strict=True)]
+    table(headers, rows)
 
 
 def _listed(view: dict[str, Any]) -> list[str]:
     pending = (view["pending_operation"] or {}).get("operation")
-    names = ("task_definition", "launch_type", "server_id")
+    placed_by = view["launch_type"] or ", ".join(view["capacity_providers"] or [])
     cells = [view["id"], view["name"], view["project_id"], view["status"] or "unreadable", pending]
-    return [str(cell or "-") for cell in (*cells, *(view[name] for name in names))]
+    return [str(cell or "-") for cell in (*cells, view["task_definition"], placed_by, view["server_id"])]

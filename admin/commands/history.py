@@ -44,7 +44,7 @@ def doctor(
     found = context.obj.target()
     examiner = Doctor.of(found)
     wanted = list(examiner.ids()) if all else check_ids(ids or [], "the id")
-    tasks = examiner.tasks(found.cluster) if all else None
+    tasks = examiner.tasks() if all else None
     seen = _examined(wanted, lambda each: examiner.examine(each, tasks), silent=json)
     unknown = [identity for identity, look in seen.items() if look is not None and not look.exists]
     faulty = {identity: look for identity, look in seen.items() if look is not None and look.faults}

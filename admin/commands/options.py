@@ -31,5 +31,12 @@ Project = Annotated[str, Option(help="Project id: 24 characters of 0-9a-f.")]
 ProjectArgument = Annotated[str, Argument(help="Project id: 24 characters of 0-9a-f.", metavar="PROJECT")]
 User = Annotated[str, Argument(help="User: the sub claim of the user's tokens.")]
 Id = Annotated[str, Argument(help="Container id.", metavar="ID")]
-Cluster = Annotated[str | None, Option(help="Name or ARN of the stack's cluster. Other clusters are refused.")]
+Cluster = Annotated[str | None, Option(help="Name or ARN of a cluster of the stack. Needed if it has several.")]
+CapacityProviders = Annotated[
+    list[str] | None,
+    Option(
+        metavar="NAME[:WEIGHT[:BASE]]",
+        help="Capacity provider, instead of a launch type. The default weight is 1. Repeatable.",
+    ),
+]
 Json = Annotated[bool, Option("--json", help="Print JSON.")]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import longshore.wiring.coldstart
 from longshore.edge.lambda_events import PartialFailureError, enough_time, event_handler
 from longshore.edge.metrics import Metric
-from longshore.engine.continuation import Position
+from longshore.engine.continuation import Position, sweep_drift
 from longshore.wiring import api_functions, event_functions
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 def handler(event: dict[str, Any], context: Any) -> Mapping[str, Any]:
     """Run one sweep and return its counts.
 
-    `{"sweep": "drift"}` reconciles containers with ECS; any other event resumes overdue operations. When the time runs
-    out, another invocation continues the drift sweep at its position.
+    `{"sweep": "drift"}` reconciles containers with ECS; any other event resumes overdue operations. Other invocations
+    continue the drift sweep when the time runs out, and sweep the tasks of each cluster if there are several.
 
     Raises:
         PartialFailureError: Some items or tasks could not be listed. All others have been processed.
@@ -26,9 +26,8 @@ def handler(event: dict[str, Any], context: Any) -> Mapping[str, Any]:
     sweep: Recovery | Drift
     if event.get("sweep") == "drift":
         sweep = event_functions.drift(context.function_name, enough_time(context))
-        counts = sweep.sweep(event_functions.cluster(), Position.of(event))
-        if sweep.rest is not None:
-            event_functions.sweep_continuation(context.invoked_function_arn).hand_on(sweep.rest)
+        continuation = event_functions.sweep_continuation(context.invoked_function_arn)
+        counts = sweep_drift(sweep, continuation, event_functions.clusters(), Position.of(event))
     else:
         sweep = event_functions.recovery(context.function_name, enough_time(context))
         counts = sweep.sweep()

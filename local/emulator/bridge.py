@@ -41,6 +41,9 @@ class Webhook(NamedTuple):
 class MotoCatalog:
     """The clusters, task definitions and container instances that were created through moto."""
 
+    def __init__(self) -> None:
+        self._capacity_providers: dict[str, str] = {}
+
     def cluster(self, reference: str, region: str) -> Cluster | None:
         found = _ecs(region).clusters.get(reference.rpartition("/")[2])
         return None if found is None else Cluster(found.name, found.arn)
@@ -96,6 +99,12 @@ class MotoCatalog:
         name = instance.cluster_arn.rpartition("/")[2]
         if backend.container_instances.get(name, {}).pop(instance.arn.rpartition("/")[2], None) is not None:
             backend.clusters[name].registered_container_instances_count -= 1
+
+    def capacity_providers(self, region: str) -> dict[str, str]:
+        return dict.fromkeys(_ecs(region).capacity_providers, "EC2_AUTOSCALING") | self._capacity_providers
+
+    def add_capacity_provider(self, name: str, kind: str) -> None:
+        self._capacity_providers[name] = kind
 
 
 class _InstanceWithoutEc2(ContainerInstance):  # type: ignore[misc]  # moto is not type-checked

@@ -163,7 +163,7 @@ def test_concurrent_commands_adopt_each_task_once(run: Any, stack: LocalStack) -
 def test_skipped_tasks_have_a_reason(run: Any, stack: LocalStack, seeder: Seeder, fresh_id: str) -> None:
     plain, served, managed, odd, owned, noted = start(stack, "motley", 6)
     served.group = "service:shop"
-    managed.launch_type = "MANAGED_INSTANCES"
+    managed.launch_type = "MANAGED_INSTANCES"  # without a capacity provider, which ECS always states
     odd.last_status = "PENDING"
     seeder.add(fresh_id, ["stopped"])
     owned.started_by = fresh_id
@@ -178,7 +178,7 @@ def test_skipped_tasks_have_a_reason(run: Any, stack: LocalStack, seeder: Seeder
     assert lines[owned.id].endswith("already belongs to a container of Longshore")
     assert lines[noted.id].startswith("adopt ")
     assert "a later start does not repeat its overrides" in lines[noted.id]
-    assert "a later start uses the launch type, not the capacity provider FARGATE_SPOT" in lines[noted.id]
+    assert "a later start uses only the capacity provider FARGATE_SPOT" in lines[noted.id]
     assert "2 would be adopted, 4 skipped" in shown.err
 
     included = adopt(run, "motley", "--include-services", "--service", "shop")
@@ -186,6 +186,21 @@ def test_skipped_tasks_have_a_reason(run: Any, stack: LocalStack, seeder: Seeder
     assert included.out.rstrip().endswith("its service replaces it when it stops")
     for task in (managed, odd, owned):
         stack.emulator.ecs.forget(task.arn)
+
+
+def test_tasks_of_capacity_providers(run: Any, stack: LocalStack, api: Api) -> None:
+    hosts, managed = start(stack, "provided", 2)
+    hosts.capacity_provider = "hosts"
+    managed.launch_type, managed.capacity_provider = "MANAGED_INSTANCES", "managed"
+    assert adopt(run, "provided", "--yes").out == "2 adopted, 0 skipped, 0 failed\n"
+    for task, is_managed in ((hosts, False), (managed, True)):
+        container = adopted_as(task.arn)
+        runtime = check(stack, container)["runtime"]
+        assert runtime["capacity_providers"] == [{"name": task.capacity_provider, "weight": 1, "base": 0}]
+        assert ("launch_type" in runtime, runtime["managed_instances"]) == (False, is_managed)
+        paused = api.post(container, "pause")
+        assert paused.status_code == (400 if is_managed else 200)
+        assert api.post(container, "force-stop").status_code == 200
 
 
 def test_filters(run: Any, stack: LocalStack) -> None:
@@ -223,6 +238,8 @@ def test_the_network_of_an_awsvpc_task_is_read(run: Any, stack: LocalStack, api:
         "cluster": "default",
         "task_definition": known.definition.arn,
         "launch_type": "FARGATE",
+        "capacity_providers": [],
+        "managed_instances": False,
         "subnets": [subnet],
         "security_groups": [group],
         "assign_public_ip": False,

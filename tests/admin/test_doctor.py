@@ -53,7 +53,7 @@ def test_no_false_faults_while_operations_run(
                 ran = run("doctor", *ids)
                 assert ran.out == ""
                 assert ran.code in (0, 3)
-                tasks = looked.tasks("default")
+                tasks = looked.tasks()
                 for identity in ids:
                     look = looked.examine(identity, tasks)
                     assert look is None or look.faults == []

@@ -33,6 +33,8 @@ def test_a_container_is_registered_and_can_be_started(run: Any, stack: LocalStac
         "cluster": "default",
         "task_definition": "web",
         "launch_type": "EC2",
+        "capacity_providers": [],
+        "managed_instances": False,
         "subnets": [],
         "security_groups": [],
         "assign_public_ip": False,
@@ -130,6 +132,84 @@ def test_only_fargate_tasks_have_public_ip_addresses(run: Any, stack: LocalStack
     assert (refused.code, refused.err.partition(":")[0]) == (1, "error")
     assert "Only a Fargate task can be assigned a public IP address" in refused.err
     assert run("register", *arguments).code == 0
+
+
+@pytest.fixture(scope="module")
+def providers(stack: LocalStack) -> None:
+    """Add a capacity provider of each kind, and task definitions that can run on them."""
+    stack.emulator.ecs.add_capacity_provider("hosts", "EC2_AUTOSCALING")
+    stack.emulator.ecs.add_capacity_provider("managed", "MANAGED_INSTANCES")
+    stack.client("ecs").register_task_definition(
+        family="web-managed",
+        networkMode="awsvpc",
+        requiresCompatibilities=["MANAGED_INSTANCES"],
+        containerDefinitions=[{"name": "app", "image": "x", "memory": 128}],
+    )
+
+
+@pytest.mark.usefixtures("providers")
+def test_capacity_providers(run: Any, stack: LocalStack, api: Api) -> None:
+    spot = ("--task-definition", "web-fargate", "--subnet", "subnet-0a1b2c3d", "--assign-public-ip")
+    cases: list[tuple[tuple[str, ...], tuple[str, ...], list[tuple[str, int, int]], bool]] = [
+        (("FARGATE_SPOT:3", "FARGATE:1:2"), spot, [("FARGATE_SPOT", 3, 0), ("FARGATE", 1, 2)], False),
+        (("hosts",), ("--task-definition", "web", "--server", INSTANCE), [("hosts", 1, 0)], False),
+        (("managed",), ("--task-definition", "web-managed", *spot[2:4]), [("managed", 1, 0)], True),
+    ]
+    for given, others, stored, is_managed in cases:
+        named = [part for text in given for part in ("--capacity-provider", text)]
+        done = run("register", "--project", PROJECT, "--name", given[0], *others, *named)
+        assert done.code == 0, done.err
+        container = done.out.strip()
+        runtime = check(stack, container)["runtime"]
+        assert [
+            tuple(each[key] for key in ("name", "weight", "base")) for each in runtime["capacity_providers"]
+        ] == stored
+        assert ("launch_type" in runtime, runtime["managed_instances"]) == (False, is_managed)
+        assert api.post(container, "start").status_code == 200
+        view = api.get(container).json()["data"]
+        assert (view["launch_type"], "pause" in view["allowed_operations"]) == (None, given == ("hosts",))
+    listed = run("containers", "--project", PROJECT).out
+    assert "FARGATE_SPOT, FARGATE" in listed
+    # Another launch type or provider needs a stopped container; then the kind of the provider is stored anew.
+    change = ("change", container, "--task-definition", "web", "--no-network", "--capacity-provider", "hosts")
+    assert "can be changed only while the container is stopped" in run(*change).err
+    assert api.post(container, "stop").status_code == 200
+    assert run(*change).code == 0
+    assert check(stack, container)["runtime"]["managed_instances"] is False
+    assert run("change", container, "--launch-type", "ec2").code == 0
+    runtime = check(stack, container)["runtime"]
+    assert (runtime["launch_type"], runtime["capacity_providers"]) == ("EC2", [])
+
+
+@pytest.mark.usefixtures("providers")
+def test_capacity_providers_that_are_refused(run: Any, contents: Callable[[], Any]) -> None:
+    before = contents()
+    many = tuple(f"p{number}" for number in range(21))
+    cases: list[tuple[tuple[str, ...], tuple[str, ...], str]] = [
+        (("gone",), (), "The capacity provider gone does not exist, or is not associated with the cluster default."),
+        (("FARGATE", "hosts"), (), "must be of the same kind, not FARGATE (Fargate), hosts (Auto Scaling group)."),
+        (("managed", "hosts"), (), "not managed (ECS Managed Instances), hosts (Auto Scaling group)."),
+        (("hosts", "hosts:2"), (), "A capacity provider is specified twice."),
+        (("hosts:0",), (), "At least one capacity provider must have a weight greater than 0."),
+        (("FARGATE:1:1", "FARGATE_SPOT:1:1"), (), "Only one capacity provider can have a base."),
+        (("hosts:1001",), (), "The weight can be at most 1000, and the base at most 100000, not 'hosts:1001'."),
+        (("hosts:1:100001",), (), "not 'hosts:1:100001'."),
+        (("hosts:",), (), "must look like NAME, NAME:WEIGHT or NAME:WEIGHT:BASE, not 'hosts:'."),
+        (("hosts:-1",), (), "must look like"),
+        (("a:1:1:1",), (), "must look like"),
+        (many, (), "Specify at most 20 capacity providers."),
+        (("FARGATE_SPOT",), (), "The task definition web supports EC2, not FARGATE."),
+        (("managed",), (), "The task definition web supports EC2, not MANAGED_INSTANCES."),
+        (("managed",), ("--server", INSTANCE), "A task on ECS Managed Instances cannot be bound to a server"),
+        (("FARGATE",), ("--server", INSTANCE), "A Fargate task cannot be bound to a server"),
+    ]
+    for given, others, message in cases:
+        named = [part for text in given for part in ("--capacity-provider", text)]
+        refused = run("register", *ORDINARY, *others, *named)
+        assert (refused.code, refused.out, message in refused.err) == (1, "", True), (given, refused.err)
+    both = run("register", *ORDINARY, "--launch-type", "ec2", "--capacity-provider", "hosts")
+    assert (both.code, "cannot be combined" in both.err) == (2, True)
+    assert contents() == before
 
 
 def test_repeating_the_command_registers_one_container(run: Any, contents: Callable[[], Any], fresh_id: str) -> None:

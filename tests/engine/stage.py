@@ -25,7 +25,7 @@ from simulation.aws import clients
 
 from engine.aws import CLUSTER, Aws, Call, Crash
 from engine.wiring import scheduled_stop, wire
-from local.emulator.ecs import SimulatedTask
+from local.emulator.ecs import REGION, SimulatedTask
 
 PROJECT = "507f1f77bcf86cd799439033"
 USER = "ann"
@@ -68,6 +68,7 @@ class Stage(Aws):
         cluster: str = CLUSTER,
         server: str | None = None,
         sidecars: int = 0,
+        runtime: dict[str, Any] | None = None,
     ) -> str:
         """Add a container with a history of these statuses, and a task if the last status is live. Returns its id."""
         container_id = f"507f1f77bcf86cd7994390{number:02d}"
@@ -91,8 +92,8 @@ class Stage(Aws):
             runtime=Runtime(
                 cluster=cluster,
                 task_definition=family,
-                launch_type=LaunchType.FARGATE if fargate else LaunchType.EC2,
                 subnets=["subnet-0a1b2c3d"] if fargate else [],
+                **runtime or {"launch_type": LaunchType.FARGATE if fargate else LaunchType.EC2},
             ),
             created_at=moment,
             updated_at=moment,
@@ -102,9 +103,9 @@ class Stage(Aws):
             container, entry = append(container, change, f"{number:012x}{position:012x}", moment)
             self.dynamodb.handle("PutItem", {"TableName": "status-logs", "Item": log_item(entry)})
             moment += timedelta(seconds=60)
-        if container.is_live and cluster == CLUSTER:
+        if container.is_live and self.catalog.cluster(cluster, REGION) is not None:
             launch_type = "FARGATE" if fargate else "EC2"
-            task = self.ecs.adopt_running(CLUSTER, family, container_id, None, launch_type)
+            task = self.ecs.adopt_running(cluster, family, container_id, None, launch_type)
             for process in task.containers:
                 process.paused = container.status is Status.PAUSED
             container = container.model_copy(update={"task_arn": task.arn, "task_version": task.version})

@@ -316,7 +316,7 @@ def test_a_sweep_is_continued_at_its_position(stage: Stage, enough: int) -> None
         invocations += 1
         if stage.wired.drift.rest is None:
             break
-        event = json.loads(json.dumps({"part": stage.wired.drift.rest.part, "after": stage.wired.drift.rest.after}))
+        event = json.loads(json.dumps(stage.wired.drift.rest._asdict()))
         position = Position.of(event)
     assert counts == {"absent": 250, "foreign": 150}
     assert [len(call["tasks"]) for call in stage.parameters("DescribeTasks")] == [100, 100, 50, 100, 50]

@@ -256,7 +256,7 @@ def _of_dynamodb(call: Call) -> Iterator[Request]:
 def _of_ecs(call: Call, roles: Roles) -> Iterator[Request]:
     parameters = call.parameters
     cluster = _arn("ecs", "cluster", parameters["cluster"])
-    context = (("ecs:cluster", cluster),)
+    context = (("ecs:cluster", cluster), ("aws:RequestedRegion", REGION))
     action = f"ecs:{call.operation}"
 
     def within(kind: str, reference: str) -> Request:

@@ -232,7 +232,7 @@ class Scene:
 
     def stray(self, container: str, host: str = INSTANCE) -> str:
         """Run another task with the container's `startedBy`. Returns its ARN."""
-        ecs, cluster = self.stack.emulator.ecs, str(self.stack.parameters["ClusterName"])
+        ecs, cluster = self.stack.emulator.ecs, str(self.stack.parameters["ClusterName"][0])
         return ecs.adopt_running(cluster, WEB, started_by=container, ec2_instance_id=host).arn
 
     def task_event(self, container: str, status: str) -> dict[str, Any]:

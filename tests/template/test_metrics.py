@@ -54,7 +54,7 @@ def test_every_metric_is_published(metric: Metric) -> None:
     assert users
 
 
-@pytest.mark.parametrize("dimensions", [{}, {"effect": "recorded"}])
+@pytest.mark.parametrize("dimensions", [{}, {"effect": "recorded"}, {"cluster": "web"}])
 def test_the_dimensions_match_alarms_and_dashboard(
     stack: template.Stack,
     capsys: pytest.CaptureFixture[str],

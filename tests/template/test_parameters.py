@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from template import iam
 
 from local import template
+from local.rules import matcher
 from local.template import ACCOUNT_ID, REGION
 
 SECRET = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT_ID}:secret:mine-AbCdEf"
@@ -266,3 +268,63 @@ def test_the_documentation_describes_every_parameter() -> None:
     rows = re.findall(r"^\| `([A-Z]\w+)` \| (.*?) \| .+ \|$", page, re.MULTILINE)
     documented = {name: default.strip("`").replace("\\|", "|") for name, default in rows}
     assert documented == {name: str(each["Default"]) or "empty" for name, each in declared.items()}
+
+
+# --- Clusters ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("names", ["web-1", "web-1,web-2", "web-1, web-2,web-3"])
+def test_the_functions_have_access_to_the_clusters_of_the_stack_only(names: str) -> None:
+    stack = template.load(parameters={"ClusterName": names})
+    grants = [grant for function in stack.functions.values() for grant in iam.grants(stack, function)]
+    clusters = [name.strip() for name in names.split(",")]
+    assert stack.outputs["ClusterName"] == stack.functions["RecoverFunction"].environment["CLUSTER_NAMES"]
+    assert stack.outputs["ClusterName"].split(",") == clusters
+    own, others = (REGION, ACCOUNT_ID), (("eu-west-1", ACCOUNT_ID), (REGION, "210987654321"))
+    for action, kind in (
+        ("RunTask", "task-definition/web:1"),
+        ("StopTask", "task/{}/1"),
+        ("DescribeTasks", "task/{}/1"),
+        ("DescribeContainerInstances", "container-instance/{}/1"),
+        ("ListTasks", None),
+    ):
+        for cluster in (*clusters, "web", "web-11", "web-1/web-2"):
+            for region, account in (own, *others):
+                prefix = f"arn:aws:ecs:{region}:{account}:"
+                context = (("ecs:cluster", f"{prefix}cluster/{cluster}"), ("aws:RequestedRegion", region))
+                request = iam.Request(f"ecs:{action}", prefix + kind.format(cluster) if kind else "*", context)
+                # A request without a resource is made with the credentials of the account.
+                allowed = cluster in clusters and ((region, account) == own or (kind is None and region == REGION))
+                assert any(grant.allows(request) for grant in grants) is allowed, request
+
+
+def test_the_rule_matches_the_tasks_of_the_clusters_of_the_stack_only() -> None:
+    stack = template.load(parameters={"ClusterName": "web-1,web-2"})
+    pattern = stack.resources["TaskStateChangeFunctionTaskStateChange"]["Properties"]["EventPattern"]
+    rule = matcher(json.loads(pattern))
+    for cluster, change, matches in (
+        ("web-1", {}, True),
+        ("web-2", {}, True),
+        ("web-3", {}, False),
+        ("my-web-1", {}, False),
+        ("web-1", {"account": "210987654321"}, False),
+        ("web-1", {"region": "eu-west-1"}, False),
+        ("web-1", {"source": "mine"}, False),
+    ):
+        arn = f"arn:aws:ecs:{REGION}:{ACCOUNT_ID}:cluster/{cluster}"
+        event = {
+            "source": "aws.ecs",
+            "detail-type": "ECS Task State Change",
+            "account": ACCOUNT_ID,
+            "region": REGION,
+            "detail": {"clusterArn": arn, "lastStatus": "RUNNING"},
+        } | change
+        assert bool(rule.matches_event(event)) is matches, event
+    pending = event | {"detail": {"clusterArn": arn, "lastStatus": "PENDING"}, "source": "aws.ecs"}
+    assert not rule.matches_event(pending)
+
+
+@pytest.mark.parametrize("names", ["", "a b", "web,", "arn:aws:ecs:us-east-1:123456789012:cluster/web", "*"])
+def test_invalid_names_of_clusters(names: str) -> None:
+    with pytest.raises(template.TemplateError, match="ClusterName"):
+        template.load(parameters={"ClusterName": names})

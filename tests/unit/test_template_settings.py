@@ -15,7 +15,7 @@ PUBLISH = "PublishEventsFunction"
 PACED = {RECOVER, "ScheduledStopFunction"}
 # Variables that are not read through Settings: by the edge, the drift sweep, Powertools, and the index.
 ORIGIN = "ALLOWED_ORIGIN"
-CLUSTER = "CLUSTER_NAME"
+CLUSTER = "CLUSTER_NAMES"
 SERVED = "SERVE_CONSOLE"
 LEVEL = "POWERTOOLS_LOG_LEVEL"
 METRICS = "METRICS_ENABLED"

@@ -15,7 +15,7 @@ ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "none",
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_SECRET_ACCESS_KEY": "none",
-    "CLUSTER_NAME": "cluster",
+    "CLUSTER_NAMES": "cluster",
     "CONSOLE_URL": "",
     "CONTAINERS_TABLE": "containers",
     "DEAD_LETTERS_ARN": "arn:aws:sqs:us-east-1:123456789012:letters",

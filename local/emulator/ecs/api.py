@@ -4,6 +4,7 @@ import re
 from datetime import datetime
 from typing import Any
 
+from local.emulator.ecs import providers
 from local.emulator.ecs.catalog import REGION, Cluster, TaskDefinition
 from local.emulator.ecs.placement import Placement, satisfies
 from local.emulator.ecs.tasks import SimulatedTask
@@ -15,9 +16,11 @@ MAX_COUNT = 10
 
 
 class TaskApi(Placement):
-    """RunTask, StopTask, DescribeTasks, ListTasks and ListContainerInstances."""
+    """RunTask, StopTask, DescribeTasks, ListTasks, ListContainerInstances and DescribeCapacityProviders."""
 
-    OPERATIONS = frozenset({"RunTask", "StopTask", "DescribeTasks", "ListTasks", "ListContainerInstances"})
+    OPERATIONS = frozenset(
+        {"RunTask", "StopTask", "DescribeTasks", "ListTasks", "ListContainerInstances", "DescribeCapacityProviders"}
+    )
 
     def handle(self, operation: str, parameters: dict[str, Any], region: str = REGION) -> dict[str, Any]:
         """Perform one of OPERATIONS. Parameters and result are those of the ECS API. Raises AwsError."""
@@ -34,6 +37,9 @@ class TaskApi(Placement):
                     return self._list_tasks(parameters, region)
                 case "ListContainerInstances":
                     return self._list_container_instances(parameters, region)
+                case "DescribeCapacityProviders":
+                    names = [_last(str(name)) for name in parameters.get("capacityProviders") or []]
+                    return providers.described(names, self._types(region), f"arn:aws:ecs:{region}:{self._account}")
         raise ValueError(f"not simulated: {operation}")
 
     def _run_task(self, parameters: dict[str, Any], region: str, now: datetime) -> dict[str, Any]:
@@ -47,12 +53,12 @@ class TaskApi(Placement):
         if token is not None and (answer := self._repeat(cluster, str(token), parameters, now)):
             return answer
         definition = self._definition(parameters, region)
-        launch_type, provider = _launch_type(parameters, definition)
+        launch_type, provider = _launch_type(parameters, definition, self._types(region))
         tasks: list[SimulatedTask] = []
         failures: list[dict[str, str]] = []
         for _ in range(count):
             instance, refusals = None, list[dict[str, str]]()
-            if launch_type != "FARGATE":
+            if launch_type in ("EC2", "EXTERNAL"):
                 instance, refusals = self._place(cluster, definition, launch_type, parameters, region, tasks)
                 if instance is None:
                     failures.extend(refusals)
@@ -67,6 +73,10 @@ class TaskApi(Placement):
                 now, fingerprint(parameters), [task.arn for task in tasks], failures
             )
         return {"tasks": [task.to_api(include_tags=True) for task in tasks], "failures": failures}
+
+    def _types(self, region: str) -> dict[str, str]:
+        """Return the types of all capacity providers by name."""
+        return providers.FARGATE | self._catalog.capacity_providers(region)
 
     def _repeat(self, cluster: Cluster, token: str, parameters: dict[str, Any], now: datetime) -> dict[str, Any] | None:
         """Return the response for a clientToken that was used before, or None if it is new or has expired.
@@ -156,8 +166,10 @@ class TaskApi(Placement):
         return _page(arns, "containerInstanceArns", parameters)
 
 
-def _launch_type(parameters: dict[str, Any], definition: TaskDefinition) -> tuple[str, str | None]:
-    """Return the launch type, and the requested capacity provider, if any. Raises AwsError."""
+def _launch_type(
+    parameters: dict[str, Any], definition: TaskDefinition, types: dict[str, str]
+) -> tuple[str, str | None]:
+    """Return the launch type, and the selected capacity provider, if any. Raises AwsError."""
     launch_type = parameters.get("launchType")
     strategy = parameters.get("capacityProviderStrategy") or []
     if launch_type and strategy:
@@ -165,11 +177,9 @@ def _launch_type(parameters: dict[str, Any], definition: TaskDefinition) -> tupl
             "InvalidParameterException",
             "Specifying both a launch type and capacity provider strategy is not supported. Remove one and try again.",
         )
-    provider = str(strategy[0]["capacityProvider"]) if strategy else None
-    if provider is not None:
-        launch_type = "FARGATE" if provider.startswith("FARGATE") else "EC2"
-    launch_type = str(launch_type or "EC2")
-    if launch_type not in ("EC2", "FARGATE", "EXTERNAL"):
+    provider = providers.selected(strategy, types) if strategy else None
+    launch_type = str(providers.LAUNCH_TYPES[types[provider]] if provider else launch_type or "EC2")
+    if provider is None and launch_type not in ("EC2", "FARGATE", "EXTERNAL"):
         raise AwsError("InvalidParameterException", f"Unknown launch type {launch_type}.")
     if launch_type == "FARGATE" and "FARGATE" not in definition.compatibilities:
         raise AwsError("InvalidParameterException", "Task definition does not support launch_type FARGATE.")

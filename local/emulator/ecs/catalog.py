@@ -68,6 +68,11 @@ class Catalog(Protocol):
 
     def remove_instance(self, instance: Instance, region: str) -> None: ...
 
+    def capacity_providers(self, region: str) -> dict[str, str]:
+        """Return the types of the capacity providers by name, except those of Fargate."""
+
+    def add_capacity_provider(self, name: str, kind: str) -> None: ...
+
 
 class StaticCatalog:
     """A catalog of one region in memory, for simulations without HTTP."""
@@ -78,6 +83,7 @@ class StaticCatalog:
         self._clusters: dict[str, Cluster] = {}
         self._definitions: dict[str, TaskDefinition] = {}
         self._instances: dict[str, Instance] = {}
+        self._capacity_providers: dict[str, str] = {}
 
     def add_cluster(self, name: str) -> Cluster:
         cluster = Cluster(name, f"{self._prefix}:cluster/{name}")
@@ -120,3 +126,9 @@ class StaticCatalog:
     def remove_instance(self, instance: Instance, region: str) -> None:
         if region == self._region:
             self._instances.pop(instance.arn, None)
+
+    def capacity_providers(self, region: str) -> dict[str, str]:
+        return self._capacity_providers if region == self._region else {}
+
+    def add_capacity_provider(self, name: str, kind: str) -> None:
+        self._capacity_providers[name] = kind

@@ -58,6 +58,10 @@ class Controls(Placement):
             reason = "Your Spot Task was interrupted."
             self._begin_stop(self._tasks[task_arn], "SpotInterruption", reason, now)
 
+    def add_capacity_provider(self, name: str, kind: str) -> None:
+        """Add a capacity provider of the type EC2_AUTOSCALING or MANAGED_INSTANCES to all clusters."""
+        self._catalog.add_capacity_provider(name, kind)
+
     def forget(self, task_arn: str) -> None:
         """Forget a task, as ECS does an hour after it stopped. A live task disappears too, without an event."""
         with self._lock:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from local.emulator.ecs.providers import FARGATE
+
 
 class Limit(NamedTuple):
     """A quota: calls per second, and the size of the bucket."""
@@ -38,7 +40,9 @@ class Quotas:
     def allow(self, operation: str, parameters: Mapping[str, Any]) -> bool:
         """Return whether the quotas allow a request, and count it if they do."""
         names = [_OF_OPERATION[operation]] if operation in _OF_OPERATION else []
-        if operation == "RunTask" and parameters.get("launchType") == "FARGATE":
+        strategy = parameters.get("capacityProviderStrategy") or []
+        on_fargate = any(item["capacityProvider"] in FARGATE for item in strategy)
+        if operation == "RunTask" and (on_fargate or parameters.get("launchType") == "FARGATE"):
             names.append("fargate")
         left = {name: self._tokens(name) for name in names if name in self._limits}
         allowed = all(tokens >= 1 for tokens in left.values())

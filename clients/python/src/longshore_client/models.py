@@ -65,7 +65,7 @@ class Container:
 
     Attributes:
         server_id: The id of the server that the task runs on, or None.
-        launch_type: `EC2`, `FARGATE` or `EXTERNAL`. None if the API does not return it.
+        launch_type: `EC2`, `FARGATE` or `EXTERNAL`. None for a container with capacity providers.
         task_definition: `family` or `family:revision`. None if the API does not return it.
         labels: The labels. Empty if the API does not return them.
         stop_at: When the container is stopped, or None.

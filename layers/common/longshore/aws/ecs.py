@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 
 from longshore.domain.errors import ExternalServiceError
-from longshore.domain.lifecycle import LaunchType
+from longshore.domain.lifecycle import Platform
 from longshore.domain.models import Runtime
 from longshore.domain.task import Task
 
@@ -48,7 +48,9 @@ _REASONS = {
     "AccessDeniedException": "Longshore is not permitted to do this on the cluster",
     "ClusterNotFoundException": "The cluster does not exist",
     "ClientException": "ECS refused the request: check the container's task definition",
-    "InvalidParameterException": "ECS refused the request: check the container's cluster, network and task definition",
+    "InvalidParameterException": (
+        "ECS refused the request: check the container's cluster, capacity providers, network and task definition"
+    ),
     "PlatformUnknownException": "The Fargate platform version does not exist",
     "ThrottlingException": "ECS is receiving too many requests",
     "ConflictException": "ECS has run a task with other parameters for the same operation",
@@ -140,7 +142,11 @@ class Ecs:
         request: dict[str, Any] = {
             "cluster": runtime.cluster,
             "taskDefinition": runtime.task_definition,
-            "launchType": runtime.launch_type.value,
+            "launchType": runtime.launch_type,
+            "capacityProviderStrategy": [
+                {"capacityProvider": provider.name, "weight": provider.weight, "base": provider.base}
+                for provider in runtime.capacity_providers
+            ],
             "startedBy": started_by,
             "clientToken": client_token,
             "placementConstraints": constraints,
@@ -154,7 +160,7 @@ class Ecs:
                     "assignPublicIp": "ENABLED" if runtime.assign_public_ip else "DISABLED",
                 }
             }
-        fargate = (Quota.FARGATE,) if runtime.launch_type is LaunchType.FARGATE else ()
+        fargate = (Quota.FARGATE,) if runtime.platform is Platform.FARGATE else ()
         answer = self._call(
             lambda: self._client.run_task(**{k: v for k, v in request.items() if v}), Quota.ACTIONS, *fargate
         )

@@ -6,15 +6,14 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import ConfigDict, Field
 
-from longshore.domain.clock import to_text
+from longshore.domain.base import Model, Timestamp
 from longshore.domain.lifecycle import (
     LIVE,
     PROTECTED_FROM,
-    LaunchType,
     Operation,
     Proceed,
     Refusal,
@@ -23,10 +22,8 @@ from longshore.domain.lifecycle import (
     Step,
     decide,
 )
+from longshore.domain.runtime import Runtime as Runtime
 from longshore.domain.unchanged import UNCHANGED, Unchanged
-
-Timestamp = Annotated[datetime, PlainSerializer(to_text)]
-"""A time in UTC to the millisecond; as text, `2025-01-15T10:30:00.000Z`."""
 
 BETWEEN_LOOKS = timedelta(seconds=30)
 """The shortest time between two lookups that together prove that a task is gone."""
@@ -45,26 +42,6 @@ class Trigger(StrEnum):
     SCHEDULE = "schedule"
     SYSTEM = "system"  # an observed change: the task exited, the server was terminated
     RECOVERY = "recovery"  # found and repaired by a sweep
-
-
-class Model(BaseModel):
-    """The base of all models, which cannot be changed."""
-
-    # `wiring` builds the models that a function needs, because building all of them takes time.
-    model_config = ConfigDict(frozen=True, defer_build=True)
-
-
-class Runtime(Model):
-    """How a container's task is run: the parameters of ECS RunTask that belong to the container."""
-
-    cluster: str
-    task_definition: str
-    launch_type: LaunchType
-    subnets: list[str] = []
-    security_groups: list[str] = []
-    assign_public_ip: bool = False
-    placement_constraints: list[str] = []  # expressions of ECS's cluster query language
-    platform_version: str | None = None
 
 
 class PendingOperation(Model):
@@ -257,7 +234,7 @@ class Container(Model):
 
     def decide(self, operation: Operation) -> Proceed | Refused:
         """Decide whether an operation may begin, and with which step."""
-        verdict = decide(self.status, operation, self.pending, self.runtime.launch_type)
+        verdict = decide(self.status, operation, self.pending, self.runtime.platform)
         is_conflict = not isinstance(verdict, Refused) or verdict.refusal is Refusal.CONFLICT
         if is_conflict and self.protected_from(operation):
             return Refused(Refusal.PROTECTED, "Container is protected")

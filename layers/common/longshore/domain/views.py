@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from longshore.domain.base import Model, Timestamp
 from longshore.domain.lifecycle import LaunchType, Operation, Status
-from longshore.domain.models import Container, Model, Protection, StatusLog, Timestamp
+from longshore.domain.models import Container, Protection, StatusLog
 from longshore.domain.roles import Role
 
 
@@ -18,7 +19,7 @@ class ContainerView(Model):
     allowed_operations: list[Operation]
     pending_operation: dict[str, Any] | None
     server_id: str | None
-    launch_type: LaunchType
+    launch_type: LaunchType | None  # null: capacity providers run the task
     task_definition: str  # `family` or `family:revision`
     labels: dict[str, str]
     stop_at: Timestamp | None

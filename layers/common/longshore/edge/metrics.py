@@ -26,6 +26,7 @@ class Metric(StrEnum):
     RECOVERY = "Recovery"  # containers that a sweep processed, by effect
     STUCK_OPERATIONS = "StuckOperations"  # operations that several sweeps could not complete
     UNREADABLE_ITEMS = "UnreadableItems"  # containers that a sweep skipped because their item cannot be read
+    CLUSTER_FAILURES = "ClusterFailures"  # drift sweeps that could not list the tasks of a cluster, by cluster
     STATUS_EVENTS = "StatusEvents"  # history rows that were published as events, or were not, by effect
     EVENT_FAILURES = "EventFailures"  # events whose handler failed: they are retried, then become dead letters
     HISTORY_GIGABYTES = "HistoryGigabytes"  # the size of a container's history, if it is near DynamoDB's limit

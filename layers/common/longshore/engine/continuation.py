@@ -1,18 +1,25 @@
-"""The continuation of a drift sweep in another invocation of its function."""
+"""The continuation of a drift sweep in other invocations of its function.
+
+With several clusters, the tasks of each cluster are swept in invocations of their own: a cluster that fails is repeated
+on its own, and delays no other cluster.
+"""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from longshore.aws.functions import Function
+
+if TYPE_CHECKING:
+    from longshore.engine.sweeps import Drift
 
 
 class Part(StrEnum):
     """The parts of a drift sweep, in their order."""
 
     CONTAINERS = "containers"  # each live container is compared with its task
-    TASKS = "tasks"  # each running task is compared with its container
+    TASKS = "tasks"  # each running task of a cluster is compared with its container
 
 
 class Position(NamedTuple):
@@ -21,10 +28,12 @@ class Position(NamedTuple):
     Attributes:
         part: The part.
         after: What DynamoDB or ECS has returned to continue the part; None at its beginning.
+        cluster: The cluster whose tasks are compared; None for the only cluster of the stack, and for CONTAINERS.
     """
 
     part: Part = Part.CONTAINERS
     after: Any = None
+    cluster: str | None = None
 
     @classmethod
     def of(cls, event: Mapping[str, Any]) -> "Position":
@@ -33,7 +42,7 @@ class Position(NamedTuple):
         Raises:
             ValueError: The event names an unknown part.
         """
-        return cls(Part(event.get("part", Part.CONTAINERS)), event.get("after"))
+        return cls(Part(event.get("part", Part.CONTAINERS)), event.get("after"), event.get("cluster"))
 
 
 class SweepContinuation:
@@ -48,4 +57,32 @@ class SweepContinuation:
         Raises:
             ExternalServiceError: Lambda did not accept the invocation. The next scheduled sweep begins anew.
         """
-        self._function.invoke(json.dumps({"sweep": "drift", "part": position.part, "after": position.after}))
+        self._function.invoke(json.dumps({"sweep": "drift", **position._asdict()}))
+
+
+def sweep_drift(
+    drift: "Drift", continuation: SweepContinuation, clusters: Sequence[str], start: Position
+) -> dict[str, int]:
+    """Run the drift sweep from a position on, and pass what is left to other invocations.
+
+    Args:
+        drift: The sweep.
+        continuation: Invokes the function again.
+        clusters: The clusters of the stack.
+        start: The position.
+
+    Returns:
+        The number of containers and tasks by effect, of this invocation.
+
+    Raises:
+        ExternalServiceError: Lambda did not accept an invocation.
+    """
+    cluster: str | None = start.cluster or clusters[0]
+    if start.part is Part.CONTAINERS and len(clusters) > 1:
+        cluster = None
+        for name in clusters if start.after is None else ():
+            continuation.hand_on(Position(Part.TASKS, cluster=name))
+    counts = drift.sweep(cluster, start)
+    if drift.rest is not None:
+        continuation.hand_on(drift.rest)
+    return counts

@@ -135,7 +135,7 @@ class ScheduledRuns:
     """Performs the operation of a schedule in the same way as for a caller who requests it.
 
     Args:
-        on_failure: Called with the id and the error of each container whose item cannot be read.
+        on_failure: Called with the name and the error of each container that fails or whose item cannot be read.
     """
 
     def __init__(
@@ -223,6 +223,7 @@ class ScheduledRuns:
             rule=wanted.rule,
             requested_at=scheduled_at,
         )
+        name = container_id
         try:
             container = self._store.container(container_id)
             if container is None or _is_exempt(container, wanted, scheduled_at):
@@ -230,12 +231,14 @@ class ScheduledRuns:
             effect = _effect_without_claim(container, wanted.operation)
             if effect is not None:
                 return effect
+            name = f"{container_id} in the cluster {container.runtime.cluster}"
             self._operations.run(container, request, wait=_NO_WAIT)
         except LaterRequestError:
             return "skipped"
         except StateConflictError as conflict:
             return _effect_of_conflict(wanted.operation, conflict.data)
-        except ExternalServiceError:
+        except ExternalServiceError as error:
+            self._on_failure(name, error)
             # The operation may be pending. In that case a repeat skips the container, and the recovery sweep
             # completes the operation.
             return "failed"

@@ -208,14 +208,15 @@ class Drift:
         self.unlisted: list[str] = []
         self.rest: Position | None = None
 
-    def sweep(self, cluster: str, start: Position = Position()) -> dict[str, int]:  # noqa: B008  (immutable)
+    def sweep(self, cluster: str | None, start: Position = Position()) -> dict[str, int]:  # noqa: B008  (immutable)
         """Record changes that no event has reported, and stop tasks that Longshore has run but no container has now.
 
         A task that ECS does not show counts as gone only if the recovery sweep does not find it either, at least 30
         seconds later.
 
         Args:
-            cluster: The cluster whose running tasks are checked. Containers are compared with their own clusters.
+            cluster: The cluster whose running tasks are checked; None to check no tasks. Containers are compared with
+                their own clusters.
             start: Where to begin. If the time runs out, `rest` is where to continue.
 
         Returns:
@@ -229,7 +230,7 @@ class Drift:
             effects += self._containers(start.after)
         else:
             tasks_after = start.after
-        if self.rest is None:
+        if cluster is not None and self.rest is None:
             effects += self._tasks(cluster, tasks_after, first=start.part is Part.TASKS)
         return counted(effects)
 
@@ -327,7 +328,7 @@ class Drift:
             yield from self._compare([task for task in tasks.values() if task.is_running], cluster)
             if after is None:
                 return
-        self.rest = Position(Part.TASKS, after)
+        self.rest = Position(Part.TASKS, after, cluster)
 
     def _compare(self, tasks: list[Task], cluster: str) -> Iterator[str]:
         """Look at the tasks that differ from what their containers' items state."""

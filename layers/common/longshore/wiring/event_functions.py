@@ -27,9 +27,9 @@ _RECOVERY_LASTS = timedelta(seconds=50)
 _READS_OF_EACH = 0.5  # the share of the rate of reads for each of the two sweeps, which may run at the same time
 
 
-def cluster() -> str:
-    """Return the cluster that the stack controls."""
-    return os.environ["CLUSTER_NAME"]
+def clusters() -> list[str]:
+    """Return the clusters that the stack controls."""
+    return list(dict.fromkeys(os.environ["CLUSTER_NAMES"].split(",")))
 
 
 @cache
@@ -102,8 +102,12 @@ def sweeps() -> None:
     import longshore.engine.sweeps  # noqa: F401
 
 
-def _paced_ecs() -> "Ecs":
-    """Create an `Ecs` that keeps the rates of the stack's parameters."""
+def _paced_ecs(invocations: int = 1) -> "Ecs":
+    """Create an `Ecs` that keeps the rates of the stack's parameters.
+
+    Args:
+        invocations: The number of invocations that share the rate of reads at the same time.
+    """
     from longshore.aws.ecs import Ecs, Quota
     from longshore.engine.pace import Pace
     from longshore.wiring.settings import PaceSettings
@@ -112,7 +116,7 @@ def _paced_ecs() -> "Ecs":
     limits = {
         Quota.ACTIONS: settings.task_actions,
         Quota.FARGATE: settings.fargate_starts,
-        Quota.READS: settings.task_reads * _READS_OF_EACH,
+        Quota.READS: settings.task_reads * _READS_OF_EACH / invocations,
     }
     return Ecs(api_functions.ecs(), Pace(SystemClock(), limits))
 
@@ -156,7 +160,10 @@ def drift(function: str, enough_time: Callable[[], bool]) -> "Drift":
     from longshore.engine.lookups import Lookups
     from longshore.engine.sweeps import Drift
 
-    clock, ecs, store = SystemClock(), _paced_ecs(), api_functions.store()
+    # With several clusters, the containers and each cluster are swept by invocations that run at the same time.
+    number = len(clusters())
+    ecs = _paced_ecs(invocations=number + 1 if number > 1 else 1)
+    clock, store = SystemClock(), api_functions.store()
     events = TaskEvents(store, api_functions.driver_of(ecs), recorder(), ecs, log_pending)
     lookups = Lookups(ecs, clock)
     return Drift(store, recorder(), events, ecs, lookups, clock, enough_time, _on_failure(function))
@@ -189,7 +196,7 @@ def publishing() -> None:
 
 
 def _on_failure(function: str) -> "OnFailure":
-    """Log items that a sweep could not process, and count those that it could not read."""
+    """Log what a sweep could not process, and count items that it could not read and clusters that failed."""
     from longshore.domain.errors import LongshoreError, UnreadableItemError
     from longshore.edge.lambda_events import log_failure
     from longshore.edge.metrics import Metric, publish
@@ -198,6 +205,8 @@ def _on_failure(function: str) -> "OnFailure":
         log_failure(name, error)
         if isinstance(error, UnreadableItemError):
             publish(function, {Metric.UNREADABLE_ITEMS: 1})
+        elif name in clusters():
+            publish(function, {Metric.CLUSTER_FAILURES: 1}, cluster=name)
 
     return on_failure
 

@@ -32,7 +32,7 @@ class PaceSettings(NamedTuple):
     """Rates at which sweeps and schedules call ECS, in calls per second."""
 
     task_actions: float  # RunTask and StopTask together
-    fargate_starts: float  # RunTask with the launch type Fargate
+    fargate_starts: float  # RunTask on Fargate
     task_reads: float  # DescribeTasks and ListTasks together
 
     @classmethod
