@@ -118,6 +118,7 @@ class Emulator:
     ecs: TaskSimulation
     ssm: CommandSimulation
     scaling: ScalableTargets
+    _simulations: dict[str, TaskSimulation | CommandSimulation | ScalableTargets]
 
     def __init__(
         self,
@@ -154,10 +155,13 @@ class Emulator:
 
     def _reset(self) -> None:
         run_delay, stop_delay, command_delay, service_delay = self._delays
-        delays = {"run_delay": run_delay, "stop_delay": stop_delay, "service_delay": service_delay}
-        self.ecs = TaskSimulation(bridge.MotoCatalog(), _utcnow, engine=self._docker, **delays)
-        self.scaling = ScalableTargets(self.ecs, _utcnow)
+        catalog = bridge.MotoCatalog()
+        self.ecs = TaskSimulation(
+            catalog, _utcnow, run_delay, stop_delay, engine=self._docker, service_delay=service_delay
+        )
         self.ssm = CommandSimulation(self.ecs, bridge.document, _utcnow, command_delay, host=self._docker)
+        self.scaling = ScalableTargets(self.ecs, _utcnow)
+        self._simulations = {"ecs": self.ecs, "ssm": self.ssm, "application-autoscaling": self.scaling}
         self.faults.clear()
         self.calls.clear()
         self._published.clear()
@@ -313,7 +317,7 @@ class Emulator:
     def _answer(self, request: wire.Request, environ: dict[str, Any]) -> Response:
         call = request.call
         try:
-            simulated = {"ecs": self.ecs, "ssm": self.ssm, "application-autoscaling": self.scaling}.get(call.service)
+            simulated = self._simulations.get(call.service)
             if simulated is not None and call.operation in simulated.OPERATIONS:
                 return wire.success(request, simulated.handle(call.operation, call.parameters, request.region))
             if call.service == "ecs":
