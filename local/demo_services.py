@@ -9,18 +9,19 @@ ON_FARGATE = "newsletter"
 
 
 def seed_services(stack: Stack) -> None:
-    """Create the services in the cluster of the stack. The task definitions of the demo exist.
+    """Create the services, which run, in the cluster of the stack. The task definitions of the demo exist.
 
     This creates no containers: the services are not registered in a project.
     """
-    ecs, cluster = stack.client("ecs"), str(stack.parameters["ClusterName"])
-    breaker = {"deploymentCircuitBreaker": {"enable": True, "rollback": True}}
-    ecs.create_service(
-        cluster=cluster,
-        serviceName=SCALED,
-        taskDefinition=WEB,
-        desiredCount=3,
-        deploymentConfiguration=breaker,
+    ecs, cluster = stack.emulator.ecs, str(stack.parameters["ClusterName"])
+    ecs.adopt_service(
+        {
+            "cluster": cluster,
+            "serviceName": SCALED,
+            "taskDefinition": WEB,
+            "desiredCount": 3,
+            "deploymentConfiguration": {"deploymentCircuitBreaker": {"enable": True, "rollback": True}},
+        }
     )
     stack.client("application-autoscaling").register_scalable_target(
         ServiceNamespace="ecs",
@@ -29,11 +30,13 @@ def seed_services(stack: Stack) -> None:
         MinCapacity=2,
         MaxCapacity=6,
     )
-    ecs.create_service(
-        cluster=cluster,
-        serviceName=ON_FARGATE,
-        taskDefinition=WEB_FARGATE,
-        launchType="FARGATE",
-        desiredCount=1,
-        networkConfiguration={"awsvpcConfiguration": {"subnets": ["subnet-0a1b2c3d"]}},
+    ecs.adopt_service(
+        {
+            "cluster": cluster,
+            "serviceName": ON_FARGATE,
+            "taskDefinition": WEB_FARGATE,
+            "launchType": "FARGATE",
+            "desiredCount": 1,
+            "networkConfiguration": {"awsvpcConfiguration": {"subnets": ["subnet-0a1b2c3d"]}},
+        }
     )

@@ -9,7 +9,6 @@ from api_client import Api
 from conftest import PARAMETERS, QUICK
 from invariants import check
 from longshore.domain.lifecycle import Status
-from settling import eventually
 
 from admin.cli import main
 from local.demo_services import ON_FARGATE, SCALED
@@ -61,17 +60,12 @@ def test_a_task_can_be_adopted(stack: LocalStack, capsys: pytest.CaptureFixture[
 
 
 def test_the_services_run(stack: LocalStack) -> None:
-    ecs, cluster = stack.client("ecs"), str(stack.parameters["ClusterName"])
-
-    def running() -> dict[str, int]:
-        found = ecs.describe_services(cluster=cluster, services=[SCALED, ON_FARGATE])["services"]
-        return {service["serviceName"]: service["runningCount"] for service in found}
-
-    eventually(running, lambda counts: counts == {SCALED: 3, ON_FARGATE: 1})
-    (target,) = stack.client("application-autoscaling").describe_scalable_targets(ServiceNamespace="ecs")[
-        "ScalableTargets"
-    ]
-    assert (target["ResourceId"], target["MinCapacity"]) == (f"service/{cluster}/{SCALED}", 2)
+    names, cluster = [SCALED, ON_FARGATE], str(stack.parameters["ClusterName"])
+    found = stack.client("ecs").describe_services(cluster=cluster, services=names)["services"]
+    assert [(service["serviceName"], service["runningCount"]) for service in found] == [(SCALED, 3), (ON_FARGATE, 1)]
+    answer = stack.client("application-autoscaling").describe_scalable_targets(ServiceNamespace="ecs")
+    targets = [(target["ResourceId"], target["MinCapacity"]) for target in answer["ScalableTargets"]]
+    assert targets == [(f"service/{cluster}/{SCALED}", 2)]
 
 
 @pytest.mark.parametrize("last", list(Status))

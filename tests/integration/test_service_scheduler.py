@@ -24,7 +24,8 @@ class World:
         self.time = datetime(2030, 1, 1, tzinfo=UTC)
         catalog = StaticCatalog()
         catalog.add_cluster("main")
-        for family, labels in {"web": {}, "unpullable": {"simulate.start": "fail"}, "large": {}}.items():
+        self.labels: dict[str, dict[str, str]] = {"web": {}, "unpullable": {"simulate.start": "fail"}, "large": {}}
+        for family, labels in self.labels.items():
             memory = 1000 if family == "large" else 100
             catalog.add_task_definition(
                 family, [{"name": "app", "image": "app:1", "memory": memory, "dockerLabels": labels}]
@@ -112,6 +113,8 @@ def test_the_plan_respects_the_minimum_and_the_maximum() -> None:
         # Half of the old tasks first, and no more than four at a time.
         ((4, 50, 100), nothing, run(4), Plan(stop_replaced=2)),
         ((4, 50, 100), nothing, run(2), Plan(start=2)),
+        # Tasks that have been asked to stop count until they have stopped.
+        ((4, 50, 100), nothing, Counts(2, 2, 0, 4), Plan()),
         # The minimum is rounded up, the maximum down.
         ((3, 50, 125), nothing, run(3), Plan(stop_replaced=1)),
         ((2, 75, 200), nothing, run(2), Plan(start=2)),
@@ -173,11 +176,39 @@ def test_ended_tasks_are_replaced() -> None:
     stopped, exited, forgotten = (task.arn for task in world.tasks())
     world.ecs.handle("StopTask", {"cluster": "main", "task": stopped})
     world.ecs.exit(exited, 1)
+    assert counts(world.advance()) == (3, 3, 0)
     world.ecs.forget(forgotten)
     assert counts(world.advance()) == (3, 3, 0)
     assert not {stopped, exited, forgotten} & {task.arn for task in world.tasks()}
     assert world.ecs.task(stopped).stop_code == "UserInitiated"
     assert world.messages()[0] == "(service web) has reached a steady state."
+
+
+def test_tasks_that_do_not_run_yet_are_stopped_first() -> None:
+    world = World()
+    world.advance()
+    running = {task.arn for task in world.tasks()}
+    world.update(desiredCount=5)
+    assert counts(world.advance(0.3)) == (5, 3, 2)
+    world.update(desiredCount=3)
+    assert counts(world.advance()) == (3, 3, 0)
+    assert {task.arn for task in world.tasks()} == running
+
+
+def test_an_adopted_service_runs_without_events() -> None:
+    world = World()
+    world.advance()
+    world.ecs.drain_events()
+    request = {"cluster": "main", "serviceName": "old", "taskDefinition": "web", "desiredCount": 2}
+    service = world.ecs.adopt_service(request)
+    adopted = [task for task in world.tasks() if task.group == "service:old"]
+    assert [task.last_status for task in adopted] == ["RUNNING"] * 2
+    assert (service.primary.rollout_state, service.steady) == ("COMPLETED", True)
+    world.advance(60)
+    assert world.ecs.drain_events() == []
+    world.ecs.exit(adopted[0].arn, 0)
+    world.advance()
+    assert len([task for task in world.tasks() if task.group == "service:old"]) == 2
 
 
 # --- deployments ------------------------------------------------------------------------------------------------------
@@ -254,6 +285,25 @@ def test_the_circuit_breaker_rolls_back_to_the_completed_deployment() -> None:
     assert (failed["rolloutState"], counts(new.describe())) == ("FAILED", (3, 0, 0))
 
 
+def test_a_rollback_that_fails_is_not_repeated() -> None:
+    world = World(deploymentConfiguration=ROLLBACK)
+    (before,) = world.advance()["deployments"]
+    # From now on, no task can start.
+    for family in ("web", "unpullable"):
+        world.labels[family]["simulate.start"] = "fail"
+    world.update(taskDefinition="unpullable", desiredCount=4)
+    (after,) = world.advance(3600)["deployments"]
+    assert (after["id"], after["rolloutState"]) == (before["id"], "FAILED")
+    assert counts(world.describe()) == (4, 3, 0)
+
+
+def test_the_circuit_breaker_monitors_a_deployment_until_a_task_runs() -> None:
+    world = World(desiredCount=5, taskDefinition="large", deploymentConfiguration=BREAKER)
+    (deployment,) = world.advance(3600)["deployments"]
+    assert (deployment["rolloutState"], deployment["runningCount"]) == ("IN_PROGRESS", 4)
+    assert deployment["failedTasks"] > failure_threshold(5)
+
+
 def test_without_a_circuit_breaker_failed_tasks_are_restarted_less_and_less_often() -> None:
     world = World(desiredCount=1, taskDefinition="unpullable")
     service = world.advance(24 * 3600)
@@ -280,6 +330,7 @@ def test_a_task_that_cannot_be_placed_is_reported_once() -> None:
     ]
     world.ecs.set_capacity(world.host, memory=5000)
     assert counts(world.advance(3600)) == (5, 5, 0)
+    assert [service.failures for service in world.ecs.services()] == [0]
     world.ecs.terminate_instance(world.host)
     assert counts(world.advance()) == (5, 0, 0)
     assert "Reason: No Container Instances were found in your cluster." in "".join(world.messages())

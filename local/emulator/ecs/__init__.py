@@ -22,16 +22,15 @@ reports their starts and exits. This package still determines the states and the
 """
 
 from local.emulator.ecs.catalog import ACCOUNT, REGION, Catalog, Cluster, Instance, StaticCatalog, TaskDefinition
-from local.emulator.ecs.controls import Controls
 from local.emulator.ecs.engine import Engine, NotStartedError
 from local.emulator.ecs.host import HostCommands
 from local.emulator.ecs.reports import EngineReports
-from local.emulator.ecs.service_api import ServiceApi
+from local.emulator.ecs.service_controls import ServiceControls
 from local.emulator.ecs.services import Deployment, SimulatedService
 from local.emulator.ecs.tasks import SIGKILLED, SimulatedContainer, SimulatedTask
 
 
-class TaskSimulation(ServiceApi, EngineReports, HostCommands, Controls):
+class TaskSimulation(ServiceControls, EngineReports, HostCommands):
     """The simulated ECS API and its controls for tests. `Agenda` describes the parameters of the constructor."""
 
 
