@@ -87,6 +87,7 @@ def serve() -> int:
             parameters=parameters,
             # Dozens of Docker containers would take minutes to start.
             fleet=not docker,
+            services=True,
             docker=docker,
             webhook=_webhook(os.environ.get("WEBHOOK", "")),
         )

@@ -15,6 +15,7 @@ from typing import Any, Self, TypeVar
 import boto3
 
 from local import template, tokens
+from local.demo_services import seed_services
 from local.dynamodb_local import DynamoDbLocal, fetch
 from local.emulator import Credentials, Emulator
 from local.emulator.docker import DockerEngine, check, provide_busybox
@@ -54,6 +55,7 @@ class LocalStack:
         parameters: Parameter values of the template.
         seed: Whether to write the demo project.
         fleet: Whether to write the fleet too, 60 containers in three projects. It needs `seed`.
+        services: Whether to create the ECS services of the demo too. It needs `seed`.
         docker: Whether to run tasks as Docker containers, and the commands' scripts on this machine.
         emulator_options: Arguments of `Emulator`.
         timeouts: Timeouts of functions in seconds, by logical id, instead of those in the template.
@@ -75,6 +77,7 @@ class LocalStack:
         seed: bool = True,
         *,
         fleet: bool = False,
+        services: bool = False,
         docker: bool = False,
         emulator_options: Mapping[str, Any] | None = None,
         timeouts: Mapping[str, int] | None = None,
@@ -93,6 +96,7 @@ class LocalStack:
         self._parameters = dict(parameters or {})
         self._seed = seed
         self._fleet = fleet
+        self._services = services
         self._docker = docker
         self._emulator_options = dict(emulator_options or {})
         self._timeouts = dict(timeouts or {})
@@ -185,6 +189,8 @@ class LocalStack:
                 seed_demo(self, self._history_rows)
             if self._fleet:
                 seed_fleet(self)
+            if self._services:
+                seed_services(self)
             if self._webhook:
                 subscribe(self.client("events"), str(stack.parameters.get("EventBusName", "")), self._webhook)
             if self._events:

@@ -136,7 +136,10 @@ def _resource(resources: list[dict[str, Any]], name: str) -> int:
 
 
 def show_tasks(tasks: TaskSimulation, region: str) -> None:
-    """Update moto's clusters and container instances with the counts and resources of the simulated tasks."""
+    """Update moto's clusters and container instances with the counts and resources of the simulated tasks and services.
+
+    moto's own services are not used: they run no tasks, and lose their deployment configuration.
+    """
     backend = _ecs(region)
     for name, cluster in list(backend.clusters.items()):
         # moto's DescribeContainerInstances fails on a cluster that has never had a container instance.
@@ -145,6 +148,7 @@ def show_tasks(tasks: TaskSimulation, region: str) -> None:
         running = sum(1 for task in mine if task.last_status not in ("PROVISIONING", "PENDING"))
         cluster.running_tasks_count = running
         cluster.pending_tasks_count = len(mine) - running
+        cluster.active_services_count = len(tasks.services(cluster.arn))
     for instance in tasks.instances(region):
         name = instance.cluster_arn.rpartition("/")[2]
         found = backend.container_instances[name].get(instance.arn.rpartition("/")[2])

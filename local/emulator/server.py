@@ -28,6 +28,7 @@ from local.emulator.dynamodb import DynamoDbGuard
 from local.emulator.ecs import REGION, TaskSimulation
 from local.emulator.errors import AwsError
 from local.emulator.faults import DROP, Call, Calls, Faults
+from local.emulator.scaling import ScalableTargets
 from local.emulator.ssm import CommandSimulation
 
 TICK = 0.02
@@ -102,6 +103,7 @@ class Emulator:
     credentials: the access key that requests must be signed with; by default a random one.
     run_delay, stop_delay, command_delay: seconds until a task runs, until it exits after SIGTERM, and until a command
         ends.
+    service_delay: seconds from a change of a service or of its tasks until the service scheduler acts on it.
     on_event: called with each event that ECS or Systems Manager sends to EventBridge, from one thread, without locks.
         The events of each service are in order.
     on_invoke: handles lambda:Invoke. Takes the function's name or ARN, the payload and whether the invocation is
@@ -109,12 +111,14 @@ class Emulator:
     on_published: called with each event that PutEvents has accepted, and the name of its bus, like `on_event`.
     docker: runs the tasks as containers and the commands' scripts on this machine; by default both are simulated.
 
-    `ecs` and `ssm` have controls for tests, `faults` injects faults, and `calls` records requests. `start` replaces the
-    first two and clears the others.
+    `ecs`, `ssm` and `scaling` have controls for tests, `faults` injects faults, and `calls` records requests. `start`
+    replaces the first three and clears the others.
     """
 
     ecs: TaskSimulation
     ssm: CommandSimulation
+    scaling: ScalableTargets
+    _simulations: dict[str, TaskSimulation | CommandSimulation | ScalableTargets]
 
     def __init__(
         self,
@@ -129,12 +133,13 @@ class Emulator:
         on_invoke: Callable[[str, bytes, bool], InvokeAnswer] | None = None,
         on_published: Callable[[dict[str, Any], str], object] | None = None,
         docker: DockerEngine | None = None,
+        service_delay: float = 0.2,
     ) -> None:
         self._host = host
         self._port = port
         self.credentials = credentials or Credentials.random()
         self._access = AccessCheck(self.credentials, names)
-        self._delays = (run_delay, stop_delay, command_delay)
+        self._delays = (run_delay, stop_delay, command_delay, service_delay)
         self._on_event = on_event
         self._on_invoke = on_invoke
         self._on_published = on_published
@@ -149,9 +154,14 @@ class Emulator:
         self._reset()
 
     def _reset(self) -> None:
-        run_delay, stop_delay, command_delay = self._delays
-        self.ecs = TaskSimulation(bridge.MotoCatalog(), _utcnow, run_delay, stop_delay, engine=self._docker)
+        run_delay, stop_delay, command_delay, service_delay = self._delays
+        catalog = bridge.MotoCatalog()
+        self.ecs = TaskSimulation(
+            catalog, _utcnow, run_delay, stop_delay, engine=self._docker, service_delay=service_delay
+        )
         self.ssm = CommandSimulation(self.ecs, bridge.document, _utcnow, command_delay, host=self._docker)
+        self.scaling = ScalableTargets(self.ecs, _utcnow)
+        self._simulations = {"ecs": self.ecs, "ssm": self.ssm, "application-autoscaling": self.scaling}
         self.faults.clear()
         self.calls.clear()
         self._published.clear()
@@ -307,10 +317,9 @@ class Emulator:
     def _answer(self, request: wire.Request, environ: dict[str, Any]) -> Response:
         call = request.call
         try:
-            if call.service == "ecs" and call.operation in TaskSimulation.OPERATIONS:
-                return wire.success(request, self.ecs.handle(call.operation, call.parameters, request.region))
-            if call.service == "ssm" and call.operation in CommandSimulation.OPERATIONS:
-                return wire.success(request, self.ssm.handle(call.operation, call.parameters, request.region))
+            simulated = self._simulations.get(call.service)
+            if simulated is not None and call.operation in simulated.OPERATIONS:
+                return wire.success(request, simulated.handle(call.operation, call.parameters, request.region))
             if call.service == "ecs":
                 bridge.show_tasks(self.ecs, request.region)
             if call.service == "lambda" and call.operation == "Invoke":

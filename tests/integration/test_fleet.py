@@ -11,6 +11,7 @@ from invariants import check
 from longshore.domain.lifecycle import Status
 
 from admin.cli import main
+from local.demo_services import ON_FARGATE, SCALED
 from local.fleet import CUSTOMER_PORTAL, DATA_PLATFORM, history, plans
 from local.seed import PROJECT, container_id
 from local.stack import LocalStack
@@ -19,7 +20,7 @@ from local.stack_file import announced
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[LocalStack]:
-    with LocalStack(port=0, parameters=PARAMETERS, emulator_options=QUICK, fleet=True) as stack:
+    with LocalStack(port=0, parameters=PARAMETERS, emulator_options=QUICK, fleet=True, services=True) as stack:
         yield stack
 
 
@@ -56,6 +57,15 @@ def test_a_task_can_be_adopted(stack: LocalStack, capsys: pytest.CaptureFixture[
     with announced(stack):
         assert main(["--local", "adopt", "--project", PROJECT, "--family", "shop", "--yes"]) == 0
     assert capsys.readouterr().out.endswith("1 adopted, 1 skipped, 0 failed\n")
+
+
+def test_the_services_run(stack: LocalStack) -> None:
+    names, cluster = [SCALED, ON_FARGATE], str(stack.parameters["ClusterName"])
+    found = stack.client("ecs").describe_services(cluster=cluster, services=names)["services"]
+    assert [(service["serviceName"], service["runningCount"]) for service in found] == [(SCALED, 3), (ON_FARGATE, 1)]
+    answer = stack.client("application-autoscaling").describe_scalable_targets(ServiceNamespace="ecs")
+    targets = [(target["ResourceId"], target["MinCapacity"]) for target in answer["ScalableTargets"]]
+    assert targets == [(f"service/{cluster}/{SCALED}", 2)]
 
 
 @pytest.mark.parametrize("last", list(Status))

@@ -97,6 +97,18 @@ def test_a_task_is_running_when_the_engine_reports_it(world: World) -> None:
     assert world.events() == ["PENDING", "RUNNING"]
 
 
+def test_the_tasks_of_a_service_run_in_the_engine(world: World) -> None:
+    service = {"cluster": "main", "serviceName": "web", "taskDefinition": "web", "desiredCount": 2}
+    world.tasks.handle("CreateService", service)
+    world.advance()
+    assert world.engine.recorded == [("start",), ("start",)]
+    for task in world.tasks.live():
+        assert world.tasks.started(task.arn, IDS)
+    world.tasks.handle("UpdateService", {"cluster": "main", "service": "web", "desiredCount": 1})
+    world.advance()
+    assert world.engine.recorded[2:] == [("stop", "app"), ("stop", "side")]
+
+
 def test_fargate_containers_start_after_provisioning(world: World) -> None:
     task = world.run("FARGATE")
     assert world.engine.recorded == []

@@ -197,6 +197,8 @@ def requests(call: Call, roles: Roles) -> Iterator[Request]:
             yield from _of_dynamodb(call)
         case "ecs":
             yield from _of_ecs(call, roles)
+        case "application-autoscaling":
+            yield from _of_auto_scaling(call)
         case "ssm":
             yield from _of_ssm(call)
         case "scheduler":
@@ -278,6 +280,37 @@ def _of_ecs(call: Call, roles: Roles) -> Iterator[Request]:
                 yield within("container-instance", instance)
         case "ListTasks" if "containerInstance" not in parameters:
             yield Request(action, "*", context)
+        case "ListServices" | "DescribeServices" | "UpdateService":
+            yield from _of_services(call, cluster, roles)
+        case _:
+            raise _unknown(call)
+
+
+def _of_services(call: Call, cluster: str, roles: Roles) -> Iterator[Request]:
+    action, parameters, context = f"ecs:{call.operation}", call.parameters, (("ecs:cluster", cluster),)
+    if call.operation == "ListServices":
+        yield Request(action, "*", context)
+        return
+    services = parameters["services"] if "services" in parameters else [parameters["service"]]
+    for service in services:
+        yield Request(action, _arn("ecs", f"service/{cluster.rpartition('/')[2]}", service), context)
+    if "taskDefinition" in parameters:
+        for role in roles(parameters["taskDefinition"]):
+            yield Request("iam:PassRole", role, (("iam:PassedToService", "ecs-tasks.amazonaws.com"),))
+
+
+def _of_auto_scaling(call: Call) -> Iterator[Request]:
+    action, parameters = f"application-autoscaling:{call.operation}", call.parameters
+    match call.operation:
+        case "DescribeScalableTargets":
+            yield Request(action, "*")
+        case "RegisterScalableTarget" | "DeregisterScalableTarget":
+            # Policies cannot name a scalable target, because its id is random.
+            context = (
+                ("application-autoscaling:service-namespace", parameters["ServiceNamespace"]),
+                ("application-autoscaling:scalable-dimension", parameters["ScalableDimension"]),
+            )
+            yield Request(action, _arn("application-autoscaling", "scalable-target", "0" * 34), context)
         case _:
             raise _unknown(call)
 

@@ -8,6 +8,10 @@ from typing import Any
 import pytest
 from template import iam
 
+from local.emulator import Call
+from local.template import ACCOUNT_ID, REGION
+
+SERVICES = f"arn:aws:ecs:{REGION}:{ACCOUNT_ID}:service"
 DOCUMENT = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::bucket/*"}],
@@ -57,3 +61,48 @@ def test_a_condition_requires_its_key() -> None:
     assert not grant.allows(request)
     assert grant.allows(replace(request, context=(("iam:PassedToService", "b"),)))
     assert not grant.allows(replace(request, context=(("iam:PassedToService", "c"),)))
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (Call("ecs", "ListServices", {"cluster": "c"}), [("ecs:ListServices", "*")]),
+        (
+            Call("ecs", "DescribeServices", {"cluster": "c", "services": ["web", f"{SERVICES}/c/api"]}),
+            [("ecs:DescribeServices", f"{SERVICES}/c/web"), ("ecs:DescribeServices", f"{SERVICES}/c/api")],
+        ),
+        (
+            Call("ecs", "UpdateService", {"cluster": "c", "service": "web", "desiredCount": 0}),
+            [("ecs:UpdateService", f"{SERVICES}/c/web")],
+        ),
+        (
+            Call("ecs", "UpdateService", {"cluster": "c", "service": "web", "taskDefinition": "web"}),
+            [("ecs:UpdateService", f"{SERVICES}/c/web"), ("iam:PassRole", "role-of-web")],
+        ),
+    ],
+)
+def test_the_permissions_for_services(call: Call, expected: list[tuple[str, str]]) -> None:
+    requests = list(iam.requests(call, lambda definition: [f"role-of-{definition}"]))
+    assert [(request.action, request.resource) for request in requests] == expected
+    cluster = ("ecs:cluster", f"arn:aws:ecs:{REGION}:{ACCOUNT_ID}:cluster/c")
+    assert all(cluster in request.context for request in requests if request.action.startswith("ecs:"))
+
+
+def test_the_permissions_for_scalable_targets() -> None:
+    identity = {
+        "ServiceNamespace": "ecs",
+        "ScalableDimension": "ecs:service:DesiredCount",
+        "ResourceId": "service/c/web",
+    }
+    (reading,) = iam.requests(Call("application-autoscaling", "DescribeScalableTargets", identity), lambda _: [])
+    assert reading.resource == "*"
+    (writing,) = iam.requests(Call("application-autoscaling", "RegisterScalableTarget", identity), lambda _: [])
+    action, prefix = "application-autoscaling:RegisterScalableTarget", f"arn:aws:application-autoscaling:{REGION}"
+    grant = iam.Grant("policy", action, f"{prefix}:{ACCOUNT_ID}:scalable-target/*")
+    assert grant.allows(writing)
+    for key, value, fits in (
+        ("application-autoscaling:service-namespace", "ecs", True),
+        ("application-autoscaling:service-namespace", "dynamodb", False),
+        ("application-autoscaling:scalable-dimension", "ecs:service:DesiredCount", True),
+    ):
+        assert replace(grant, conditions=(("StringEquals", key, (value,)),)).allows(writing) is fits

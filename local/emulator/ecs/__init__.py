@@ -1,4 +1,4 @@
-"""Amazon ECS tasks: a state machine on an injected clock, without threads or HTTP.
+"""Amazon ECS tasks and services: a state machine on an injected clock, without threads or HTTP.
 
     PROVISIONING ──► PENDING ──► RUNNING ──► STOPPING (Fargate: DEACTIVATING) ──► STOPPED ──► forgotten
     (Fargate only)      │                                                           ▲         after an hour
@@ -15,20 +15,22 @@ thread-safe.
     simulate.exit-after      seconds from the start to the exit
     simulate.exit-code       the exit code of that exit, default 0
 
+Services run tasks until they have their desired count; `service_scheduler` describes the scheduler.
+
 With an `Engine`, the processes are real and the labels have no effect: the engine starts and stops the processes, and
 reports their starts and exits. This package still determines the states and their order.
 """
 
-from local.emulator.ecs.api import TaskApi
 from local.emulator.ecs.catalog import ACCOUNT, REGION, Catalog, Cluster, Instance, StaticCatalog, TaskDefinition
-from local.emulator.ecs.controls import Controls
 from local.emulator.ecs.engine import Engine, NotStartedError
 from local.emulator.ecs.host import HostCommands
 from local.emulator.ecs.reports import EngineReports
+from local.emulator.ecs.service_controls import ServiceControls
+from local.emulator.ecs.services import Deployment, SimulatedService
 from local.emulator.ecs.tasks import SIGKILLED, SimulatedContainer, SimulatedTask
 
 
-class TaskSimulation(TaskApi, EngineReports, HostCommands, Controls):
+class TaskSimulation(ServiceControls, EngineReports, HostCommands):
     """The simulated ECS API and its controls for tests. `Agenda` describes the parameters of the constructor."""
 
 
@@ -38,10 +40,12 @@ __all__ = [
     "SIGKILLED",
     "Catalog",
     "Cluster",
+    "Deployment",
     "Engine",
     "Instance",
     "NotStartedError",
     "SimulatedContainer",
+    "SimulatedService",
     "SimulatedTask",
     "StaticCatalog",
     "TaskDefinition",

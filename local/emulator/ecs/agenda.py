@@ -10,6 +10,7 @@ from typing import Any
 
 from local.emulator.ecs.catalog import ACCOUNT, Catalog, Cluster, TaskDefinition
 from local.emulator.ecs.engine import Engine
+from local.emulator.ecs.services import SimulatedService
 from local.emulator.ecs.tasks import SimulatedTask
 from local.emulator.ecs.tokens import Token
 from local.emulator.errors import AwsError
@@ -21,6 +22,7 @@ class Agenda:
     run_delay: seconds from RunTask to RUNNING; stop_delay: seconds from SIGTERM to the exit.
     rng: the source of ids; seed it for a reproducible simulation.
     engine: runs the containers of the tasks; the delays then do not apply.
+    service_delay: seconds from a change of a service or of its tasks until the service scheduler acts on it.
     """
 
     def __init__(
@@ -32,12 +34,14 @@ class Agenda:
         rng: random.Random | None = None,
         account: str = ACCOUNT,
         engine: Engine | None = None,
+        service_delay: float = 0.2,
     ) -> None:
         self._catalog = catalog
         self._now = now
         self._engine = engine
         self._run_delay = timedelta(seconds=run_delay)
         self._stop_delay = timedelta(seconds=stop_delay)
+        self._service_delay = timedelta(seconds=service_delay)
         self._rng = rng or random.Random()
         self._account = account
         self._lock = threading.RLock()
@@ -51,6 +55,7 @@ class Agenda:
         self._capacity: dict[str, tuple[int | None, int | None]] = {}
         self._agents_lost: set[str] = set()
         self._hidden: set[str] = set()  # ARNs of tasks
+        self._services: dict[tuple[str, str], SimulatedService] = {}  # by the ARN of the cluster and the name
 
     # ── time ──
 
@@ -58,10 +63,14 @@ class Agenda:
         """Carry out the changes that are due by `now`, in order of time."""
         with self._lock:
             while (due := self.next_due()) is not None and due <= now:
-                task = self._tasks[heapq.heappop(self._agenda)[2]]
-                self._step(task, due)
-                self._schedule(task)
+                self._carry_out(due)
             self._time = max(now, self._time or now)
+
+    def _carry_out(self, due: datetime) -> None:
+        """Carry out the next change, which is due at `due`."""
+        task = self._tasks[heapq.heappop(self._agenda)[2]]
+        self._step(task, due)
+        self._schedule(task)
 
     def next_due(self) -> datetime | None:
         """Return the time of the next change, or None."""
@@ -86,7 +95,7 @@ class Agenda:
             heapq.heappush(self._agenda, (due, next(self._entries), task.arn))
 
     def drain_events(self) -> list[dict[str, Any]]:
-        """Return the EventBridge events ("ECS Task State Change") since the last call, in order."""
+        """Return the EventBridge events of tasks and services since the last call, in order."""
         with self._lock:
             events, self._events = self._events, []
             return events

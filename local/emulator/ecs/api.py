@@ -53,7 +53,7 @@ class TaskApi(Placement):
         if token is not None and (answer := self._repeat(cluster, str(token), parameters, now)):
             return answer
         definition = self._definition(parameters, region)
-        launch_type, provider = _launch_type(parameters, definition, self._types(region))
+        launch_type, provider = launch_type_of(parameters, definition, self._types(region))
         tasks: list[SimulatedTask] = []
         failures: list[dict[str, str]] = []
         for _ in range(count):
@@ -136,8 +136,8 @@ class TaskApi(Placement):
     def _list_tasks(self, parameters: dict[str, Any], region: str) -> dict[str, Any]:
         cluster = self._cluster(parameters, region)
         started_by, family = parameters.get("startedBy"), parameters.get("family")
-        instance = parameters.get("containerInstance")
-        if started_by is not None and (family or instance or parameters.get("serviceName")):
+        instance, service = parameters.get("containerInstance"), parameters.get("serviceName")
+        if started_by is not None and (family or instance or service):
             raise AwsError("InvalidParameterException", "startedBy must be the only filter.")
         desired = parameters.get("desiredStatus", "RUNNING")
         arns = [
@@ -147,11 +147,11 @@ class TaskApi(Placement):
             and task.desired_status == desired
             and (started_by is None or task.started_by == started_by)
             and (family is None or task.definition.family == family)
-            and parameters.get("serviceName") is None
+            and (service is None or task.group == f"service:{_last(str(service))}")
             and parameters.get("launchType", task.launch_type) == task.launch_type
             and (instance is None or (task.instance is not None and _last(task.instance.arn) == _last(str(instance))))
         ]
-        return _page(arns, "taskArns", parameters)
+        return page(arns, "taskArns", parameters)
 
     def _list_container_instances(self, parameters: dict[str, Any], region: str) -> dict[str, Any]:
         cluster = self._cluster(parameters, region)
@@ -163,13 +163,19 @@ class TaskApi(Placement):
             and status in (None, instance.status)
             and (not expression or satisfies(str(expression), instance))
         ]
-        return _page(arns, "containerInstanceArns", parameters)
+        return page(arns, "containerInstanceArns", parameters)
 
 
-def _launch_type(
+def launch_type_of(
     parameters: dict[str, Any], definition: TaskDefinition, types: dict[str, str]
 ) -> tuple[str, str | None]:
-    """Return the launch type, and the selected capacity provider, if any. Raises AwsError."""
+    """Return the launch type, and the selected capacity provider, if any. Raises AwsError.
+
+    Args:
+        parameters: The parameters of RunTask or CreateService.
+        definition: The task definition to run.
+        types: The types of the capacity providers that exist, by name.
+    """
     launch_type = parameters.get("launchType")
     strategy = parameters.get("capacityProviderStrategy") or []
     if launch_type and strategy:
@@ -191,13 +197,14 @@ def _launch_type(
     return launch_type, provider
 
 
-def _page(arns: list[str], key: str, parameters: dict[str, Any]) -> dict[str, Any]:
+def page(arns: list[str], key: str, parameters: dict[str, Any], size: int = 100) -> dict[str, Any]:
+    """Return a page of ARNs. `size` is the default of maxResults."""
     start = int(parameters.get("nextToken") or 0)
-    size = int(parameters.get("maxResults") or 100)
-    page: dict[str, Any] = {key: arns[start : start + size]}
+    size = int(parameters.get("maxResults") or size)
+    answer: dict[str, Any] = {key: arns[start : start + size]}
     if start + size < len(arns):
-        page["nextToken"] = str(start + size)
-    return page
+        answer["nextToken"] = str(start + size)
+    return answer
 
 
 def _last(reference: str) -> str:
