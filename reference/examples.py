@@ -15,7 +15,7 @@ from longshore.domain.errors import (
     LongshoreError,
     StateConflictError,
 )
-from longshore.domain.lifecycle import LaunchType, Operation, Refused, Status, Step, decide, final_status
+from longshore.domain.lifecycle import LaunchType, Operation, Platform, Refused, Status, Step, decide, final_status
 from longshore.domain.listing import ContainersQuery, Entry
 from longshore.domain.models import Container, Outcome, PendingOperation, Protection, Runtime, StatusLog, Trigger
 from longshore.domain.project_pages import Position, ProjectLogsQuery
@@ -318,7 +318,7 @@ def _pending(operation: Operation) -> PendingOperation:
 
 
 def _conflict(status: Status, pending: Operation | None = None) -> StateConflictError:
-    verdict = decide(status, Operation.START, pending, LaunchType.EC2)
+    verdict = decide(status, Operation.START, pending, Platform.HOST)
     assert isinstance(verdict, Refused)
     try:
         outcomes.given(outcomes.conflict(_container(status, pending), Operation.START, verdict.message))

@@ -1,6 +1,6 @@
 """Tables in the texts of the OpenAPI document: the error codes, and the operations that each status allows."""
 
-from longshore.domain.lifecycle import LaunchType, Status, allowed_operations
+from longshore.domain.lifecycle import Platform, Status, allowed_operations
 
 from reference.catalogue import CATALOGUE
 
@@ -15,6 +15,6 @@ def allowed() -> str:
     """Return the table of allowed operations."""
     rows = []
     for status in Status:
-        operations = allowed_operations(status, None, LaunchType.EC2)
+        operations = allowed_operations(status, None, Platform.HOST)
         rows.append(f"| `{status}` | {', '.join(f'`{operation}`' for operation in operations) or 'nothing'} |")
     return "\n".join(["| status | allowed |", "|---|---|", *rows])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from longshore.aws.functions import Function
 from longshore.domain.errors import ExternalServiceError
-from longshore.domain.lifecycle import LaunchType, Operation, Status, allowed_operations
+from longshore.domain.lifecycle import Operation, Platform, Status, allowed_operations
 from longshore.engine.schedules import Continuation, RunResult, ScheduleInput, _effect_of_conflict
 from pydantic import ValidationError
 
@@ -74,7 +74,7 @@ def test_invalid_events(event: dict[str, Any]) -> None:
     ],
 )
 def test_conflicts(status: str, pending: str | None, effect: str) -> None:
-    allowed = allowed_operations(Status(status), Operation(pending) if pending else None, LaunchType.EC2)
+    allowed = allowed_operations(Status(status), Operation(pending) if pending else None, Platform.HOST)
     data = {"allowed_operations": allowed, "pending_operation": {"operation": pending} if pending else None}
     assert _effect_of_conflict(Operation.STOP, data) == effect
 

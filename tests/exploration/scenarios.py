@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import combinations_with_replacement
 
-from longshore.domain.lifecycle import LaunchType, Operation, Proceed, Status, decide
+from longshore.domain.lifecycle import Operation, Platform, Proceed, Status, decide
 from simulation.hostility import Hostility
 
 # Effects are visible at the first lookup: each further lookup would be a choice point that reveals nothing new.
@@ -187,7 +187,7 @@ class Scenario:
 
 def proceeds(start: Start, operation: Operation) -> bool:
     """Return whether the operation is not refused immediately."""
-    return isinstance(decide(start.status, operation, start.pending, LaunchType.EC2), Proceed)
+    return isinstance(decide(start.status, operation, start.pending, Platform.HOST), Proceed)
 
 
 def skipped(scenario: Scenario) -> str | None:

@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from longshore.domain.errors import ContainerExpiredError
-from longshore.domain.lifecycle import LaunchType, Operation, Refused, Status, decide
-from longshore.domain.models import OutcomeKind
+from longshore.domain.lifecycle import Operation, Refused, Status, decide
+from longshore.domain.models import OutcomeKind, Runtime
 
 from simulation.faults import Kind
 from simulation.hostility import Reached
@@ -82,7 +82,7 @@ class Answers:
     def _explain_conflict(self, one: Asked, outcome: dict[str, Any], since: datetime, own: list[str]) -> None:
         """Check that another operation had put the container into the state that the conflict reports."""
         container = self.ledger.containers[one.request.container_id]
-        launch_type = LaunchType(container["runtime"]["launch_type"])
+        platform = Runtime.model_validate(container["runtime"]).platform
         pending = (outcome.get("pending_operation") or {}).get("operation")
         if outcome.get("protection") is not None:
             self.ledger.world.reached(Reached.PROTECTED)
@@ -101,7 +101,7 @@ class Answers:
                 Status(state.status),
                 one.request.operation,
                 Operation(operation["operation"]) if operation else None,
-                launch_type,
+                platform,
             )
             if isinstance(verdict, Refused):
                 return bool(verdict.message == outcome["message"])

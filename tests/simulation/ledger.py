@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from longshore.aws.attributes import deserialize_item
-from longshore.domain.lifecycle import LaunchType, Operation, Refused, Status, decide
+from longshore.domain.lifecycle import Operation, Refused, Status, decide
+from longshore.domain.models import Runtime
 
 from local.emulator.ecs import SimulatedTask
 from simulation import lifetime_checks
@@ -148,7 +149,7 @@ class Ledger:
             Status(old["status"]),
             Operation(claimed["operation"]),
             Operation(pending["operation"]) if pending else None,
-            LaunchType(old["runtime"]["launch_type"]),
+            Runtime.model_validate(old["runtime"]).platform,
         )
         name = f"{claimed['operation']} {claimed['id']}"
         if isinstance(verdict, Refused):

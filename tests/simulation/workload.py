@@ -235,7 +235,7 @@ class Workload:
         """Choose an operation: mostly an allowed one, and force-stop more often while another operation is pending."""
         if container.operation is not None and self._rng.random() < 0.3:
             return Operation.FORCE_STOP
-        allowed = allowed_operations(container.status, None, container.runtime.launch_type)
+        allowed = allowed_operations(container.status, None, container.runtime.platform)
         if (wanted := [one for one in allowed if one in self._focus]) and self._rng.random() < 0.8:
             return self._rng.choice(wanted)
         return self._rng.choice(allowed if allowed and self._rng.random() < 0.7 else list(Operation))

@@ -9,8 +9,8 @@ import pytest
 from longshore.domain.lifecycle import (
     GOAL,
     LIVE,
-    LaunchType,
     Operation,
+    Platform,
     Proceed,
     Refused,
     Status,
@@ -59,7 +59,7 @@ def steps(operation: Operation, first: Step) -> list[Step]:
 def test_allowed_operations(row: list[str]) -> None:
     status, *cells = row
     for operation, cell in zip(Operation, cells, strict=True):
-        verdict = decide(Status(status), operation, None, LaunchType.EC2)
+        verdict = decide(Status(status), operation, None, Platform.HOST)
         if isinstance(verdict, Refused):
             assert cell == verdict.message
         else:
@@ -72,7 +72,7 @@ def test_pending_operations() -> None:
     for name, message, listed in rows:
         operation = Operation(name)
         assert message == in_progress(operation)
-        verdicts = [decide(status, operation, None, LaunchType.EC2) for status in Status]
+        verdicts = [decide(status, operation, None, Platform.HOST) for status in Status]
         sequences: set[tuple[Step, ...]] = {
             tuple(steps(operation, verdict.step)) for verdict in verdicts if isinstance(verdict, Proceed)
         }

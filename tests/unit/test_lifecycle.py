@@ -4,8 +4,8 @@ import pytest
 from longshore.domain import lifecycle
 from longshore.domain.lifecycle import (
     GOAL,
-    LaunchType,
     Operation,
+    Platform,
     Proceed,
     Refusal,
     Refused,
@@ -70,9 +70,11 @@ MESSAGES = {
     "pause": ("Container is pausing", "Container paused successfully"),
     "resume": ("Container is resuming", "Container resumed successfully"),
 }
-ON_FARGATE = {
-    "pause": Refused(Refusal.UNSUPPORTED, "pause is not supported on Fargate, which has no host to do it on"),
-    "resume": Refused(Refusal.UNSUPPORTED, "resume is not supported on Fargate, which has no host to do it on"),
+_FARGATE = "is not supported on Fargate, which has no host to do it on"
+_MANAGED = "is not supported on ECS Managed Instances, which give no access to the host"
+WITHOUT_PAUSE = {
+    platform: {name: Refused(Refusal.UNSUPPORTED, f"{name} {reason}") for name in ("pause", "resume")}
+    for platform, reason in ((Platform.FARGATE, _FARGATE), (Platform.MANAGED, _MANAGED))
 }
 ALLOWED = {
     "stopped": ["start", "restart"],
@@ -89,58 +91,56 @@ def test_the_table_is_complete() -> None:
     assert set(MESSAGES) == set(Operation)
 
 
-@pytest.mark.parametrize("launch_type", list(LaunchType))
+@pytest.mark.parametrize("platform", list(Platform))
 @pytest.mark.parametrize("status", list(IDLE))
 @pytest.mark.parametrize("column", range(6), ids=OPERATIONS)
-def test_nothing_pending(status: str, column: int, launch_type: LaunchType) -> None:
+def test_nothing_pending(status: str, column: int, platform: Platform) -> None:
     cell = IDLE[status][column]
     expected: Proceed | Refused = Proceed(cell) if isinstance(cell, Step) else conflict(cell)
-    if launch_type is LaunchType.FARGATE:
-        expected = ON_FARGATE.get(OPERATIONS[column], expected)
-    assert decide(Status(status), Operation(OPERATIONS[column]), None, launch_type) == expected
+    if platform in WITHOUT_PAUSE:
+        expected = WITHOUT_PAUSE[platform].get(OPERATIONS[column], expected)
+    assert decide(Status(status), Operation(OPERATIONS[column]), None, platform) == expected
 
 
-@pytest.mark.parametrize("launch_type", list(LaunchType))
+@pytest.mark.parametrize("platform", list(Platform))
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("pending", OPERATIONS)
 @pytest.mark.parametrize("status", list(IDLE))
-def test_while_an_operation_is_pending(status: str, pending: str, operation: str, launch_type: LaunchType) -> None:
+def test_while_an_operation_is_pending(status: str, pending: str, operation: str, platform: Platform) -> None:
     expected: Proceed | Refused = conflict(MESSAGES[pending][0])
     # Except for another force-stop: otherwise frequent repeats would prevent it from ever completing.
     if operation == "force-stop" and pending != "force-stop":
         expected = Proceed(Step.KILL, supersedes=True)
-    if launch_type is LaunchType.FARGATE:
-        expected = ON_FARGATE.get(operation, expected)
-    assert decide(Status(status), Operation(operation), Operation(pending), launch_type) == expected
+    if platform in WITHOUT_PAUSE:
+        expected = WITHOUT_PAUSE[platform].get(operation, expected)
+    assert decide(Status(status), Operation(operation), Operation(pending), platform) == expected
 
 
-@pytest.mark.parametrize("launch_type", list(LaunchType))
+@pytest.mark.parametrize("platform", list(Platform))
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("pending", [None, *OPERATIONS])
-def test_nothing_is_allowed_on_an_expired_container(
-    operation: str, pending: str | None, launch_type: LaunchType
-) -> None:
+def test_nothing_is_allowed_on_an_expired_container(operation: str, pending: str | None, platform: Platform) -> None:
     pending_operation = Operation(pending) if pending else None
-    assert decide(Status.EXPIRED, Operation(operation), pending_operation, launch_type) == EXPIRED
+    assert decide(Status.EXPIRED, Operation(operation), pending_operation, platform) == EXPIRED
 
 
-@pytest.mark.parametrize("launch_type", list(LaunchType))
+@pytest.mark.parametrize("platform", list(Platform))
 @pytest.mark.parametrize("status", list(Status))
-def test_allowed_operations(status: Status, launch_type: LaunchType) -> None:
+def test_allowed_operations(status: Status, platform: Platform) -> None:
     expected = ALLOWED[status]
-    if launch_type is LaunchType.FARGATE:
+    if platform in WITHOUT_PAUSE:
         expected = [name for name in expected if name not in ("pause", "resume")]
-    assert allowed_operations(status, None, launch_type) == expected
+    assert allowed_operations(status, None, platform) == expected
 
 
-@pytest.mark.parametrize("launch_type", list(LaunchType))
+@pytest.mark.parametrize("platform", list(Platform))
 @pytest.mark.parametrize("pending", OPERATIONS)
 @pytest.mark.parametrize("status", list(Status))
 def test_only_force_stop_is_allowed_while_an_operation_is_pending(
-    status: Status, pending: str, launch_type: LaunchType
+    status: Status, pending: str, platform: Platform
 ) -> None:
     expected = [] if status is Status.EXPIRED or pending == "force-stop" else ["force-stop"]
-    assert allowed_operations(status, Operation(pending), launch_type) == expected
+    assert allowed_operations(status, Operation(pending), platform) == expected
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -189,7 +189,7 @@ def test_the_docstring_matches() -> None:
     for status in IDLE:
         for operation, start, end in zip(OPERATIONS, starts, ends, strict=True):
             cell = described[status][start:end].strip()
-            verdict = decide(Status(status), Operation(operation), None, LaunchType.EC2)
+            verdict = decide(Status(status), Operation(operation), None, Platform.HOST)
             if isinstance(verdict, Refused):
                 # "is paused" and "has failed" are complete. The other cells omit "is".
                 assert verdict.message in (f"Container {cell}", f"Container is {cell}")

@@ -46,8 +46,16 @@ class Step(StrEnum):
     UNPAUSE = "unpause"  # let the task's processes continue
 
 
+class Platform(StrEnum):
+    """What a container's tasks run on, as far as operations differ."""
+
+    HOST = "host"  # instances of the cluster, to which commands can be sent
+    FARGATE = "fargate"  # has no host
+    MANAGED = "managed"  # ECS Managed Instances, which give no access to the host
+
+
 class LaunchType(StrEnum):
-    """An ECS launch type. Tasks on EC2 and external instances have a host on which processes can be paused."""
+    """An ECS launch type."""
 
     EC2 = "EC2"
     EXTERNAL = "EXTERNAL"
@@ -59,9 +67,15 @@ class Refusal(StrEnum):
 
     CONFLICT = "conflict"  # the status or the pending operation does not allow it
     EXPIRED = "expired"  # the container has expired, which allows no operation
-    UNSUPPORTED = "unsupported"  # the launch type does not support it in any status
+    UNSUPPORTED = "unsupported"  # the platform does not support it in any status
     PROTECTED = "protected"  # the container is protected from it
 
+
+_WITHOUT_PAUSE = {
+    Platform.FARGATE: "Fargate, which has no host to do it on",
+    Platform.MANAGED: "ECS Managed Instances, which give no access to the host",
+}
+"""The platforms on which a container cannot be paused, with the reason."""
 
 LIVE = frozenset({Status.RUNNING, Status.PAUSED})
 """The statuses in which a container has a live task."""
@@ -137,21 +151,19 @@ def effect_of(operation: Operation) -> str:
     return _DONE[operation]
 
 
-def decide(
-    status: Status, operation: Operation, pending: Operation | None, launch_type: LaunchType
-) -> Proceed | Refused:
+def decide(status: Status, operation: Operation, pending: Operation | None, platform: Platform) -> Proceed | Refused:
     """Decide whether an operation may begin, and with which step.
 
     Args:
         status: The container's status.
         operation: The requested operation.
         pending: The container's pending operation, if any.
-        launch_type: The container's launch type.
+        platform: What the container's tasks run on.
     """
     if status is Status.EXPIRED:
         return Refused(Refusal.EXPIRED, "Operation not permitted on expired container")
-    if operation in (Operation.PAUSE, Operation.RESUME) and launch_type is LaunchType.FARGATE:
-        return Refused(Refusal.UNSUPPORTED, f"{operation} is not supported on Fargate, which has no host to do it on")
+    if operation in (Operation.PAUSE, Operation.RESUME) and platform in _WITHOUT_PAUSE:
+        return Refused(Refusal.UNSUPPORTED, f"{operation} is not supported on {_WITHOUT_PAUSE[platform]}")
     if pending is not None:
         if operation is Operation.FORCE_STOP and pending is not Operation.FORCE_STOP:
             return Proceed(Step.KILL, supersedes=True)
@@ -190,9 +202,9 @@ def _decide_idle(status: Status, operation: Operation) -> Proceed | Refused:
             assert_never(operation)
 
 
-def allowed_operations(status: Status, pending: Operation | None, launch_type: LaunchType) -> list[Operation]:
+def allowed_operations(status: Status, pending: Operation | None, platform: Platform) -> list[Operation]:
     """Return the operations that may begin, in the order of `Operation`."""
-    return [o for o in Operation if isinstance(decide(status, o, pending, launch_type), Proceed)]
+    return [o for o in Operation if isinstance(decide(status, o, pending, platform), Proceed)]
 
 
 def next_step(operation: Operation, step: Step) -> Step | None:

@@ -16,6 +16,7 @@ from longshore.domain.lifecycle import (
     PROTECTED_FROM,
     LaunchType,
     Operation,
+    Platform,
     Proceed,
     Refusal,
     Refused,
@@ -65,6 +66,11 @@ class Runtime(Model):
     assign_public_ip: bool = False
     placement_constraints: list[str] = []  # expressions of ECS's cluster query language
     platform_version: str | None = None
+
+    @property
+    def platform(self) -> Platform:
+        """What the tasks run on."""
+        return Platform.FARGATE if self.launch_type is LaunchType.FARGATE else Platform.HOST
 
 
 class PendingOperation(Model):
@@ -257,7 +263,7 @@ class Container(Model):
 
     def decide(self, operation: Operation) -> Proceed | Refused:
         """Decide whether an operation may begin, and with which step."""
-        verdict = decide(self.status, operation, self.pending, self.runtime.launch_type)
+        verdict = decide(self.status, operation, self.pending, self.runtime.platform)
         is_conflict = not isinstance(verdict, Refused) or verdict.refusal is Refusal.CONFLICT
         if is_conflict and self.protected_from(operation):
             return Refused(Refusal.PROTECTED, "Container is protected")

@@ -131,7 +131,7 @@ def superseded(container: Container, operation: Operation) -> Outcome:
     """
     if container.status is Status.EXPIRED:
         raise ContainerExpiredError
-    verdict = decide(container.status, operation, container.pending, container.runtime.launch_type)
+    verdict = decide(container.status, operation, container.pending, container.runtime.platform)
     if isinstance(verdict, Refused):
         return conflict(container, operation, verdict.message)
     return conflict(container, operation, f"Container {operation} was superseded")

@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from longshore.domain.clock import to_milliseconds
-from longshore.domain.lifecycle import LaunchType
 
 # ECS's reason for a task's end is shown to callers without the ARNs in it.
 _ARN = re.compile(r"arn:aws[^\s,;'\")\]]*")
@@ -88,11 +87,6 @@ class Task(NamedTuple):
 def adopted_as(task_arn: str) -> str:
     """Return the id of the container that adopts an existing task, which is derived from the ARN."""
     return hashlib.sha256(task_arn.encode()).hexdigest()[:24]
-
-
-def has_host(launch_type: LaunchType) -> bool:
-    """Check whether tasks of the launch type run on a host that commands can be sent to."""
-    return launch_type is not LaunchType.FARGATE
 
 
 def _time(value: datetime | str | None) -> datetime | None:

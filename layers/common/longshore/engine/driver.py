@@ -281,7 +281,7 @@ class Driver:
         if seen.task is None and awaits_host(container, pending):
             # A command may have paused the task. If ECS shows the task again, it is not known whether it is paused.
             change = change._replace(task_version=NO_NEWER)
-        verdict = decide(change.to_status, pending.operation, None, container.runtime.launch_type)
+        verdict = decide(change.to_status, pending.operation, None, container.runtime.platform)
         step = verdict.step if isinstance(verdict, Proceed) else None
         answer = None
         if isinstance(verdict, Refused):

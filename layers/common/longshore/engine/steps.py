@@ -11,9 +11,9 @@ from typing import Any, assert_never
 from longshore.aws.ecs import Ecs, EcsError, PlacementError
 from longshore.aws.hosts import Action, CommandResult, CommandStatus, HostCommands
 from longshore.domain.clock import Clock
-from longshore.domain.lifecycle import Status, Step
+from longshore.domain.lifecycle import Platform, Status, Step
 from longshore.domain.models import Container, PendingOperation
-from longshore.domain.task import Task, has_host
+from longshore.domain.task import Task
 from longshore.engine.attempt import TOKEN_REPLACED, TOKEN_REUSED, UNSHOWN, Attempt
 from longshore.engine.known import Known
 from longshore.engine.observations import (
@@ -207,7 +207,7 @@ class Steps:
             return Ended((own.stopped_at if own else None) or attempt.now(), own)
         living = [task for task in seen.values() if not task.is_stopped]
         facts: dict[str, Any] = {}
-        for number, task in enumerate(living if has_host(container.runtime.launch_type) else []):
+        for number, task in enumerate(living if container.runtime.platform is Platform.HOST else []):
             # Do not wait for the result. If the host does not answer, StopTask still stops the task, more slowly.
             sent = self._hosts.send(Action.KILL, container, task, pending.command_number + number)
             if isinstance(sent, CommandResult):
