@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import ConfigDict, Field
 
-from longshore.domain.clock import to_text
+from longshore.domain.base import Model, Timestamp
 from longshore.domain.lifecycle import (
     LIVE,
     PROTECTED_FROM,
+    Kind,
     LaunchType,
     Operation,
     Platform,
@@ -24,10 +25,8 @@ from longshore.domain.lifecycle import (
     Step,
     decide,
 )
+from longshore.domain.service import ServiceState
 from longshore.domain.unchanged import UNCHANGED, Unchanged
-
-Timestamp = Annotated[datetime, PlainSerializer(to_text)]
-"""A time in UTC to the millisecond; as text, `2025-01-15T10:30:00.000Z`."""
 
 BETWEEN_LOOKS = timedelta(seconds=30)
 """The shortest time between two lookups that together prove that a task is gone."""
@@ -48,17 +47,11 @@ class Trigger(StrEnum):
     RECOVERY = "recovery"  # found and repaired by a sweep
 
 
-class Model(BaseModel):
-    """The base of all models, which cannot be changed."""
-
-    # `wiring` builds the models that a function needs, because building all of them takes time.
-    model_config = ConfigDict(frozen=True, defer_build=True)
-
-
 class Runtime(Model):
-    """How a container's task is run: the parameters of ECS RunTask that belong to the container."""
+    """How a container's task is run: the parameters of ECS RunTask that belong to the container, or its service."""
 
     cluster: str
+    service: str | None = None  # the name of the service that the container stands for; None: a task
     task_definition: str
     launch_type: LaunchType
     subnets: list[str] = []
@@ -70,6 +63,8 @@ class Runtime(Model):
     @property
     def platform(self) -> Platform:
         """What the tasks run on."""
+        if self.service is not None:
+            return Platform.SERVICE
         return Platform.FARGATE if self.launch_type is LaunchType.FARGATE else Platform.HOST
 
 
@@ -106,6 +101,8 @@ class PendingOperation(Model):
     command_number: int = 0  # number of the first command to a host that the current driver may send
     command_expires_at: Timestamp | None = None  # when the driver's commands expire; None: at the deadline
     sent_command: str | None = None  # host and id of the last command, if its result is not known yet
+    stored: list[str] = []  # the attributes of a service's container that this operation has stored for the next start
+    deployment: str | None = None  # the service's primary deployment before a rolling restart
     giving_up: str | None = None  # why the step has failed; its command is being reverted
     giving_up_since: Timestamp | None = None
     idempotency_id: str | None = None
@@ -154,7 +151,7 @@ class Rule(StrEnum):
     IDLE_TIMEOUT = "idle_timeout"
 
 
-class Container(Model):
+class Container(ServiceState):
     """A container's item: its status, how it is run, the pending operation, and the counters of its history."""
 
     id: str
@@ -207,6 +204,10 @@ class Container(Model):
         return self.task_arn is not None and self.paused_task_arn == self.task_arn
 
     @property
+    def kind(self) -> Kind:
+        return Kind.TASK if self.runtime.service is None else Kind.SERVICE
+
+    @property
     def is_live(self) -> bool:
         return self.status in LIVE
 
@@ -216,7 +217,7 @@ class Container(Model):
         if self.operation is not None:
             return self.operation.deadline
         look_at = self.absent_since + BETWEEN_LOOKS if self.absent_since is not None else None
-        return _earliest(look_at, self.ends_at)
+        return _earliest(look_at, self.ends_at, self.apply_count_at)
 
     @property
     def is_listed(self) -> bool:
@@ -323,6 +324,7 @@ class Change(NamedTuple):
     task_arn: str | None = None  # the container's task from now on; None: unchanged
     task_version: int | None = None  # None: unchanged
     task_ended: bool | None = None  # None: unchanged
+    attributes: Mapping[str, Any] = MappingProxyType({})  # further attributes of the container from now on
 
 
 class OperationRequest(NamedTuple):

@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from longshore.domain.base import Timestamp
 from longshore.domain.lifecycle import Operation
-from longshore.domain.models import Timestamp
 
 
 class ScheduleView(BaseModel):
