@@ -41,9 +41,8 @@ def change(stage: Stage, container: str, wanted: ContainerChange = LABELS) -> Co
     dynamodb = clients().dynamodb
     details = ContainerDetails(dynamodb, "containers", stage.clock)
     with stage.open():
-        return ContainerChanges(stage.wired.store, details, Access(dynamodb, "access"), stage.clock).apply(
-            USER, container, wanted
-        )
+        access, counts = Access(dynamodb, "access"), stage.wired.counts
+        return ContainerChanges(stage.wired.store, details, access, counts, stage.clock).apply(USER, container, wanted)
 
 
 def grant(stage: Stage, project: str, role: str) -> None:

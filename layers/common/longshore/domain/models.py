@@ -103,6 +103,8 @@ class PendingOperation(Model):
     sent_command: str | None = None  # host and id of the last command, if its result is not known yet
     stored: list[str] = []  # the attributes of a service's container that this operation has stored for the next start
     deployment: str | None = None  # the service's primary deployment before a rolling restart
+    calls: bool = False  # the operation has begun to change the service, at `calls_end_at` at the latest
+    called: bool = False  # all calls that change the service were answered
     giving_up: str | None = None  # why the step has failed; its command is being reverted
     giving_up_since: Timestamp | None = None
     idempotency_id: str | None = None

@@ -13,6 +13,7 @@ class Part(StrEnum):
 
     CONTAINERS = "containers"  # each live container is compared with its task
     TASKS = "tasks"  # each running task is compared with its container
+    SERVICES = "services"  # each service is compared with its container, unless that is live
 
 
 class Position(NamedTuple):
