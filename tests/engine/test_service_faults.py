@@ -1,6 +1,7 @@
 """Operations on services under crashes, lost replies, throttling, deletions and slow events."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from longshore.domain.errors import ExternalServiceError
@@ -53,8 +54,7 @@ def check_end(stage: ServiceStage, container_id: str, operation: str) -> None:
         assert (container.scaling.minimum, container.scaling.is_suspended) == (MINIMUM, False)
     else:
         assert container.scaling is None
-    rolls = sum(bool(parameters.get("forceNewDeployment")) for parameters in stage.parameters("UpdateService"))
-    assert rolls == (operation == "restart")
+    assert stage.services.deployed == 1 + (operation == "restart")
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -196,8 +196,8 @@ def test_a_service_that_was_deleted(stage: ServiceStage, operation: str, missing
 
 def test_a_service_that_ecs_does_not_show_for_a_moment(stage: ServiceStage) -> None:
     container_id = stage.add_service("running")
-    nothing = {"services": [], "failures": []}
-    stage.change("DescribeServices", lambda *_: nothing, times=2)
+    nothing: dict[str, list[Any]] = {"services": [], "failures": []}
+    stage.change("DescribeServices", lambda *_: nothing, times=1)
     assert stage.ask(container_id, "stop").kind is OutcomeKind.ACCEPTED
     stage.advance(31)
     stage.sweep()

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from local.emulator.ecs import SimulatedTask, TaskSimulation
+from local.emulator.ecs import ACCOUNT, REGION, SimulatedTask, TaskSimulation
 from local.emulator.errors import AwsError
 
 FLAGS = ("DynamicScalingInSuspended", "DynamicScalingOutSuspended", "ScheduledScalingSuspended")
-_ARN = "arn:aws:ecs:us-east-1:111122223333:service"
+_ARN = f"arn:aws:ecs:{REGION}:{ACCOUNT}:service"
 _DIMENSION = "ecs:service:DesiredCount"
 
 
@@ -65,6 +65,9 @@ class ServiceSimulation:
         tasks: The tasks of all services.
         now: Returns the virtual time.
         delay: How long the scheduler waits before it looks at a service, in seconds.
+
+    Attributes:
+        deployed: The number of deployments of all services.
     """
 
     OPERATIONS = frozenset({"DescribeServices", "ListServices", "UpdateService"})
@@ -74,7 +77,7 @@ class ServiceSimulation:
         self._tasks = tasks
         self._now = now
         self._services: dict[str, SimulatedService] = {}
-        self._deployments = 0
+        self.deployed = 0
         self.delay = delay
         self.events: list[dict[str, Any]] = []
 
@@ -174,8 +177,8 @@ class ServiceSimulation:
         service.due = self._now() + timedelta(seconds=self.delay)
 
     def _deploy(self, service: SimulatedService) -> None:
-        self._deployments += 1
-        service.deployments.insert(0, f"ecs-svc/{self._deployments:019d}")
+        self.deployed += 1
+        service.deployments.insert(0, f"ecs-svc/{self.deployed:019d}")
 
     def _stop(self, task: SimulatedTask) -> None:
         self._tasks.handle("StopTask", {"cluster": task.cluster.name, "task": task.arn, "reason": "Scaling activity"})
