@@ -9,6 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 from engine.aws import CLUSTER, DENIED
 from engine.services import ServiceStage
+from longshore.domain.clock import SystemClock
 from longshore.domain.task import adopted_as
 from simulation.aws import clients
 
@@ -23,6 +24,8 @@ OTHER = "507f1f77bcf86cd799439034"
 @pytest.fixture
 def stage() -> Iterator[ServiceStage]:
     stage = ServiceStage()
+    # The commands use the real time.
+    stage.clock.time = SystemClock().now()
     stage.catalog.add_task_definition("web", [{"name": "app", "image": "busybox", "memory": 128}])
     with stage.open():
         yield stage
