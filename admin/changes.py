@@ -25,7 +25,7 @@ from longshore.aws.ecs import Ecs
 from longshore.aws.items import container_item
 from longshore.aws.writes import as_read
 from longshore.domain.clock import SystemClock, to_text
-from longshore.domain.lifecycle import LaunchType, Status
+from longshore.domain.lifecycle import Kind, LaunchType, Status
 from longshore.domain.models import Container
 from longshore.domain.runtime import CapacityProvider, Runtime
 
@@ -116,6 +116,8 @@ class Changes:
             runtime, server = wanted.of(container)
             if (runtime, server) == (container.runtime, container.server_instance_id):
                 return {}
+            if container.kind is Kind.SERVICE:
+                raise AdminError(f"The container {container.id} stands for a service: change the service in ECS.")
             self._check_changeable(container, runtime, server)
             registration = Registration(container.id, container.project_id, container.name, runtime, server)
             registration.checked(self._target, is_server_new=server != container.server_instance_id)
@@ -126,7 +128,9 @@ class Changes:
         return self._change(container_id, values)
 
     def unregister(self, container_id: str) -> Container | None:
-        """Delete a container that has no task. Its history rows stay.
+        """Delete a container that has no task, or stands for a service whose scaling is not suspended.
+
+        Its history rows stay.
 
         Returns:
             The container as it was; None if another process has deleted it in the meantime.
@@ -197,6 +201,12 @@ class Changes:
             )
 
     def _check_has_no_task(self, container: Container) -> None:
+        if container.kind is Kind.SERVICE:
+            if container.scaling is not None:
+                raise AdminError(
+                    f"The scaling of the service of {container.id} is suspended: start the container first."
+                )
+            return
         if container.is_live:
             raise AdminError(f"The container {container.id} is {container.status.value}: stop it first.")
         ecs = Ecs(self._target.ecs())

@@ -14,7 +14,7 @@ from typing import Any
 
 from longshore.aws.items import container_item
 from longshore.domain.clock import to_text
-from longshore.domain.lifecycle import LIVE, Status
+from longshore.domain.lifecycle import LIVE, Kind, Status
 from longshore.domain.models import Container, StatusLog
 from longshore.domain.pages import rank_key
 from longshore.domain.ranges import NO_ROWS, NO_STATUS, Counts, shortened
@@ -279,6 +279,8 @@ def task_faults(
         grace: Time that events and sweeps may take.
     """
     recent = now - grace
+    if container.kind is Kind.SERVICE:
+        return []  # The drift sweep compares services with ECS.
     if container.operation is not None or max(container.status_since, container.updated_at) > recent:
         return []
     alive = own is not None and not own.is_stopped

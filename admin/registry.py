@@ -169,7 +169,7 @@ class Registry:
             UnavailableError: DynamoDB failed. The container may or may not be registered.
         """
         container, entry = first_row(wanted, Status.STOPPED, {"reason": "Registered"})
-        if not self.known([wanted.id]) and self._has_rows(wanted.id):
+        if not self.known([wanted.id]) and self.has_rows(wanted.id):
             raise AdminError(f"The id {wanted.id} belongs to a container that was unregistered: choose another id.")
         try:
             present = self.create(container, entry)
@@ -234,7 +234,7 @@ class Registry:
         )
         return {item["id"]["S"] for page in pages for item in page["Items"]}
 
-    def _has_rows(self, container_id: str) -> bool:
+    def has_rows(self, container_id: str) -> bool:
         """Return whether the history of a container has rows. They stay when the container is unregistered."""
         answer = self._dynamodb.query(
             TableName=self._status_logs,
@@ -271,7 +271,7 @@ def first_row(wanted: Registration, status: Status, metadata: dict[str, Any], **
         wanted: The container to create.
         status: Its first status.
         metadata: The metadata of the row.
-        change: Further fields of the row's Change.
+        change: Further fields of the row's Change, such as the attributes of the container.
     """
     now = SystemClock().now()
     container = Container(

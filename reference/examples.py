@@ -102,6 +102,7 @@ def container_change() -> Example:
             "summary": "Stop the container when it is idle",
             "value": {"idle_timeout": 3600},
         },
+        "desired-count": {"summary": "Change the count of a service", "value": {"desired_count": 3}},
         "protection": {"summary": "Protect the container", "value": {"protection": {"reason": "Nightly build"}}},
     }
 

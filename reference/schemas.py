@@ -50,6 +50,8 @@ _METADATA: Final[dict[str, Schema]] = {
     "command": {"$ref": _REF.format(model="Operation")},
     "superseded": {"$ref": _REF.format(model="Operation")},
     "exit_code": {"type": "integer"},
+    "rolling": {"type": "boolean"},
+    **{name: {"type": "integer"} for name in ("desired_count", "running_count", "count_before", "count_after")},
     "observed_at": TIME,
 }
 _TEXTS_OF_METADATA: Final = (
@@ -194,7 +196,7 @@ def _data() -> dict[str, Schema]:
     nothing_or_pending = _nullable(ref("PendingOperation"))
     conflict["pending_operation"] = nothing_or_pending
     # Changes that the state does not allow return the same data as operations.
-    requested = {"type": "string", "enum": [*(each.value for each in Operation), "keep-alive", "protect"]}
+    requested = {"type": "string", "enum": [*(each.value for each in Operation), "keep-alive", "protect", "update"]}
     changed = _object(**{**refused["properties"], "operation": requested})
     container["properties"]["pending_operation"] = nothing_or_pending
     own["ContainersPage"]["properties"]["containers"] = {"type": "array", "items": ref("Container")}
@@ -236,6 +238,7 @@ def _container_change() -> Schema:
                 "minimum": changes.SHORTEST_IDLE_TIMEOUT,
                 "maximum": changes.LONGEST_IDLE_TIMEOUT,
             },
+            "desired_count": {"type": "integer", "minimum": 1, "maximum": changes.LARGEST_COUNT},
             "protection": {
                 "type": ["object", "null"],
                 "required": ["reason"],

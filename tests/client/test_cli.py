@@ -104,6 +104,8 @@ def test_status(longshore: Run, api: Api) -> None:
         "launch": "EC2",
         "server": "-",
         **dict.fromkeys(("stop_at", "hold_until", "idle_timeout", "idle_at", "protection"), "-"),
+        "kind": "task",
+        "count": "-",
     }
     assert json.loads(longshore("status", container_id(12), "--json").stdout) == container
 

@@ -16,6 +16,7 @@ from longshore_client import (
     Longshore,
     OperationStateConflictError,
 )
+from longshore_client.cli.fleet_view import container_fields, containers_table
 from longshore_client.cli.limits_view import limit_rows, limits_text
 from longshore_client.cli.text import duration_text, parse_duration
 
@@ -118,6 +119,25 @@ def test_invalid_times(scripted: Scripted) -> None:
 def test_an_api_without_limits() -> None:
     container = Container.of(CONTAINER)
     assert (container.stop_at, container.idle_at, container.protection) == (None, None, None)
+    assert (container.kind, container.desired_count, container.running_count) == ("task", None, None)
+
+
+SERVICE = {**CONTAINER, "kind": "service", "desired_count": 3, "running_count": 2}
+
+
+def test_the_counts_of_a_service(scripted: Scripted) -> None:
+    client, script = scripted(ok(SERVICE))
+    container = client.api.containers.update(ID, desired_count=3)
+    assert (container.kind, container.desired_count, container.running_count) == ("service", 3, 2)
+    assert json.loads(script.requests[0].content) == {"desired_count": 3}
+
+
+def test_a_list_shows_how_many_tasks_of_a_service_run() -> None:
+    service = Container.of(SERVICE)
+    assert container_fields(service)[-1] == "2/3"
+    assert container_fields(Container.of(CONTAINER))[-1] == "-"
+    (status,) = [column for column in containers_table([service]).columns if column.header == "STATUS"]
+    assert [str(cell) for cell in status.cells] == [f"{service.status} 2/3"]
 
 
 # The command line
@@ -134,6 +154,7 @@ def test_an_api_without_limits() -> None:
         (["idle-timeout", ID, "off"], {"idle_timeout": None}),
         (["protect", ID, "--reason", "demo on Friday"], {"protection": {"reason": "demo on Friday"}}),
         (["unprotect", ID], {"protection": None}),
+        (["scale", ID, "5"], {"desired_count": 5}),
     ],
 )
 def test_changes(command: Command, arguments: list[str], change: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ import longshore.engine.operations
 from botocore.exceptions import ReadTimeoutError
 from simulation.aws import clients
 from simulation.dynamodb import DynamoDb
+from simulation.services import ServiceSimulation
 
 from local import template
 from local.emulator.ecs import StaticCatalog, TaskSimulation
@@ -104,7 +105,10 @@ class Fault(NamedTuple):
 
 
 class Aws:
-    """DynamoDB, ECS and Systems Manager. Tasks start in 0.4 seconds and stop in 0.3; commands take 0.1."""
+    """DynamoDB, ECS with its services, and Systems Manager.
+
+    Tasks start in 0.4 seconds and stop in 0.3; commands take 0.1.
+    """
 
     def __init__(self) -> None:
         self.clock = Clock()
@@ -121,6 +125,7 @@ class Aws:
         self.catalog.add_cluster(CLUSTER)
         self.ecs = TaskSimulation(self.catalog, self.clock.now, run_delay=0.4, stop_delay=0.3)
         self.ecs.add_instance(CLUSTER, HOST, cpu=1 << 20, memory=1 << 20)
+        self.services = ServiceSimulation(self.ecs, self.clock.now)
         (document,) = STACK.of_type("AWS::SSM::Document").values()
         self.document: dict[str, Any] = document["Content"]
         self.ssm = CommandSimulation(self.ecs, lambda *_: self.document, self.clock.now)
@@ -219,6 +224,8 @@ class Aws:
             return self.dynamodb.handle(operation, parameters)
         if service == "ssm":
             answer = self.ssm.handle(operation, parameters)
+        elif self.services.handles(operation, parameters):
+            answer = self.services.handle(operation, parameters)
         elif operation == "DescribeContainerInstances":
             found = [i for i in self.ecs.instances() if i.arn in parameters["containerInstances"]]
             answer = {"containerInstances": [{"ec2InstanceId": instance.ec2_instance_id} for instance in found]}
@@ -230,5 +237,8 @@ class Aws:
     def _advanced(self) -> None:
         self.ssm.advance(self.clock.now())
         self.ecs.advance(self.clock.now())
+        self.services.advance(self.clock.now())
         self.events += self.ecs.drain_events()
+        self.events += self.services.events
+        self.services.events = []
         self.events += [event for event in self.ssm.drain_events() if event["detail"]["status"] == "Success"]

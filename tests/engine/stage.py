@@ -234,10 +234,10 @@ class Stage(Aws):
 
     def deliver(self, event: dict[str, Any]) -> str:
         """Deliver an event of a task or command. Returns its effect."""
-        detail = event["detail"]
         with self.open():
-            events = self.wired.task_events if event["source"] == "aws.ecs" else self.wired.command_events
-            return str(events.apply(detail).value)
+            if event["source"] == "aws.ecs":
+                return str(self.wired.task_events.apply(event).value)
+            return str(self.wired.command_events.apply(event["detail"]).value)
 
     def deliver_all(self) -> None:
         """Deliver all events so far, in order."""

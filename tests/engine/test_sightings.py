@@ -235,5 +235,5 @@ def test_an_older_or_known_end_is_not_recorded(stage: Stage, newer: int) -> None
     (task,) = stage.live(container)
     ended = Task.of(task.to_api() | {"lastStatus": "STOPPED", "version": task.version + newer})
     with stage.open():
-        assert stage.wired.task_events.look_at(ended, CLUSTER, shown=True) == "stale"
+        assert stage.wired.drift._events.look_at(ended, CLUSTER, shown=True) == "stale"
     assert stage.status(container) == "running"

@@ -10,9 +10,11 @@ from longshore.aws.ecs import Ecs
 from longshore.aws.history_pages import HistoryPages
 from longshore.aws.hosts import HostCommands
 from longshore.aws.listing import ContainerListing
+from longshore.aws.services import Services
 from longshore.aws.store import Store
 from longshore.domain.clock import Clock
 from longshore.engine.changes import ContainerChanges
+from longshore.engine.counts import CountChanges
 from longshore.engine.driver import Driver
 from longshore.engine.events import CommandEvents, Servers, TaskEvents
 from longshore.engine.lifetimes import Lifetimes
@@ -20,6 +22,9 @@ from longshore.engine.lookups import Lookups
 from longshore.engine.operations import Operations
 from longshore.engine.recorder import Recorder
 from longshore.engine.schedules import ScheduledRuns, ScheduleInput
+from longshore.engine.service_drift import ServiceDrift
+from longshore.engine.service_events import ServiceEvents
+from longshore.engine.service_steps import StepsByKind
 from longshore.engine.steps import Steps
 from longshore.engine.sweeps import Drift, Recovery
 
@@ -33,7 +38,7 @@ class Wired(NamedTuple):
     driver: Driver
     recorder: Recorder
     operations: Operations
-    task_events: TaskEvents
+    task_events: ServiceEvents
     command_events: CommandEvents
     servers: Servers
     schedules: ScheduledRuns
@@ -41,6 +46,7 @@ class Wired(NamedTuple):
     drift: Drift
     changes: ContainerChanges
     lookups: Lookups
+    counts: CountChanges
 
 
 def wire(
@@ -65,7 +71,8 @@ def wire(
     )
     ecs = Ecs(clients.ecs)
     hosts = HostCommands(lambda: clients.ssm, ecs, "host-command", clock)
-    steps = Steps(ecs, hosts, clock)
+    services = Services(lambda: clients.ecs, lambda: clients.scaling)
+    steps = StepsByKind(ecs, hosts, clock, services)
     driver = Driver(store, steps, clock)
     recorder = Recorder(store, clock)
     access = Access(clients.dynamodb, "access")
@@ -73,7 +80,9 @@ def wire(
     listing = ContainerListing(clients.dynamodb, "containers", clock, on_failure)
     events = TaskEvents(store, driver, recorder, ecs, lambda pending: on_pending(pending.id))
     lookups = Lookups(ecs, clock)
-    drift = Drift(store, recorder, events, ecs, lookups, clock, enough_time, on_failure)
+    counts = CountChanges(store, services, clock)
+    of_services = ServiceDrift(store, services, counts, clock, on_failure)
+    drift = Drift(store, recorder, events, ecs, lookups, of_services, clock, enough_time, on_failure)
     return Wired(
         store,
         HistoryPages(clients.dynamodb, containers="containers", status_logs="status-logs"),
@@ -81,7 +90,7 @@ def wire(
         driver,
         recorder,
         operations,
-        events,
+        ServiceEvents(store, driver, of_services, events, lambda pending: on_pending(pending.id)),
         CommandEvents(store, driver, hosts, lambda pending: on_pending(pending.id)),
         Servers(store, clock, on_failure),
         ScheduledRuns(store, listing, access, operations, map, on_failure),
@@ -99,8 +108,9 @@ def wire(
             end_lifetime=Lifetimes(store, operations, clock).end,
         ),
         drift,
-        ContainerChanges(store, ContainerDetails(clients.dynamodb, "containers", clock), access, clock),
+        ContainerChanges(store, ContainerDetails(clients.dynamodb, "containers", clock), access, counts, clock),
         lookups,
+        counts,
     )
 
 

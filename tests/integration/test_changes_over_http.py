@@ -14,7 +14,7 @@ from local.stack import LocalStack
 
 pytestmark = pytest.mark.databases("real")
 
-KEYS = "the keys are: name, labels, stop_at, hold_until, idle_timeout, protection"
+KEYS = "the keys are: name, labels, stop_at, hold_until, idle_timeout, protection, desired_count"
 CONTROL = "must not contain control characters"
 NAME = "must be 1 to 128 characters"
 

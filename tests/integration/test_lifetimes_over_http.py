@@ -17,7 +17,7 @@ from local.stack import LocalStack
 pytestmark = pytest.mark.databases("real")
 
 TIME = "must be an RFC 3339 time with an offset, or null"
-UNKNOWN_KEY = "is unknown; the keys are: name, labels, stop_at, hold_until, idle_timeout, protection"
+UNKNOWN_KEY = "is unknown; the keys are: name, labels, stop_at, hold_until, idle_timeout, protection, desired_count"
 REASON = {"reason": "Nightly build"}
 
 

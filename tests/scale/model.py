@@ -15,10 +15,12 @@ from longshore.aws.attributes import deserialize_item
 from longshore.aws.ecs import Ecs, Quota
 from longshore.aws.hosts import HostCommands
 from longshore.aws.listing import ContainerListing
+from longshore.aws.services import Services
 from longshore.aws.store import Store
 from longshore.domain.errors import LongshoreError
 from longshore.domain.models import Container, OperationRequest, Outcome
 from longshore.engine.continuation import Position
+from longshore.engine.counts import CountChanges
 from longshore.engine.driver import Driver
 from longshore.engine.events import TaskEvents
 from longshore.engine.lifetimes import Lifetimes
@@ -27,12 +29,14 @@ from longshore.engine.operations import Operations
 from longshore.engine.pace import Pace
 from longshore.engine.recorder import Recorder
 from longshore.engine.schedules import ScheduledRuns, ScheduleInput
+from longshore.engine.service_drift import ServiceDrift
 from longshore.engine.steps import Steps
 from longshore.engine.sweeps import Drift, Recovery
 from simulation.aws import clients
 from simulation.cloud import table_properties
 from simulation.dynamodb import DynamoDb
 from simulation.scheduler import Actor, Scheduler, VirtualClock
+from simulation.services import ServiceSimulation
 from simulation.trace import START
 from simulation.wiring import one_after_the_other
 
@@ -99,6 +103,7 @@ class Model:
             self.catalog, lambda: self.scheduler.now, run_delay=run_delay, stop_delay=1.0, rng=random.Random(1)
         )
         self.ecs.add_instance(CLUSTER, HOST, cpu=1 << 40, memory=1 << 40)
+        self.services = ServiceSimulation(self.ecs, lambda: self.scheduler.now)
         self.quotas = Quotas(quotas, lambda: self.scheduler.now)
         self.scheduler.machines = [self.ecs]
         self.scheduler.advanced = self._deliver
@@ -131,7 +136,9 @@ class Model:
         ecs, recorder = self._paced(), Recorder(self.store, self.clock)
         lookups = Lookups(ecs, self.clock)
         events = self._events_of(ecs)
-        return Drift(self.store, recorder, events, ecs, lookups, self.clock, enough_time, on_failure)
+        services = Services(lambda: clients().ecs, lambda: clients().scaling)
+        drift = ServiceDrift(self.store, services, CountChanges(self.store, services, self.clock), self.clock)
+        return Drift(self.store, recorder, events, ecs, lookups, drift, self.clock, enough_time, on_failure)
 
     @contextmanager
     def open(self) -> Iterator[None]:
@@ -156,6 +163,8 @@ class Model:
         if not self.quotas.allow(operation, parameters):
             self.throttled[kind] += 1
             raise AwsError("ThrottlingException", "Rate exceeded")
+        if self.services.handles(operation, parameters):
+            return self.services.handle(operation, parameters)
         answer = self.ecs.handle(operation, parameters)
         self._deliver()
         return answer

@@ -35,7 +35,8 @@ class Clients:
         self.dynamodb = session.client("dynamodb", config=config)
         self.ecs = session.client("ecs", config=config)
         self.ssm = session.client("ssm", config=config)
-        clients: list[Any] = [self.dynamodb, self.ecs, self.ssm]
+        self.scaling: Any = session.client("application-autoscaling", config=config)
+        clients: list[Any] = [self.dynamodb, self.ecs, self.ssm, self.scaling]
         for client in clients:
             client._make_api_call = self._caller(client)
 

@@ -20,6 +20,7 @@ from simulation.hostile_ecs import Effects, HostileEcs
 from simulation.hostility import Hostility, Reached
 from simulation.ledger import Ledger
 from simulation.scheduler import Actor, Scheduler
+from simulation.services import ServiceSimulation
 from simulation.setup import CLUSTER
 from simulation.wiring import DOCUMENT
 
@@ -75,6 +76,7 @@ class Cloud:
         self.hostile_ecs = HostileEcs(
             self.ecs, settings, lambda: self.scheduler.now, self.rng("hostile ecs"), self.reached, self._notes_absence
         )
+        self.services = ServiceSimulation(self.ecs, lambda: self.scheduler.now)
         self.plans = CommandPlans(settings, self.rng("commands"), self.reached)
         self.ssm = CommandSimulation(
             self.ecs,
@@ -117,6 +119,8 @@ class Cloud:
                 operation_id, container_id = re.findall(r"[0-9a-f]{24}", parameters["Comment"])
                 self.ledger.effects.commanded(container_id, parameters["Parameters"]["action"][0], operation_id)
             return answer
+        if self.services.handles(operation, parameters):
+            return self.services.handle(operation, parameters)
         task = self.ecs._tasks.get(str(parameters.get("task"))) if operation == "StopTask" else None
         runs = task is not None and task.desired_status == "RUNNING"
         answer = self.hostile_ecs.handle(actor, operation, parameters)

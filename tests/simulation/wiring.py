@@ -12,9 +12,11 @@ from longshore.aws.ecs import Ecs
 from longshore.aws.history_pages import HistoryPages
 from longshore.aws.hosts import HostCommands
 from longshore.aws.listing import ContainerListing
+from longshore.aws.services import Services
 from longshore.aws.store import Store
 from longshore.domain.clock import Clock
 from longshore.engine.changes import ContainerChanges
+from longshore.engine.counts import CountChanges
 from longshore.engine.driver import Driver
 from longshore.engine.events import CommandEvents, Servers, TaskEvents
 from longshore.engine.lifetimes import Lifetimes
@@ -23,7 +25,8 @@ from longshore.engine.operations import Operations
 from longshore.engine.reader import HistoryReader
 from longshore.engine.recorder import Recorder
 from longshore.engine.schedules import ScheduledRuns
-from longshore.engine.steps import Steps
+from longshore.engine.service_drift import ServiceDrift
+from longshore.engine.service_steps import StepsByKind
 from longshore.engine.sweeps import Drift, Recovery
 
 from simulation.aws import clients
@@ -56,12 +59,15 @@ def current(clock: Clock, wait: timedelta, enough_time: Callable[[], bool]) -> L
     access = Access(dynamodb, "access")
     ecs = Ecs(ecs_client)
     hosts = HostCommands(lambda: ssm, ecs, DOCUMENT, clock)
-    driver = Driver(store, Steps(ecs, hosts, clock), clock)
+    services = Services(lambda: clients().ecs, lambda: clients().scaling)
+    counts = CountChanges(store, services, clock)
+    driver = Driver(store, StepsByKind(ecs, hosts, clock, services), clock)
     recorder = Recorder(store, clock)
     operations = Operations(store, access, driver, clock, wait)
     events = TaskEvents(store, driver, recorder, ecs)
     lookups = Lookups(ecs, clock)
-    drift = Drift(store, recorder, events, ecs, lookups, clock, enough_time)
+    of_services = ServiceDrift(store, services, counts, clock)
+    drift = Drift(store, recorder, events, ecs, lookups, of_services, clock, enough_time)
     listing = ContainerListing(dynamodb, "containers", clock, lambda *_: None)
     return Library(
         package="longshore",
@@ -83,7 +89,7 @@ def current(clock: Clock, wait: timedelta, enough_time: Callable[[], bool]) -> L
             end_lifetime=Lifetimes(store, operations, clock).end,
         ),
         drift=drift,
-        changes=ContainerChanges(store, ContainerDetails(dynamodb, "containers", clock), access, clock),
+        changes=ContainerChanges(store, ContainerDetails(dynamodb, "containers", clock), access, counts, clock),
     )
 
 

@@ -26,7 +26,13 @@ AWS_MANAGED = {
 
 # Actions whose calls name no resource, so that their policy has to allow `*`. ListTasks of a whole cluster is
 # authorised for `*`, although the reference gives an ARN: https://github.com/cdklabs/construct-hub/pull/1207
-WITHOUT_RESOURCE = {"ecs:ListTasks", "scheduler:ListSchedules", "ssm:GetCommandInvocation"}
+WITHOUT_RESOURCE = {
+    "application-autoscaling:DescribeScalableTargets",
+    "ecs:ListServices",
+    "ecs:ListTasks",
+    "scheduler:ListSchedules",
+    "ssm:GetCommandInvocation",
+}
 
 _TRANSACTION_ITEMS = {
     "Update": "dynamodb:UpdateItem",

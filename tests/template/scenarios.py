@@ -15,6 +15,7 @@ from settling import recover_all, set_looks_back
 from template.scene import (
     ACTS,
     LONG_RUNNING,
+    NOT_REPEATED,
     OPERATIONS,
     PAUSED,
     RUNNING,
@@ -362,6 +363,37 @@ def published_events(scene: Scene) -> None:
     assert scene.invoke("PublishEventsFunction", event) == {"batchItemFailures": []}
 
 
+def services(scene: Scene) -> None:
+    function = "TaskStateChangeFunction"
+    for operation, status in (
+        ("start", "stopped"),
+        ("stop", "running"),
+        ("force-stop", "running"),
+        ("restart", "stopped"),
+        ("restart", "running"),
+    ):
+        scene.post(scene.add_service(status), operation)
+    # The function of the event finds the end of a stop, and a count that somebody has changed within the bounds.
+    stopping = scene.add_service("running")
+    with scene.no_wait():
+        scene.post(stopping, "stop", 202)
+    assert scene.invoke(function, scene.service_event(stopping)) == {"effect": "settled"}
+    scaled = scene.add_service("running", old=True)
+    scene.change_count(scaled, 3)
+    assert scene.invoke(function, scene.service_event(scaled)) == {"effect": "recorded"}
+    # ECS does not answer the operation, so the sweep makes all its calls.
+    for status, operation in (("running", "stop"), ("stopped", "start")):
+        container = scene.add_service(status)
+        scene.stack.emulator.faults.add("ecs", "DescribeServices", "Down", status=NOT_REPEATED, times=None)
+        with scene.no_wait():
+            scene.post(container, operation, 500)
+        scene.stack.emulator.faults.clear()
+        scene.recover(container)
+    with scene.recorder.recording("UpdateContainerFunction"):
+        assert scene.api.patch(scene.add_service("running"), {"desired_count": 3}, "owner").status_code == 200
+    scene.invoke("ScheduledStopFunction", {"container_ids": [scene.add_service("running")]})
+
+
 SCENARIOS = [
     ordinary_requests,
     lists,
@@ -381,4 +413,5 @@ SCENARIOS = [
     saved_schedules,
     terminated_servers,
     published_events,
+    services,
 ]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from typing import Any
 from unittest.mock import patch
 
 from api_client import Api
+from service_seed import add_service
 from settling import eventually, make_overdue
 from template import iam
 
@@ -112,6 +113,7 @@ class Scene:
     recorder: Recorder
     events: list[dict[str, Any]]
     ids: Iterator[int]
+    services: dict[str, str] = field(default_factory=dict)  # the name of the service of each container
 
     def add(self, statuses: Sequence[str], **settings: Any) -> str:
         """Add a container. With launch type EXTERNAL its task is on the managed instance."""
@@ -225,6 +227,39 @@ class Scene:
         while overdue:
             self.invoke("RecoverFunction", {"sweep": "operations"})
             overdue = [container for container in overdue if make_overdue(self.stack, container)]
+
+    def add_service(self, status: str, *, old: bool = False) -> str:
+        """Add a service with a scalable target, and its container."""
+        name = f"service-{next(self.ids)}"
+        container = add_service(self.stack, name, status, scales=True, old=old)
+        self.services[container] = name
+        return container
+
+    def change_count(self, container: str, count: int) -> None:
+        """Change the count of a service like a scaling policy."""
+        cluster = str(self.stack.parameters["ClusterName"])
+        self.stack.client("ecs").update_service(cluster=cluster, service=self.services[container], desiredCount=count)
+
+    def service_event(self, container: str) -> dict[str, Any]:
+        """Return the event of a service that has reached a steady state, when all its tasks run or have stopped."""
+        cluster, name = str(self.stack.parameters["ClusterName"]), self.services[container]
+        ecs = self.stack.client("ecs")
+
+        def steady() -> bool:
+            (service,) = ecs.describe_services(cluster=cluster, services=[name])["services"]
+            return bool(service["runningCount"] == service["desiredCount"] and service["pendingCount"] == 0)
+
+        eventually(steady)
+        arn = f"arn:aws:ecs:{template.REGION}:{template.ACCOUNT_ID}:service/{cluster}/{name}"
+        return {"resources": [arn], "detail": {"eventType": "INFO", "eventName": "SERVICE_STEADY_STATE"}}
+
+    @contextmanager
+    def no_wait(self) -> Iterator[None]:
+        """Let operations of the API not wait for their effects."""
+        from longshore.wiring import api_functions
+
+        with patch.object(api_functions.operations(), "wait", timedelta()):
+            yield
 
     def task_of(self, container: str) -> str:
         (task,) = self.stack.emulator.ecs.live(started_by=container)

@@ -12,8 +12,8 @@ from longshore.domain.roles import Role
 from longshore.domain.unchanged import UNCHANGED
 
 NOW = datetime(2025, 1, 15, 10, 30, tzinfo=UTC)
-EMPTY = "must have at least one of: name, labels, stop_at, hold_until, idle_timeout, protection"
-UNKNOWN = "is unknown; the keys are: name, labels, stop_at, hold_until, idle_timeout, protection"
+EMPTY = "must have at least one of: name, labels, stop_at, hold_until, idle_timeout, protection, desired_count"
+UNKNOWN = "is unknown; the keys are: name, labels, stop_at, hold_until, idle_timeout, protection, desired_count"
 CONTROL = "must not contain control characters"
 TIME = "must be an RFC 3339 time with an offset, or null"
 RANGE = "must be 300 to 604800 seconds"

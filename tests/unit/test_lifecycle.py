@@ -72,9 +72,10 @@ MESSAGES = {
 }
 _FARGATE = "is not supported on Fargate, which has no host to do it on"
 _MANAGED = "is not supported on ECS Managed Instances, which give no access to the host"
+_SERVICE = "is not supported for services, because a load balancer replaces frozen tasks"
 WITHOUT_PAUSE = {
     platform: {name: Refused(Refusal.UNSUPPORTED, f"{name} {reason}") for name in ("pause", "resume")}
-    for platform, reason in ((Platform.FARGATE, _FARGATE), (Platform.MANAGED, _MANAGED))
+    for platform, reason in ((Platform.FARGATE, _FARGATE), (Platform.MANAGED, _MANAGED), (Platform.SERVICE, _SERVICE))
 }
 ALLOWED = {
     "stopped": ["start", "restart"],
@@ -99,6 +100,8 @@ def test_nothing_pending(status: str, column: int, platform: Platform) -> None:
     expected: Proceed | Refused = Proceed(cell) if isinstance(cell, Step) else conflict(cell)
     if platform in WITHOUT_PAUSE:
         expected = WITHOUT_PAUSE[platform].get(OPERATIONS[column], expected)
+    if (platform, status, OPERATIONS[column]) == (Platform.SERVICE, "running", "restart"):
+        expected = Proceed(Step.ROLL)
     assert decide(Status(status), Operation(OPERATIONS[column]), None, platform) == expected
 
 

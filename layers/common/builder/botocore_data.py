@@ -12,8 +12,20 @@ from typing import Any
 from builder.errors import BuildError
 
 OPERATIONS: Mapping[str, frozenset[str]] = {
+    "application-autoscaling": frozenset({"DescribeScalableTargets", "RegisterScalableTarget"}),
     "dynamodb": frozenset({"BatchGetItem", "GetItem", "PutItem", "Query", "Scan", "TransactWriteItems", "UpdateItem"}),
-    "ecs": frozenset({"DescribeContainerInstances", "DescribeTasks", "ListTasks", "RunTask", "StopTask"}),
+    "ecs": frozenset(
+        {
+            "DescribeContainerInstances",
+            "DescribeServices",
+            "DescribeTasks",
+            "ListServices",
+            "ListTasks",
+            "RunTask",
+            "StopTask",
+            "UpdateService",
+        }
+    ),
     "events": frozenset({"PutEvents"}),
     "lambda": frozenset({"Invoke"}),
     "scheduler": frozenset({"CreateSchedule", "DeleteSchedule", "GetSchedule", "ListSchedules", "UpdateSchedule"}),

@@ -20,12 +20,15 @@ class Limits(TypedDict, total=False):
             Requires the role `operator`.
         protection: The reason for which stop, force-stop, restart and pause are refused, 1 to 256 characters. Requires
             the role `owner`.
+        desired_count: The number of tasks of a service that a start restores, at least 1. It cannot be removed, and no
+            other value can be changed with it. Requires the role `owner`.
     """
 
     stop_at: datetime | None
     hold_until: datetime | None
     idle_timeout: int | None
     protection: str | None
+    desired_count: int
 
 
 def change_body(name: str | None, labels: Mapping[str, str] | None, limits: Limits) -> dict[str, Any]:
@@ -41,6 +44,8 @@ def change_body(name: str | None, labels: Mapping[str, str] | None, limits: Limi
         body["hold_until"] = time_text(limits["hold_until"])
     if "idle_timeout" in limits:
         body["idle_timeout"] = limits["idle_timeout"]
+    if "desired_count" in limits:
+        body["desired_count"] = limits["desired_count"]
     if "protection" in limits:
         reason = limits["protection"]
         body["protection"] = None if reason is None else {"reason": reason}

@@ -165,7 +165,8 @@ class Containers:
             container_id: The id of the container.
             name: The new name. Requires the role `owner`.
             labels: The new labels, which replace all labels. Requires the role `operator`.
-            limits: `stop_at`, `hold_until`, `idle_timeout` and `protection`. None removes a limit. See `Limits`.
+            limits: `stop_at`, `hold_until`, `idle_timeout` and `protection`, of which None removes a limit, and
+                `desired_count` of a service. See `Limits`.
 
         Raises:
             ValueError: A time has no time zone.

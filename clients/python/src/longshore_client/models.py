@@ -73,6 +73,9 @@ class Container:
         idle_timeout: The seconds after which the running container is stopped unless it is kept alive, or None.
         idle_at: When the container is stopped for its idle timeout, or None if it has none or is not running.
         protection: The reason for which stop, force-stop, restart and pause are refused, or None.
+        kind: `task` or `service`. `task` if the API does not return it.
+        desired_count: The number of tasks of a service that a start restores, or None.
+        running_count: The number of running tasks of a service as last observed, or None.
     """
 
     id: str
@@ -93,6 +96,9 @@ class Container:
     idle_timeout: int | None
     idle_at: datetime | None
     protection: str | None
+    kind: str
+    desired_count: int | None
+    running_count: int | None
     raw: Json = field(repr=False, compare=False)
 
     @classmethod
@@ -117,6 +123,9 @@ class Container:
             idle_timeout=_parsing.whole_or_none(data, "idle_timeout"),
             idle_at=_parsing.time_or_none(data, "idle_at"),
             protection=_parsing.text_or_none(data.get("protection") or {}, "reason"),
+            kind=_parsing.text_or_none(data, "kind") or "task",
+            desired_count=_parsing.whole_or_none(data, "desired_count"),
+            running_count=_parsing.whole_or_none(data, "running_count"),
             raw=data,
         )
 

@@ -7,12 +7,14 @@ Which write owns which attribute:
     kept_alive_at, protection
     stop_at, stop_at_by               this module, and the writes of operations named at `STOP_AT` in `items.py`. A
                                       claim and the end without a row require that they are as read; a row removes them
+    desired_count, generation,        operations, and this module while nothing is pending, for a new count of a service
+    calls_end_at, apply_count_at
     pending_shard, pending_deadline   operations (`CHANGEABLE` in `items.py`), and this module while nothing is pending
 
 While an operation is pending, the key of the index is its deadline, and a change leaves it as it is; the end of the
 operation then requires the changed attributes. Otherwise the change computes the key from the container as read, and
-requires that nothing that the key depends on has changed. No write here changes the generation, so a change never makes
-a driver repeat its step.
+requires that nothing that the key depends on has changed. A write here changes the generation only while nothing is
+pending, so a change never makes a driver repeat its step.
 """
 
 import random
@@ -76,7 +78,7 @@ class ContainerDetails:
         if changes.get("protection") is not None:
             condition = condition.also(_NOTHING_ENDS, **_OPERATIONS)
         # Removing the protection restores a key that the recovery sweep has moved.
-        if changes.keys() & {*LIFETIME} or ("protection" in changes and changes["protection"] is None):
+        if changes.keys() & {*LIFETIME, "desired_count"} or ("protection" in changes and changes["protection"] is None):
             condition = condition.and_also(same(container, LIFETIME))
             if container.operation is not None:
                 condition = condition.also("attribute_exists(#operation)")

@@ -52,6 +52,8 @@ _REASONS = {
         "ECS refused the request: check the container's cluster, capacity providers, network and task definition"
     ),
     "PlatformUnknownException": "The Fargate platform version does not exist",
+    "ServiceNotFoundException": "The service does not exist",
+    "ServiceNotActiveException": "The service is not active",
     "ThrottlingException": "ECS is receiving too many requests",
     "ConflictException": "ECS has run a task with other parameters for the same operation",
 }
@@ -63,6 +65,8 @@ class Quota(StrEnum):
     ACTIONS = "actions"  # RunTask and StopTask
     FARGATE = "fargate"  # RunTask on Fargate, in addition
     READS = "reads"  # DescribeTasks and ListTasks
+    SERVICE_UPDATES = "service-updates"  # UpdateService
+    SERVICE_READS = "service-reads"  # DescribeServices
 
 
 class Pacing(Protocol):
@@ -236,6 +240,18 @@ class Ecs:
         tasks = [task for batch in batches for task in self.describe_many(runtime.cluster, batch).values()]
         return tasks, len(tasks) == len(set(arns))
 
+    def of_service(self, cluster: str, service: str) -> list[Task]:
+        """Describe the tasks of a service that have not stopped, including those that are stopping."""
+        arns = [
+            arn
+            for desired in ("RUNNING", "STOPPED")
+            for page in self._list(cluster=cluster, serviceName=service, desiredStatus=desired)
+            for arn in page
+        ]
+        batches = [arns[start : start + 100] for start in range(0, len(arns), 100)]
+        tasks = [task for batch in batches for task in self.describe_many(cluster, batch).values()]
+        return [task for task in tasks if not task.is_stopped]
+
     def _list(self, **request: Any) -> Iterator[list[str]]:
         while True:
             answer = self._call(partial(self._client.list_tasks, **request), Quota.READS)
@@ -260,7 +276,7 @@ class Ecs:
         try:
             return call()
         except ClientError as error:
-            failure = _ecs_error(error)
+            failure = ecs_error(error)
             if self._pacing is not None and failure.throttled:
                 self._pacing.slow_down(*quotas)
             raise failure from error
@@ -268,7 +284,8 @@ class Ecs:
             raise EcsError("ECS did not answer", no_effect=False) from error
 
 
-def _ecs_error(error: ClientError) -> EcsError:
+def ecs_error(error: ClientError) -> EcsError:
+    """Convert an error of the ECS API."""
     code = error.response["Error"]["Code"]
     answer = error.response["ResponseMetadata"]
     # If botocore has retried, a refusal of the last try proves nothing about the tries before it.

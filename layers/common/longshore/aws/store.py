@@ -288,6 +288,8 @@ class Store:
         assert pending is not None
         # Otherwise an operation without an effect would prevent a schedule from acting on the container.
         changes = {"operation": None, "requested_at": pending.requested_before, "updated_at": self._clock.now()}
+        # Nothing has changed the service, so a later operation stores its count and its scaling anew.
+        changes |= dict.fromkeys((*pending.stored, "calls_end_at"))
         condition = self._still_pending(before).also("NOT #operation.event_acted = :event_acted", event_acted=True)
         more = []
         if pending.idempotency_id is not None:

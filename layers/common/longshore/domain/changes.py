@@ -13,6 +13,7 @@ LONGEST_NAME = 128
 SHORTEST_IDLE_TIMEOUT = 300  # seconds
 LONGEST_IDLE_TIMEOUT = 604_800  # seconds
 LONGEST_REASON = 256
+LARGEST_COUNT = 5000  # tasks of a service, the default quota of ECS
 
 
 class ContainerChange(NamedTuple):
@@ -25,6 +26,7 @@ class ContainerChange(NamedTuple):
         hold_until: Until when schedules skip the container; None: they do not skip it.
         idle_timeout: The seconds after which the running container is to be stopped; None: never.
         protection: The reason for which the container is protected; None: it is not protected.
+        desired_count: The number of tasks that a start of the service restores. The other attributes are unchanged.
     """
 
     name: str | None = None
@@ -33,11 +35,13 @@ class ContainerChange(NamedTuple):
     hold_until: datetime | Unchanged | None = UNCHANGED
     idle_timeout: int | Unchanged | None = UNCHANGED
     protection: str | Unchanged | None = UNCHANGED
+    desired_count: int | Unchanged = UNCHANGED
 
     @property
     def needs(self) -> Role:
         """The role that the change needs."""
-        return Role.OPERATOR if self.name is None and self.protection is UNCHANGED else Role.OWNER
+        by_owner = (self.name, self.protection, self.desired_count) != (None, UNCHANGED, UNCHANGED)
+        return Role.OWNER if by_owner else Role.OPERATOR
 
     @property
     def protects(self) -> bool:
@@ -83,6 +87,8 @@ class ContainerChange(NamedTuple):
                     faults += _idle_timeout_faults(value)
                 case "protection":
                     faults += _protection_faults(value)
+                case "desired_count":
+                    faults += _count_faults(value, alone=len(given) == 1)
                 case _:
                     faults.append(fault(f"is unknown; the keys are: {', '.join(cls._fields)}", key))
         if faults:
@@ -94,6 +100,7 @@ class ContainerChange(NamedTuple):
             hold_until=_time(given["hold_until"]) if "hold_until" in given else UNCHANGED,
             idle_timeout=given.get("idle_timeout", UNCHANGED),
             protection=(given["protection"] or {}).get("reason") if "protection" in given else UNCHANGED,
+            desired_count=given.get("desired_count", UNCHANGED),
         )
         return change, []
 
@@ -144,6 +151,16 @@ def _idle_timeout_faults(value: Any) -> Faults:
     if not SHORTEST_IDLE_TIMEOUT <= value <= LONGEST_IDLE_TIMEOUT:
         return [fault(f"must be {SHORTEST_IDLE_TIMEOUT} to {LONGEST_IDLE_TIMEOUT} seconds", "idle_timeout")]
     return []
+
+
+def _count_faults(value: Any, *, alone: bool) -> Faults:
+    # Booleans are integers in Python.
+    if isinstance(value, bool) or not isinstance(value, int):
+        return [fault("must be integer", "desired_count")]
+    if not 1 <= value <= LARGEST_COUNT:
+        return [fault(f"must be 1 to {LARGEST_COUNT}", "desired_count")]
+    # If ECS refuses the count, nothing else has been changed either.
+    return [] if alone else [fault("must be the only key", "desired_count")]
 
 
 def _protection_faults(value: Any) -> Faults:

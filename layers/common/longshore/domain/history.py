@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from longshore.domain.clock import MILLISECOND, to_text
-from longshore.domain.lifecycle import Status
+from longshore.domain.lifecycle import Kind, Status
 from longshore.domain.models import Change, Container, StatusLog
 from longshore.domain.pages import rank_key
 from longshore.domain.ranges import NO_STATUS, Counts
@@ -39,7 +39,10 @@ def append(container: Container, change: Change, log_id: str, now: datetime) -> 
         now: The current time.
     """
     at = change.observed_at
+    container_after = container.model_copy(update=dict(change.attributes))
     metadata = {name: value for name, value in change.metadata.items() if value is not None}
+    if container.kind is Kind.SERVICE:
+        metadata |= {"desired_count": container_after.desired_count, "running_count": container_after.running_count}
     if container.last_transition_time is not None and at <= container.last_transition_time:
         metadata["observed_at"] = to_text(at)
         at = container.last_transition_time + MILLISECOND
@@ -63,11 +66,12 @@ def append(container: Container, change: Change, log_id: str, now: datetime) -> 
     task_arn = change.task_arn or container.task_arn
     was_paused = container.status is Status.PAUSED if container.is_live else container.was_paused
     ended_task_arn = task_arn if change.task_ended else None
-    after = container.model_copy(
+    after = container_after.model_copy(
         update={
             "status": change.to_status,
             "status_since": at,
             "absent_since": None,
+            "apply_count_at": None,
             "task_arn": task_arn,
             "task_version": container.task_version if change.task_version is None else change.task_version,
             "paused_task_arn": task_arn if was_paused and task_arn == container.task_arn else None,

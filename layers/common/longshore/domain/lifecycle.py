@@ -7,6 +7,9 @@
     failed     has failed       has failed       -> stopped       -> running          not running     not paused
     expired    refused, whatever the operation
 
+A service does not support `pause` and `resume`, and the restart of a running service is one step (-> running): ECS
+replaces its tasks one after the other.
+
 While an operation is pending, every other operation is refused except `force-stop`, which supersedes it. A force-stop
 does not supersede a pending force-stop: callers that repeat it faster than it completes would prevent it from ending.
 """
@@ -44,6 +47,14 @@ class Step(StrEnum):
     KILL = "kill"  # SIGKILL immediately, to every task of the container; complete when all are STOPPED
     PAUSE = "pause"  # suspend the task's processes on their host
     UNPAUSE = "unpause"  # let the task's processes continue
+    ROLL = "roll"  # replace the tasks of a service by a new deployment; complete when it is the only one
+
+
+class Kind(StrEnum):
+    """What a container stands for. The values are part of the HTTP contract."""
+
+    TASK = "task"  # a task that Longshore runs
+    SERVICE = "service"  # an ECS service, whose tasks ECS runs
 
 
 class Platform(StrEnum):
@@ -52,6 +63,7 @@ class Platform(StrEnum):
     HOST = "host"  # instances of the cluster, to which commands can be sent
     FARGATE = "fargate"  # has no host
     MANAGED = "managed"  # ECS Managed Instances, which give no access to the host
+    SERVICE = "service"  # a service, whose tasks ECS replaces, on whatever they run
 
 
 class LaunchType(StrEnum):
@@ -72,8 +84,9 @@ class Refusal(StrEnum):
 
 
 _WITHOUT_PAUSE = {
-    Platform.FARGATE: "Fargate, which has no host to do it on",
-    Platform.MANAGED: "ECS Managed Instances, which give no access to the host",
+    Platform.FARGATE: "on Fargate, which has no host to do it on",
+    Platform.MANAGED: "on ECS Managed Instances, which give no access to the host",
+    Platform.SERVICE: "for services, because a load balancer replaces frozen tasks",
 }
 """The platforms on which a container cannot be paused, with the reason."""
 
@@ -95,6 +108,7 @@ GOAL = {
     Step.KILL: Status.STOPPED,
     Step.PAUSE: Status.PAUSED,
     Step.UNPAUSE: Status.RUNNING,
+    Step.ROLL: Status.RUNNING,
 }
 """The container's status when the effect of a step has been observed."""
 
@@ -163,11 +177,13 @@ def decide(status: Status, operation: Operation, pending: Operation | None, plat
     if status is Status.EXPIRED:
         return Refused(Refusal.EXPIRED, "Operation not permitted on expired container")
     if operation in (Operation.PAUSE, Operation.RESUME) and platform in _WITHOUT_PAUSE:
-        return Refused(Refusal.UNSUPPORTED, f"{operation} is not supported on {_WITHOUT_PAUSE[platform]}")
+        return Refused(Refusal.UNSUPPORTED, f"{operation} is not supported {_WITHOUT_PAUSE[platform]}")
     if pending is not None:
         if operation is Operation.FORCE_STOP and pending is not Operation.FORCE_STOP:
             return Proceed(Step.KILL, supersedes=True)
         return Refused(Refusal.CONFLICT, in_progress(pending))
+    if platform is Platform.SERVICE and (operation, status) == (Operation.RESTART, Status.RUNNING):
+        return Proceed(Step.ROLL)
     return _decide_idle(status, operation)
 
 

@@ -14,7 +14,9 @@ from longshore.domain.base import Model, Timestamp
 from longshore.domain.lifecycle import (
     LIVE,
     PROTECTED_FROM,
+    Kind,
     Operation,
+    Platform,
     Proceed,
     Refusal,
     Refused,
@@ -23,6 +25,7 @@ from longshore.domain.lifecycle import (
     decide,
 )
 from longshore.domain.runtime import Runtime as Runtime
+from longshore.domain.service import ServiceState
 from longshore.domain.unchanged import UNCHANGED, Unchanged
 
 BETWEEN_LOOKS = timedelta(seconds=30)
@@ -77,6 +80,10 @@ class PendingOperation(Model):
     command_number: int = 0  # number of the first command to a host that the current driver may send
     command_expires_at: Timestamp | None = None  # when the driver's commands expire; None: at the deadline
     sent_command: str | None = None  # host and id of the last command, if its result is not known yet
+    stored: list[str] = []  # the attributes of a service's container that this operation has stored for the next start
+    deployment: str | None = None  # the service's primary deployment before a rolling restart
+    calls: bool = False  # the operation has begun to change the service, at `calls_end_at` at the latest
+    called: bool = False  # all calls that change the service were answered
     giving_up: str | None = None  # why the step has failed; its command is being reverted
     giving_up_since: Timestamp | None = None
     idempotency_id: str | None = None
@@ -125,7 +132,7 @@ class Rule(StrEnum):
     IDLE_TIMEOUT = "idle_timeout"
 
 
-class Container(Model):
+class Container(ServiceState):
     """A container's item: its status, how it is run, the pending operation, and the counters of its history."""
 
     id: str
@@ -178,6 +185,10 @@ class Container(Model):
         return self.task_arn is not None and self.paused_task_arn == self.task_arn
 
     @property
+    def kind(self) -> Kind:
+        return Kind.TASK if self.runtime.service is None else Kind.SERVICE
+
+    @property
     def is_live(self) -> bool:
         return self.status in LIVE
 
@@ -187,7 +198,7 @@ class Container(Model):
         if self.operation is not None:
             return self.operation.deadline
         look_at = self.absent_since + BETWEEN_LOOKS if self.absent_since is not None else None
-        return _earliest(look_at, self.ends_at)
+        return _earliest(look_at, self.ends_at, self.apply_count_at)
 
     @property
     def is_listed(self) -> bool:
@@ -294,6 +305,7 @@ class Change(NamedTuple):
     task_arn: str | None = None  # the container's task from now on; None: unchanged
     task_version: int | None = None  # None: unchanged
     task_ended: bool | None = None  # None: unchanged
+    attributes: Mapping[str, Any] = MappingProxyType({})  # further attributes of the container from now on
 
 
 class OperationRequest(NamedTuple):

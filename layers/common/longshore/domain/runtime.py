@@ -1,4 +1,4 @@
-"""How ECS runs the task of a container."""
+"""How ECS runs the task or the service of a container."""
 
 from longshore.domain.base import Model
 from longshore.domain.lifecycle import LaunchType, Platform
@@ -16,9 +16,10 @@ class CapacityProvider(Model):
 
 
 class Runtime(Model):
-    """How a container's task is run: the parameters of ECS RunTask that belong to the container."""
+    """How a container's task is run: the parameters of ECS RunTask that belong to the container, or its service."""
 
     cluster: str
+    service: str | None = None  # the name of the service that the container stands for; None: a task
     task_definition: str
     launch_type: LaunchType | None = None  # None: the capacity providers run the task
     capacity_providers: list[CapacityProvider] = []  # of the same platform
@@ -32,6 +33,8 @@ class Runtime(Model):
     @property
     def platform(self) -> Platform:
         """What the tasks run on."""
+        if self.service is not None:
+            return Platform.SERVICE
         providers = {provider.name for provider in self.capacity_providers}
         if self.launch_type is LaunchType.FARGATE or providers & FARGATE_PROVIDERS:
             return Platform.FARGATE

@@ -72,11 +72,11 @@ class Task(NamedTuple):
             last_status=described["lastStatus"],
             version=described.get("version", 0),
             started_by=described.get("startedBy"),
-            created_at=_time(described.get("createdAt")),
-            started_at=_time(described.get("startedAt")),
-            stopped_at=_time(described.get("stoppedAt")),
+            created_at=time_of(described.get("createdAt")),
+            started_at=time_of(described.get("startedAt")),
+            stopped_at=time_of(described.get("stoppedAt")),
             stop_code=described.get("stopCode"),
-            stopped_reason=_ARN.sub("(an ARN)", ": ".join(filter(None, texts))) or None,
+            stopped_reason=without_arns(": ".join(filter(None, texts))) or None,
             exit_code=next((code for code in codes if code), 0 if codes else None),
             runtime_ids=tuple(container["runtimeId"] for container in containers if container.get("runtimeId")),
             containers=len(containers),
@@ -84,12 +84,18 @@ class Task(NamedTuple):
         )
 
 
-def adopted_as(task_arn: str) -> str:
-    """Return the id of the container that adopts an existing task, which is derived from the ARN."""
-    return hashlib.sha256(task_arn.encode()).hexdigest()[:24]
+def adopted_as(arn: str) -> str:
+    """Return the id of the container that adopts an existing task or stands for a service, derived from the ARN."""
+    return hashlib.sha256(arn.encode()).hexdigest()[:24]
 
 
-def _time(value: datetime | str | None) -> datetime | None:
+def without_arns(text: str) -> str:
+    """Return a message of ECS without the ARNs in it, so that callers can see it."""
+    return _ARN.sub("(an ARN)", text)
+
+
+def time_of(value: datetime | str | None) -> datetime | None:
+    """Convert a time of the ECS API, or of an event, to milliseconds."""
     if isinstance(value, str):
         value = datetime.fromisoformat(value)
     return to_milliseconds(value) if value else None

@@ -3,7 +3,7 @@
 from typing import Any
 
 from longshore.domain.base import Model, Timestamp
-from longshore.domain.lifecycle import LaunchType, Operation, Status
+from longshore.domain.lifecycle import Kind, LaunchType, Operation, Status
 from longshore.domain.models import Container, Protection, StatusLog
 from longshore.domain.roles import Role
 
@@ -14,6 +14,7 @@ class ContainerView(Model):
     id: str
     project_id: str
     name: str
+    kind: Kind
     status: Status
     status_since: Timestamp
     allowed_operations: list[Operation]
@@ -21,6 +22,8 @@ class ContainerView(Model):
     server_id: str | None
     launch_type: LaunchType | None  # null: capacity providers run the task
     task_definition: str  # `family` or `family:revision`
+    desired_count: int | None  # of a service: the number of tasks that a start restores
+    running_count: int | None  # of a service: the number of running tasks as last observed
     labels: dict[str, str]
     stop_at: Timestamp | None
     hold_until: Timestamp | None
@@ -36,6 +39,7 @@ class ContainerView(Model):
             id=container.id,
             project_id=container.project_id,
             name=container.name,
+            kind=container.kind,
             status=container.status,
             status_since=container.status_since,
             allowed_operations=container.allowed_operations,
@@ -43,6 +47,8 @@ class ContainerView(Model):
             server_id=container.server_instance_id,
             launch_type=container.runtime.launch_type,
             task_definition=container.runtime.task_definition.rpartition("/")[2],  # responses contain no ARNs
+            desired_count=container.desired_count,
+            running_count=container.running_count,
             labels=container.labels,
             stop_at=container.stop_at,
             hold_until=container.hold_until,

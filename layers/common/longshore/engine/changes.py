@@ -6,14 +6,17 @@ from typing import Any
 from longshore.aws.access import Access
 from longshore.aws.details import ContainerDetails
 from longshore.aws.store import Store
+from longshore.domain.bodies import fault
 from longshore.domain.changes import ContainerChange
 from longshore.domain.clock import Clock
-from longshore.domain.errors import ContainerExpiredError, ExternalServiceError
-from longshore.domain.lifecycle import ENDING, PROTECTED_FROM, Status, in_progress
+from longshore.domain.errors import ContainerExpiredError, ExternalServiceError, InvalidInputError
+from longshore.domain.lifecycle import ENDING, PROTECTED_FROM, Kind, Status, in_progress
 from longshore.domain.models import Container, Protection
 from longshore.domain.results import refused_change
 from longshore.domain.roles import Role
+from longshore.domain.unchanged import UNCHANGED, Unchanged
 from longshore.engine.concurrency import together
+from longshore.engine.counts import CountChanges
 
 _TRIES = 10
 
@@ -30,16 +33,24 @@ class ContainerChanges:
             changing, and nothing was written.
     """
 
-    def __init__(self, store: Store, details: ContainerDetails, access: Access, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, details: ContainerDetails, access: Access, counts: CountChanges, clock: Clock
+    ) -> None:
         self._store = store
         self._details = details
         self._access = access
+        self._counts = counts
         self._clock = clock
 
     def apply(self, user_id: str, container_id: str, change: ContainerChange) -> Container:
         """Change a container, whatever its status and also while an operation is pending.
 
-        A protection is refused while an operation is pending from which it would protect the container.
+        A protection is refused while an operation is pending from which it would protect the container. A count is
+        refused while any operation is pending. A running service gets it at once, or from a sweep if ECS does not
+        answer.
+
+        Raises:
+            InvalidInputError: The container has no count, because it stands for a task.
         """
         values = change.values(self._clock.now())
         if isinstance(change.protection, str):
@@ -49,9 +60,18 @@ class ContainerChanges:
             if change.protects and container.pending in PROTECTED_FROM:
                 assert container.pending is not None
                 raise refused_change(container, "protect", in_progress(container.pending))
-            return values
+            if isinstance(change.desired_count, Unchanged):
+                return values
+            if container.kind is not Kind.SERVICE:
+                raise InvalidInputError([fault("is supported for services only", "desired_count")])
+            if container.status is Status.EXPIRED:
+                raise ContainerExpiredError
+            if container.pending is not None:
+                raise refused_change(container, "update", in_progress(container.pending))
+            return self._counts.values(container, change.desired_count)
 
-        return self._write(user_id, container_id, change.needs, values_for)
+        before, written = self._write(user_id, container_id, change.needs, values_for)
+        return written if change.desired_count is UNCHANGED else self._counts.apply(before, written)
 
     def keep_alive(self, user_id: str, container_id: str) -> Container:
         """Count the time until the running container has been idle for its timeout from now on.
@@ -72,12 +92,12 @@ class ContainerChanges:
             # Another request, whose function's clock is ahead, may have kept it alive for longer.
             return {"kept_alive_at": max(now, container.kept_alive_at or now)}
 
-        return self._write(user_id, container_id, Role.OPERATOR, values_for)
+        return self._write(user_id, container_id, Role.OPERATOR, values_for)[1]
 
     def _write(
         self, user_id: str, container_id: str, needs: Role, values_for: Callable[[Container], Mapping[str, Any]]
-    ) -> Container:
-        """Write the values for the container as it is.
+    ) -> tuple[Container, Container]:
+        """Write the values for the container as it is. Returns the container before and after the write.
 
         The write requires that the container still belongs to the project for which the user's role was checked. If it
         has been moved, the role in its new project is checked, with the grants as first read.
@@ -87,6 +107,6 @@ class ContainerChanges:
             admitted = self._access.admit(grants, container, needs=needs)
             written = self._details.write(admitted, values_for(admitted))
             if isinstance(written, Container):
-                return written
+                return admitted, written
             container = written.current
         raise ExternalServiceError("The container is receiving too many requests")

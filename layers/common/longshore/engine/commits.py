@@ -57,9 +57,10 @@ class OvertakenError(Exception):
 
 
 class Shared(NamedTuple):
-    """The container with its pending operation as now stored. Other drivers may have acted for the operation."""
+    """The container with its pending operation as now stored. Other drivers may have acted, unless `alone` is set."""
 
     container: Container
+    alone: bool = False
 
 
 class Commits:

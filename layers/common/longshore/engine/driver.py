@@ -17,7 +17,7 @@ from functools import partial
 from longshore.aws.store import ConditionFailed, Store
 from longshore.domain.clock import Clock
 from longshore.domain.errors import OperationFailedError
-from longshore.domain.lifecycle import GOAL, Proceed, Refused, Status, Step, decide, next_step
+from longshore.domain.lifecycle import GOAL, Kind, Proceed, Refused, Status, Step, decide, next_step
 from longshore.domain.models import NO_NEWER, Container, Outcome, PendingOperation, Trigger, next_command_number
 from longshore.domain.results import change_by, change_by_exit, completed, conflict
 from longshore.domain.task import Task
@@ -32,6 +32,7 @@ from longshore.engine.observations import (
     Launched,
     NeverRan,
     NoEffect,
+    Noting,
     Observation,
     Reached,
     Result,
@@ -133,7 +134,7 @@ class Driver:
         assert pending is not None
         # A start without a task may call RunTask here. Its claimer must then not abandon it, even if its own RunTask is
         # refused.
-        may_run = pending.step is Step.START and pending.task_arn is None
+        may_run = pending.step is Step.START and pending.task_arn is None and container.kind is Kind.TASK
         if may_run and not pending.has_row and not pending.event_acted:
             noted = self._store.note_event_acts(container, pending)
             if isinstance(noted, ConditionFailed):
@@ -175,7 +176,7 @@ class Driver:
             OperationFailedError: The operation has ended without success.
             ExternalServiceError: A service failed; the operation is pending and will be continued.
         """
-        known = Known(event_task, lookup=lookup)
+        known = Known(event_task, lookup=lookup, acts=policy.owns)
         while True:
             pending = container.operation
             assert pending is not None
@@ -192,13 +193,15 @@ class Driver:
                     host_is_done=host_is_done,
                     has_changed=partial(has_changed, self._store, container),
                 )
-                known = known._replace(lookup=None, launched=_still_launched(known, result.observation))
+                seen = result.observation
+                noted = seen if isinstance(seen, Noting) else None
+                known = known._replace(lookup=None, launched=_still_launched(known, seen), noted=noted)
                 settled = self._settle(container, pending, result, policy)
             match settled:
                 case Outcome():
                     return settled
                 case Shared():
-                    container, policy = settled.container, policy._replace(alone=False)
+                    container, policy = settled.container, policy._replace(alone=settled.alone)
                 case Container():
                     # The command and the counted attempt belong to the previous step.
                     container, host_is_done, policy = settled, False, policy._replace(counted=False)
@@ -255,7 +258,7 @@ class Driver:
         goal = GOAL[pending.step]
         step = next_step(pending.operation, pending.step)
         outcome = completed(container, pending, goal)
-        change = change_by(pending, goal, seen.at, seen.facts, seen.task)
+        change = change_by(pending, goal, seen.at, seen.facts, seen.task)._replace(attributes=seen.attributes)
         ran_and_ended = pending.step is Step.START and seen.task is not None and seen.task.is_stopped
         if ran_and_ended and change.task_version is not None:
             # The task's exit is a second row. If this driver crashes before writing it, an event of this version must
@@ -303,7 +306,7 @@ class Driver:
         policy: DrivePolicy,
     ) -> Shared | Outcome:
         facts = (seen.task.facts if seen.task else {}) | {"reason": seen.reason}
-        change = change_by(pending, Status.FAILED, seen.at, facts, seen.task)
+        change = change_by(pending, Status.FAILED, seen.at, facts, seen.task)._replace(attributes=findings.attributes)
         if seen.task is None:
             change = change._replace(task_arn=findings.task_arn, task_version=0, task_ended=False)
         return self._commits.fail(container, change, seen.task, policy)

@@ -36,6 +36,7 @@ class Effect(StrEnum):
     STALE = "stale"  # none: already known, or about a task or operation that the container no longer has
     SETTLED = "settled"  # applied to the pending operation
     RECORDED = "recorded"  # written to the container that has nothing pending, in most cases with a row
+    POSTPONED = "postponed"  # none yet: ECS did not show the service, and a sweep will look at it
     STRAY_STOPPED = "stray-stopped"  # StopTask was called for a task that its container no longer has
 
 

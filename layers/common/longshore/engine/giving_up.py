@@ -110,7 +110,8 @@ class GivingUp:
 
 
 def as_seen(change: Change, container: Container, findings: Findings) -> Change:
-    """Add the newest version of the container's task that was seen to the change, so that older events are ignored."""
+    """Add what was seen to the change: the newest version of the container's task, so that older events are ignored."""
+    change = change._replace(attributes=findings.attributes)
     if change.task_version is not None or findings.own_version is None:
         return change
     return change._replace(task_version=max(container.task_version, findings.own_version))

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from longshore.aws.ecs import EcsError
 from longshore.domain.task import Task
+from longshore.engine.observations import Noting
 
 
 class Lookup(NamedTuple):
@@ -24,8 +25,12 @@ class Known(NamedTuple):
         event_task: A task as an event describes it, used instead of looking that task up.
         launched: The operation's task as RunTask has just returned it, which is not a lookup.
         lookup: A lookup of several tasks just before the attempt.
+        noted: What the driver has just stored for the attempt at a service's step, which now continues.
+        acts: Whether the attempt may change a service. False for the handler of an event, which only looks.
     """
 
     event_task: Task | None = None
     launched: Task | None = None
     lookup: Lookup | None = None
+    noted: Noting | None = None
+    acts: bool = True

@@ -9,9 +9,18 @@ from longshore.domain.ids import new_id
 from longshore.domain.models import Container, Outcome, PendingOperation
 from longshore.domain.task import Task
 from longshore.engine.commits import Commits, DrivePolicy, Shared
-from longshore.engine.observations import Changed, Launched, NoEffect, Result, TokenExpired, Uncertain, Unobserved
+from longshore.engine.observations import (
+    Changed,
+    Launched,
+    NoEffect,
+    Noting,
+    Result,
+    TokenExpired,
+    Uncertain,
+    Unobserved,
+)
 
-Left = Launched | Changed | TokenExpired | Unobserved | NoEffect | Uncertain
+Left = Launched | Changed | Noting | TokenExpired | Unobserved | NoEffect | Uncertain
 """The observations after which an operation stays pending."""
 
 
@@ -49,6 +58,11 @@ class Leaving:
                 return self._shared(container, noted, policy, task)
             case Changed(task):
                 return self._commits.overtaken(container, task, policy)
+            case Noting():
+                before = container.model_copy(update=dict(seen.attributes))
+                noted = self._store.note(before, pending.model_copy(update=dict(seen.operation)), None)
+                # Only the driver acts on a service, so a refused call still proves that nothing has happened.
+                return self._shared(container, noted, policy, None, alone=policy.alone)
             case TokenExpired():
                 # A new client token is stored before it is used.
                 update = {"client_token": new_id(), "client_token_since": self._clock.now(), "absent": {}}
@@ -73,8 +87,14 @@ class Leaving:
         return pending.model_copy(update=self._commits.found(pending, result, policy))
 
     def _shared(
-        self, container: Container, noted: Container | ConditionFailed, policy: DrivePolicy, task: Task | None
+        self,
+        container: Container,
+        noted: Container | ConditionFailed,
+        policy: DrivePolicy,
+        task: Task | None,
+        *,
+        alone: bool = False,
     ) -> Shared | Outcome:
         if isinstance(noted, ConditionFailed):
             return self._commits.overtaken(container, task, policy)
-        return Shared(noted)
+        return Shared(noted, alone)

@@ -8,9 +8,8 @@ from longshore.aws.ecs import Ecs, EcsError
 from longshore.domain.clock import Clock
 from longshore.domain.lifecycle import Step
 from longshore.domain.models import Container
-from longshore.domain.task import Task
 from longshore.engine.known import Lookup
-from longshore.engine.pace import read
+from longshore.engine.pace import ClusterReads
 
 
 class Lookups:
@@ -19,7 +18,7 @@ class Lookups:
     def __init__(self, ecs: Ecs, clock: Clock) -> None:
         self._ecs = ecs
         self._clock = clock
-        self._failing: set[str] = set()  # clusters whose last lookup failed
+        self._reads = ClusterReads(clock)
 
     def of(self, containers: Iterable[Container]) -> dict[str, Lookup]:
         """Look up the tasks that the next attempt of each container's operation, or its reconciliation, looks up.
@@ -45,28 +44,13 @@ class Lookups:
         """Look up the tasks of a cluster. If ECS rejects the request because of some of them, look up each half."""
         asked_at = self._clock.now()
         try:
-            tasks = self._describe(cluster, arns)
+            tasks = self._reads.read(cluster, lambda: self._ecs.describe_many(cluster, arns))
         except EcsError as error:
             if not error.invalid or len(arns) == 1:
                 return [Lookup(asked_at, frozenset(arns), {}, error)]
             half = len(arns) // 2
             return [*self._look_up(cluster, arns[:half]), *self._look_up(cluster, arns[half:])]
         return [Lookup(asked_at, frozenset(arns), tasks)]
-
-    def _describe(self, cluster: str, arns: list[str]) -> dict[str, Task]:
-        """Describe tasks. While a cluster fails, its calls are not repeated, so that they do not delay the others."""
-
-        def describe() -> dict[str, Task]:
-            return self._ecs.describe_many(cluster, arns)
-
-        try:
-            tasks = describe() if cluster in self._failing else read(self._clock, describe)
-        except EcsError as error:
-            if not error.invalid:
-                self._failing.add(cluster)
-            raise
-        self._failing.discard(cluster)
-        return tasks
 
 
 def _arns_of(container: Container) -> list[str]:

@@ -5,6 +5,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from longshore.domain.service import Scaling, Service
 from longshore.domain.task import Task
 
 
@@ -14,6 +15,7 @@ class Reached(NamedTuple):
     at: datetime
     facts: Mapping[str, Any] = MappingProxyType({})  # for the row's metadata
     task: Task | None = None  # as it was observed; the task of a start may have ended already
+    attributes: Mapping[str, Any] = MappingProxyType({})  # further attributes of the container from now on
 
 
 class Ended(NamedTuple):
@@ -50,6 +52,28 @@ class Changed(NamedTuple):
     task: Task | None  # the task of a start, as it was last seen
 
 
+class Plan(NamedTuple):
+    """The calls that change a service: what a step still has to do, and what it depends on."""
+
+    until: datetime  # every call must be over by then
+    desired: int | None = None  # the new count; None: unchanged
+    roll: bool = False  # start a new deployment
+    suspend: bool = False  # suspend the scaling, before the count is changed
+    restore: Scaling | None = None  # restore this scaling, after the count was changed
+
+
+class Noting(NamedTuple):
+    """Attributes have to be stored before the attempt continues.
+
+    A step stores what the next driver must know before it changes a service, and that all its calls were answered.
+    """
+
+    attributes: Mapping[str, Any]  # of the container
+    operation: Mapping[str, Any]  # of the pending operation
+    plan: Plan | None = None  # the calls to make next
+    service: Service | None = None  # as the calls have left it
+
+
 class TokenExpired(NamedTuple):
     """ECS may have forgotten the client token, and no task of it exists. A new token is needed."""
 
@@ -68,7 +92,9 @@ class Uncertain(NamedTuple):
     throttled: bool = False  # the service will accept the same request later
 
 
-Observation = Reached | Ended | NeverRan | Unobserved | Launched | Changed | TokenExpired | NoEffect | Uncertain
+Observation = (
+    Reached | Ended | NeverRan | Unobserved | Launched | Changed | Noting | TokenExpired | NoEffect | Uncertain
+)
 
 
 class Findings(NamedTuple):
@@ -82,6 +108,7 @@ class Findings(NamedTuple):
     absent: Mapping[str, datetime] = MappingProxyType({})
     own_version: int | None = None
     sent_command: str | None = None
+    attributes: Mapping[str, Any] = MappingProxyType({})  # of the container; written with the row of a failure
 
 
 class Result(NamedTuple):

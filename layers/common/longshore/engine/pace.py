@@ -94,3 +94,26 @@ def read(clock: Clock, call: Callable[[], T]) -> T:
                 raise
             clock.sleep(_READ_PAUSE * 2**number)
     return call()
+
+
+class ClusterReads:
+    """Reads from several clusters. While a cluster fails, its calls are not repeated, so that they delay no other."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._failing: set[str] = set()  # clusters whose last call failed
+
+    def read(self, cluster: str, call: Callable[[], T]) -> T:
+        """Call ECS to read something from a cluster, as `read` does.
+
+        Raises:
+            EcsError: ECS refused the request, or the last try has failed.
+        """
+        try:
+            result = call() if cluster in self._failing else read(self._clock, call)
+        except EcsError as error:
+            if not error.invalid:
+                self._failing.add(cluster)
+            raise
+        self._failing.discard(cluster)
+        return result

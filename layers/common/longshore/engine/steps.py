@@ -124,6 +124,7 @@ class Steps:
 
     def _observe(self, attempt: Attempt, *, look_first: bool, host_is_done: bool) -> Observation:
         step = attempt.pending.step
+        assert step is not Step.ROLL  # of services only
         match step:
             case Step.START:
                 return self._start(attempt)

@@ -21,6 +21,7 @@ from longshore.aws.items import PENDING_SHARDS
 from longshore.aws.store import ConditionFailed, Store
 from longshore.domain.clock import Clock
 from longshore.domain.errors import LongshoreError, UnreadableItemError
+from longshore.domain.lifecycle import Kind
 from longshore.domain.models import BETWEEN_LOOKS, LOOKS_LAST, Container, Trigger
 from longshore.domain.task import Task
 from longshore.engine.commits import DrivePolicy
@@ -31,6 +32,7 @@ from longshore.engine.known import Lookup
 from longshore.engine.lookups import Lookups
 from longshore.engine.pace import read
 from longshore.engine.recorder import Recorder
+from longshore.engine.service_drift import ServiceDrift
 
 Spread = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 """Calls a function with each item, several at a time: the `map` of an executor, or the built-in `map`."""
@@ -156,7 +158,8 @@ class Recovery:
         """Take over the pending operation, or end the lifetime. Returns the container to continue, or the effect."""
         try:
             if container.operation is None:
-                return self._end_lifetime(container) or ("settled" if container.absent_since is None else container)
+                waits = container.absent_since is not None or container.apply_count_at is not None
+                return self._end_lifetime(container) or (container if waits else "settled")
             self._on_pending(container)
             return self._driver.take(container) or "continued elsewhere"
         except LongshoreError as error:
@@ -178,11 +181,12 @@ class Drift:
 
     Args:
         lookups: Looks up the tasks.
+        services: Compares the containers of services.
         enough_time: Returns whether there is time for 100 more containers or tasks.
         on_failure: Called with the name and the error of each container, cluster or index that could not be processed.
 
     Attributes:
-        unlisted: What the last sweep could not list: the index of live containers, or the tasks of the cluster.
+        unlisted: What the last sweep could not list: the index of live containers, or tasks or services of the cluster.
         rest: The position at which another invocation has to continue the last sweep; None if it is complete.
     """
 
@@ -193,6 +197,7 @@ class Drift:
         events: TaskEvents,
         ecs: Ecs,
         lookups: Lookups,
+        services: ServiceDrift,
         clock: Clock,
         enough_time: Callable[[], bool],
         on_failure: OnFailure = lambda *_: None,
@@ -202,6 +207,7 @@ class Drift:
         self._events = events
         self._ecs = ecs
         self._lookups = lookups
+        self._services = services
         self._clock = clock
         self._enough_time = enough_time
         self._on_failure = on_failure
@@ -215,8 +221,8 @@ class Drift:
         seconds later.
 
         Args:
-            cluster: The cluster whose running tasks are checked; None to check no tasks. Containers are compared with
-                their own clusters.
+            cluster: The cluster whose running tasks and services are checked; None to check none. Live containers are
+                compared with their own clusters.
             start: Where to begin. If the time runs out, `rest` is where to continue.
 
         Returns:
@@ -225,17 +231,17 @@ class Drift:
         self.unlisted = []
         self.rest = None
         effects: list[str] = []
-        tasks_after: Any = None
-        if start.part is Part.CONTAINERS:
+        first = start.part
+        if first is Part.CONTAINERS:
             effects += self._containers(start.after)
-        else:
-            tasks_after = start.after
+        if cluster is not None and first is not Part.SERVICES and self.rest is None:
+            effects += self._tasks(cluster, start.after if first is Part.TASKS else None, first=first is Part.TASKS)
         if cluster is not None and self.rest is None:
-            effects += self._tasks(cluster, tasks_after, first=start.part is Part.TASKS)
+            effects += self._of_services(cluster, start.after if first is Part.SERVICES else None, first=first)
         return counted(effects)
 
     def look_again(self, container: Container, lookup: Lookup) -> str:
-        """Reconcile a container whose task the drift sweep did not find, after another lookup. Nothing is pending.
+        """Reconcile an idle container whose task (see the lookup) or service the drift sweep did not find.
 
         Returns:
             The effect.
@@ -243,6 +249,8 @@ class Drift:
         Raises:
             ExternalServiceError: ECS or DynamoDB failed.
         """
+        if container.kind is Kind.SERVICE:
+            return self._services.look(container)
         if not container.is_live:
             ended = container.model_copy(update={"absent_since": None})
             return _effect(self._store.note_idle(container, ended), "true")
@@ -276,6 +284,8 @@ class Drift:
                 yield _failed(container_id, container, self._on_failure)
             elif container.is_live and container.operation is None and self._is_old(container):
                 compared.append(container)
+        yield from self._services.compare([container for container in compared if container.kind is Kind.SERVICE])
+        compared = [container for container in compared if container.kind is Kind.TASK]
         lookups = self._lookups.of(compared)
         for container in compared:
             try:
@@ -329,6 +339,20 @@ class Drift:
             if after is None:
                 return
         self.rest = Position(Part.TASKS, after, cluster)
+
+    def _of_services(self, cluster: str, after: str | None, *, first: Part) -> Iterator[str]:
+        while first is Part.SERVICES or self._enough_time():
+            first = Part.TASKS
+            try:
+                effects, after = self._services.page(cluster, after)
+            except LongshoreError as error:
+                self.unlisted.append(f"the services of {cluster}")
+                yield _failed(cluster, error, self._on_failure)
+                return
+            yield from effects
+            if after is None:
+                return
+        self.rest = Position(Part.SERVICES, after, cluster)
 
     def _compare(self, tasks: list[Task], cluster: str) -> Iterator[str]:
         """Look at the tasks that differ from what their containers' items state."""

@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     from types_boto3_lambda import LambdaClient
     from types_boto3_ssm import SSMClient
 
-    from longshore.aws.ecs import Ecs
+    from longshore.aws.ecs import Ecs, Pacing
     from longshore.aws.history_pages import HistoryPages
     from longshore.aws.hosts import HostCommands
     from longshore.aws.listing import ContainerListing
     from longshore.aws.project_history import ProjectHistory
+    from longshore.aws.services import Services
     from longshore.aws.store import Store
     from longshore.engine.changes import ContainerChanges
     from longshore.engine.driver import Driver
@@ -72,6 +73,25 @@ def dynamodb() -> "DynamoDBClient":
 def ecs() -> "ECSClient":
     client: ECSClient = _client("ecs", _ONCE)
     return client
+
+
+@cache
+def ecs_of_services() -> "ECSClient":
+    client: ECSClient = _client("ecs", _brief())
+    return client
+
+
+@cache
+def scaling() -> Any:
+    """Return the client of Application Auto Scaling."""
+    return _client("application-autoscaling", _brief())
+
+
+def _brief() -> Config:
+    """Return the configuration of the clients that change services: the next operation waits for the longest call."""
+    from longshore.aws.services import CONNECT_SECONDS, READ_SECONDS
+
+    return _ONCE.merge(Config(connect_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS))
 
 
 @cache
@@ -142,9 +162,11 @@ def container_reader() -> ContainerReader:
 def container_changes() -> "ContainerChanges":
     from longshore.aws.details import ContainerDetails
     from longshore.engine.changes import ContainerChanges
+    from longshore.engine.counts import CountChanges
 
     details = ContainerDetails(dynamodb(), settings().containers_table, SystemClock())
-    return ContainerChanges(store(), details, access(), SystemClock())
+    counts = CountChanges(store(), services_of(), SystemClock())
+    return ContainerChanges(store(), details, access(), counts, SystemClock())
 
 
 @cache
@@ -212,24 +234,31 @@ def hosts() -> "HostCommands":
     return HostCommands(ssm, Ecs(ecs()), settings().host_command_document, SystemClock())
 
 
+def services_of(pacing: "Pacing | None" = None) -> "Services":
+    """Create the `Services` of a worker. The clients are created on first use."""
+    from longshore.aws.services import Services
+
+    return Services(ecs_of_services, scaling, pacing)
+
+
 @cache
 def driver() -> "Driver":
     from longshore.aws.ecs import Ecs
 
-    return driver_of(Ecs(ecs()))
+    return driver_of(Ecs(ecs()), services_of())
 
 
-def driver_of(ecs: "Ecs") -> "Driver":
+def driver_of(ecs: "Ecs", services: "Services") -> "Driver":
     """Create a driver that calls ECS in this way."""
     # Functions that only read do not import these.
     from longshore.domain.models import Container, IdempotencyRecord, Outcome, PendingOperation, StatusLog
     from longshore.engine.driver import Driver
-    from longshore.engine.steps import Steps
+    from longshore.engine.service_steps import StepsByKind
 
     for model in (Container, IdempotencyRecord, Outcome, PendingOperation, StatusLog):
         model.model_rebuild()
     clock = SystemClock()
-    return Driver(store(), Steps(ecs, hosts(), clock), clock)
+    return Driver(store(), StepsByKind(ecs, hosts(), clock, services), clock)
 
 
 @cache
@@ -247,7 +276,7 @@ def operations_of(driver: "Driver") -> "Operations":
 
 def forget() -> None:
     """Discard all objects, as a new execution environment does."""
-    clients = (settings, _session, dynamodb, ecs, ssm, functions, scheduler, events, sqs)
+    clients = (settings, _session, dynamodb, ecs, ecs_of_services, scaling, ssm, functions, scheduler, events, sqs)
     histories = (history_pages, history_reader, project_history, project_reader)
     readers = (container_reader, container_listing, container_lists, project_list, *histories)
     for made in (*clients, store, access, *readers, container_changes, hosts, driver, operations):

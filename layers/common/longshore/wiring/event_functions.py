@@ -12,11 +12,14 @@ from longshore.wiring import api_functions
 if TYPE_CHECKING:
     from longshore.aws.bus import EventBus
     from longshore.aws.ecs import Ecs
+    from longshore.aws.services import Services
     from longshore.engine.continuation import SweepContinuation
-    from longshore.engine.events import CommandEvents, Servers, TaskEvents
+    from longshore.engine.events import CommandEvents, Servers
     from longshore.engine.publishing import Publisher
     from longshore.engine.recorder import Recorder
     from longshore.engine.schedules import Continuation, ScheduledRuns
+    from longshore.engine.service_drift import ServiceDrift
+    from longshore.engine.service_events import ServiceEvents
     from longshore.engine.sweeps import Drift, OnFailure, Recovery
 
 _WORKERS = 16
@@ -25,6 +28,7 @@ _RECOVERY_LASTS = timedelta(seconds=50)
 """How long a recovery sweep takes over operations. The next one, a minute later, continues: there is one at a time."""
 
 _READS_OF_EACH = 0.5  # the share of the rate of reads for each of the two sweeps, which may run at the same time
+_SERVICE_UPDATES, _SERVICE_READS = 4.5, 18.0  # calls per second: 0.9 of the quotas of ECS
 
 
 def clusters() -> list[str]:
@@ -40,12 +44,23 @@ def recorder() -> "Recorder":
 
 
 @cache
-def task_events() -> "TaskEvents":
+def task_events() -> "ServiceEvents":
     from longshore.aws.ecs import Ecs
     from longshore.edge.lambda_events import log_pending
     from longshore.engine.events import TaskEvents
+    from longshore.engine.service_events import ServiceEvents
 
-    return TaskEvents(api_functions.store(), api_functions.driver(), recorder(), Ecs(api_functions.ecs()), log_pending)
+    store, driver = api_functions.store(), api_functions.driver()
+    tasks = TaskEvents(store, driver, recorder(), Ecs(api_functions.ecs()), log_pending)
+    return ServiceEvents(store, driver, _service_drift(api_functions.services_of()), tasks, log_pending)
+
+
+def _service_drift(services: "Services", on_failure: "OnFailure" = lambda *_: None) -> "ServiceDrift":
+    from longshore.engine.counts import CountChanges
+    from longshore.engine.service_drift import ServiceDrift
+
+    clock, store = SystemClock(), api_functions.store()
+    return ServiceDrift(store, services, CountChanges(store, services, clock), clock, on_failure)
 
 
 @cache
@@ -76,7 +91,7 @@ def scheduled_runs() -> "ScheduledRuns":
         api_functions.store(),
         api_functions.container_listing(),
         api_functions.access(),
-        api_functions.operations_of(api_functions.driver_of(_paced_ecs())),
+        api_functions.operations_of(api_functions.driver_of(*_paced())),
         _spread,
         log_failure,
     )
@@ -102,11 +117,11 @@ def sweeps() -> None:
     import longshore.engine.sweeps  # noqa: F401
 
 
-def _paced_ecs(invocations: int = 1) -> "Ecs":
-    """Create an `Ecs` that keeps the rates of the stack's parameters.
+def _paced(invocations: int = 1) -> "tuple[Ecs, Services]":
+    """Create an `Ecs` and a `Services` that keep the rates of the stack's parameters and the quotas for services.
 
     Args:
-        invocations: The number of invocations that share the rate of reads at the same time.
+        invocations: The number of invocations that share the rates of reads at the same time.
     """
     from longshore.aws.ecs import Ecs, Quota
     from longshore.engine.pace import Pace
@@ -117,8 +132,11 @@ def _paced_ecs(invocations: int = 1) -> "Ecs":
         Quota.ACTIONS: settings.task_actions,
         Quota.FARGATE: settings.fargate_starts,
         Quota.READS: settings.task_reads * _READS_OF_EACH / invocations,
+        Quota.SERVICE_UPDATES: _SERVICE_UPDATES,
+        Quota.SERVICE_READS: _SERVICE_READS * _READS_OF_EACH / invocations,
     }
-    return Ecs(api_functions.ecs(), Pace(SystemClock(), limits))
+    pace = Pace(SystemClock(), limits)
+    return Ecs(api_functions.ecs(), pace), api_functions.services_of(pace)
 
 
 def recovery(function: str, enough_time: Callable[[], bool]) -> "Recovery":
@@ -136,8 +154,9 @@ def recovery(function: str, enough_time: Callable[[], bool]) -> "Recovery":
         if container.operation is not None:
             log_pending(container.operation, container.id)
 
-    clock, ecs, store = SystemClock(), _paced_ecs(), api_functions.store()
-    driver = api_functions.driver_of(ecs)
+    clock, store = SystemClock(), api_functions.store()
+    ecs, services = _paced()
+    driver = api_functions.driver_of(ecs, services)
     until = clock.now() + _RECOVERY_LASTS
     return Recovery(
         store,
@@ -162,11 +181,12 @@ def drift(function: str, enough_time: Callable[[], bool]) -> "Drift":
 
     # With several clusters, the containers and each cluster are swept by invocations that run at the same time.
     number = len(clusters())
-    ecs = _paced_ecs(invocations=number + 1 if number > 1 else 1)
+    ecs, services = _paced(invocations=number + 1 if number > 1 else 1)
     clock, store = SystemClock(), api_functions.store()
-    events = TaskEvents(store, api_functions.driver_of(ecs), recorder(), ecs, log_pending)
-    lookups = Lookups(ecs, clock)
-    return Drift(store, recorder(), events, ecs, lookups, clock, enough_time, _on_failure(function))
+    events = TaskEvents(store, api_functions.driver_of(ecs, services), recorder(), ecs, log_pending)
+    on_failure = _on_failure(function)
+    of_services = _service_drift(services, on_failure)
+    return Drift(store, recorder(), events, ecs, Lookups(ecs, clock), of_services, clock, enough_time, on_failure)
 
 
 def publisher(enough_time: Callable[[], bool]) -> "Publisher":

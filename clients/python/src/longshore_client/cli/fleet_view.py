@@ -44,12 +44,14 @@ def print_container(output: Output, container: Container) -> None:
         output.json(container.raw)
     elif output.is_terminal:
         grid = Table.grid(padding=(0, 2))
-        for name, value in {**fields, **limit_rows(container, datetime.now(UTC))}.items():
+        count = {"tasks": f"{_count(container)} run"} if container.kind == "service" else {}
+        for name, value in {**fields, **count, **limit_rows(container, datetime.now(UTC))}.items():
             shown = value.replace(",", ", ") if name == "allowed" else value
             grid.add_row(Text(name, "bold"), status_text(value) if name == "status" else Text(escaped(shown)))
         output.show(grid)
     else:
-        for name, value in {**fields, **limit_fields(container)}.items():
+        kind = {"kind": container.kind, "count": _count(container)}
+        for name, value in {**fields, **limit_fields(container), **kind}.items():
             output.fields([name, value])
 
 
@@ -78,7 +80,7 @@ def containers_table(containers: Sequence[Container]) -> Table:
         cells = [
             Text(escaped(container.name)),
             Text(escaped(container.id)),
-            status_text(container.status),
+            status_text(container.status) + Text(f" {_count(container)}" if container.kind == "service" else ""),
             Text(moment_text(container.status_since)),
             Text(escaped(container.pending_operation.operation if container.pending_operation else NOTHING)),
             Text(escaped(labels_text(container.labels))),
@@ -100,6 +102,7 @@ def container_fields(container: Container) -> list[str]:
         container.pending_operation.operation if container.pending_operation else NOTHING,
         labels_text(container.labels),
         *limit_fields(container).values(),
+        _count(container),
     ]
 
 
@@ -118,6 +121,13 @@ def print_projects(output: Output, projects: Sequence[Project]) -> None:
     else:
         for project in projects:
             output.fields([project.id, project.name or NOTHING, project.role])
+
+
+def _count(container: Container) -> str:
+    """Return the numbers of running and desired tasks of a service, such as `3/3`."""
+    if container.desired_count is None:
+        return NOTHING
+    return f"{container.running_count or 0}/{container.desired_count}"
 
 
 def _pending(container: Container) -> str:

@@ -1,4 +1,7 @@
-"""The subcommands that limit containers: `stop-at`, `hold`, `idle-timeout`, `keep-alive`, `protect` and `unprotect`."""
+"""The subcommands that limit and scale containers.
+
+They are `stop-at`, `hold`, `idle-timeout`, `keep-alive`, `protect`, `unprotect` and `scale`.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -110,6 +113,19 @@ def unprotect(session: Session, container: ContainerName, project: Project = Non
     """Remove the protection of a container. Requires the role `owner`."""
     print_container(
         session.output, session.client.api.containers.update(_id(session, container, project), protection=None)
+    )
+
+
+@command("scale")
+def scale(
+    session: Session,
+    container: ContainerName,
+    count: Annotated[int, typer.Argument(metavar="COUNT", min=1, help="The number of tasks.")],
+    project: Project = None,
+) -> None:
+    """Change the number of tasks of a service, also for its next start. Requires the role `owner`."""
+    print_container(
+        session.output, session.client.api.containers.update(_id(session, container, project), desired_count=count)
     )
 
 

@@ -1,0 +1,129 @@
+"""A service of Amazon ECS with its scalable target, as AWS describes them, and what a container stores about it."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from longshore.domain.base import Model, Timestamp
+from longshore.domain.task import time_of, without_arns
+
+_IMPAIRED = ("unable to consistently start tasks", "unable to place a task")
+"""What the messages of a service's events contain when its tasks do not start. The names of these events,
+SERVICE_TASK_START_IMPAIRED and SERVICE_TASK_PLACEMENT_FAILURE, occur in EventBridge only."""
+
+
+class Scaling(Model):
+    """What a stop has stored of a service's scalable target, and what the next start restores."""
+
+    minimum: int
+    dynamic_scaling_in_suspended: bool = False
+    dynamic_scaling_out_suspended: bool = False
+    scheduled_scaling_suspended: bool = False
+
+    @property
+    def is_suspended(self) -> bool:
+        """Whether nothing changes the count of the service."""
+        suspensions = (self.dynamic_scaling_in_suspended, self.dynamic_scaling_out_suspended)
+        return all(suspensions) and self.scheduled_scaling_suspended
+
+    @property
+    def is_of_stop(self) -> bool:
+        """Whether this is the scaling of a stopped service: nothing raises its count."""
+        return self.minimum == 0 and self.is_suspended
+
+    @classmethod
+    def of(cls, target: Mapping[str, Any]) -> "Scaling":
+        """Convert a scalable target in the shape that DescribeScalableTargets returns."""
+        state = target.get("SuspendedState", {})
+        return cls(
+            minimum=target["MinCapacity"],
+            dynamic_scaling_in_suspended=state.get("DynamicScalingInSuspended", False),
+            dynamic_scaling_out_suspended=state.get("DynamicScalingOutSuspended", False),
+            scheduled_scaling_suspended=state.get("ScheduledScalingSuspended", False),
+        )
+
+
+class ServiceState(Model):
+    """What a container's item holds about its service. All attributes are None if the container stands for a task."""
+
+    desired_count: int | None = None  # the number of tasks that a start restores
+    running_count: int | None = None  # the number of running tasks as last observed
+    scaling: Scaling | None = None  # what a stop has stored, until a start has restored it; None without a target
+    count_stored_at: Timestamp | None = None  # when a stop has stored the count that the next start restores
+    calls_end_at: Timestamp | None = None  # when the last calls that change the service are over; None: all answered
+    apply_count_at: Timestamp | None = None  # when a sweep applies a changed `desired_count` that ECS may not have
+
+
+class Deployment(NamedTuple):
+    """A deployment of a service: a set of its tasks, which replaces the previous one."""
+
+    id: str
+    is_primary: bool
+    failure: str | None  # why the circuit breaker has ended it, or the deployment that it rolls back
+
+
+class Service(NamedTuple):
+    """A service as ECS describes it.
+
+    Attributes:
+        desired: The number of tasks that ECS keeps running.
+        running: The number of running tasks.
+        pending: The number of tasks that are on their way to running.
+        troubles: The times and messages of the events that say that tasks do not start, newest first.
+    """
+
+    name: str
+    arn: str
+    is_active: bool
+    desired: int
+    running: int
+    pending: int
+    deployments: tuple[Deployment, ...]
+    troubles: tuple[tuple[datetime, str], ...] = ()
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether there is one deployment, and as many tasks run as desired."""
+        return len(self.deployments) == 1 and self.running == self.desired
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no task runs or is to run."""
+        return self.desired == self.running == self.pending == 0
+
+    @property
+    def primary(self) -> Deployment | None:
+        """The newest deployment."""
+        return next((deployment for deployment in self.deployments if deployment.is_primary), None)
+
+    def trouble_since(self, since: datetime) -> str | None:
+        """Return why tasks do not start, if ECS has said so since a time (UTC)."""
+        return next((message for at, message in self.troubles if at >= since), None)
+
+    @classmethod
+    def of(cls, described: Mapping[str, Any]) -> "Service":
+        """Convert a service in the shape that DescribeServices and UpdateService return."""
+        events = [(time_of(event.get("createdAt")), str(event.get("message", ""))) for event in described["events"]]
+        troubles = [(at, without_arns(text)) for at, text in events if at and any(sign in text for sign in _IMPAIRED)]
+        return cls(
+            name=described["serviceName"],
+            arn=described["serviceArn"],
+            is_active=described["status"] == "ACTIVE",
+            desired=described["desiredCount"],
+            running=described["runningCount"],
+            pending=described["pendingCount"],
+            deployments=tuple(_deployment(deployment) for deployment in described["deployments"]),
+            troubles=tuple(sorted(troubles, reverse=True)),
+        )
+
+
+def service_arn(cluster_arn: str, name: str) -> str:
+    """Return the ARN of a service in the cluster."""
+    return f"{cluster_arn.replace(':cluster/', ':service/', 1)}/{name}"
+
+
+def _deployment(described: Mapping[str, Any]) -> Deployment:
+    reason = str(described.get("rolloutStateReason", ""))
+    failed = described.get("rolloutState") == "FAILED" or "rolling back" in reason
+    failure = without_arns(reason) or "The deployment failed"
+    return Deployment(described["id"], described["status"] == "PRIMARY", failure if failed else None)

@@ -1,0 +1,113 @@
+"""Applies a count that a user has changed to a running service.
+
+The container's item is written first, with the time at which a sweep applies the count. Then ECS is called. If ECS
+refuses the count, the item is written back, so that nothing has happened. If ECS does not answer, the sweep repeats the
+call, which sets the count and does no harm if it has taken effect before.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from longshore.aws.ecs import EcsError
+from longshore.aws.services import CALLS_LAST, Services
+from longshore.aws.store import ConditionFailed, Store
+from longshore.domain.clock import Clock
+from longshore.domain.lifecycle import Status
+from longshore.domain.models import Container
+
+APPLY_AFTER = timedelta(seconds=30)
+"""How long after a change a sweep applies the count, unless this has been done."""
+
+
+class CountChanges:
+    """Applies counts to services with nothing pending."""
+
+    def __init__(self, store: Store, services: Services, clock: Clock) -> None:
+        self._store = store
+        self._services = services
+        self._clock = clock
+
+    def values(self, container: Container, count: int) -> dict[str, Any]:
+        """Return the attributes to write for a new count, before `apply`.
+
+        The new generation makes the claim of an operation fail that has been decided with the previous count.
+        """
+        now = self._clock.now()
+        values: dict[str, Any] = {"desired_count": count, "generation": container.generation + 1}
+        if container.status is Status.RUNNING:
+            values["apply_count_at"] = now + APPLY_AFTER
+            if self._may_call(container):
+                values["calls_end_at"] = now + CALLS_LAST
+        return values
+
+    def apply(self, before: Container, written: Container) -> Container:
+        """Apply the count that has just been written.
+
+        Args:
+            before: The container before the write.
+            written: The container after the write.
+
+        Returns:
+            The container. If ECS has not answered, or throttles the call, a sweep applies the count.
+
+        Raises:
+            EcsError: ECS refused the count, and the previous count is stored again.
+            StoreError: DynamoDB failed. The count may have been applied.
+        """
+        if written.apply_count_at is None or not self._may_call(before):
+            return written
+        try:
+            service = self._services.update(written.runtime, written.desired_count)
+        except EcsError as error:
+            if not error.no_effect:
+                return written
+            restored = {"desired_count": before.desired_count, "apply_count_at": before.apply_count_at}
+            if isinstance(self._finish(written, restored), ConditionFailed):
+                return written  # An operation has begun, and stores the count for the next start.
+            raise
+        finished = self._finish(written, {"apply_count_at": None, "running_count": service.running})
+        # An operation that has begun since knows the count.
+        return written if isinstance(finished, ConditionFailed) else finished
+
+    def apply_later(self, container: Container) -> str:
+        """Apply a count that the request has left to the sweep. Returns the effect.
+
+        If ECS refuses the count, the container's count becomes that of the service again.
+
+        Raises:
+            EcsError: ECS did not answer, or throttles the call.
+            StoreError: DynamoDB failed.
+        """
+        if not self._may_call(container):
+            return "busy"
+        self._services.take_turn()
+        now = self._clock.now()
+        values = {
+            "generation": container.generation + 1,
+            "calls_end_at": now + CALLS_LAST,
+            "apply_count_at": now + APPLY_AFTER,
+        }
+        noted = self._store.note_idle(container, container.model_copy(update=values))
+        if isinstance(noted, ConditionFailed):
+            return "changed"
+        try:
+            service = self._services.update(noted.runtime, noted.desired_count)
+        except EcsError as error:
+            if not error.no_effect:
+                raise
+            current = self._services.describe(noted.runtime)
+            count = current.desired if current is not None and current.desired else noted.desired_count
+            self._finish(noted, {"apply_count_at": None, "desired_count": count})
+            raise
+        result = self._finish(noted, {"apply_count_at": None, "running_count": service.running})
+        return "changed" if isinstance(result, ConditionFailed) else "count applied"
+
+    def _may_call(self, container: Container) -> bool:
+        """Check whether no earlier call can still change the service."""
+        return container.calls_end_at is None or container.calls_end_at <= self._clock.now()
+
+    def _finish(self, container: Container, values: Mapping[str, Any]) -> Container | ConditionFailed:
+        """Store the result of a call that was answered."""
+        after = {"calls_end_at": None, "generation": container.generation + 1, **values}
+        return self._store.note_idle(container, container.model_copy(update=after))

@@ -1,0 +1,181 @@
+"""One attempt at a step of a service: its looks, its calls that change the service, and what it has found."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from longshore.aws.ecs import EcsError
+from longshore.aws.services import CALL_LASTS, Services
+from longshore.domain.clock import Clock
+from longshore.domain.lifecycle import Step
+from longshore.domain.models import BETWEEN_LOOKS, LOOKS_LAST, Container, PendingOperation
+from longshore.domain.service import Service
+from longshore.engine.observations import NeverRan, Plan, Reached, Unobserved
+from longshore.engine.waits import Waits
+
+T = TypeVar("T")
+
+BUSY = "Earlier calls may still change the service"
+GONE = "The service does not exist any more"
+_NOT_SHOWN = "ECS does not show the service"
+_PAUSE = 0.5  # seconds between a call that was not answered and its repetition
+_CLOCKS_DIFFER = timedelta(seconds=5)  # the largest expected difference between the clocks of Lambda and ECS
+
+
+class ServiceAttempt:
+    """One attempt at a step of a service.
+
+    Attributes:
+        acted: Whether a call with an effect was not refused, so that it may have taken effect.
+        settled: Whether no call is left to make. The goal counts only then: the scaling must be suspended or restored.
+        unanswered: Whether ECS may still process a call with an effect that was not answered.
+        absent: The first look that did not find the service since ECS last showed it, by its name.
+        service: The service as last seen.
+    """
+
+    def __init__(
+        self, services: Services, clock: Clock, container: Container, pending: PendingOperation, waits: Waits
+    ) -> None:
+        self.container = container
+        self.pending = pending
+        self.waits = waits
+        self.acted = False
+        self.settled = pending.called
+        self.unanswered = False
+        self.absent = dict(pending.absent)
+        self.service: Service | None = None
+        self._services = services
+        self._clock = clock
+
+    def now(self) -> datetime:
+        return self._clock.now()
+
+    @property
+    def seen(self) -> Service:
+        assert self.service is not None
+        return self.service
+
+    @property
+    def on_its_way(self) -> bool:
+        """Whether the service may reach the goal, and ECS has not said otherwise."""
+        return self.service is not None and (self._is_ending or self._trouble is None)
+
+    @property
+    def _is_ending(self) -> bool:
+        return self.pending.step in (Step.STOP, Step.KILL)
+
+    @property
+    def _trouble(self) -> str | None:
+        """Why tasks do not start, as the service's latest event since the beginning of the step says."""
+        return self.seen.trouble_since(self.pending.begun_at - _CLOCKS_DIFFER)
+
+    def calls_are_over(self) -> bool:
+        """Wait until the calls of others that may change the service are over. Returns False if that takes too long."""
+        end = self.container.calls_end_at
+        if end is None:
+            return True
+        return any(self.now() >= end for _ in self.waits.rounds())
+
+    @property
+    def over(self) -> dict[str, None]:
+        """The attributes of the container that change if all calls of this attempt are over."""
+        return {} if self.unanswered else {"calls_end_at": None}
+
+    def look(self) -> NeverRan | Unobserved | None:
+        """Describe the service. Returns the observation if ECS does not show it."""
+        asked_at, name = self.now(), self.container.runtime.service or ""
+        self.service = self.read(lambda: self._services.describe(self.container.runtime))
+        if self.service is not None:
+            self.absent.pop(name, None)
+            return None
+        first = self.absent.get(name)
+        if first is None or self.now() - first > LOOKS_LAST:
+            self.absent[name] = self.now()
+        elif asked_at - first >= BETWEEN_LOOKS:
+            return NeverRan(self.now(), GONE, None)
+        return Unobserved(_NOT_SHOWN)
+
+    def read(self, call: Callable[[], T]) -> T:
+        """Repeat a call without an effect until it is answered, or the time runs out.
+
+        Raises:
+            EcsError: The call was refused or throttled, or the last try was not answered.
+        """
+        return self._repeat(call, lambda: not self.waits.are_over)[0]
+
+    def change(self, plan: Plan, call: Callable[[], T], *, repeat: bool = True) -> T:
+        """Make a call with an effect, as long as it is over in time, and repeat it until it is answered.
+
+        Raises:
+            EcsError: The call was refused, throttled or not answered, or there was no time for it.
+        """
+
+        def has_time() -> bool:
+            return self.now() + CALL_LASTS <= plan.until
+
+        if not has_time():
+            raise EcsError(BUSY, no_effect=False, throttled=True)
+        try:
+            answer, repeated = self._repeat(call, lambda: repeat and has_time())
+        except EcsError as error:
+            self.acted = self.acted or not error.no_effect
+            raise
+        self.acted = True
+        self.unanswered = self.unanswered or repeated
+        return answer
+
+    def _repeat(self, call: Callable[[], T], again: Callable[[], bool]) -> tuple[T, bool]:
+        """Repeat a call. Returns the answer, and whether a try before was not answered."""
+        unanswered = False
+        while True:
+            try:
+                return call(), unanswered
+            except EcsError as error:
+                if error.no_effect and unanswered:
+                    raise EcsError(error.reason, no_effect=False) from error
+                if error.no_effect or error.throttled or not again():
+                    raise
+                unanswered = True
+                self._clock.sleep(_PAUSE)
+
+    def reached(self) -> Reached | None:
+        """Return the observation if the goal of the step is reached."""
+        service, step = self.seen, self.pending.step
+        attributes: dict[str, Any] = {"running_count": service.running}
+        facts: dict[str, Any] = {}
+        if not self.settled:
+            return None
+        match step:
+            case Step.START:
+                if not service.is_steady or service.desired < (self.container.desired_count or 1):
+                    return None
+                attributes |= {"desired_count": service.desired, "count_stored_at": None, "scaling": None}
+            case Step.ROLL:
+                if not self._is_rolled or not service.is_steady or service.desired == 0:
+                    return None
+                attributes["desired_count"] = service.desired
+                facts["rolling"] = True
+            case _:
+                if not service.is_empty:
+                    return None
+        return Reached(self.now(), facts, attributes=attributes)
+
+    @property
+    def _is_rolled(self) -> bool:
+        primary = self.seen.primary
+        before = self.pending.deployment
+        return before is not None and primary is not None and primary.id != before and primary.failure is None
+
+    def failed(self) -> NeverRan | None:
+        """Return the observation if the circuit breaker has ended the deployment of a rolling restart."""
+        primary, before = self.seen.primary, self.pending.deployment
+        if self.pending.step is not Step.ROLL or before is None or primary is None or primary.id == before:
+            return None
+        return NeverRan(self.now(), primary.failure, None) if primary.failure else None
+
+    def unobserved(self) -> Unobserved:
+        """Return why the goal is not reached."""
+        service = self.seen
+        if self._is_ending:
+            return Unobserved(f"{service.running + service.pending} tasks have not stopped")
+        return Unobserved(self._trouble or f"{service.running} of {service.desired} tasks run")

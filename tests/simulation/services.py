@@ -1,0 +1,294 @@
+"""The simulated services of ECS and their scalable targets. The tasks are those of the emulator.
+
+The scheduler of ECS looks at a service `delay` seconds after a change, and as long as the service is not steady. It
+starts a new deployment next to the previous one (100 to 200 percent). Sources: "Service deployment", "Service events"
+in the developer guide of ECS, and RegisterScalableTarget in the API reference of Application Auto Scaling.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from local.emulator.ecs import ACCOUNT, REGION, SimulatedTask, TaskSimulation
+from local.emulator.errors import AwsError
+
+FLAGS = ("DynamicScalingInSuspended", "DynamicScalingOutSuspended", "ScheduledScalingSuspended")
+_ARN = f"arn:aws:ecs:{REGION}:{ACCOUNT}:service"
+_DIMENSION = "ecs:service:DesiredCount"
+
+
+@dataclass
+class Target:
+    """A scalable target."""
+
+    minimum: int
+    maximum: int
+    suspended: dict[str, bool] = field(default_factory=lambda: dict.fromkeys(FLAGS, False))
+
+    @property
+    def state(self) -> tuple[int, int, tuple[bool, ...]]:
+        return self.minimum, self.maximum, tuple(self.suspended.values())
+
+
+@dataclass
+class SimulatedService:
+    """A service. `blocked`: no task of it can start."""
+
+    cluster: str
+    name: str
+    family: str
+    launch_type: str
+    desired: int
+    status: str = "ACTIVE"
+    target: Target | None = None
+    blocked: bool = False
+    due: datetime | None = None
+    steady: bool = False
+    deployments: list[str] = field(default_factory=list)  # the newest first
+    failures: dict[str, str] = field(default_factory=dict)  # deployment: why the circuit breaker has ended it
+    messages: list[dict[str, Any]] = field(default_factory=list)  # the newest first
+
+    @property
+    def arn(self) -> str:
+        return f"{_ARN}/{self.cluster}/{self.name}"
+
+    @property
+    def group(self) -> str:
+        return f"service:{self.name}"
+
+
+class ServiceSimulation:
+    """DescribeServices, ListServices, UpdateService, ListTasks of a service, and the API of scalable targets.
+
+    Args:
+        tasks: The tasks of all services.
+        now: Returns the virtual time.
+        delay: How long the scheduler waits before it looks at a service, in seconds.
+
+    Attributes:
+        deployed: The number of deployments of all services.
+    """
+
+    OPERATIONS = frozenset({"DescribeServices", "ListServices", "UpdateService"})
+    OF_TARGETS = frozenset({"DescribeScalableTargets", "RegisterScalableTarget"})
+
+    def __init__(self, tasks: TaskSimulation, now: Callable[[], datetime], delay: float = 0.2) -> None:
+        self._tasks = tasks
+        self._now = now
+        self._services: dict[str, SimulatedService] = {}
+        self.deployed = 0
+        self.delay = delay
+        self.events: list[dict[str, Any]] = []
+
+    # --- setup and controls ----------------------------------------------------------------------------------------
+
+    def add(
+        self,
+        cluster: str,
+        name: str,
+        family: str,
+        desired: int,
+        *,
+        launch_type: str = "EC2",
+        bounds: tuple[int, int] | None = None,
+    ) -> SimulatedService:
+        """Add a service whose tasks run."""
+        service = SimulatedService(cluster, name, family, launch_type, desired, steady=True)
+        service.target = Target(*bounds) if bounds else None
+        self._services[name] = service
+        self._deploy(service)
+        for _ in range(desired):
+            task = self._tasks.adopt_running(cluster, family, service.deployments[0], None, launch_type)
+            task.group = service.group
+        return service
+
+    def of(self, name: str) -> SimulatedService:
+        return self._services[name]
+
+    def tasks(self, service: SimulatedService) -> list[SimulatedTask]:
+        """Return the tasks of a service that have not stopped."""
+        return [task for task in self._tasks.tasks() if task.live and task.group == service.group]
+
+    def set_desired(self, service: SimulatedService, count: int) -> None:
+        """Change the count like somebody outside of Longshore, which sends no event."""
+        service.desired, service.steady = count, False
+        self._wake(service)
+
+    def scale(self, service: SimulatedService, count: int) -> bool:
+        """Change the count like a scaling policy. Returns whether scaling in this direction is not suspended."""
+        assert service.target is not None
+        wanted = max(service.target.minimum, min(service.target.maximum, count))
+        flag = FLAGS[1] if wanted > service.desired else FLAGS[0]
+        if service.target.suspended[flag] or wanted == service.desired:
+            return False
+        self.set_desired(service, wanted)
+        return True
+
+    def delete(self, service: SimulatedService, *, missing: bool = True) -> None:
+        """Delete a service with its tasks. ECS then shows it as INACTIVE, and later not at all."""
+        service.desired, service.status = 0, "INACTIVE"
+        for task in self.tasks(service):
+            self._stop(task)
+        if missing:
+            del self._services[service.name]
+
+    def complain(self, service: SimulatedService, message: str) -> None:
+        """Add an event whose message begins with the service's name."""
+        service.messages.insert(0, {"createdAt": self._now(), "message": f"(service {service.name}) {message}"})
+
+    # --- the scheduler ---------------------------------------------------------------------------------------------
+
+    def advance(self, now: datetime) -> None:
+        """Let the scheduler look at the services that are due."""
+        for service in list(self._services.values()):
+            if service.due is not None and service.due <= now:
+                service.due = None
+                self._look(service)
+
+    def _look(self, service: SimulatedService) -> None:
+        live = [task for task in self.tasks(service) if task.desired_status == "RUNNING"]
+        newest = [task for task in live if task.started_by == service.deployments[0]]
+        older = [task for task in live if task not in newest]
+        missing = service.desired - len(newest)
+        if missing > 0 and service.blocked:
+            self.complain(service, "was unable to place a task because no container instance has enough memory.")
+        elif missing > 0:
+            request = {"cluster": service.cluster, "taskDefinition": service.family, "count": min(missing, 10)}
+            request |= {"group": service.group, "startedBy": service.deployments[0]}
+            self._tasks.handle("RunTask", request | {"launchType": service.launch_type})
+        for task in newest[service.desired :]:
+            self._stop(task)
+        running = sum(task.last_status == "RUNNING" for task in newest)
+        if running >= service.desired:
+            for task in older:
+                self._stop(task)
+        started_by = {task.started_by for task in self.tasks(service)}
+        service.deployments[1:] = [each for each in service.deployments[1:] if each in started_by]
+        if len(service.deployments) == 1 and running == service.desired == len(self.tasks(service)):
+            if not service.steady:
+                service.steady = True
+                self.complain(service, "has reached a steady state.")
+                self.events.append(self._event(service))
+        else:
+            service.due = self._now() + timedelta(seconds=max(self.delay, 0.1))
+
+    def _wake(self, service: SimulatedService) -> None:
+        service.due = self._now() + timedelta(seconds=self.delay)
+
+    def _deploy(self, service: SimulatedService) -> None:
+        self.deployed += 1
+        service.deployments.insert(0, f"ecs-svc/{self.deployed:019d}")
+
+    def _stop(self, task: SimulatedTask) -> None:
+        self._tasks.handle("StopTask", {"cluster": task.cluster.name, "task": task.arn, "reason": "Scaling activity"})
+
+    def _event(self, service: SimulatedService) -> dict[str, Any]:
+        detail = {"eventType": "INFO", "eventName": "SERVICE_STEADY_STATE"}
+        return {
+            "source": "aws.ecs",
+            "detail-type": "ECS Service Action",
+            "resources": [service.arn],
+            "detail": detail,
+        }
+
+    # --- requests --------------------------------------------------------------------------------------------------
+
+    def handles(self, operation: str, parameters: dict[str, Any]) -> bool:
+        """Return whether a request is for the services or their targets."""
+        mine = operation in self.OPERATIONS | self.OF_TARGETS
+        return mine or (operation == "ListTasks" and "serviceName" in parameters)
+
+    def handle(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        """Answer a request. Raises AwsError."""
+        match operation:
+            case "DescribeServices":
+                return self._describe(parameters)
+            case "ListServices":
+                return {"serviceArns": [each.arn for each in self._services.values() if each.status == "ACTIVE"]}
+            case "UpdateService":
+                return self._update(parameters)
+            case "ListTasks":
+                group = f"service:{parameters['serviceName']}"
+                wanted = parameters.get("desiredStatus", "RUNNING")
+                found = [t for t in self._tasks.tasks() if t.group == group and t.desired_status == wanted]
+                return {"taskArns": [task.arn for task in found]}
+            case "DescribeScalableTargets":
+                found_targets = [self._of_resource(each) for each in parameters["ResourceIds"]]
+                return {"ScalableTargets": [_target(each) for each in found_targets if each and each.target]}
+        return self._register(parameters)
+
+    def _describe(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        names = [name.rpartition("/")[2] for name in parameters["services"]]
+        if not 1 <= len(names) <= 10:
+            raise AwsError("InvalidParameterException", "Services cannot be more than 10.")
+        found = [self._services[name] for name in names if name in self._services]
+        missing = [{"arn": name, "reason": "MISSING"} for name in names if name not in self._services]
+        return {"services": [self._to_api(service) for service in found], "failures": missing}
+
+    def _update(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        service = self._services.get(parameters["service"])
+        if service is None:
+            raise AwsError("ServiceNotFoundException", "Service not found.")
+        if service.status != "ACTIVE":
+            raise AwsError("ServiceNotActiveException", "Service was not ACTIVE.")
+        desired = parameters.get("desiredCount", service.desired)
+        if desired != service.desired:
+            service.desired, service.steady = desired, False
+        if parameters.get("forceNewDeployment"):
+            self._deploy(service)
+            service.steady = False
+        self._wake(service)
+        return {"service": self._to_api(service)}
+
+    def _register(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        service = self._of_resource(parameters["ResourceId"])
+        if service is None or service.target is None:
+            raise AwsError("ValidationException", "MinCapacity and MaxCapacity are required.")
+        target = service.target
+        target.minimum = parameters.get("MinCapacity", target.minimum)
+        target.maximum = parameters.get("MaxCapacity", target.maximum)
+        target.suspended |= parameters.get("SuspendedState", {})
+        moved = max(target.minimum, min(target.maximum, service.desired))
+        if moved != service.desired:
+            self.set_desired(service, moved)
+        return {}
+
+    def _of_resource(self, resource: str) -> SimulatedService | None:
+        _, cluster, name = resource.split("/")
+        service = self._services.get(name)
+        return service if service is not None and service.cluster == cluster else None
+
+    def _to_api(self, service: SimulatedService) -> dict[str, Any]:
+        live = self.tasks(service)
+        running = sum(task.last_status == "RUNNING" for task in live)
+        return {
+            "serviceName": service.name,
+            "serviceArn": service.arn,
+            "status": service.status,
+            "desiredCount": service.desired,
+            "runningCount": running,
+            "pendingCount": sum(task.last_status in ("PROVISIONING", "PENDING") for task in live),
+            "taskDefinition": service.family,
+            "launchType": service.launch_type,
+            "deployments": [self._deployment(service, each) for each in service.deployments],
+            "events": service.messages[:100],
+        }
+
+    def _deployment(self, service: SimulatedService, identity: str) -> dict[str, Any]:
+        failure = service.failures.get(identity)
+        status = "PRIMARY" if identity == service.deployments[0] else "ACTIVE"
+        state = {"rolloutState": "FAILED", "rolloutStateReason": failure} if failure else {}
+        return {"id": identity, "status": status, **state}
+
+
+def _target(service: SimulatedService) -> dict[str, Any]:
+    assert service.target is not None
+    return {
+        "ServiceNamespace": "ecs",
+        "ResourceId": f"service/{service.cluster}/{service.name}",
+        "ScalableDimension": _DIMENSION,
+        "MinCapacity": service.target.minimum,
+        "MaxCapacity": service.target.maximum,
+        "SuspendedState": dict(service.target.suspended),
+    }
