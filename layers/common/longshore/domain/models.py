@@ -16,7 +16,6 @@ from longshore.domain.lifecycle import (
     PROTECTED_FROM,
     Kind,
     Operation,
-    Platform,
     Proceed,
     Refusal,
     Refused,

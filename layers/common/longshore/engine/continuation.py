@@ -1,7 +1,7 @@
 """The continuation of a drift sweep in other invocations of its function.
 
-With several clusters, the tasks and services of each cluster are swept in invocations of their own: a cluster that fails
-is repeated on its own, and delays no other cluster.
+With several clusters, the tasks and services of each cluster are swept in invocations of their own: a cluster that
+fails is repeated on its own, and delays no other cluster.
 """
 
 import json
@@ -29,7 +29,8 @@ class Position(NamedTuple):
     Attributes:
         part: The part.
         after: What DynamoDB or ECS has returned to continue the part; None at its beginning.
-        cluster: The cluster whose tasks or services are compared; None for the only cluster of the stack, and for CONTAINERS.
+        cluster: The cluster whose tasks or services are compared; None for the only cluster of the stack, and for
+            CONTAINERS.
     """
 
     part: Part = Part.CONTAINERS
