@@ -178,4 +178,4 @@ def test_a_container_that_leaves_the_project_before_the_claim_is_retried(stage: 
         assert run(wanted, "run-1", lambda: True, now=stage.clock.now()) == RunResult(failed=[container])
         assert run(wanted, "run-1", lambda: True, now=stage.clock.now()) == RunResult(skipped=1)
     assert stage.container(container).operation is None
-    assert stage.failures == []
+    assert stage.failures == [f"{container} in the cluster default"]
