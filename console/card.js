@@ -10,7 +10,7 @@ import { enable, h, setText } from "./dom.js";
 import { dateTime, wholeSeconds } from "./format.js";
 import { protectionText, showLimits } from "./limits.js";
 import { link, queryOf } from "./route.js";
-import { badge, capital, IN_PROGRESS, operationIcon, OPERATIONS } from "./status.js";
+import { badge, capital, countText, IN_PROGRESS, operationIcon, OPERATIONS, supports } from "./status.js";
 
 export class Card {
   /**
@@ -27,6 +27,7 @@ export class Card {
     /** @type {Operation | null} */
     this.unanswered = null;
     this.status = h("p", { class: "status" });
+    this.count = h("p", { class: "count num", hidden: true });
     this.since = h("p", { class: "since num" });
     this.name = h("h2", { id: "container-name" });
     this.identity = h("p", { class: "identity" });
@@ -48,7 +49,7 @@ export class Card {
     }));
     root.replaceChildren(
       h("div", { class: "card-main" },
-        h("div", { class: "status-block" }, this.status, this.since),
+        h("div", { class: "status-block" }, this.status, this.count, this.since),
         h("div", { class: "who" }, this.name, this.identity, this.limits)),
       h("div", { class: "operations", role: "group", "aria-label": "Operations" }, ...this.buttons.values()),
       // Last, so that the buttons stay where they are.
@@ -70,12 +71,16 @@ export class Card {
       this.status.dataset.status = container.status;
       this.status.replaceChildren(badge(container.status, "badge large"));
     }
+    const count = countText(container);
+    setText(this.count, count && `${count} tasks running`);
+    this.count.hidden = !count;
     this.identity.replaceChildren(
       "Container ", h("code", { class: "breakable" }, container.id),
       " · project ", h("a", { href: link("", queryOf({ project: container.project_id })), class: "breakable" }, this.projects.name(container.project_id)),
       ...Object.entries(container.labels ?? {}).map(([key, value]) => h("span", {}, ` · ${key}: ${value}`)));
     for (const [operation, button] of this.buttons) {
       const allowed = this.#allows(operation);
+      button.hidden = !supports(container, operation);
       enable(button, allowed);
       button.title = allowed ? "" : this.#refusal(operation);
     }

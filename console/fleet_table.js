@@ -15,12 +15,12 @@ import { dateTime, wholeSeconds } from "./format.js";
 import { showLimits } from "./limits.js";
 import { cell } from "./log_rows.js";
 import { link } from "./route.js";
-import { badge, IN_PROGRESS } from "./status.js";
+import { badge, countText, IN_PROGRESS } from "./status.js";
 
 /** @type {readonly {title: string, sort?: string}[]} */
 const COLUMNS = [{ title: "Status", sort: "status" }, { title: "Name", sort: "name" }, { title: "Project" }, { title: "Since" }, { title: "Last cause" }];
 
-/** @typedef {{element: HTMLTableRowElement, box: HTMLInputElement, name: HTMLAnchorElement, status: HTMLElement, pending: HTMLElement, labels: HTMLElement, limits: HTMLElement, project: HTMLElement, since: HTMLElement, cause: HTMLElement, container: Container}} Row */
+/** @typedef {{element: HTMLTableRowElement, box: HTMLInputElement, name: HTMLAnchorElement, status: HTMLElement, count: HTMLElement, pending: HTMLElement, labels: HTMLElement, limits: HTMLElement, project: HTMLElement, since: HTMLElement, cause: HTMLElement, container: Container}} Row */
 
 export class FleetTable {
   /**
@@ -157,19 +157,19 @@ export class FleetTable {
     const { id } = container;
     const box = h("input", { type: "checkbox", tabindex: -1, onclick: (/** @type {MouseEvent} */ event) => this.#select(id, event.shiftKey) });
     const name = h("a", { href: link(id), tabindex: -1 });
-    const [status, pending, labels, limits, project, since, cause] = Array.from({ length: 7 }, () => h("span"));
+    const [status, count, pending, labels, limits, project, since, cause] = Array.from({ length: 8 }, () => h("span"));
     pending.className = labels.className = "hint";
     limits.className = "limits";
-    since.className = "num";
+    count.className = since.className = "num";
     const element = h("tr", { "data-container": id },
       h("td", { class: "select" }, box),
-      cell("Status", {}, status, " ", pending),
+      cell("Status", {}, status, " ", count, " ", pending),
       cell("Name", { class: "name" }, name, labels, limits),
       cell("Project", { class: "project" }, project),
       cell("Since", { class: "num" }, since),
       cell("Last cause", { class: "cause" }, cause));
     this.observer.observe(element);
-    return { element, box, name, status, pending, labels, limits, project, since, cause, container };
+    return { element, box, name, status, count, pending, labels, limits, project, since, cause, container };
   }
 
   /**
@@ -186,6 +186,7 @@ export class FleetTable {
       row.status.dataset.status = container.status;
       row.status.replaceChildren(badge(container.status));
     }
+    setText(row.count, countText(container));
     const { pending_operation: pending } = container;
     setText(row.pending, pending ? IN_PROGRESS[pending.operation] : "");
     setText(row.name, container.name);

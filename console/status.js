@@ -1,7 +1,7 @@
 /**
  * The statuses and operations: order, names and icons. Each status has a color (by class) and a shape.
  *
- * @import { Operation, Status } from "./types.js"
+ * @import { Container, Operation, Status } from "./types.js"
  */
 
 import { h, s } from "./dom.js";
@@ -73,6 +73,23 @@ export function operationIcon(operation) {
  */
 export function badge(status, className = "badge") {
   return h("span", { class: `${className} is-${status}` }, statusIcon(status), capital(status));
+}
+
+/**
+ * Return how many tasks of a service run, such as `3 of 3`. Empty for the container of a task.
+ * @param {Container} container
+ */
+export function countText({ kind, running_count: running, desired_count: desired }) {
+  return kind === "service" ? `${running ?? "?"} of ${desired ?? "?"}` : "";
+}
+
+/**
+ * Whether the kind of a container supports an operation, in any status.
+ * @param {Container} container
+ * @param {Operation} operation
+ */
+export function supports({ kind }, operation) {
+  return kind !== "service" || (operation !== "pause" && operation !== "resume");
 }
 
 /** @param {string} path */

@@ -15,10 +15,13 @@
  * @property {string} id
  * @property {string} project_id
  * @property {string} name
+ * @property {"task" | "service"} kind
  * @property {Status} status
  * @property {string} status_since
  * @property {Operation[]} allowed_operations
  * @property {Pending | null} pending_operation
+ * @property {number | null} desired_count Of a service: the number of tasks that a start restores.
+ * @property {number | null} running_count Of a service: the number of running tasks.
  * @property {Record<string, string>} labels
  * @property {string | null} stop_at
  * @property {string | null} hold_until

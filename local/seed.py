@@ -190,6 +190,8 @@ class Seeder:
         launch_type: str = "EC2",
         capacity_provider: str | None = None,
         server: str | None = None,
+        service: str | None = None,
+        desired_count: int | None = None,
         task_definition: str | None = None,
         labels: Mapping[str, str] | None = None,
         every: timedelta = timedelta(minutes=1),
@@ -197,7 +199,7 @@ class Seeder:
         stop_at: datetime | None = None,
         protection: Protection | None = None,
     ) -> Container:
-        """Add a container with a history of these statuses. A live container gets a task.
+        """Add a container with a history of these statuses. A live container of a task gets a task.
 
         Args:
             identity: The id.
@@ -207,6 +209,8 @@ class Seeder:
             launch_type: How the task is run.
             capacity_provider: A capacity provider of Fargate, instead of the launch type.
             server: The EC2 instance of the task; None if it is not known.
+            service: The name of the existing ECS service that the container stands for; None for a task.
+            desired_count: The number of tasks of the service.
             task_definition: The task definition; by default that of the launch type.
             labels: The labels.
             every: The longest time between two changes of status. The shortest is five sixths of it.
@@ -226,6 +230,7 @@ class Seeder:
             status_since=moment,
             runtime=Runtime(
                 cluster=self._cluster,
+                service=service,
                 task_definition=task_definition or (WEB_FARGATE if fargate else WEB),
                 launch_type=None if capacity_provider else LaunchType(launch_type),
                 capacity_providers=[CapacityProvider(name=capacity_provider)] if capacity_provider else [],
@@ -238,18 +243,20 @@ class Seeder:
         items = []
         for position, status in enumerate(statuses):
             cause = (metadata or metadata_of)(statuses, position)
+            running_count = desired_count if status == "running" else 0
             change = Change(
                 to_status=Status(status),
                 observed_at=moment,
                 triggered_by=_trigger(cause),
                 duration_ms=chance.randint(300, 9000) if position else None,
                 metadata=cause,
+                attributes={"desired_count": desired_count, "running_count": running_count} if service else {},
             )
             row_id = f"{chance.getrandbits(96):024x}"
             container, entry = append(container, change, row_id, moment + timedelta(milliseconds=12))
             items.append(log_item(entry))
             moment += every * (5 + chance.random()) / 6
-        if container.is_live:
+        if container.is_live and service is None:
             container = container.model_copy(update={"task_arn": self._task(container)})
         container = container.model_copy(update={"stop_at": stop_at, "protection": protection})
         self._clear(identity)

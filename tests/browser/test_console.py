@@ -4,9 +4,11 @@ from api_client import Api
 from browser.console_page import ConsolePage
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from service_seed import add_service
 
 from local import tokens
 from local.seed import PROJECT, Seeder, container_id
+from local.stack import LocalStack
 
 STOPPED = ["stopped", "running", "stopped"]
 RUNNING = ["stopped", "running"]
@@ -118,6 +120,19 @@ def test_a_disabled_button(console: ConsolePage, api: Api, seeder: Seeder, fresh
     console.click("resume")
     console.wait(lambda: console.announced() == "Resume is not allowed while the container is running")
     assert [request for request in console.requests() if request["method"] == "POST"] == []
+
+
+def test_a_service(console: ConsolePage, stack: LocalStack) -> None:
+    service = add_service(stack, "console-service", "running")
+    console.sign_in(service)
+    assert console.text(".card .count") == "2 of 2 tasks running"
+    shown = [button for button in console.driver.find_elements(By.CSS_SELECTOR, "[data-operation]")]
+    names = [button.get_attribute("data-operation") for button in shown if button.is_displayed()]
+    assert names == ["start", "stop", "restart", "force-stop"]
+    console.click("stop")
+    console.wait(lambda: console.text(".card .count") == "0 of 2 tasks running")
+    console.open("")
+    console.wait(lambda: "0 of 2" in console.text("#fleet-table"))
 
 
 def test_from_one_container_to_another(console: ConsolePage) -> None:

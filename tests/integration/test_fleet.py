@@ -68,6 +68,16 @@ def test_the_services_run(stack: LocalStack) -> None:
     assert targets == [(f"service/{cluster}/{SCALED}", 2)]
 
 
+def test_the_services_are_containers(stack: LocalStack, api: Api) -> None:
+    answer = api.call("GET", f"/projects/{PROJECT}/containers", params={"limit": 100}).json()["data"]["containers"]
+    shown = {container["name"]: container for container in answer if container["kind"] == "service"}
+    counts = {name: (container["running_count"], container["desired_count"]) for name, container in shown.items()}
+    assert counts == {SCALED: (3, 3), ON_FARGATE: (1, 1)}
+    for container in shown.values():
+        assert container["allowed_operations"] == ["stop", "force-stop", "restart"]
+        check(stack, container["id"])
+
+
 @pytest.mark.parametrize("last", list(Status))
 def test_histories_end_with_their_status(last: Status) -> None:
     statuses = history(last, 3, random.Random(1))
