@@ -15,6 +15,7 @@ from longshore.domain.schedules import ScheduleSettings
 
 from admin import checks
 from admin.cli import main
+from local.demo_services import seed_services
 from local.emulator import Call
 from local.seed import INSTANCE, PROJECT, Seeder, container_id
 from local.stack import LocalStack
@@ -125,12 +126,18 @@ def _listed(actions: Any) -> list[str]:
     return actions if isinstance(actions, list) else [actions]
 
 
+_ON_FARGATE = ["register", "--project", PROJECT, "--name", "y", "--task-definition", "web-fargate"]
+
+
 def _use_everything(stack: LocalStack, run: Callable[..., None], identity: str) -> None:
     Seeder(stack).schedule("used", ScheduleSettings(Operation.STOP, "rate(1 day)"))
     changed = f"c0{identity[2:]}"
     Seeder(stack).add(changed, ["stopped"])
+    seed_services(stack)
     for arguments in [
         ["register", "--project", PROJECT, "--name", "x", "--task-definition", "web"],
+        [*_ON_FARGATE, "--capacity-provider", "FARGATE", "--subnet", "subnet-0a1b2c3d"],
+        ["adopt", "--project", PROJECT, "--services", "--yes"],
         ["grant", "sam", PROJECT, "viewer"],
         ["revoke", "sam", PROJECT],
         ["ban", "sam"],

@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 from engine.aws import CLUSTER, DENIED
 from engine.services import ServiceStage
 from longshore.domain.clock import SystemClock
+from longshore.domain.lifecycle import Platform
 from longshore.domain.task import adopted_as
 from simulation.aws import clients
 
@@ -152,11 +153,11 @@ def test_a_failure_of_dynamodb(stage: ServiceStage) -> None:
     [
         ({"launchType": "FARGATE"}, "FARGATE"),
         ({"launchType": "EXTERNAL"}, "EXTERNAL"),
-        ({"launchType": None, "capacityProviderStrategy": [{"capacityProvider": "FARGATE_SPOT"}]}, "FARGATE"),
-        ({"launchType": None, "capacityProviderStrategy": [{"capacityProvider": "my-instances"}]}, "EC2"),
+        ({"launchType": None, "capacityProviderStrategy": [{"capacityProvider": "FARGATE_SPOT"}]}, None),
+        ({"launchType": None, "capacityProviderStrategy": [{"capacityProvider": "my-instances"}]}, None),
     ],
 )
-def test_the_launch_type_of_a_service(stage: ServiceStage, described: dict[str, Any], launch_type: str) -> None:
+def test_the_launch_type_of_a_service(stage: ServiceStage, described: dict[str, Any], launch_type: str | None) -> None:
     stage.services.add(CLUSTER, "web", "web", 1)
 
     def change(_: Any, answer: dict[str, Any]) -> dict[str, Any]:
@@ -165,4 +166,15 @@ def test_the_launch_type_of_a_service(stage: ServiceStage, described: dict[str, 
 
     stage.change("DescribeServices", change)
     candidate, _ = services().register("web", "Shop", None)
-    assert stage.container(candidate.container_id).runtime.launch_type == launch_type
+    runtime = stage.container(candidate.container_id).runtime
+    assert runtime.launch_type == launch_type
+    strategy = described.get("capacityProviderStrategy", [])
+    assert [provider.name for provider in runtime.capacity_providers] == [each["capacityProvider"] for each in strategy]
+    assert runtime.platform is Platform.SERVICE
+
+
+def test_a_service_with_an_unknown_launch_type(stage: ServiceStage) -> None:
+    stage.services.add(CLUSTER, "web", "web", 1)
+    stage.change("DescribeServices", lambda _, answer: {"services": [answer["services"][0] | {"launchType": "MOON"}]})
+    with pytest.raises(AdminError, match="has the unsupported launch type MOON"):
+        services().register("web", "Shop", None)

@@ -126,8 +126,8 @@ def test_a_service(console: ConsolePage, stack: LocalStack) -> None:
     service = add_service(stack, "console-service", "running")
     console.sign_in(service)
     assert console.text(".card .count") == "2 of 2 tasks running"
-    shown = [button for button in console.driver.find_elements(By.CSS_SELECTOR, "[data-operation]")]
-    names = [button.get_attribute("data-operation") for button in shown if button.is_displayed()]
+    buttons = console.driver.find_elements(By.CSS_SELECTOR, "[data-operation]")
+    names = [button.get_attribute("data-operation") for button in buttons if button.is_displayed()]
     assert names == ["start", "stop", "restart", "force-stop"]
     console.click("stop")
     console.wait(lambda: console.text(".card .count") == "0 of 2 tasks running")
