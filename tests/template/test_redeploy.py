@@ -24,12 +24,16 @@ EXPECTED = [
     Expected(
         {"ClusterName": "other"},
         changed={
+            "ChangeCountsPolicy",
+            "ChangeTasksPolicy",
             "CommandHostsPolicy",
             "DriveOperationsPolicy",
+            "FindContainersToRecoverPolicy",
             "FindTasksPolicy",
             "RecoverFunction",
             "RunTasksPolicy",
             "SettleOperationsPolicy",
+            "SettleTasksPolicy",
             "StopTasksPolicy",
             "TaskStateChangeFunctionTaskStateChange",
         },
