@@ -293,7 +293,8 @@ def _of_ecs(call: Call, roles: Roles) -> Iterator[Request]:
 
 
 def _of_services(call: Call, cluster: str, roles: Roles) -> Iterator[Request]:
-    action, parameters, context = f"ecs:{call.operation}", call.parameters, (("ecs:cluster", cluster),)
+    action, parameters = f"ecs:{call.operation}", call.parameters
+    context = (("ecs:cluster", cluster), ("aws:RequestedRegion", REGION))
     if call.operation == "ListServices":
         yield Request(action, "*", context)
         return

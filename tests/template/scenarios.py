@@ -389,9 +389,10 @@ def services(scene: Scene) -> None:
             scene.post(container, operation, 500)
         scene.stack.emulator.faults.clear()
         scene.recover(container)
+    running = scene.add_service("running")
     with scene.recorder.recording("UpdateContainerFunction"):
-        assert scene.api.patch(scene.add_service("running"), {"desired_count": 3}, "owner").status_code == 200
-    scene.invoke("ScheduledStopFunction", {"container_ids": [scene.add_service("running")]})
+        assert scene.api.patch(running, {"desired_count": 3}, "owner").status_code == 200
+    scene.invoke("ScheduledStopFunction", {"container_ids": [running]})
 
 
 SCENARIOS = [
