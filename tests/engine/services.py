@@ -25,7 +25,13 @@ class ServiceStage(Stage):
     """A stage with services. The scheduler of ECS looks at a service 0.2 seconds after a change."""
 
     def add_service(
-        self, *statuses: str, count: int = COUNT, scales: bool = False, fargate: bool = False, name: str = "web"
+        self,
+        *statuses: str,
+        count: int = COUNT,
+        scales: bool = False,
+        fargate: bool = False,
+        name: str = "web",
+        cluster: str = CLUSTER,
     ) -> str:
         """Add a service, and its container with a history of these statuses. Returns the container's id.
 
@@ -37,6 +43,7 @@ class ServiceStage(Stage):
             scales: Whether the service is a scalable target, with bounds from MINIMUM to MAXIMUM.
             fargate: Whether its tasks run on Fargate, without a host.
             name: The name of the service.
+            cluster: The cluster of the service.
         """
         definition = {"name": "app", "image": "busybox", "memory": 128, "stopTimeout": 10}
         self.catalog.add_task_definition(
@@ -47,7 +54,7 @@ class ServiceStage(Stage):
         )
         live, launch_type = statuses[-1] == "running", "FARGATE" if fargate else "EC2"
         bounds = (MINIMUM, MAXIMUM) if scales else None
-        service = self.services.add(CLUSTER, name, name, count if live else 0, launch_type=launch_type, bounds=bounds)
+        service = self.services.add(cluster, name, name, count if live else 0, launch_type=launch_type, bounds=bounds)
         if service.target is not None and not live:
             service.target.minimum = 0
             service.target.suspended = dict.fromkeys(service.target.suspended, True)
@@ -58,7 +65,7 @@ class ServiceStage(Stage):
             name=name,
             status=Status(statuses[0]),
             status_since=moment,
-            runtime=Runtime(cluster=CLUSTER, service=name, task_definition=name, launch_type=LaunchType(launch_type)),
+            runtime=Runtime(cluster=cluster, service=name, task_definition=name, launch_type=LaunchType(launch_type)),
             desired_count=count,
             running_count=count if live else 0,
             count_stored_at=None if live else moment,

@@ -205,7 +205,8 @@ class ServiceSimulation:
             case "DescribeServices":
                 return self._describe(parameters)
             case "ListServices":
-                return {"serviceArns": [each.arn for each in self._services.values() if each.status == "ACTIVE"]}
+                of_cluster = [each for each in self._services.values() if each.cluster == parameters["cluster"]]
+                return {"serviceArns": [each.arn for each in of_cluster if each.status == "ACTIVE"]}
             case "UpdateService":
                 return self._update(parameters)
             case "ListTasks":
