@@ -85,6 +85,7 @@ def test_a_rollback_deletes_only_what_version_0_1_does_not_have(first: template.
     types = {plain(name): resource["Type"] for name, resource in current.resources.items()}
     assert {types[name] for name in removed} == {
         "AWS::CloudWatch::Alarm",
+        "AWS::Events::Rule",
         "AWS::IAM::ManagedPolicy",
         "AWS::IAM::Role",
         "AWS::Lambda::EventSourceMapping",
