@@ -5,6 +5,7 @@ from collections import Counter
 
 import pytest
 from longshore.aws.items import CHANGEABLE
+from longshore.domain.service import ServiceState
 
 from simulation.hostility import Hostility
 from simulation.run import Report, run
@@ -60,5 +61,5 @@ def test_version_0_1_writes_fewer_attributes() -> None:
         "history_full",
         "schema",
     }
-    later |= {"reached_without_row", "history_retention", "labels"}
+    later |= {"reached_without_row", "history_retention", "labels", *ServiceState.model_fields}
     assert world.versions.as_first_writes(item).keys() == item.keys() - later
