@@ -43,7 +43,7 @@ def settled(world: "World", asked: list[Asked]) -> None:
         if "operation" in container:
             operation = container["operation"]
             raise Violation(f"{operation['operation']} {operation['id']} is still pending at {operation['step']}")
-        if container_id not in ledger.without_tasks:
+        if not world.service_checks.settled(container) and container_id not in ledger.without_tasks:
             check_tasks(world, container_id, container)
         if container_id in ledger.full:
             continue  # The last changes of this container have no rows.

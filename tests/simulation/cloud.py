@@ -17,10 +17,11 @@ from simulation.commands import CommandPlans
 from simulation.dynamodb import DynamoDb, Item
 from simulation.faults import Faults
 from simulation.hostile_ecs import Effects, HostileEcs
+from simulation.hostile_services import HostileServices, SlowServices
 from simulation.hostility import Hostility, Reached
 from simulation.ledger import Ledger
 from simulation.scheduler import Actor, Scheduler
-from simulation.services import ServiceSimulation
+from simulation.service_checks import ServiceChecks
 from simulation.setup import CLUSTER
 from simulation.wiring import DOCUMENT
 
@@ -76,7 +77,11 @@ class Cloud:
         self.hostile_ecs = HostileEcs(
             self.ecs, settings, lambda: self.scheduler.now, self.rng("hostile ecs"), self.reached, self._notes_absence
         )
-        self.services = ServiceSimulation(self.ecs, lambda: self.scheduler.now)
+        self.services = SlowServices(
+            self.ecs, lambda: self.scheduler.now, settings.services, self.rng("services"), self.reached
+        )
+        self.service_checks = ServiceChecks(self.ledger.world)
+        self.hostile_services = HostileServices(self.ledger.world, self.rng("hostile services"))
         self.plans = CommandPlans(settings, self.rng("commands"), self.reached)
         self.ssm = CommandSimulation(
             self.ecs,
@@ -120,7 +125,7 @@ class Cloud:
                 self.ledger.effects.commanded(container_id, parameters["Parameters"]["action"][0], operation_id)
             return answer
         if self.services.handles(operation, parameters):
-            return self.services.handle(operation, parameters)
+            return self.hostile_services.handle(actor, operation, parameters)
         task = self.ecs._tasks.get(str(parameters.get("task"))) if operation == "StopTask" else None
         runs = task is not None and task.desired_status == "RUNNING"
         answer = self.hostile_ecs.handle(actor, operation, parameters)

@@ -27,11 +27,17 @@ class Delivery:
         if event["source"] == "aws.ssm":
             self.send(f"command {detail['command-id'][-6:]}", lambda: world.commands.apply(detail))
             return
+        if event.get("resources") and "taskArn" not in detail:
+            name = f"event {event['resources'][0].rpartition('/')[2]}"
+            self.send(name, lambda: world.service_events.apply(event))
+            return
         name = f"event {detail['taskArn'][-6:]}v{detail['version']}"
 
         def arrives() -> Any:
             if world.hostile_ecs.shown(detail["taskArn"]):
                 world.reached(Reached.EVENT_EARLY)
+            if str(detail.get("group", "")).startswith("service:"):
+                return world.service_events.apply(event)
             return world.events.apply(detail)
 
         self.send(name, arrives)

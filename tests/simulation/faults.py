@@ -9,7 +9,18 @@ from botocore.exceptions import BotoCoreError, ConnectionClosedError, ConnectTim
 
 from local.emulator.errors import AwsError
 
-READS = frozenset({"GetItem", "BatchGetItem", "Query", "Scan", "ListTasks", "DescribeTasks", "GetCommandInvocation"})
+READS = frozenset(
+    {
+        "GetItem",
+        "BatchGetItem",
+        "Query",
+        "Scan",
+        "ListTasks",
+        "ListServices",
+        "DescribeTasks",
+        "GetCommandInvocation",
+    }
+)
 
 
 class Kind(StrEnum):
@@ -41,7 +52,12 @@ _WEIGHTS = {
 }
 _RATES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.35)
 
-_SERVER_ERRORS = {"dynamodb": "InternalServerError", "ecs": "ServerException", "ssm": "InternalServerError"}
+_SERVER_ERRORS = {
+    "dynamodb": "InternalServerError",
+    "ecs": "ServerException",
+    "ssm": "InternalServerError",
+    "application-autoscaling": "InternalServiceException",
+}
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,49 @@ class Reached(StrEnum):
     PROJECT_LEFT = "a container leaves its project before a scheduled stop"
     LIFETIME_ENDED = "a sweep stops a container whose lifetime has ended"
     PROTECTED = "an operation is refused because of a protection"
+    SERVICE_SLOW = "the scheduler of services takes longer than a call waits"
+    SERVICE_STALE = "DescribeServices shows an older state"
+    SERVICE_CALL_LATE = "a call that changes a service is processed after its reply was lost"
+    SERVICE_THROTTLED = "a call that changes a service is throttled"
+    SERVICE_SCALED = "a scaling policy changes the count of a service"
+    SERVICE_NOT_SCALED = "a scaling policy is suspended"
+    SERVICE_COUNTED = "somebody changes the count of a service"
+    SERVICE_DEPLOYED = "somebody starts a deployment of a service"
+    SERVICE_BROKEN = "the circuit breaker ends a deployment"
+    SERVICE_BLOCKED = "tasks of a service cannot be placed"
+    SERVICE_DELETED = "somebody deletes a service"
+
+
+@dataclass(frozen=True)
+class ServiceHostility:
+    """The settings of the services of a run. Times are in seconds, and rates are probabilities per call."""
+
+    delay: float = 0.2  # the longest time until the scheduler looks at a service that has changed
+    stale: float = 0.0  # how much older the state that DescribeServices shows may be
+    late: bool = False  # a call whose reply is lost may be processed later, until the client's timeout
+    throttled: float = 0.0  # of UpdateService and RegisterScalableTarget
+    scales: int = 0  # how often a scaling policy acts
+    counted: int = 0  # how often somebody changes a count or starts a deployment
+    breaks: float = 0.0  # the probability that the circuit breaker ends a deployment
+    blocked: int = 0  # how often the tasks of a service cannot be placed for some time
+    deleted: bool = False  # somebody deletes a service
+
+    @classmethod
+    def draw(cls, rng: random.Random) -> "ServiceHostility":
+        """Draw the settings of a run: which behaviours it has, and their strengths."""
+        drawn: dict[str, Any] = {
+            "delay": rng.choice((5.0, 20.0, 120.0)),
+            "stale": rng.choice((0.5, 2.0, 4.0)),
+            "late": True,
+            "throttled": rng.choice((0.1, 0.4)),
+            "scales": rng.choice((3, 10)),
+            "counted": rng.choice((1, 3)),
+            "breaks": rng.choice((0.3, 1.0)),
+            "blocked": rng.choice((1, 2)),
+            "deleted": True,
+        }
+        rates = {"late": 0.6, "scales": 0.6, "deleted": 0.15}
+        return cls(**{name: value for name, value in drawn.items() if rng.random() < rates.get(name, 0.35)})
 
 
 @dataclass(frozen=True)
@@ -94,6 +137,7 @@ class Hostility:
     schedules_odd: float = 0.0  # the probability that a scheduled stop arrives late, twice, or hours late
     project_changes: float = 0.0  # the probability that a container leaves its project before a scheduled stop
     lifetimes: bool = False  # callers limit the running time of containers, keep them alive and protect them
+    services: ServiceHostility | None = None  # some containers stand for services
 
     @classmethod
     def none(cls) -> "Hostility":
@@ -127,6 +171,9 @@ class Hostility:
         present = rng.random() < _PRESENT
         if "lifetimes" in only if only is not None else present:
             settings["lifetimes"] = True
+        present, drawn = rng.random() < _PRESENT, ServiceHostility.draw(rng)
+        if "services" in only if only is not None else present:
+            settings["services"] = drawn
         if settings.get("first_version"):
             # Version 0.1 withstands only the behaviours that it was tested with.
             settings = {name: settings[name] for name in (*_ALWAYS, "first_version")} | {
@@ -198,4 +245,4 @@ _BEHAVIOURS: dict[str, Callable[[random.Random], Any]] = {
     "schedules_odd": _choice(0.3, 0.8),
     "project_changes": _choice(0.3, 0.8),
 }
-BEHAVIOURS = (*_BEHAVIOURS, "lifetimes")
+BEHAVIOURS = (*_BEHAVIOURS, "lifetimes", "services")

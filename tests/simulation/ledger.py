@@ -103,6 +103,7 @@ class Ledger:
             self._follow(old, new)
             self._check_task_of(old, new)
             lifetime_checks.check_write(self.world, old, new)
+            self.world.service_checks.written(old, new)
 
     def _follow(self, old: dict[str, Any], new: dict[str, Any]) -> None:
         """Record how the previously pending operation ended, and check a new claim."""

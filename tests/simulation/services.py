@@ -16,6 +16,8 @@ from local.emulator.errors import AwsError
 FLAGS = ("DynamicScalingInSuspended", "DynamicScalingOutSuspended", "ScheduledScalingSuspended")
 _ARN = f"arn:aws:ecs:{REGION}:{ACCOUNT}:service"
 _DIMENSION = "ecs:service:DesiredCount"
+_NETWORK = {"FARGATE": {"networkConfiguration": {"awsvpcConfiguration": {"subnets": ["subnet-0a1b2c3d"]}}}}
+_OFTEN, _SELDOM = 50, 30.0  # the looks after which the scheduler looks every 30 seconds only
 
 
 @dataclass
@@ -45,8 +47,11 @@ class SimulatedService:
     blocked: bool = False
     due: datetime | None = None
     steady: bool = False
+    waits: int = 0  # looks since the last change
+    seen: tuple[Any, ...] = ()  # what the scheduler has last left
     deployments: list[str] = field(default_factory=list)  # the newest first
     failures: dict[str, str] = field(default_factory=dict)  # deployment: why the circuit breaker has ended it
+    breaks: set[str] = field(default_factory=set)  # deployments that the circuit breaker ends
     messages: list[dict[str, Any]] = field(default_factory=list)  # the newest first
 
     @property
@@ -65,6 +70,7 @@ class ServiceSimulation:
         tasks: The tasks of all services.
         now: Returns the virtual time.
         delay: How long the scheduler waits before it looks at a service, in seconds.
+        polls: Whether the scheduler looks again at a service that is not steady, also if nothing has changed.
 
     Attributes:
         deployed: The number of deployments of all services.
@@ -73,12 +79,15 @@ class ServiceSimulation:
     OPERATIONS = frozenset({"DescribeServices", "ListServices", "UpdateService"})
     OF_TARGETS = frozenset({"DescribeScalableTargets", "RegisterScalableTarget"})
 
-    def __init__(self, tasks: TaskSimulation, now: Callable[[], datetime], delay: float = 0.2) -> None:
+    def __init__(
+        self, tasks: TaskSimulation, now: Callable[[], datetime], delay: float = 0.2, *, polls: bool = True
+    ) -> None:
         self._tasks = tasks
         self._now = now
         self._services: dict[str, SimulatedService] = {}
         self.deployed = 0
         self.delay = delay
+        self.polls = polls
         self.events: list[dict[str, Any]] = []
 
     # --- setup and controls ----------------------------------------------------------------------------------------
@@ -102,6 +111,25 @@ class ServiceSimulation:
             task = self._tasks.adopt_running(cluster, family, service.deployments[0], None, launch_type)
             task.group = service.group
         return service
+
+    def find(self, name: str) -> SimulatedService | None:
+        """Return a service, or None if it is missing."""
+        return self._services.get(name)
+
+    @staticmethod
+    def name_of(parameters: dict[str, Any]) -> str:
+        """Return the name of the service that a request changes."""
+        return str(parameters.get("service") or parameters["ResourceId"]).rpartition("/")[2]
+
+    def described(self, service: SimulatedService) -> dict[str, Any]:
+        """Return a service in the shape that DescribeServices returns."""
+        return self._to_api(service)
+
+    def redeploy(self, service: SimulatedService) -> None:
+        """Start a deployment like somebody outside of Longshore."""
+        self._deploy(service)
+        service.steady = False
+        self._wake(service)
 
     def of(self, name: str) -> SimulatedService:
         return self._services[name]
@@ -139,6 +167,20 @@ class ServiceSimulation:
 
     # --- the scheduler ---------------------------------------------------------------------------------------------
 
+    def next_due(self) -> datetime | None:
+        """Return when the scheduler looks at a service next."""
+        return min((each.due for each in self._services.values() if each.due is not None), default=None)
+
+    def watch(self) -> None:
+        """Wake the scheduler for services whose tasks have changed since its last look."""
+        for service in self._services.values():
+            if service.due is None and service.status == "ACTIVE" and self._state(service) != service.seen:
+                self._wake(service)
+
+    def _state(self, service: SimulatedService) -> tuple[Any, ...]:
+        tasks = ((task.arn, task.last_status, task.desired_status) for task in self.tasks(service))
+        return service.desired, service.blocked, *service.deployments, *tasks
+
     def advance(self, now: datetime) -> None:
         """Let the scheduler look at the services that are due."""
         for service in list(self._services.values()):
@@ -151,12 +193,16 @@ class ServiceSimulation:
         newest = [task for task in live if task.started_by == service.deployments[0]]
         older = [task for task in live if task not in newest]
         missing = service.desired - len(newest)
-        if missing > 0 and service.blocked:
-            self.complain(service, "was unable to place a task because no container instance has enough memory.")
-        elif missing > 0:
+        blocked = service.blocked
+        if missing > 0 and service.deployments[0] in service.breaks:
+            service.failures[service.deployments[0]] = "ECS deployment circuit breaker: tasks failed to start."
+        elif missing > 0 and not blocked:
             request = {"cluster": service.cluster, "taskDefinition": service.family, "count": min(missing, 10)}
             request |= {"group": service.group, "startedBy": service.deployments[0]}
-            self._tasks.handle("RunTask", request | {"launchType": service.launch_type})
+            request |= {"launchType": service.launch_type} | _NETWORK.get(service.launch_type, {})
+            blocked = bool(self._tasks.handle("RunTask", request)["failures"])
+        if missing > 0 and blocked:
+            self.complain(service, "was unable to place a task because no container instance has enough memory.")
         for task in newest[service.desired :]:
             self._stop(task)
         running = sum(task.last_status == "RUNNING" for task in newest)
@@ -165,15 +211,19 @@ class ServiceSimulation:
                 self._stop(task)
         started_by = {task.started_by for task in self.tasks(service)}
         service.deployments[1:] = [each for each in service.deployments[1:] if each in started_by]
+        service.seen = self._state(service)
         if len(service.deployments) == 1 and running == service.desired == len(self.tasks(service)):
             if not service.steady:
                 service.steady = True
                 self.complain(service, "has reached a steady state.")
                 self.events.append(self._event(service))
-        else:
-            service.due = self._now() + timedelta(seconds=max(self.delay, 0.1))
+        elif self.polls:
+            service.waits += 1
+            pause = max(self.delay, 0.1) if service.waits < _OFTEN else _SELDOM
+            service.due = self._now() + timedelta(seconds=pause)
 
     def _wake(self, service: SimulatedService) -> None:
+        service.waits = 0
         service.due = self._now() + timedelta(seconds=self.delay)
 
     def _deploy(self, service: SimulatedService) -> None:
@@ -191,6 +241,11 @@ class ServiceSimulation:
             "resources": [service.arn],
             "detail": detail,
         }
+
+    def drain_events(self) -> list[dict[str, Any]]:
+        """Return the events since the last call."""
+        events, self.events = self.events, []
+        return events
 
     # --- requests --------------------------------------------------------------------------------------------------
 

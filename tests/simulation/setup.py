@@ -10,6 +10,7 @@ from longshore.domain.lifecycle import LaunchType, Status
 from longshore.domain.models import Change, Container, Runtime, Trigger
 
 from simulation.hostility import Reached
+from simulation.service_setup import add_services
 
 if TYPE_CHECKING:
     import random
@@ -58,7 +59,7 @@ class Setup:
         rng, world = self._rng, self.world
         for host in HOSTS:
             world.ecs.add_instance(CLUSTER, host, cpu=1 << 20, memory=1 << 20)
-        role = "owner" if world.hostility.lifetimes else "operator"
+        role = "owner" if world.hostility.lifetimes or world.hostility.services else "operator"
         for user in USERS:
             for project in (PROJECT, OTHER_PROJECT):
                 self._put("access", {"user_id": user, "scope": f"project#{project}", "role": role})
@@ -75,6 +76,9 @@ class Setup:
         if world.hostility.history_room is not None:
             full = rng.choice(self.containers)
             world.dynamodb.sizes[full] = 10.0 - world.hostility.history_room
+        if world.hostility.services is not None:
+            # Several times, so that more requests are for services than for tasks.
+            self.containers += add_services(world, rng, cluster=CLUSTER, project=PROJECT) * rng.choice((1, 2, 4))
         # Changes before the run cause no events.
         world.ecs.drain_events()
 

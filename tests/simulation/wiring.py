@@ -26,6 +26,7 @@ from longshore.engine.reader import HistoryReader
 from longshore.engine.recorder import Recorder
 from longshore.engine.schedules import ScheduledRuns
 from longshore.engine.service_drift import ServiceDrift
+from longshore.engine.service_events import ServiceEvents
 from longshore.engine.service_steps import StepsByKind
 from longshore.engine.sweeps import Drift, Recovery
 
@@ -48,6 +49,7 @@ class Library:
     schedules: Any
     recovery: Any
     drift: Any
+    service_events: Any = None  # version 0.1 has no services
     changes: Any = None  # version 0.1 has no changes
 
 
@@ -75,6 +77,7 @@ def current(clock: Clock, wait: timedelta, enough_time: Callable[[], bool]) -> L
         operations=operations,
         reader=HistoryReader(pages, access, clock, 0),
         events=events,
+        service_events=ServiceEvents(store, driver, of_services, events),
         commands=CommandEvents(store, driver, hosts),
         servers=Servers(store, clock),
         schedules=ScheduledRuns(store, listing, access, operations, map),

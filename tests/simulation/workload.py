@@ -14,6 +14,7 @@ from simulation.delivery import Delivery
 from simulation.deployment import FOCUS, Deployment
 from simulation.hostility import Reached
 from simulation.misfortunes import Misfortunes
+from simulation.outsiders import Outsiders
 from simulation.records import Asked
 from simulation.scheduler import Actor
 from simulation.setup import CLUSTER, PROJECT, USERS, Setup
@@ -54,6 +55,7 @@ class Workload:
         self.delivery = Delivery(world)
         self.misfortunes = Misfortunes(world, self.delivery, self.containers, world.rng("misfortunes"))
         self._changes = Changes(world, self.containers)
+        self._outsiders = Outsiders(world)
         world.deliver = self.delivery.deliver
 
     @property
@@ -92,6 +94,7 @@ class Workload:
         self._schedule_requests(requests, start, self._span)
         self.misfortunes.schedule(start, self._span)
         self._changes.schedule(start, self._span)
+        self._outsiders.schedule(start, self._span)
         for number in range(rng.choice((0, 1, 3))):
             moment = start + timedelta(seconds=rng.uniform(0, self._span))
             world.scheduler.at(moment, lambda number=number: self._read(number))  # type: ignore[misc]
@@ -246,6 +249,7 @@ class Workload:
         """Make ECS consistent and unlimited; all other faults stay."""
         self.world.hostile_ecs.on = False
         self.misfortunes.restore_ecs()
+        self._outsiders.calm_down()
         self.world.note("world", "ECS and one worker are healed")
 
     def calm_down(self) -> None:
@@ -254,6 +258,7 @@ class Workload:
         self.world.hostile_ecs.on = False
         self.world.plans.on = False
         self.misfortunes.calm_down()
+        self._outsiders.calm_down()
         self.world.note("world", "the phase with faults ends")
 
     # --- schedules of the stack ------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from simulation.answers import Answers
 from simulation.aws import clients
 from simulation.cloud import TABLES, Cloud, table_properties
 from simulation.faults import Faults, Kind
+from simulation.hostile_services import CHANGES, HostileServices
 from simulation.hostility import Hostility, Reached
 from simulation.ledger import Ledger
 from simulation.records import Asked, Violation
@@ -51,6 +52,7 @@ class World(Cloud):
     operations: Any
     reader: Any
     events: Any
+    service_events: Any
     commands: Any
     servers: Any
     schedules: Any
@@ -88,7 +90,7 @@ class World(Cloud):
         self.moved: set[str] = set()  # ids of containers that were moved to another project
         self.kept_alive: dict[str, list[datetime]] = {}  # container id: when callers requested what was answered 200
         self._build_aws()
-        self.scheduler.machines = [self.ssm, self.ecs]
+        self.scheduler.machines = [self.ssm, self.ecs, self.services]
         self.scheduler.advanced = self.after_effect
         self.versions = Versions(self.hostility, self.clock, self.enough_time)
         self.document = self.versions.document(self.versions.first)
@@ -97,7 +99,8 @@ class World(Cloud):
     def use(self, library: Library) -> None:
         """Run this library's code in every later invocation."""
         self.library = library
-        names = ("operations", "reader", "events", "commands", "servers", "schedules", "recovery", "drift", "changes")
+        names = ("operations", "reader", "events", "service_events", "commands", "servers", "schedules", "recovery")
+        names = (*names, "drift", "changes")
         for name in names:
             setattr(self, name, getattr(library, name))
 
@@ -211,6 +214,8 @@ class World(Cloud):
             actor.disturbed = True
             self.stats[f"fault: {kind}"] += 1
         before, after = plan.before, plan.after
+        if operation in CHANGES:
+            kind, before = HostileServices.limited(kind, before)
         if actor.healed or (self._priorities and kind not in (Kind.SLOW, Kind.STALL)):
             before = self._priorities.pause(actor) if self._priorities else 0.01
             after = self._priorities.pause(actor) if self._priorities else 0.01
@@ -225,7 +230,11 @@ class World(Cloud):
             self.note(actor.name, f"{name} fails ({kind})", parameters)
             self.scheduler.pause(after)
             raise self._error(kind, service, operation, parameters)
-        answer = self._perform(actor, name, service, operation, parameters)
+        if operation in CHANGES and kind in (Kind.CRASH_AFTER, Kind.LOST):
+            later = self.hostile_services.later(actor, operation, parameters, before)
+        else:
+            later = False
+        answer = {} if later else self._perform(actor, name, service, operation, parameters)
         if kind is Kind.CRASH_AFTER:
             self.note(actor.name, f"crashes after {name}")
             raise Crash
@@ -273,6 +282,7 @@ class World(Cloud):
 
     def after_effect(self) -> None:
         """Deliver the events of AWS, and check the invariants that hold at every moment."""
+        self.services.watch()
         events = self.ecs.drain_events()
         for event in events:
             detail = event["detail"]
@@ -283,4 +293,8 @@ class World(Cloud):
             if detail["status"] == "Success":  # like the template's rule
                 self.note("ssm", f"command {detail['command-id'][-6:]} {detail['status']}")
                 self.deliver(event)
+        for event in self.services.drain_events():
+            self.note("ecs", f"{event['resources'][0].rpartition('/')[2]}: {event['detail']['eventName']}")
+            self.deliver(event)
+        self.service_checks.observe()
         self.ledger.check(tasks_changed=bool(events))

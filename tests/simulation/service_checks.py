@@ -1,0 +1,259 @@
+"""Checks of services: what operations on them have done, and that their containers say what is true.
+
+1. An operation that ends without a row has changed nothing of the service, and one that has completed changes nothing
+   afterwards. Somebody else may have changed the service since; then a call that was repeated may change it back.
+2. When an operation completes, the service has been seen in the state of its goal, at a moment since the claim:
+   `running` with one deployment and as many tasks as desired and requested, `stopped` without tasks.
+3. A service that an operation has stopped keeps the count 0 until the next operation, unless somebody changes it.
+4. The count and the scaling that a stop has found are restored by the next completed start.
+5. A restart starts one deployment at the most.
+6. After the run, the containers agree with their services, and no scaling policy can raise a stopped service.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from longshore.domain.models import Container
+
+from simulation.records import Fate, Violation
+from simulation.scheduler import Actor
+from simulation.services import SimulatedService
+
+if TYPE_CHECKING:
+    from simulation.world import World
+
+Plain = dict[str, Any]
+_ENDING = ("stop", "kill")
+
+
+class Moment(NamedTuple):
+    """The state of a service from a moment on."""
+
+    at: datetime
+    desired: int
+    running: int
+    pending: int
+    deployments: int
+
+
+@dataclass
+class Record:
+    """What is known about a service and its container."""
+
+    container_id: str
+    moments: list[Moment] = field(default_factory=list)
+    effects: dict[str, list[str]] = field(default_factory=dict)  # operation id: the changes of the service, in words
+    deployed: Counter[str] = field(default_factory=Counter)  # operation id: the deployments that it has started
+    requested: dict[str, int] = field(default_factory=dict)  # operation id: the count of the container at the claim
+    claimed_at: dict[str, datetime] = field(default_factory=dict)
+    to_restore: bool = False  # a stop has changed the service, and no start has completed since
+    count: int | None = None  # the count to restore; None: not known
+    scaling: tuple[Any, ...] | None = None  # the minimum and the suspensions to restore; None: no scalable target
+    changed_at: datetime | None = None  # when somebody else has last changed the count
+    stopped_by: str | None = None  # the operation that has stopped it, unless somebody has changed its count since
+
+
+class ServiceChecks:
+    """Records the changes of services, and raises Violation at the first that breaks an invariant."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self.records: dict[str, Record] = {}  # by the name of the service
+        self._drivers: dict[tuple[str, str], str | None] = {}  # actor and container id: the operation it has written
+
+    def add(self, service: SimulatedService, container: Container) -> None:
+        """Add a service as it is at the start of the run."""
+        record = self.records[service.name] = Record(container.id)
+        if container.scaling is not None or not container.is_live:
+            stored = container.scaling
+            record.to_restore, record.count = True, container.desired_count
+            if stored is not None:
+                record.scaling = (
+                    stored.minimum,
+                    stored.dynamic_scaling_in_suspended,
+                    stored.dynamic_scaling_out_suspended,
+                    stored.scheduled_scaling_suspended,
+                )
+        self.observe()
+
+    # --- changes of services ---------------------------------------------------------------------------------------
+
+    def observe(self) -> None:
+        """Record the states of the services, and check those that are stopped."""
+        world = self._world
+        for name, record in self.records.items():
+            service = world.services.find(name)
+            if service is None:
+                continue
+            described = world.services.described(service)
+            moment = Moment(
+                world.scheduler.now,
+                described["desiredCount"],
+                described["runningCount"],
+                described["pendingCount"],
+                len(described["deployments"]),
+            )
+            world.hostile_services.observe(name, described)
+            if not record.moments or record.moments[-1][1:] != moment[1:]:
+                record.moments.append(moment)
+            if record.stopped_by is not None and moment.desired > 0:
+                raise Violation(
+                    f"{name} was stopped by {record.stopped_by}, and its count is {moment.desired} although nobody has "
+                    "changed it and nothing is pending"
+                )
+
+    def owner(self, actor: Actor, parameters: Plain) -> str | None:
+        """Return the operation for which an actor calls, or None if it applies a changed count."""
+        name = self._world.services.name_of(parameters)
+        return self._drivers.get((actor.name, self.records[name].container_id))
+
+    @contextmanager
+    def change(self, owner: str | None, operation: str, parameters: Plain) -> Iterator[None]:
+        """Record and check what a call changes."""
+        world = self._world
+        name = world.services.name_of(parameters)
+        record, service = self.records[name], world.services.find(name)
+        before = _state(service)
+        yield
+        after = _state(service)
+        if before == after or owner is None:
+            return
+        words = f"{operation} has changed {name} from {before} to {after}"
+        record.effects.setdefault(owner, []).append(words)
+        was = world.ledger.operations[owner]
+        fate = world.ledger.fates[owner]
+        touched = record.changed_at is not None and record.changed_at >= record.claimed_at[owner]
+        idle = "operation" not in world.ledger.containers[record.container_id]
+        late = fate is Fate.ABANDONED or (fate is Fate.COMMITTED and not touched) or (fate is Fate.SUPERSEDED and idle)
+        if late and not self._is_full(record):
+            raise Violation(f"{was['operation']} {owner} is {fate}, but {words}")
+        if before[2] != after[2]:
+            record.deployed[owner] += 1
+            if record.deployed[owner] > 1:
+                raise Violation(f"{was['operation']} {owner} has started {record.deployed[owner]} deployments")
+        if was["step"] in _ENDING and not record.to_restore:
+            record.to_restore = True
+            record.count = None if touched or before[0] == 0 else before[0]
+            record.scaling = before[1]
+
+    def changed_outside(self, name: str, *, by_policy: bool = False) -> None:
+        """Record that somebody else, or a scaling policy, has changed the count of a service."""
+        record = self.records[name]
+        record.changed_at = self._world.scheduler.now
+        record.count = None
+        if not by_policy:
+            record.stopped_by = None
+
+    # --- writes of containers --------------------------------------------------------------------------------------
+
+    def written(self, old: Plain, new: Plain) -> None:
+        """Record and check a write of a container's item."""
+        name = (new.get("runtime") or {}).get("service")
+        record = self.records.get(name or "")
+        if record is None:
+            return
+        actor, was, now = self._world.scheduler.current, old.get("operation"), new.get("operation")
+        if actor is not None:
+            self._drivers[actor.name, new["id"]] = now["id"] if now else None
+            if "change" in actor.name and old.get("desired_count") != new.get("desired_count") and record.to_restore:
+                record.count = new["desired_count"]
+        if now is not None and now["id"] not in record.claimed_at:
+            record.claimed_at[now["id"]] = self._world.scheduler.now
+            record.requested[now["id"]] = new.get("desired_count") or 1
+            record.stopped_by = None
+        if was is None or now is not None:
+            if old and now is None and old["status"] != new["status"]:
+                record.stopped_by = None
+            return
+        fate = self._world.ledger.fates[was["id"]]
+        if fate is Fate.ABANDONED and not self._is_full(record):
+            if was["id"] in record.effects:
+                raise Violation(f"{was['operation']} {was['id']} ended without a row: {record.effects[was['id']][0]}")
+        elif fate is Fate.COMMITTED:
+            self._check_goal(record, name, was, new)
+
+    def _is_full(self, record: Record) -> bool:
+        return record.container_id in self._world.ledger.full
+
+    def _check_goal(self, record: Record, name: str, was: Plain, new: Plain) -> None:
+        """Check that the service has been in the state of the goal since the claim."""
+        step, operation_id = was["step"], was["id"]
+        since = record.claimed_at[operation_id]
+        words = f"{was['operation']} {operation_id} of {name} has completed"
+        later = [moment.at for moment in record.moments[1:]] + [None]
+        seen = [
+            moment for moment, end in zip(record.moments, later, strict=True) if end is None or end >= since
+        ]
+        if step in _ENDING:
+            if not any(moment.running == moment.pending == 0 for moment in seen):
+                raise Violation(f"{words}, but its tasks have not stopped since the claim: {seen[-1]}")
+            touched = record.changed_at is not None and record.changed_at >= since
+            record.stopped_by = None if touched else operation_id
+            return
+        least = record.requested[operation_id] if step == "start" else 1
+        if not any(m.deployments == 1 and m.running == m.desired >= least for m in seen):
+            raise Violation(f"{words}, but fewer than {least} tasks have run since the claim: {seen[-1]}")
+        if step == "roll":
+            others = record.changed_at is not None and record.changed_at >= since
+            if record.deployed[operation_id] != 1 and not others:
+                raise Violation(f"{words}, but has started no deployment")
+            return
+        self._check_restored(record, name, words)
+
+    def _check_restored(self, record: Record, name: str, words: str) -> None:
+        service = self._world.services.find(name)
+        if service is not None and record.to_restore:
+            desired, scaling, _ = _state(service)
+            if record.count is not None and desired != record.count:
+                raise Violation(f"{words}, but its count was {record.count} before the stop, and is {desired}")
+            if scaling != record.scaling:
+                raise Violation(f"{words}, but its scaling was {record.scaling} before the stop, and is {scaling}")
+            self._world.stats["services restored"] += 1
+        record.to_restore, record.count, record.scaling = False, None, None
+
+    # --- after the run ---------------------------------------------------------------------------------------------
+
+    def settled(self, container: Plain) -> bool:
+        """Check a container without a pending operation, if it stands for a service. Returns whether it does.
+
+        Raises:
+            Violation: The container does not agree with its service.
+        """
+        name = container["runtime"].get("service")
+        if name is None:
+            return False
+        service, status = self._world.services.find(name), container["status"]
+        record = self.records[name]
+        if service is None or service.status != "ACTIVE":
+            if status == "running":
+                raise Violation(f"{name} says running, and its service was deleted")
+            return True
+        running = sum(task.last_status == "RUNNING" for task in self._world.services.tasks(service))
+        state = f"{name} says {status} with the count {container['desired_count']}, and {running} of {service.desired} run"
+        if container.get("apply_count_at") is not None:
+            raise Violation(f"{state}; a changed count was not applied")
+        if status == "running" and (service.desired == 0 or service.desired != container["desired_count"]):
+            raise Violation(state)
+        if status == "stopped" and running > 0:
+            raise Violation(state)
+        if status == "failed" and running == service.desired > 0 and len(service.deployments) == 1:
+            raise Violation(state)
+        if record.stopped_by is not None and service.target is not None:
+            if self._world.services.scale(service, service.target.maximum):
+                raise Violation(f"{name} was stopped by {record.stopped_by}, and a scaling policy raises it")
+        return True
+
+
+def _state(service: SimulatedService | None) -> tuple[int, tuple[Any, ...] | None, str]:
+    """Return the count, the minimum and the suspensions, and the id of the primary deployment."""
+    if service is None:
+        return 0, None, ""
+    target = service.target
+    scaling = None if target is None else (target.minimum, *target.suspended.values())
+    return service.desired, scaling, service.deployments[0]
+
+
