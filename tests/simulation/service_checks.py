@@ -137,7 +137,10 @@ class ServiceChecks:
                 raise Violation(f"{was['operation']} {owner} has started {record.deployed[owner]} deployments")
         if was["step"] in _ENDING and not record.to_restore:
             record.to_restore = True
+            item = world.ledger.containers[record.container_id]
             record.count = None if touched or before[0] == 0 else before[0]
+            if item.get("apply_count_at") is not None:
+                record.count = item["desired_count"]  # A caller has changed it, and ECS has not answered.
             record.scaling = before[1]
 
     def changed_outside(self, name: str, *, by_policy: bool = False) -> None:
@@ -208,7 +211,9 @@ class ServiceChecks:
         service = self._world.services.find(name)
         if service is not None and record.to_restore:
             desired, scaling, _ = _state(service)
-            if record.count is not None and desired != record.count:
+            # The scaling moves a count that a caller has set below its minimum.
+            least = record.scaling[0] if record.scaling else 0
+            if record.count is not None and desired != max(record.count, least):
                 raise Violation(f"{words}, but its count was {record.count} before the stop, and is {desired}")
             if scaling != record.scaling:
                 raise Violation(f"{words}, but its scaling was {record.scaling} before the stop, and is {scaling}")

@@ -4,8 +4,9 @@ UpdateService has no client token. A changed count may be repeated; with `forceN
 deployment. Application Auto Scaling moves the count of a service into its bounds with every RegisterScalableTarget, and
 between its bounds whenever it is not suspended.
 
-ECS may still process a call whose reply has not arrived. A caller stores CALLS_LAST before its calls, and sends none
-that cannot end in that time, so that the next operation knows when the calls are over.
+ECS may still process a call whose reply has not arrived, and DescribeServices may show an older state for some seconds
+after a change. A caller stores before its calls when they are over and shown, and sends none that cannot end in
+CALLS_LAST, so that the next operation knows from when on it can rely on DescribeServices.
 """
 
 from collections.abc import Callable
@@ -32,6 +33,10 @@ CALL_LASTS = timedelta(seconds=CONNECT_SECONDS + READ_SECONDS)
 
 CALLS_LAST = timedelta(seconds=10)
 """The time in which a driver makes the calls of a step: at least two of them."""
+
+SHOWN_AFTER = timedelta(seconds=5)
+"""The time after a change from which DescribeServices is expected to show it. The API of ECS is eventually consistent,
+and AWS names no limit."""
 
 MOST_DESCRIBED = 10
 """The largest number of services in a DescribeServices call."""

@@ -50,7 +50,7 @@ class ServiceState(Model):
     running_count: int | None = None  # the number of running tasks as last observed
     scaling: Scaling | None = None  # what a stop has stored, until a start has restored it; None without a target
     count_stored_at: Timestamp | None = None  # when a stop has stored the count that the next start restores
-    calls_end_at: Timestamp | None = None  # when the last calls that change the service are over; None: all answered
+    calls_end_at: Timestamp | None = None  # when the last calls that change the service are over and shown
     apply_count_at: Timestamp | None = None  # when a sweep applies a changed `desired_count` that ECS may not have
 
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from longshore.aws.ecs import EcsError
-from longshore.aws.services import CALLS_LAST, Services
+from longshore.aws.services import CALLS_LAST, SHOWN_AFTER, Services
 from longshore.aws.store import ConditionFailed, Store
 from longshore.domain.clock import Clock
 from longshore.domain.lifecycle import Status
@@ -38,7 +38,7 @@ class CountChanges:
         if container.status is Status.RUNNING:
             values["apply_count_at"] = now + APPLY_AFTER
             if self._may_call(container):
-                values["calls_end_at"] = now + CALLS_LAST
+                values["calls_end_at"] = now + CALLS_LAST + SHOWN_AFTER
         return values
 
     def apply(self, before: Container, written: Container) -> Container:
@@ -85,7 +85,7 @@ class CountChanges:
         now = self._clock.now()
         values = {
             "generation": container.generation + 1,
-            "calls_end_at": now + CALLS_LAST,
+            "calls_end_at": now + CALLS_LAST + SHOWN_AFTER,
             "apply_count_at": now + APPLY_AFTER,
         }
         noted = self._store.note_idle(container, container.model_copy(update=values))
@@ -109,5 +109,6 @@ class CountChanges:
 
     def _finish(self, container: Container, values: Mapping[str, Any]) -> Container | ConditionFailed:
         """Store the result of a call that was answered."""
-        after = {"calls_end_at": None, "generation": container.generation + 1, **values}
+        shown_from = self._clock.now() + SHOWN_AFTER
+        after = {"calls_end_at": shown_from, "generation": container.generation + 1, **values}
         return self._store.note_idle(container, container.model_copy(update=after))

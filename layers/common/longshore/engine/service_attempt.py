@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from longshore.aws.ecs import EcsError
-from longshore.aws.services import CALL_LASTS, Services
+from longshore.aws.services import CALL_LASTS, SHOWN_AFTER, Services
 from longshore.domain.clock import Clock
 from longshore.domain.lifecycle import Step
 from longshore.domain.models import BETWEEN_LOOKS, LOOKS_LAST, Container, PendingOperation
@@ -31,6 +31,7 @@ class ServiceAttempt:
         unanswered: Whether ECS may still process a call with an effect that was not answered.
         absent: The first look that did not find the service since ECS last showed it, by its name.
         service: The service as last seen.
+        asked_at: When the service as last seen was asked for; None: it is the answer to a call that has changed it.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class ServiceAttempt:
         self.unanswered = False
         self.absent = dict(pending.absent)
         self.service: Service | None = None
+        self.asked_at: datetime | None = None
         self._services = services
         self._clock = clock
 
@@ -70,7 +72,10 @@ class ServiceAttempt:
         return self.seen.trouble_since(self.pending.begun_at - _CLOCKS_DIFFER)
 
     def calls_are_over(self) -> bool:
-        """Wait until the calls of others that may change the service are over. Returns False if that takes too long."""
+        """Wait until the calls of others that may change the service are over and shown.
+
+        Returns False if that takes too long.
+        """
         end = self.container.calls_end_at
         if end is None:
             return True
@@ -79,12 +84,25 @@ class ServiceAttempt:
     @property
     def over(self) -> dict[str, None]:
         """The attributes of the container that change if all calls of this attempt are over."""
-        return {} if self.unanswered else {"calls_end_at": None}
+        return {} if self.unanswered else {"calls_end_at": self.now() + SHOWN_AFTER}
+
+    @property
+    def are_calls_fresh(self) -> bool:
+        """Whether calls may be in progress, or not shown yet."""
+        end = self.container.calls_end_at
+        return end is not None and self.now() < end
+
+    @property
+    def _is_older(self) -> bool:
+        """Whether the service as last seen may be older than the last calls."""
+        end = self.container.calls_end_at
+        return self.asked_at is not None and end is not None and self.asked_at < end
 
     def look(self) -> NeverRan | Unobserved | None:
         """Describe the service. Returns the observation if ECS does not show it."""
         asked_at, name = self.now(), self.container.runtime.service or ""
         self.service = self.read(lambda: self._services.describe(self.container.runtime))
+        self.asked_at = asked_at
         if self.service is not None:
             self.absent.pop(name, None)
             return None
@@ -143,7 +161,7 @@ class ServiceAttempt:
         service, step = self.seen, self.pending.step
         attributes: dict[str, Any] = {"running_count": service.running}
         facts: dict[str, Any] = {}
-        if not self.settled:
+        if not self.settled or self._is_older:
             return None
         match step:
             case Step.START:

@@ -124,6 +124,8 @@ class ServiceDrift:
         """Compare a container with its service. Raises LongshoreError if a call or a write has failed."""
         if container.apply_count_at is not None:
             return "true"  # The recovery sweep applies the count.
+        if container.calls_end_at is not None and asked_at < container.calls_end_at:
+            return "true"  # ECS may show a state before a changed count.
         if service is None:
             return self._absent(container, asked_at)
         match container.status:
