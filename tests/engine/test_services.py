@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from longshore.aws.services import SHOWN_AFTER
 from longshore.domain.errors import InvalidInputError
 from longshore.domain.lifecycle import Operation, Status
 from longshore.domain.models import OutcomeKind
@@ -103,7 +104,9 @@ def assert_done(stage: ServiceStage, container_id: str, operation: str, result: 
     container = stage.container(container_id)
     assert (container.log_count, container.desired_count, container.running_count) == (before + 1, COUNT, running)
     assert sum(container.to_counts.values()) == before + 1
-    assert (container.operation, container.calls_end_at) == (None, None)
+    assert container.operation is None
+    assert container.calls_end_at is not None
+    assert container.calls_end_at <= stage.clock.now() + SHOWN_AFTER
     assert (container.count_stored_at is None) == (result == "running")
 
 
