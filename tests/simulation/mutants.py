@@ -16,6 +16,7 @@ from unittest import mock
 
 from simulation.conditions import without
 from simulation.lifetime_mutants import LIFETIMES
+from simulation.service_mutants import SERVICES
 
 ROOT = Path(__file__).resolve().parents[2]
 MOST_RUNS = 2000
@@ -305,6 +306,7 @@ MUTANTS: dict[str, Callable[[], Any]] = {
     "start-has-version-of-end": start_has_version_of_end,
     "tokens-never-expire": tokens_never_expire,
     **LIFETIMES,
+    **SERVICES,
     "operation": operation,
     "generation": generation,
     "row-count": row_count,
@@ -325,10 +327,11 @@ def hunt(name: str, runs: int, seed: int) -> tuple[int, str] | None:
     """
     from simulation.run import run
 
+    only = ["services"] if name in SERVICES else None
     for number in range(runs):
-        report = run(str(seed + number), mutation=MUTANTS[name])
+        report = run(str(seed + number), mutation=MUTANTS[name], only=only)
         # A violation that also occurs without the mutant does not count.
-        if report.violation and not run(str(seed + number)).violation:
+        if report.violation and not run(str(seed + number), only=only).violation:
             return number + 1, report.violation
     return None
 

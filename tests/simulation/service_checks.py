@@ -188,9 +188,7 @@ class ServiceChecks:
         since = record.claimed_at[operation_id]
         words = f"{was['operation']} {operation_id} of {name} has completed"
         later = [moment.at for moment in record.moments[1:]] + [None]
-        seen = [
-            moment for moment, end in zip(record.moments, later, strict=True) if end is None or end >= since
-        ]
+        seen = [moment for moment, end in zip(record.moments, later, strict=True) if end is None or end >= since]
         if step in _ENDING:
             if not any(moment.running == moment.pending == 0 for moment in seen):
                 raise Violation(f"{words}, but its tasks have not stopped since the claim: {seen[-1]}")
@@ -238,7 +236,9 @@ class ServiceChecks:
                 raise Violation(f"{name} says running, and its service was deleted")
             return True
         running = sum(task.last_status == "RUNNING" for task in self._world.services.tasks(service))
-        state = f"{name} says {status} with the count {container['desired_count']}, and {running} of {service.desired} run"
+        state = (
+            f"{name} says {status} with the count {container['desired_count']}, and {running} of {service.desired} run"
+        )
         if container.get("apply_count_at") is not None:
             raise Violation(f"{state}; a changed count was not applied")
         if status == "running" and (service.desired == 0 or service.desired != container["desired_count"]):
@@ -260,5 +260,3 @@ def _state(service: SimulatedService | None) -> tuple[int, tuple[Any, ...] | Non
     target = service.target
     scaling = None if target is None else (target.minimum, *target.suspended.values())
     return service.desired, scaling, service.deployments[0]
-
-

@@ -1,0 +1,209 @@
+"""Removals of the guards of operations on services. See `mutants`."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+from unittest import mock
+
+
+@contextmanager
+def stop_overwrites_stored() -> Iterator[None]:
+    """Store the count and the scaling with every stop, also over stored ones."""
+    from longshore.engine.service_steps import ServiceSteps
+
+    original = ServiceSteps._plan_of_stop
+
+    def plan(self: ServiceSteps, attempt: Any) -> Any:
+        stored = attempt.container
+        attempt.container = stored.model_copy(update={"count_stored_at": None, "scaling": None})
+        try:
+            return original(self, attempt)
+        finally:
+            attempt.container = stored
+
+    with mock.patch.object(ServiceSteps, "_plan_of_stop", plan):
+        yield
+
+
+@contextmanager
+def scaling_before_count() -> Iterator[None]:
+    """Restore the scaling before the count."""
+    from longshore.engine.service_steps import ServiceSteps
+
+    original = ServiceSteps._call
+
+    def call(self: ServiceSteps, attempt: Any, plan: Any) -> Any:
+        if plan.restore is not None:
+            attempt.change(plan, lambda: self._services.restore(attempt.container.runtime, plan.restore))
+        return original(self, attempt, plan._replace(restore=None))
+
+    with mock.patch.object(ServiceSteps, "_call", call):
+        yield
+
+
+@contextmanager
+def stop_without_suspension() -> Iterator[None]:
+    """Change the count of a stopped service, but leave its scaling on."""
+    from longshore.engine.service_steps import ServiceSteps
+
+    original = ServiceSteps._call
+
+    def call(self: ServiceSteps, attempt: Any, plan: Any) -> Any:
+        return original(self, attempt, plan._replace(suspend=False))
+
+    with mock.patch.object(ServiceSteps, "_call", call):
+        yield
+
+
+@contextmanager
+def roll_without_look() -> Iterator[None]:
+    """Repeat a rolling replacement without comparing the primary deployment."""
+    from longshore.engine.service_steps import ServiceSteps
+
+    original = ServiceSteps._plan_of_roll
+
+    def plan(self: ServiceSteps, attempt: Any) -> Any:
+        pending = attempt.pending
+        attempt.pending = pending.model_copy(update={"deployment": None})
+        try:
+            return original(self, attempt)
+        finally:
+            attempt.pending = pending
+
+    with mock.patch.object(ServiceSteps, "_plan_of_roll", plan):
+        yield
+
+
+@contextmanager
+def roll_is_repeated() -> Iterator[None]:
+    """Repeat a rolling replacement that was not answered, in the same attempt."""
+    from longshore.engine.service_attempt import ServiceAttempt
+
+    original = ServiceAttempt.change
+
+    def change(self: ServiceAttempt, plan: Any, call: Any, *, repeat: bool = True) -> Any:
+        return original(self, plan, call)
+
+    with mock.patch.object(ServiceAttempt, "change", change):
+        yield
+
+
+@contextmanager
+def calls_end_at_ignored() -> Iterator[None]:
+    """Begin calls while those of the previous operation may be in progress."""
+    from longshore.engine.service_attempt import ServiceAttempt
+
+    with mock.patch.object(ServiceAttempt, "calls_are_over", lambda _: True):
+        yield
+
+
+@contextmanager
+def calls_without_end() -> Iterator[None]:
+    """Begin calls that end later than stored."""
+    from longshore.engine.service_attempt import ServiceAttempt
+
+    original = ServiceAttempt.change
+
+    def change(self: ServiceAttempt, plan: Any, call: Any, *, repeat: bool = True) -> Any:
+        return original(self, plan._replace(until=self.now() + timedelta(days=1)), call, repeat=repeat)
+
+    with mock.patch.object(ServiceAttempt, "change", change):
+        yield
+
+
+@contextmanager
+def older_state_proves() -> Iterator[None]:
+    """Observe the goal in a look that may be older than the calls."""
+    from longshore.engine.service_attempt import ServiceAttempt
+
+    with (
+        mock.patch.object(ServiceAttempt, "_is_older", property(lambda _: False)),
+        mock.patch.object(ServiceAttempt, "are_calls_fresh", property(lambda _: False)),
+    ):
+        yield
+
+
+@contextmanager
+def look_replaces_call() -> Iterator[None]:
+    """Do not call if the first look shows the count that is wanted."""
+    from longshore.engine.service_steps import ServiceSteps
+
+    start, stop = ServiceSteps._plan_of_start, ServiceSteps._plan_of_stop
+
+    def plan_of_start(self: ServiceSteps, attempt: Any) -> Any:
+        plan = start(self, attempt)
+        exact = plan is not None and plan.restore is None and plan.desired == attempt.seen.desired
+        return None if exact else plan
+
+    def plan_of_stop(self: ServiceSteps, attempt: Any) -> Any:
+        plan, attributes, operation = stop(self, attempt)
+        exact = plan is not None and not plan.suspend and attempt.seen.desired == 0
+        return (None, {}, {}) if exact else (plan, attributes, operation)
+
+    with (
+        mock.patch.object(ServiceSteps, "_plan_of_start", plan_of_start),
+        mock.patch.object(ServiceSteps, "_plan_of_stop", plan_of_stop),
+    ):
+        yield
+
+
+@contextmanager
+def event_acts() -> Iterator[None]:
+    """Let the handler of an event call like the driver."""
+    from longshore.engine.service_steps import ServiceSteps
+
+    original = ServiceSteps.run
+
+    def run(self: ServiceSteps, container: Any, pending: Any, until: Any, *, known: Any, **options: Any) -> Any:
+        return original(self, container, pending, until, known=known._replace(acts=True), **options)
+
+    with mock.patch.object(ServiceSteps, "run", run):
+        yield
+
+
+@contextmanager
+def goal_before_scaling() -> Iterator[None]:
+    """Observe the goal although calls are left to make."""
+    from longshore.engine.service_attempt import ServiceAttempt
+
+    original = ServiceAttempt.reached
+
+    def reached(self: ServiceAttempt) -> Any:
+        self.settled = True
+        return original(self)
+
+    with mock.patch.object(ServiceAttempt, "reached", reached):
+        yield
+
+
+@contextmanager
+def drift_compares_older_state() -> Iterator[None]:
+    """Compare a container with a look that may be older than a changed count."""
+    from longshore.engine.service_drift import ServiceDrift
+
+    original = ServiceDrift._reconcile
+
+    def reconcile(self: ServiceDrift, container: Any, service: Any, asked_at: Any) -> str:
+        if container.apply_count_at is None and service is not None:
+            return original(self, container, service, asked_at + timedelta(days=1))
+        return original(self, container, service, asked_at)
+
+    with mock.patch.object(ServiceDrift, "_reconcile", reconcile):
+        yield
+
+
+SERVICES: dict[str, Callable[[], Any]] = {
+    "stop-overwrites-stored": stop_overwrites_stored,
+    "scaling-before-count": scaling_before_count,
+    "stop-without-suspension": stop_without_suspension,
+    "roll-without-look": roll_without_look,
+    "roll-is-repeated": roll_is_repeated,
+    "calls-end-at-ignored": calls_end_at_ignored,
+    "calls-without-end": calls_without_end,
+    "older-state-proves": older_state_proves,
+    "look-replaces-call": look_replaces_call,
+    "event-acts": event_acts,
+    "goal-before-scaling": goal_before_scaling,
+    "drift-compares-older-state": drift_compares_older_state,
+}
