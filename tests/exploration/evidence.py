@@ -81,7 +81,8 @@ class Evidence:
 
     def _effect(self, what: str) -> None:
         actor = self._world.scheduler.current
-        assert actor is not None
+        if actor is None:
+            return  # The scheduler of services.
         for container in self._world.ledger.containers.values():
             operation_id = container.get("operation", {}).get("id")
             if actor.name in self.facts["drivers"].get(operation_id, ()):

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from botocore.exceptions import BotoCoreError, ReadTimeoutError
 from simulation.faults import READS, Faults, Kind, Plan
+from simulation.hostile_services import CHANGES
 
 from local.emulator.errors import AwsError
 
@@ -16,6 +17,8 @@ class Fault(StrEnum):
     CRASH_AFTER = "crash after"
     FAILED = "failed"  # an error of the service, without effect
     LOST = "lost reply"  # a timeout, after the effect
+    LATE = "lost reply, and processed later"  # a timeout, before the effect
+    OLDER = "an older state"
     DENIED = "refused"
     THROTTLED = "throttled"
     UNKNOWN = "not found although it exists"
@@ -27,13 +30,19 @@ _KINDS = {
     Fault.CRASH_AFTER: Kind.CRASH_AFTER,
     Fault.FAILED: Kind.FAILED,
     Fault.LOST: Kind.LOST,
+    Fault.LATE: Kind.LOST,
     Fault.DENIED: Kind.FAILED,
     Fault.THROTTLED: Kind.FAILED,
     Fault.UNKNOWN: Kind.FAILED,
     Fault.REPEATED: Kind.REPEATED,
 }
-_ANSWERED = frozenset({"DescribeTasks", "ListTasks", "DescribeContainerInstances"})
-_SERVER_ERRORS = {"dynamodb": "InternalServerError", "ecs": "ServerException", "ssm": "InternalServerError"}
+_ANSWERED = frozenset({"DescribeTasks", "ListTasks", "DescribeContainerInstances", "DescribeServices"})
+_SERVER_ERRORS = {
+    "dynamodb": "InternalServerError",
+    "ecs": "ServerException",
+    "ssm": "InternalServerError",
+    "application-autoscaling": "InternalServiceException",
+}
 
 
 def is_read(operation: str) -> bool:
@@ -48,7 +57,12 @@ def faults_at(service: str, operation: str) -> tuple[Fault, ...]:
         # The store converts every error except a failed condition to the same StoreError, so a single error suffices.
         return (*crashes, Fault.FAILED) if is_read(operation) else (*crashes, Fault.FAILED, Fault.LOST, Fault.REPEATED)
     errors = (Fault.FAILED, Fault.DENIED, Fault.THROTTLED)
-    unknown = (Fault.UNKNOWN,) if operation not in ("RunTask", "SendCommand") else ()
+    if operation in CHANGES:
+        return (*crashes, *errors, Fault.LOST, Fault.LATE)
+    if operation == "DescribeServices":
+        return (*crashes, *errors, Fault.UNKNOWN, Fault.OLDER)
+    known = service == "application-autoscaling" or operation in ("RunTask", "SendCommand", "ListServices")
+    unknown = () if known else (Fault.UNKNOWN,)
     lost = () if is_read(operation) else (Fault.LOST,)
     return (*crashes, *errors, *lost, *unknown)
 
@@ -78,7 +92,7 @@ class ChosenFaults(Faults):
     def plan(self, service: str, operation: str, *, again: bool) -> Plan:  # noqa: ARG002  (the base class's)
         """Return the plan for the next call."""
         self.fault = self._choose(service, operation)
-        if self.fault is None or (self.fault is Fault.UNKNOWN and operation in _ANSWERED):
+        if self.fault in (None, Fault.OLDER) or (self.fault is Fault.UNKNOWN and operation in _ANSWERED):
             return Plan(None, 0, 0)
         return Plan(_KINDS[self.fault], 0, 0)
 
@@ -95,7 +109,7 @@ class ChosenFaults(Faults):
                 return AwsError("AccessDeniedException", "User is not authorized to perform this")
             case Fault.THROTTLED:
                 return AwsError("ThrottlingException", "Rate exceeded")
-            case Fault.LOST:
+            case Fault.LOST | Fault.LATE:
                 return lambda: ReadTimeoutError(endpoint_url=f"https://{service}.us-east-1.amazonaws.com/")
             case Fault.UNKNOWN if service == "ssm":
                 return AwsError("InvocationDoesNotExist", "The invocation does not exist")

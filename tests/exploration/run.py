@@ -15,11 +15,13 @@ from longshore.domain.errors import LongshoreError
 from longshore.domain.history import append
 from longshore.domain.lifecycle import LaunchType, Operation, Status
 from longshore.domain.models import Change, Container, Runtime, Trigger
+from longshore.domain.service import Scaling
 from longshore.engine.schedules import ScheduleInput
 from simulation import checks
 from simulation.checks import Violation
 from simulation.dynamodb import Item, Unsupported
 from simulation.scheduler import Actor, Crash
+from simulation.service_setup import add_service
 from simulation.setup import CLUSTER
 from simulation.trace import START
 
@@ -32,6 +34,9 @@ from exploration.world import ExploredWorld
 from local.emulator.ecs import SimulatedTask
 
 CONTAINER = "507f1f77bcf86cd799439011"
+SERVICE = "web"
+COUNT = 2
+SCALING = Scaling(minimum=1)
 PROJECT = "507f1f77bcf86cd799439033"
 HOST = "i-0a1b2c3d4e5f60718"
 USERS = ("ann", "bob")
@@ -114,8 +119,13 @@ def _set_up(world: ExploredWorld, start: Start) -> None:
     world.catalog.add_task_definition("web", [definition])
     world.ecs.add_instance(CLUSTER, HOST, cpu=1 << 20, memory=1 << 20)
     for table, item in _items(start):
-        world.dynamodb.handle("PutItem", {"TableName": table, "Item": item})
-    if start.live:
+        if table == "access" or not start.service:
+            world.dynamodb.handle("PutItem", {"TableName": table, "Item": item})
+    world.target = CONTAINER
+    if start.service:
+        more: dict[str, Any] = {"cluster": CLUSTER, "project": PROJECT, "count": COUNT, "scaling": SCALING}
+        world.target = add_service(world, SERVICE, start.history, **more).id
+    if start.live and not start.service:
         task = world.ecs.adopt_running(CLUSTER, "web", CONTAINER, HOST, task_id="0" * 31 + "1")
         for process in task.containers:
             process.paused = start.status is Status.PAUSED
@@ -131,7 +141,7 @@ def _set_up(world: ExploredWorld, start: Start) -> None:
 @cache
 def _items(start: Start) -> list[tuple[str, Item]]:
     """Return the items of a container in the start state. The items are never changed in place."""
-    access = {"scope": f"project#{PROJECT}", "role": "owner" if start.limits else "operator"}
+    access = {"scope": f"project#{PROJECT}", "role": "owner" if start.limits or start.service else "operator"}
     items: list[tuple[str, Item]] = [
         ("access", {name: TypeSerializer().serialize(value) for name, value in ({"user_id": user} | access).items()})
         for user in USERS
@@ -177,7 +187,7 @@ def _crash(world: ExploredWorld, name: str, operation: Operation, call: str) -> 
         return answer
 
     world.request = crashing  # type: ignore[method-assign]
-    world.ask(actor, operation, CONTAINER, USERS[0], None)
+    world.ask(actor, operation, world.target, USERS[0], None)
     while not actor.ended:
         world.scheduler.run(world.scheduler.now + timedelta(milliseconds=100))
     del world.request
@@ -205,20 +215,12 @@ def _beginning(
 ) -> Callable[[Player], bool]:
     assert actor is not None
     if isinstance(actor, Operation):
-        return _begun(lambda player: world.ask(player, actor, CONTAINER, user, key))
+        return _begun(lambda player: world.ask(player, actor, world.target, user, key))
     if actor in CHANGES:
         return _begun(lambda player: _change(world, player, actor, user))
     match actor:
-        case Other.STARTED | Other.STOPPED:
-            status = "RUNNING" if actor is Other.STARTED else "STOPPED"
-
-            def begin(player: Player) -> bool:
-                event = world.take_event(status)
-                if event is not None:
-                    world.apply(player, event)
-                return event is not None
-
-            return begin
+        case Other.STARTED | Other.STOPPED | Other.HINT:
+            return _with_event(world, {Other.STARTED: "RUNNING", Other.STOPPED: "STOPPED"}.get(actor))
         case Other.EXIT:
 
             def begin_exit(player: Player) -> bool:
@@ -228,6 +230,9 @@ def _beginning(
                 return runs
 
             return begin_exit
+        case Other.OUTSIDE | Other.SCALES:
+            act = _count_outside if actor is Other.OUTSIDE else _scale
+            return _begun(lambda player: world.act(player, lambda: act(world)))
         case Other.RECOVERY:
             return _begun(lambda player: world.act(player, lambda: _recover(world)))
         case Other.DRIFT:
@@ -238,18 +243,32 @@ def _beginning(
     raise AssertionError(actor)
 
 
+def _with_event(world: ExploredWorld, status: str | None) -> Callable[[Player], bool]:
+    """Return the beginning of a player that applies an event of a task with the status, or any event."""
+
+    def begin(player: Player) -> bool:
+        event = world.take_event(status) if status else world.take_any_event()
+        if event is not None:
+            world.apply(player, event)
+        return event is not None
+
+    return begin
+
+
 def _change(world: ExploredWorld, player: Player, actor: Other, user: str) -> None:
     match actor:
         case Other.KEEP:
-            world.keep_alive(player, CONTAINER, user)
+            world.keep_alive(player, world.target, user)
         case Other.PROTECT:
-            world.change(player, CONTAINER, user, ContainerChange(protection="busy"))
+            world.change(player, world.target, user, ContainerChange(protection="busy"))
+        case Other.COUNT:
+            world.change(player, world.target, user, ContainerChange(desired_count=COUNT + 1))
         case Other.CLEAR:
-            world.change(player, CONTAINER, user, ContainerChange(stop_at=None))
+            world.change(player, world.target, user, ContainerChange(stop_at=None))
         case Other.MOVE:
             # Later than all sweeps of the run.
             later = world.clock.now() + timedelta(days=1)
-            world.change(player, CONTAINER, user, ContainerChange(stop_at=later))
+            world.change(player, world.target, user, ContainerChange(stop_at=later))
         case _:
             raise AssertionError(actor)
 
@@ -284,6 +303,24 @@ def _exit(world: ExploredWorld) -> None:
     except Crash:
         world.mailbox.append(event)
         raise
+
+
+def _count_outside(world: ExploredWorld) -> None:
+    """Change the count of the service like somebody outside of Longshore."""
+    world.happens("somebody changes the count")
+    service = world.services.of(SERVICE)
+    world.service_checks.changed_outside(SERVICE)
+    world.services.set_desired(service, 1 if service.desired == 0 else COUNT + 1)
+    world.after_effect()
+
+
+def _scale(world: ExploredWorld) -> None:
+    """Let a scaling policy raise the count of the service."""
+    world.happens("a scaling policy acts")
+    service = world.services.of(SERVICE)
+    if world.services.scale(service, COUNT + 2):
+        world.service_checks.changed_outside(SERVICE, by_policy=True)
+    world.after_effect()
 
 
 def _recover(world: ExploredWorld) -> None:
@@ -336,7 +373,8 @@ def _calm(world: ExploredWorld) -> None:
 def _check_by_events(world: ExploredWorld) -> None:
     """Check that the container is correct without the drift sweep, since no event was lost."""
     for container_id, container in world.ledger.containers.items():
-        if "operation" not in container:
+        # A count that somebody changes sends no event.
+        if "operation" not in container and "service" not in container["runtime"]:
             checks.check_tasks(world, container_id, container)
 
 
@@ -348,7 +386,8 @@ def _deliver(world: ExploredWorld) -> None:
     while world.mailbox:
         event = world.mailbox.pop(0)
         detail = event["detail"]
-        name = f"event {detail.get('taskArn', detail.get('command-id'))[-6:]}v{detail.get('version', '')}"
+        subject = detail.get("taskArn") or detail.get("command-id") or event["resources"][0]
+        name = f"event {subject[-6:]}v{detail.get('version', '')}"
         world.apply(Actor(name, timedelta(), None), event)
         _finish(world)
 

@@ -27,6 +27,7 @@ class Start:
         live: Whether it has a running task.
         capacity: Whether the cluster has room for another task.
         breaks: Whether a new task stops before it reaches RUNNING.
+        service: Whether it stands for a service, which is a scalable target.
         keys: Whether each caller sends its own Idempotency-Key.
         limits: `stop_at` in seconds after the start of the run, or `idle_timeout` in seconds from then on, by name.
         hostility: The settings of the simulated AWS.
@@ -38,6 +39,7 @@ class Start:
     live: bool = False
     capacity: bool = True
     breaks: bool = False
+    service: bool = False
     keys: bool = False
     limits: tuple[tuple[str, int], ...] = ()
     hostility: Hostility = field(default=_PROMPT)
@@ -53,6 +55,7 @@ class Start:
 
 _STOPPED = (Status.STOPPED,)
 _RUNNING = (Status.STOPPED, Status.RUNNING)
+_STOPPED_SERVICE = (Status.RUNNING, Status.STOPPED)
 
 STARTS = {
     "stopped": Start("a start runs a task, and at most one task may run", _STOPPED),
@@ -125,6 +128,30 @@ STARTS = {
         limits=(("stop_at", 30),),
         hostility=_LIMITED,
     ),
+    "service-stopped": Start("a start restores the count, and then the scaling", _STOPPED_SERVICE, service=True),
+    "service-running": Start(
+        "a stop stores the count, and suspends the scaling", (Status.RUNNING,), live=True, service=True
+    ),
+    "service-start-overdue": Start(
+        "a start has crashed between the count and the scaling",
+        _STOPPED_SERVICE,
+        ((Operation.START, "UpdateService"),),
+        service=True,
+    ),
+    "service-stop-overdue": Start(
+        "a stop has crashed between the scaling and the count",
+        (Status.RUNNING,),
+        ((Operation.STOP, "RegisterScalableTarget"),),
+        live=True,
+        service=True,
+    ),
+    "service-roll-overdue": Start(
+        "a rolling restart has crashed, and must not be repeated",
+        (Status.RUNNING,),
+        ((Operation.RESTART, "UpdateService"),),
+        live=True,
+        service=True,
+    ),
     "pause-overdue": Start(
         "a pause has crashed after its command was sent: the processes are frozen, and the status says running",
         _RUNNING,
@@ -149,9 +176,14 @@ class Other(StrEnum):
     CLEAR = "change-no-stop-at"  # a user removes `stop_at`
     KEEP = "change-keep-alive"  # a user keeps the container alive
     PROTECT = "change-protection"  # a user protects the container
+    COUNT = "change-count"  # a user changes the count of the service
+    OUTSIDE = "outside-count"  # somebody else changes the count of the service
+    SCALES = "scaling-policy"  # a scaling policy raises the count of the service
+    HINT = "service-event"  # an event of the service, or of one of its tasks
 
 
-CHANGES = (Other.MOVE, Other.CLEAR, Other.KEEP, Other.PROTECT)
+CHANGES = (Other.MOVE, Other.CLEAR, Other.KEEP, Other.PROTECT, Other.COUNT)
+OF_SERVICES = (Other.COUNT, Other.OUTSIDE, Other.SCALES, Other.HINT)
 
 
 ACTORS: tuple[Operation | Other, ...] = (*Operation, *Other)
@@ -187,12 +219,17 @@ class Scenario:
 
 def proceeds(start: Start, operation: Operation) -> bool:
     """Return whether the operation is not refused immediately."""
-    return isinstance(decide(start.status, operation, start.pending, Platform.HOST), Proceed)
+    platform = Platform.SERVICE if start.service else Platform.HOST
+    return isinstance(decide(start.status, operation, start.pending, platform), Proceed)
 
 
 def skipped(scenario: Scenario) -> str | None:
     """Return why a pair is not explored from a start state, or None if it is explored."""
     start, pair = STARTS[scenario.start], (scenario.first, scenario.second)
+    if start.service:
+        return _skipped_service(start, pair)
+    if any(actor in OF_SERVICES for actor in pair):
+        return "the container stands for a task"
     if (reason := _skipped_change(start, pair)) is not None:
         return reason
     if any(actor in CHANGES for actor in pair):
@@ -215,6 +252,31 @@ def skipped(scenario: Scenario) -> str | None:
     elif not operations and not (overdue or live):
         return "no operation is pending and no task runs"
     return _skipped_other(scenario, runs=runs, stops=stops, acts=bool(acts))
+
+
+def _skipped_service(start: Start, pair: tuple[Operation | Other, ...]) -> str | None:
+    operations = [actor for actor in pair if isinstance(actor, Operation)]
+    others = {*pair} - {*operations}
+    if others - {*OF_SERVICES, Other.RECOVERY, Other.DRIFT}:
+        return "the other actor is explored with tasks"
+    if any(not decides(start, operation) for operation in operations):
+        return "a request is refused immediately"
+    if start.crashed:
+        continued = operations or Other.RECOVERY in pair
+        return None if continued else "the operation is continued only after both have ended"
+    if not (operations or others & {Other.COUNT, Other.DRIFT}):
+        return "Longshore does not take part"
+    if Other.RECOVERY in pair and not (operations or Other.COUNT in pair):
+        return "no operation becomes overdue"
+    if Other.HINT in pair and not operations:
+        return "no task changes"
+    return "a sweep alone changes nothing" if others == {Other.DRIFT} and not operations else None
+
+
+def decides(start: Start, operation: Operation) -> bool:
+    """Return whether a request for a service is not refused, or continues an overdue operation."""
+    frozen = operation in (Operation.PAUSE, Operation.RESUME)
+    return not frozen and (bool(start.crashed) or proceeds(start, operation))
 
 
 def _skipped_change(start: Start, pair: tuple[Operation | Other, ...]) -> str | None:

@@ -5,6 +5,8 @@ import os
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -14,6 +16,7 @@ from longshore.domain.changes import ContainerChange
 from longshore.domain.errors import LongshoreError
 from longshore.domain.lifecycle import Operation
 from longshore.domain.models import Container, OperationRequest
+from longshore.engine import counts, service_attempt, service_steps
 from simulation.aws import clients
 from simulation.checks import Asked, Violation
 from simulation.dynamodb import Item
@@ -27,6 +30,10 @@ from exploration.faults import ChosenFaults, Fault, hide
 from exploration.search import Chooser
 from exploration.turns import ENVIRONMENT, Faulty, Player, Turns
 from local.emulator.errors import AwsError
+
+_OLDER = 0.4  # seconds; how much older an older state is
+_SHOWN_AFTER = timedelta(seconds=0.5)  # so that a caller who waits for a second sees the effect
+_LATE = 3.0  # seconds after which a call is processed whose reply was lost
 
 
 class Entropy(random.Random):
@@ -58,6 +65,7 @@ class ExploredWorld(World):
     """The world of a run. `asked` has the requests of the callers, `mailbox` the events not delivered yet."""
 
     scheduler: Turns
+    target: str  # the id of the container
     faults: ChosenFaults
 
     def __init__(self, chooser: Chooser, faulty: Faulty, hostility: Hostility) -> None:
@@ -71,6 +79,7 @@ class ExploredWorld(World):
         super().__init__("exploration", hostility=hostility, faults=ChosenFaults(self._choose), scheduler=turns)
         self.ecs._rng = _entropy
         self.ssm._rng = _entropy
+        self.services.on = self.services.polls = self.hostile_services.on = False
         self.evidence.watch()
         self.deliver = self.mailbox.append
         clients().endpoint = self
@@ -85,6 +94,9 @@ class ExploredWorld(World):
         with (
             World("exploration", hostility=Hostility.none()).open(),
             mock.patch.object(os, "urandom", _entropy.randbytes),
+            mock.patch.object(service_attempt, "SHOWN_AFTER", _SHOWN_AFTER),
+            mock.patch.object(service_steps, "SHOWN_AFTER", _SHOWN_AFTER),
+            mock.patch.object(counts, "SHOWN_AFTER", _SHOWN_AFTER),
             mock.patch.object(random, "uniform", lambda low, high: (low + high) / 2),
             mock.patch.object(simulation.aws, "_validator", mock.Mock(validate=lambda *_: report)),
         ):
@@ -97,6 +109,7 @@ class ExploredWorld(World):
         if not isinstance(player, Player):
             return None
         fault = self.scheduler.before_call(player, service, operation)
+        self.hostile_services.always_late = _LATE if fault is Fault.LATE else None
         if fault is not None:
             self.note(player.name, f"fault at {service}:{operation}: {fault}")
         return fault
@@ -109,6 +122,9 @@ class ExploredWorld(World):
             answer = super().request(service, operation, parameters)
             if isinstance(player, Player) and self.faults.fault is Fault.UNKNOWN:
                 answer = hide(answer)
+            if isinstance(player, Player) and self.faults.fault is Fault.OLDER:
+                older = self.hostile_services.as_it_was
+                answer = {"services": [older(described, _OLDER) for described in answer["services"]]}
         except (AwsError, BotoCoreError) as error:
             answer = str(error), getattr(error, "extra", None)
             raise
@@ -195,18 +211,29 @@ class ExploredWorld(World):
     def take_event(self, status: str) -> dict[str, Any] | None:
         """Remove the first event of a task with the status from the mailbox. Returns None if there is none."""
         for event in self.mailbox:
-            if event["source"] == "aws.ecs" and event["detail"]["lastStatus"] == status:
+            if event["source"] == "aws.ecs" and event["detail"].get("lastStatus") == status:
                 self.mailbox.remove(event)
                 return event
         return None
+
+    def take_any_event(self) -> dict[str, Any] | None:
+        """Remove the first event from the mailbox. Returns None if there is none."""
+        return self.mailbox.pop(0) if self.mailbox else None
 
     def apply(self, actor: Actor, event: dict[str, Any], function: Callable[[], Any] | None = None) -> None:
         """Deliver an event as an actor. After a crash or an error the event is delivered again, like by Lambda."""
         detail = event["detail"]
         events = self.commands if event["source"] == "aws.ssm" else self.events
+        apply = partial(self.service_events.apply, event) if _is_of_service(event) else partial(events.apply, detail)
 
         def ended(result: Any) -> None:
             if actor.crashed or isinstance(result, LongshoreError):
                 self.mailbox.append(event)
 
-        self.act(actor, function or (lambda: events.apply(detail)), ended)
+        self.act(actor, function or apply, ended)
+
+
+def _is_of_service(event: dict[str, Any]) -> bool:
+    detail = event["detail"]
+    of_task = str(detail.get("group")).startswith("service:")
+    return event["source"] == "aws.ecs" and (of_task or "taskArn" not in detail)

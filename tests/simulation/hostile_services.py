@@ -70,6 +70,8 @@ class HostileServices:
         self._settings = world.hostility.services or ServiceHostility()
         self._rng = rng
         self._older: dict[str, list[tuple[datetime, dict[str, Any]]]] = {}
+        self.coming: list[tuple[datetime, str | None, str]] = []  # calls that are processed later
+        self.always_late: float | None = None  # process each call whose reply is lost after these seconds
         self.on = True
 
     def handle(self, actor: Actor, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -105,11 +107,17 @@ class HostileServices:
         Returns:
             Whether the call is processed later.
         """
-        if not self._settings.late or self._rng.random() < 0.2:
-            return False
+        seconds = self.always_late
+        if seconds is None:
+            if not self._settings.late or self._rng.random() < 0.2:
+                return False
+            seconds = self._rng.uniform(0, max(0.0, _LONGEST - before))
         owner = self._world.service_checks.owner(actor, parameters)
+        call = (self._world.scheduler.now + timedelta(seconds=seconds), owner, f"{operation} {parameters}")
+        self.coming.append(call)
 
         def arrives() -> None:
+            self.coming.remove(call)
             self._world.reached(Reached.SERVICE_CALL_LATE)
             self._world.note("late call", operation, parameters)
             try:
@@ -118,7 +126,7 @@ class HostileServices:
                 self._world.note("late call", f"{operation} -> {error.code}")
             self._world.after_effect()
 
-        self._world.later(self._rng.uniform(0, max(0.0, _LONGEST - before)), arrives)
+        self._world.later(seconds, arrives)
         return True
 
     @staticmethod
@@ -128,12 +136,20 @@ class HostileServices:
         return kind, min(before, _LONGEST)
 
     def _stale(self, described: dict[str, Any]) -> dict[str, Any]:
-        at = self._world.scheduler.now - timedelta(seconds=self._rng.uniform(0, self._settings.stale))
+        return self.as_it_was(described, self._rng.uniform(0, self._settings.stale))
+
+    def as_it_was(self, described: dict[str, Any], seconds: float) -> dict[str, Any]:
+        """Return a service as it was some seconds ago."""
+        at = self._world.scheduler.now - timedelta(seconds=seconds)
         older = [each for since, each in self._older.get(described["serviceName"], ()) if since <= at]
         shown = older[-1] if older else described
         if shown != described:
             self._world.reached(Reached.SERVICE_STALE)
         return shown
+
+    def recent(self) -> list[Any]:
+        """Return the older states that DescribeServices may still show."""
+        return [kept[-3:] for kept in self._older.values()]
 
     def observe(self, name: str, described: dict[str, Any]) -> None:
         """Keep a new state of a service."""

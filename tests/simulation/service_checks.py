@@ -177,12 +177,12 @@ class ServiceChecks:
             if was["id"] in record.effects:
                 raise Violation(f"{was['operation']} {was['id']} ended without a row: {record.effects[was['id']][0]}")
         elif fate is Fate.COMMITTED:
-            self._check_goal(record, name, was, new)
+            self._check_goal(record, name, was)
 
     def _is_full(self, record: Record) -> bool:
         return record.container_id in self._world.ledger.full
 
-    def _check_goal(self, record: Record, name: str, was: Plain, new: Plain) -> None:
+    def _check_goal(self, record: Record, name: str, was: Plain) -> None:
         """Check that the service has been in the state of the goal since the claim."""
         step, operation_id = was["step"], was["id"]
         since = record.claimed_at[operation_id]
@@ -247,9 +247,9 @@ class ServiceChecks:
             raise Violation(state)
         if status == "failed" and running == service.desired > 0 and len(service.deployments) == 1:
             raise Violation(state)
-        if record.stopped_by is not None and service.target is not None:
-            if self._world.services.scale(service, service.target.maximum):
-                raise Violation(f"{name} was stopped by {record.stopped_by}, and a scaling policy raises it")
+        most = service.target.maximum if service.target is not None else 0
+        if record.stopped_by is not None and most and self._world.services.scale(service, most):
+            raise Violation(f"{name} was stopped by {record.stopped_by}, and a scaling policy raises it")
         return True
 
 

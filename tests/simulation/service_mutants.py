@@ -94,7 +94,7 @@ def calls_end_at_ignored() -> Iterator[None]:
     """Begin calls while those of the previous operation may be in progress."""
     from longshore.engine.service_attempt import ServiceAttempt
 
-    with mock.patch.object(ServiceAttempt, "calls_are_over", lambda _: True):
+    with mock.patch.object(ServiceAttempt, "calls_are_over", return_value=True):
         yield
 
 

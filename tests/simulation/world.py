@@ -34,6 +34,7 @@ __all__ = ["CLUSTER", "TABLES", "World", "table_properties"]
 
 _RESERVE = timedelta(seconds=8)  # the part of a function's time that a batch does not use
 _LONGEST_STALL = 400  # seconds
+_LOST = (Kind.CRASH_AFTER, Kind.LOST)  # the caller does not learn whether the call was processed
 _RETRIES = (60.0, 120.0)  # seconds after which Lambda retries a failed event
 
 
@@ -230,11 +231,9 @@ class World(Cloud):
             self.note(actor.name, f"{name} fails ({kind})", parameters)
             self.scheduler.pause(after)
             raise self._error(kind, service, operation, parameters)
-        if operation in CHANGES and kind in (Kind.CRASH_AFTER, Kind.LOST):
-            later = self.hostile_services.later(actor, operation, parameters, before)
-        else:
-            later = False
-        answer = {} if later else self._perform(actor, name, service, operation, parameters)
+        answer = self._perform(
+            actor, name, service, operation, parameters, lost_after=before if kind in _LOST else None
+        )
         if kind is Kind.CRASH_AFTER:
             self.note(actor.name, f"crashes after {name}")
             raise Crash
@@ -262,8 +261,19 @@ class World(Cloud):
         return error if isinstance(error, AwsError) else error()
 
     def _perform(
-        self, actor: Actor, name: str, service: str, operation: str, parameters: dict[str, Any]
+        self,
+        actor: Actor,
+        name: str,
+        service: str,
+        operation: str,
+        parameters: dict[str, Any],
+        *,
+        lost_after: float | None = None,
     ) -> dict[str, Any] | AwsError:
+        """Process a request now, or later if its reply is lost `lost_after` seconds after its beginning."""
+        lost = lost_after is not None and operation in CHANGES
+        if lost and self.hostile_services.later(actor, operation, parameters, lost_after or 0.0):
+            return {}
         try:
             answer = self._handle(actor, service, operation, parameters)
         except AwsError as error:
