@@ -212,6 +212,20 @@ def test_a_service_that_is_not_active_any_more_when_it_is_updated(stage: Service
     assert (stage.status(container_id), stage.container(container_id).operation) == ("running", None)
 
 
+@pytest.mark.parametrize("operation", ["stop", "start", "restart"])
+def test_a_refused_look_after_the_calls_does_not_end_the_operation_without_a_row(
+    stage: ServiceStage, operation: str
+) -> None:
+    container_id = stage.add_service(OPERATIONS[operation][0], scales=True)
+    stage.after("DescribeServices", fails_next(stage, DENIED, lost=False))
+    with pytest.raises(ExternalServiceError):
+        stage.ask(container_id, operation)
+    stage.heal()
+    assert stage.container(container_id).operation is not None
+    stage.settle(container_id)
+    check_end(stage, container_id, operation)
+
+
 def test_the_circuit_breaker_ends_a_rolling_restart(stage: ServiceStage) -> None:
     container_id = stage.add_service("running")
     stage.services.delay = 100

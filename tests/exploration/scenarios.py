@@ -259,8 +259,10 @@ def _skipped_service(start: Start, pair: tuple[Operation | Other, ...]) -> str |
     others = {*pair} - {*operations}
     if others - {*OF_SERVICES, Other.RECOVERY, Other.DRIFT}:
         return "the other actor is explored with tasks"
-    if any(not decides(start, operation) for operation in operations):
-        return "a request is refused immediately"
+    if any(operation in (Operation.PAUSE, Operation.RESUME) for operation in operations):
+        return "the request is refused in every status"
+    if operations and not (start.crashed or any(proceeds(start, operation) for operation in operations)):
+        return "all requests are refused immediately"
     if start.crashed:
         continued = operations or Other.RECOVERY in pair
         return None if continued else "the operation is continued only after both have ended"
@@ -271,12 +273,6 @@ def _skipped_service(start: Start, pair: tuple[Operation | Other, ...]) -> str |
     if Other.HINT in pair and not operations:
         return "no task changes"
     return "a sweep alone changes nothing" if others == {Other.DRIFT} and not operations else None
-
-
-def decides(start: Start, operation: Operation) -> bool:
-    """Return whether a request for a service is not refused, or continues an overdue operation."""
-    frozen = operation in (Operation.PAUSE, Operation.RESUME)
-    return not frozen and (bool(start.crashed) or proceeds(start, operation))
 
 
 def _skipped_change(start: Start, pair: tuple[Operation | Other, ...]) -> str | None:

@@ -135,6 +135,9 @@ class ServiceChecks:
             record.deployed[owner] += 1
             if record.deployed[owner] > 1:
                 raise Violation(f"{was['operation']} {owner} has started {record.deployed[owner]} deployments")
+        moved = operation == "RegisterScalableTarget" and before[0] != after[0]
+        if moved and not touched and record.requested[owner] >= (after[1] or (0,))[0]:
+            raise Violation(f"{was['operation']} {owner} has moved the count by changing the scaling: {words}")
         if was["step"] in _ENDING and not record.to_restore:
             record.to_restore = True
             item = world.ledger.containers[record.container_id]

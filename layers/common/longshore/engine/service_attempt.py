@@ -40,7 +40,7 @@ class ServiceAttempt:
         self.container = container
         self.pending = pending
         self.waits = waits
-        self.acted = False
+        self.acted = pending.called
         self.settled = pending.called
         self.unanswered = False
         self.absent = dict(pending.absent)
