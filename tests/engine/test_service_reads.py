@@ -26,45 +26,32 @@ def shows(stage: ServiceStage, *, times: int, **older: Any) -> None:
     stage.change("DescribeServices", hook, times=times)
 
 
-def test_a_start_that_sees_the_state_before_a_stop_calls_ecs(stage: ServiceStage) -> None:
-    container_id = stage.add_service("stopped")
-    shows(stage, times=1, desiredCount=COUNT, runningCount=COUNT)
-    assert stage.ask(container_id, "start").kind is OutcomeKind.COMPLETED
-    assert stage.counts() == (COUNT, COUNT)
-    assert stage.effects() == [{"desiredCount": COUNT}]
-
-
-def test_a_stop_that_sees_the_state_before_a_start_calls_ecs(stage: ServiceStage) -> None:
-    container_id = stage.add_service("running")
-    shows(stage, times=1, desiredCount=0, runningCount=0)
-    assert stage.ask(container_id, "stop").kind is OutcomeKind.COMPLETED
-    assert stage.counts() == (0, 0)
-    assert stage.container(container_id).desired_count == COUNT
-
-
 @pytest.mark.parametrize(
-    ("status", "operation", "older"),
+    ("status", "before", "operation", "older"),
     [
-        ("stopped", "start", {"desiredCount": COUNT, "runningCount": COUNT}),
-        ("running", "stop", {"desiredCount": 0, "runningCount": 0}),
+        ("running", "stop", "start", {"desiredCount": COUNT, "runningCount": COUNT}),
+        ("stopped", "start", "stop", {"desiredCount": 0, "runningCount": 0}),
     ],
 )
-def test_an_event_that_arrives_early_completes_nothing(
-    stage: ServiceStage, status: str, operation: str, older: dict[str, int]
+def test_an_operation_just_after_another_is_not_completed_by_the_state_before_it(
+    stage: ServiceStage, status: str, before: str, operation: str, older: dict[str, int]
 ) -> None:
     container_id = stage.add_service(status)
-    stage.services.delay = 60
-    event = {"source": "aws.ecs", "detail": {"eventName": "SERVICE_STEADY_STATE"}, "resources": [stage.service().arn]}
+    stage.with_events()
+    began = stage.clock.now()
+    stage.ask(container_id, before)
+    until = began + SHOWN_AFTER
 
-    def arrive() -> None:
-        stage.clock.waited = lambda: None
-        shows(stage, times=1, **older)
-        stage.deliver(event)
-        stage.heal()
+    def hook(_: Any, answer: dict[str, Any]) -> dict[str, Any]:
+        shown = older if stage.clock.now() < until else {}
+        return answer | {"services": [described | shown for described in answer["services"]]}
 
-    stage.clock.waited = arrive
-    assert stage.ask(container_id, operation).kind is OutcomeKind.ACCEPTED
-    assert stage.status(container_id) == status
+    assert stage.clock.now() < until
+    stage.change("DescribeServices", hook)
+    assert stage.ask(container_id, operation).kind is OutcomeKind.COMPLETED
+    count = COUNT if operation == "start" else 0
+    assert stage.counts() == (count, count)
+    assert stage.container(container_id).desired_count == COUNT
 
 
 def test_the_next_operation_waits_until_the_calls_are_shown(stage: ServiceStage) -> None:

@@ -66,7 +66,7 @@ class ServiceHostility:
     """The settings of the services of a run. Times are in seconds, and rates are probabilities per call."""
 
     delay: float = 0.2  # the longest time until the scheduler looks at a service that has changed
-    stale: float = 0.0  # how much older the state that DescribeServices shows may be
+    stale: float = 0.0  # how much older the state that DescribeServices shows may be; less than SHOWN_AFTER
     late: bool = False  # a call whose reply is lost may be processed later, until the client's timeout
     throttled: float = 0.0  # of UpdateService and RegisterScalableTarget
     scales: int = 0  # how often a scaling policy acts
@@ -80,7 +80,7 @@ class ServiceHostility:
         """Draw the settings of a run: which behaviours it has, and their strengths."""
         drawn: dict[str, Any] = {
             "delay": rng.choice((5.0, 20.0, 120.0)),
-            "stale": rng.choice((0.5, 2.0, 4.0)),
+            "stale": rng.choice((0.5, 1.0, 1.8)),
             "late": True,
             "throttled": rng.choice((0.1, 0.4)),
             "scales": rng.choice((3, 10)),

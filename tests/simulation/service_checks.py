@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from longshore.aws.services import SHOWN_AFTER
 from longshore.domain.models import Container
 
 from simulation.records import Fate, Violation
@@ -55,6 +56,10 @@ class Record:
     scaling: tuple[Any, ...] | None = None  # the minimum and the suspensions to restore; None: no scalable target
     changed_at: datetime | None = None  # when somebody else has last changed the count
     stopped_by: str | None = None  # the operation that has stopped it, unless somebody has changed its count since
+
+    def touched_since(self, since: datetime) -> bool:
+        """Return whether somebody else has changed the count since a time, or just before it."""
+        return self.changed_at is not None and self.changed_at >= since - SHOWN_AFTER
 
 
 class ServiceChecks:
@@ -126,7 +131,7 @@ class ServiceChecks:
         record.effects.setdefault(owner, []).append(words)
         was = world.ledger.operations[owner]
         fate = world.ledger.fates[owner]
-        touched = record.changed_at is not None and record.changed_at >= record.claimed_at[owner]
+        touched = record.touched_since(record.claimed_at[owner])
         idle = "operation" not in world.ledger.containers[record.container_id]
         late = fate is Fate.ABANDONED or (fate is Fate.COMMITTED and not touched) or (fate is Fate.SUPERSEDED and idle)
         if late and not self._is_full(record):
@@ -190,20 +195,20 @@ class ServiceChecks:
         step, operation_id = was["step"], was["id"]
         since = record.claimed_at[operation_id]
         words = f"{was['operation']} {operation_id} of {name} has completed"
+        if touched := record.touched_since(since):
+            since -= SHOWN_AFTER  # DescribeServices may have shown a state before the change of somebody else.
         later = [moment.at for moment in record.moments[1:]] + [None]
         seen = [moment for moment, end in zip(record.moments, later, strict=True) if end is None or end >= since]
         if step in _ENDING:
             if not any(moment.running == moment.pending == 0 for moment in seen):
                 raise Violation(f"{words}, but its tasks have not stopped since the claim: {seen[-1]}")
-            touched = record.changed_at is not None and record.changed_at >= since
             record.stopped_by = None if touched else operation_id
             return
         least = record.requested[operation_id] if step == "start" else 1
         if not any(m.deployments == 1 and m.running == m.desired >= least for m in seen):
             raise Violation(f"{words}, but fewer than {least} tasks have run since the claim: {seen[-1]}")
         if step == "roll":
-            others = record.changed_at is not None and record.changed_at >= since
-            if record.deployed[operation_id] != 1 and not others:
+            if record.deployed[operation_id] != 1 and not touched:
                 raise Violation(f"{words}, but has started no deployment")
             return
         self._check_restored(record, name, words)

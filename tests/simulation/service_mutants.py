@@ -114,37 +114,28 @@ def calls_without_end() -> Iterator[None]:
 
 @contextmanager
 def older_state_proves() -> Iterator[None]:
-    """Observe the goal in a look that may be older than the calls."""
-    from longshore.engine.service_attempt import ServiceAttempt
+    """Look as soon as the calls of the previous operation are answered."""
+    from longshore.engine import counts, service_attempt
 
     with (
-        mock.patch.object(ServiceAttempt, "_is_older", property(lambda _: False)),
-        mock.patch.object(ServiceAttempt, "are_calls_fresh", property(lambda _: False)),
+        mock.patch.object(service_attempt, "SHOWN_AFTER", timedelta()),
+        mock.patch.object(counts, "SHOWN_AFTER", timedelta()),
     ):
         yield
 
 
 @contextmanager
-def look_replaces_call() -> Iterator[None]:
-    """Do not call if the first look shows the count that is wanted."""
-    from longshore.engine.service_steps import ServiceSteps
+def refused_look_hides_calls() -> Iterator[None]:
+    """End an operation without a row if a look is refused after its calls were answered."""
+    from longshore.engine.service_attempt import ServiceAttempt
 
-    start, stop = ServiceSteps._plan_of_start, ServiceSteps._plan_of_stop
+    original = ServiceAttempt.__init__
 
-    def plan_of_start(self: ServiceSteps, attempt: Any) -> Any:
-        plan = start(self, attempt)
-        exact = plan is not None and plan.restore is None and plan.desired == attempt.seen.desired
-        return None if exact else plan
+    def initialize(self: ServiceAttempt, *arguments: Any) -> None:
+        original(self, *arguments)
+        self.acted = False
 
-    def plan_of_stop(self: ServiceSteps, attempt: Any) -> Any:
-        plan, attributes, operation = stop(self, attempt)
-        exact = plan is not None and not plan.suspend and attempt.seen.desired == 0
-        return (None, {}, {}) if exact else (plan, attributes, operation)
-
-    with (
-        mock.patch.object(ServiceSteps, "_plan_of_start", plan_of_start),
-        mock.patch.object(ServiceSteps, "_plan_of_stop", plan_of_stop),
-    ):
+    with mock.patch.object(ServiceAttempt, "__init__", initialize):
         yield
 
 
@@ -202,7 +193,7 @@ SERVICES: dict[str, Callable[[], Any]] = {
     "calls-end-at-ignored": calls_end_at_ignored,
     "calls-without-end": calls_without_end,
     "older-state-proves": older_state_proves,
-    "look-replaces-call": look_replaces_call,
+    "refused-look-hides-calls": refused_look_hides_calls,
     "event-acts": event_acts,
     "goal-before-scaling": goal_before_scaling,
     "drift-compares-older-state": drift_compares_older_state,

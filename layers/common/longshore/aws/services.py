@@ -34,9 +34,9 @@ CALL_LASTS = timedelta(seconds=CONNECT_SECONDS + READ_SECONDS)
 CALLS_LAST = timedelta(seconds=10)
 """The time in which a driver makes the calls of a step: at least two of them."""
 
-SHOWN_AFTER = timedelta(seconds=5)
-"""The time after a change from which DescribeServices is expected to show it. The API of ECS is eventually consistent,
-and AWS names no limit."""
+SHOWN_AFTER = timedelta(seconds=2)
+"""The time after a change from which DescribeServices is expected to show it. The API of ECS is eventually consistent.
+AWS names no limit, and recommends to wait for a couple of seconds."""
 
 MOST_DESCRIBED = 10
 """The largest number of services in a DescribeServices call."""

@@ -31,7 +31,6 @@ class ServiceAttempt:
         unanswered: Whether ECS may still process a call with an effect that was not answered.
         absent: The first look that did not find the service since ECS last showed it, by its name.
         service: The service as last seen.
-        asked_at: When the service as last seen was asked for; None: it is the answer to a call that has changed it.
     """
 
     def __init__(
@@ -45,7 +44,6 @@ class ServiceAttempt:
         self.unanswered = False
         self.absent = dict(pending.absent)
         self.service: Service | None = None
-        self.asked_at: datetime | None = None
         self._services = services
         self._clock = clock
 
@@ -86,23 +84,10 @@ class ServiceAttempt:
         """The attributes of the container that change if all calls of this attempt are over."""
         return {} if self.unanswered else {"calls_end_at": self.now() + SHOWN_AFTER}
 
-    @property
-    def are_calls_fresh(self) -> bool:
-        """Whether calls may be in progress, or not shown yet."""
-        end = self.container.calls_end_at
-        return end is not None and self.now() < end
-
-    @property
-    def _is_older(self) -> bool:
-        """Whether the service as last seen may be older than the last calls."""
-        end = self.container.calls_end_at
-        return self.asked_at is not None and end is not None and self.asked_at < end
-
     def look(self) -> NeverRan | Unobserved | None:
         """Describe the service. Returns the observation if ECS does not show it."""
         asked_at, name = self.now(), self.container.runtime.service or ""
         self.service = self.read(lambda: self._services.describe(self.container.runtime))
-        self.asked_at = asked_at
         if self.service is not None:
             self.absent.pop(name, None)
             return None
@@ -161,7 +146,7 @@ class ServiceAttempt:
         service, step = self.seen, self.pending.step
         attributes: dict[str, Any] = {"running_count": service.running}
         facts: dict[str, Any] = {}
-        if not self.settled or self._is_older:
+        if not self.settled:
             return None
         match step:
             case Step.START:

@@ -8,8 +8,8 @@ the time by which all calls are over and shown is stored before the first call, 
 
 - No call begins before the calls of the previous operation, or of another driver, are over, and none ends later than
   stored. The goal of a step is not observed while calls of the previous operation may change it again.
-- DescribeServices may show an older state for some seconds. So a step always calls, whatever the first look shows, and
-  observes its goal in the answer to its last call or in a look some seconds later.
+- DescribeServices may show an older state for some seconds, which may be the goal of the step. So an operation looks
+  for the first time when the calls of the previous operation are shown.
 - A handler of an event only looks. Only the driver, which owns the operation until its deadline, makes calls.
 
 Calls are repeated by the next driver, which looks first: with `forceNewDeployment`, a second call would replace the
@@ -38,7 +38,6 @@ from longshore.engine.observations import (
     Plan,
     Result,
     Uncertain,
-    Unobserved,
 )
 from longshore.engine.service_attempt import BUSY, ServiceAttempt
 from longshore.engine.steps import Steps
@@ -88,8 +87,6 @@ class ServiceSteps:
         if noted is None:
             if not attempt.pending.calls and not attempt.calls_are_over():
                 return Uncertain(BUSY, throttled=True)
-            if not known.acts and attempt.are_calls_fresh:
-                return Unobserved(BUSY)  # An event comes too early: a look would prove nothing.
             failure = attempt.look()
             if failure is not None:
                 return failure
@@ -144,9 +141,10 @@ class ServiceSteps:
         restore = stored if scaling is not None and stored is not None and scaling != stored else None
         # Only a policy that is not suspended may have raised the count.
         scales = scaling is not None and not scaling.is_suspended
-        if scales and service.desired >= wanted:
-            return None if restore is None else Plan(attempt.now(), restore=restore)
-        return Plan(attempt.now(), desired=wanted, restore=restore)
+        exact = service.desired >= wanted if scales else service.desired == wanted
+        if exact and restore is None:
+            return None
+        return Plan(attempt.now(), desired=None if exact else wanted, restore=restore)
 
     def _plan_of_stop(self, attempt: ServiceAttempt) -> tuple[Plan | None, dict[str, Any], dict[str, Any]]:
         container, pending, service = attempt.container, attempt.pending, attempt.seen
@@ -161,6 +159,8 @@ class ServiceSteps:
             attributes |= {"desired_count": count, "count_stored_at": attempt.now()}
         if scaling is not None and container.scaling is None:
             attributes["scaling"] = scaling
+        if service.desired == 0 and not suspend and not attributes:
+            return None, {}, {}
         stored = sorted({*pending.stored, *attributes} - {"desired_count"})
         plan = Plan(attempt.now(), desired=0, suspend=suspend)
         return plan, attributes, {"stored": stored} if attributes else {}
@@ -210,13 +210,10 @@ class ServiceSteps:
     # --- observing the service -------------------------------------------------------------------------------------
 
     def _watch(self, attempt: ServiceAttempt) -> Observation:
-        """Wait until an event has completed the operation. Look when the calls are shown, and when the time is over."""
-        shown_from = attempt.container.calls_end_at
+        """Wait until an event has completed the operation. When the time is over, look."""
         for number, last in enumerate(attempt.waits.rounds()):
-            shown = shown_from is not None and attempt.now() >= shown_from
-            if number > 0 and not last and not shown:
+            if number > 0 and not last:
                 continue
-            shown_from = None if shown else shown_from
             if number > 0 or attempt.service is None:
                 failure = attempt.look()
                 if failure is not None:
