@@ -46,6 +46,10 @@ player starts are explored; the others differ only in names.
 Consistency. ECS may answer that something does not exist although it does, but not in two answers that are 30 seconds
 or more apart: the protocol treats those as true.
 
+Services. A player that is about to change a service is not stalled: it decides and calls at once, and ECS processes the
+call at the latest when the client's timeout is over (the fault "lost reply, and processed later"). DescribeServices may
+show an older state, for a shorter time than an operation waits after the calls of the previous one.
+
 Out of bounds: more than two concurrent actors, more than one container, launch types other than EC2, events that are
 lost permanently, and calls that overlap in time with a change in the cluster (calls take no time).
 """

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from greenlet import GreenletExit, getcurrent, greenlet
+from simulation.hostile_services import CHANGES
 from simulation.scheduler import Actor, Scheduler
 
 from exploration.faults import Fault
@@ -170,12 +171,16 @@ class Turns(Scheduler):
                     for fault in self._faulty(*player.call, player.calls == 0)
                     if fault is not Fault.UNKNOWN or self._may_be_unknown()
                 ]
-            elif player.wakes_at or (not player.begun and self._machine_is_due()):
+            elif not self._must_hurry() and (player.wakes_at or (not player.begun and self._machine_is_due())):
                 options.append(Option(player, None, patience))
-        if self._machine_is_due():
+        if self._machine_is_due() and not self._must_hurry():
             options.append(Option(None, None, patience))
         assert options[0].cost == FREE
         return options
+
+    def _must_hurry(self) -> bool:
+        """Return whether a player is about to change a service, which it does soon after it has decided to."""
+        return any(player.call is not None and player.call[1] in CHANGES for player in self.players)
 
     def _may_be_unknown(self) -> bool:
         """Return whether ECS may hide something now. Two lookups 30 seconds apart prove that it is gone."""
