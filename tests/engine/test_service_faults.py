@@ -226,6 +226,24 @@ def test_a_refused_look_after_the_calls_does_not_end_the_operation_without_a_row
     check_end(stage, container_id, operation)
 
 
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_driver_that_was_overtaken_before_its_calls_does_not_make_them(stage: ServiceStage, lost: bool) -> None:
+    container_id = stage.add_service("running")
+
+    def overtake(_: Call) -> None:
+        stage.advance(61)
+        if lost:
+            stage.before("UpdateService", late(stage, 1))
+            stage.fail("UpdateService", NO_ANSWER)
+        stage.sweep()
+
+    stage.after("DescribeServices", overtake)
+    stage.ask(container_id, "restart")
+    stage.settle(container_id)
+    assert stage.count("UpdateService") == 1
+    assert stage.services.deployed == 2
+
+
 def test_the_circuit_breaker_ends_a_rolling_restart(stage: ServiceStage) -> None:
     container_id = stage.add_service("running")
     stage.services.delay = 100

@@ -57,10 +57,14 @@ class OvertakenError(Exception):
 
 
 class Shared(NamedTuple):
-    """The container with its pending operation as now stored. Other drivers may have acted, unless `alone` is set."""
+    """The container with its pending operation as now stored. Other drivers may have acted, unless `alone` is set.
+
+    `stored` is set if this driver has just stored what its attempt has noted.
+    """
 
     container: Container
     alone: bool = False
+    stored: bool = False
 
 
 class Commits:

@@ -201,6 +201,8 @@ class Driver:
                 case Outcome():
                     return settled
                 case Shared():
+                    # What another driver's write has prevented from being stored is not continued.
+                    known = known if settled.stored else known._replace(noted=None)
                     container, policy = settled.container, policy._replace(alone=settled.alone)
                 case Container():
                     # The command and the counted attempt belong to the previous step.

@@ -97,4 +97,4 @@ class Leaving:
     ) -> Shared | Outcome:
         if isinstance(noted, ConditionFailed):
             return self._commits.overtaken(container, task, policy)
-        return Shared(noted, alone)
+        return Shared(noted, alone, stored=True)

@@ -85,7 +85,9 @@ class ServiceSteps:
         if noted is not None and noted.plan is not None:
             return self._call(attempt, noted.plan)
         if noted is None:
-            if not attempt.pending.calls and not attempt.calls_are_over():
+            # An event's handler looks although the driver's calls may be in progress.
+            may_wait = known.acts or not attempt.pending.calls
+            if may_wait and not attempt.calls_are_over():
                 return Uncertain(BUSY, throttled=True)
             failure = attempt.look()
             if failure is not None:
