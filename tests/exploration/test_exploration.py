@@ -133,6 +133,7 @@ def test_pruning_loses_no_outcome_of_a_real_pair() -> None:
         # A start stores its task before it waits, which refuses a claim that was computed before. The second claim
         # must interrupt the first start between its claim and this write.
         ("start+start:stopped", "simulation.mutants:nothing_pending", 2),
+        ("restart+recovery:service-running", "simulation.service_mutants:overtaken_driver_calls", 1),
         ("recovery+change-stop-at:ending", "simulation.lifetime_mutants:claim_ignores_lifetime", 1),
     ],
 )

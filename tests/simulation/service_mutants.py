@@ -124,9 +124,22 @@ def older_state_proves() -> Iterator[None]:
         yield
 
 
+def overtaken_driver_calls() -> Any:
+    """Make calls that were planned before another driver took the operation over.
+
+    Too rare for the simulation: the exploration finds it.
+    """
+    from longshore.engine.commits import Shared
+
+    return mock.patch.object(Shared, "stored", property(lambda _: True))
+
+
 @contextmanager
 def refused_look_hides_calls() -> Iterator[None]:
-    """End an operation without a row if a look is refused after its calls were answered."""
+    """End an operation without a row if a look is refused after its calls were answered.
+
+    Too rare for the simulation: the exploration finds it.
+    """
     from longshore.engine.service_attempt import ServiceAttempt
 
     original = ServiceAttempt.__init__
@@ -193,7 +206,6 @@ SERVICES: dict[str, Callable[[], Any]] = {
     "calls-end-at-ignored": calls_end_at_ignored,
     "calls-without-end": calls_without_end,
     "older-state-proves": older_state_proves,
-    "refused-look-hides-calls": refused_look_hides_calls,
     "event-acts": event_acts,
     "goal-before-scaling": goal_before_scaling,
     "drift-compares-older-state": drift_compares_older_state,
