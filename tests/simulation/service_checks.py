@@ -165,7 +165,7 @@ class ServiceChecks:
         """Record and check a write of a container's item."""
         name = (new.get("runtime") or {}).get("service")
         record = self.records.get(name or "")
-        if record is None:
+        if name is None or record is None:
             return
         actor, was, now = self._world.scheduler.current, old.get("operation"), new.get("operation")
         if actor is not None:

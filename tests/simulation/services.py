@@ -197,7 +197,11 @@ class ServiceSimulation:
         if missing > 0 and service.deployments[0] in service.breaks:
             service.failures[service.deployments[0]] = "ECS deployment circuit breaker: tasks failed to start."
         elif missing > 0 and not blocked:
-            request = {"cluster": service.cluster, "taskDefinition": service.family, "count": min(missing, 10)}
+            request: dict[str, Any] = {
+                "cluster": service.cluster,
+                "taskDefinition": service.family,
+                "count": min(missing, 10),
+            }
             request |= {"group": service.group, "startedBy": service.deployments[0]}
             request |= {"launchType": service.launch_type} | _NETWORK.get(service.launch_type, {})
             blocked = bool(self._tasks.handle("RunTask", request)["failures"])

@@ -100,9 +100,8 @@ class World(Cloud):
     def use(self, library: Library) -> None:
         """Run this library's code in every later invocation."""
         self.library = library
-        names = ("operations", "reader", "events", "service_events", "commands", "servers", "schedules", "recovery")
-        names = (*names, "drift", "changes")
-        for name in names:
+        of_events = ("events", "service_events", "commands", "servers")
+        for name in ("operations", "reader", *of_events, "schedules", "recovery", "drift", "changes"):
             setattr(self, name, getattr(library, name))
 
     @contextmanager

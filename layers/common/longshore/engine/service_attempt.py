@@ -80,7 +80,7 @@ class ServiceAttempt:
         return any(self.now() >= end for _ in self.waits.rounds())
 
     @property
-    def over(self) -> dict[str, None]:
+    def over(self) -> dict[str, datetime]:
         """The attributes of the container that change if all calls of this attempt are over."""
         return {} if self.unanswered else {"calls_end_at": self.now() + SHOWN_AFTER}
 
