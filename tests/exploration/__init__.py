@@ -8,6 +8,7 @@
     digest      the digest of a world's state
     scenarios   the start states, the actors and their pairs
     run         a single run
+    outside     the service of a run, and what others change of it
     explore     exploration of a scenario within a budget
     plan        the order of the scenarios, the part that CI runs, and the comparison without pruning
     report      progress and tables

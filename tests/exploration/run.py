@@ -15,17 +15,15 @@ from longshore.domain.errors import LongshoreError
 from longshore.domain.history import append
 from longshore.domain.lifecycle import LaunchType, Operation, Status
 from longshore.domain.models import Change, Container, Runtime, Trigger
-from longshore.domain.service import Scaling
 from longshore.engine.schedules import ScheduleInput
 from simulation import checks
 from simulation.checks import Violation
 from simulation.dynamodb import Item, Unsupported
 from simulation.scheduler import Actor, Crash
-from simulation.service_setup import add_service
 from simulation.setup import CLUSTER
 from simulation.trace import START
 
-from exploration import digest
+from exploration import digest, outside
 from exploration.faults import Fault, faults_at, reduced_faults_at
 from exploration.scenarios import CHANGES, STARTS, Other, Scenario, Start
 from exploration.search import Chooser, Pruned
@@ -34,9 +32,6 @@ from exploration.world import ExploredWorld
 from local.emulator.ecs import SimulatedTask
 
 CONTAINER = "507f1f77bcf86cd799439011"
-SERVICE = "web"
-COUNT = 2
-SCALING = Scaling(minimum=1)
 PROJECT = "507f1f77bcf86cd799439033"
 HOST = "i-0a1b2c3d4e5f60718"
 USERS = ("ann", "bob")
@@ -123,8 +118,7 @@ def _set_up(world: ExploredWorld, start: Start) -> None:
             world.dynamodb.handle("PutItem", {"TableName": table, "Item": item})
     world.target = CONTAINER
     if start.service:
-        more: dict[str, Any] = {"cluster": CLUSTER, "project": PROJECT, "count": COUNT, "scaling": SCALING}
-        world.target = add_service(world, SERVICE, start.history, **more).id
+        world.target = outside.add(world, start.history, PROJECT)
     if start.live and not start.service:
         task = world.ecs.adopt_running(CLUSTER, "web", CONTAINER, HOST, task_id="0" * 31 + "1")
         for process in task.containers:
@@ -231,7 +225,7 @@ def _beginning(
 
             return begin_exit
         case Other.OUTSIDE | Other.SCALES:
-            act = _count_outside if actor is Other.OUTSIDE else _scale
+            act = outside.change_count if actor is Other.OUTSIDE else outside.scale
             return _begun(lambda player: world.act(player, lambda: act(world)))
         case Other.RECOVERY:
             return _begun(lambda player: world.act(player, lambda: _recover(world)))
@@ -262,7 +256,7 @@ def _change(world: ExploredWorld, player: Player, actor: Other, user: str) -> No
         case Other.PROTECT:
             world.change(player, world.target, user, ContainerChange(protection="busy"))
         case Other.COUNT:
-            world.change(player, world.target, user, ContainerChange(desired_count=COUNT + 1))
+            world.change(player, world.target, user, ContainerChange(desired_count=outside.COUNT + 1))
         case Other.CLEAR:
             world.change(player, world.target, user, ContainerChange(stop_at=None))
         case Other.MOVE:
@@ -303,24 +297,6 @@ def _exit(world: ExploredWorld) -> None:
     except Crash:
         world.mailbox.append(event)
         raise
-
-
-def _count_outside(world: ExploredWorld) -> None:
-    """Change the count of the service like somebody outside of Longshore."""
-    world.happens("somebody changes the count")
-    service = world.services.of(SERVICE)
-    world.service_checks.changed_outside(SERVICE)
-    world.services.set_desired(service, 1 if service.desired == 0 else COUNT + 1)
-    world.after_effect()
-
-
-def _scale(world: ExploredWorld) -> None:
-    """Let a scaling policy raise the count of the service."""
-    world.happens("a scaling policy acts")
-    service = world.services.of(SERVICE)
-    if world.services.scale(service, COUNT + 2):
-        world.service_checks.changed_outside(SERVICE, by_policy=True)
-    world.after_effect()
 
 
 def _recover(world: ExploredWorld) -> None:
