@@ -37,6 +37,7 @@ QUICK = (
     "recovery+change-protection:ending",
     "stop+change-protection:ending",
     "recovery+change-keep-alive:idle",
+    "recovery+recovery:service-roll-overdue",
 )
 COMPARED = ("start+force-stop:stopped", "stop+pause:running", "restart+exit:running")
 COMPARED_WITHIN = Cost(1, 1)
