@@ -135,7 +135,7 @@ def usage(found: Results) -> str:
 def events(found: Results) -> str:
     """Return the table of the costs of a million published status changes."""
     figures = found["costs"]["figures"]
-    lines = monthly.events(figures["memory"], figures["architecture"])
+    lines = monthly.events(prices.memory_of(template.load(), "publish_events"), figures["architecture"])
     rows = [(line.item, line.number, f"{line.cost:,.2f}") for line in lines]
     total = ("**total**", "", f"**{sum(line.cost for line in lines):,.2f}**")
     return text_table(("item", "number", "US dollars"), [*rows, total])
