@@ -21,23 +21,20 @@ Results = Mapping[str, Any]
 
 def units(found: Results) -> str:
     """Return the table of requests and capacity."""
-    rows = [
-        (
-            name,
-            f"{case['round_trips']}",
-            f"{case['requests']}",
-            ", ".join(
-                f"{what.split()[1]}{f' ({count})' if count > 1 else ''}"
-                for what, count in case["other_requests"].items()
-            )
-            or "none",
-            f"{case['rcu']:g}",
-            f"{case['wcu']:g}",
-        )
-        for name, case in found["costs"]["figures"]["cases"].items()
-    ]
+    rows = []
+    for name, case in found["costs"]["figures"]["cases"].items():
+        rows.append(_units(name, case))
+        rows += [_units("the event that completes it", event) for event in case.get("events", [])]
     head = ("", "dependent round trips", "DynamoDB requests", "other requests", "RCU", "WCU")
     return table(head, rows)
+
+
+def _units(name: str, case: Mapping[str, Any]) -> tuple[str, ...]:
+    others = (
+        f"{what.split()[1]}{f' ({count})' if count > 1 else ''}" for what, count in case["other_requests"].items()
+    )
+    trips, requests = f"{case['round_trips']}", f"{case['requests']}"
+    return name, trips, requests, ", ".join(others) or "none", f"{case['rcu']:g}", f"{case['wcu']:g}"
 
 
 def price(case: Mapping[str, Any], architecture: str) -> prices.Price:
