@@ -14,10 +14,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks import samples
+from benchmarks import prices, samples
 from benchmarks.database import Aws
 from benchmarks.runs import Warm
 from benchmarks.targets import WORK, Targets
+from benchmarks.task_events import FUNCTION, task_events
 from local import tokens
 from local.seed import Seeder
 
@@ -95,7 +96,10 @@ def measure(targets: Targets, aws: Aws, *, quick: bool) -> dict[str, Any]:
 def _case(targets: Targets, aws: Aws, seeder: Seeder, case: Case, number: int, factor: float) -> dict[str, Any]:
     with TemporaryDirectory(dir=WORK) as folder:
         environment = {**aws.environment, "LOGS": str(Path(folder) / "logs")}
-        with Warm(targets.python, targets.functions[case.function], "live", environment=environment) as warm:
+        with (
+            Warm(targets.python, targets.functions[case.function], "live", environment=environment) as warm,
+            task_events(targets, aws, environment) as applied,
+        ):
             events = []
             for turn in range(2):
                 identity = f"{number:016x}{turn:08x}"
@@ -103,17 +107,32 @@ def _case(targets: Targets, aws: Aws, seeder: Seeder, case: Case, number: int, f
                 events.append(_event(case, identity, turn))
             warm.call(events[0])
             warm.delay(_LEAST)
+            del applied.calls[:]
             called = warm.call(events[1])
+            completing = [call for call in applied.calls if _writes(call)]
     answer = called["answer"]
     if answer["statusCode"] != case.answered:
         raise RuntimeError(f"{case.name} returned {answer}")
-    of_dynamodb = [call for call in called["calls"] if call["service"] == "dynamodb"]
-    units = [_units(call, factor) for call in of_dynamodb]
-    costs = {
-        "function": case.function,
+    costs = _costs(targets, case.function, called, factor) | {
         "gateway": True,
+        "answer_bytes": len(answer["body"].encode()),
+        "events": [_costs(targets, FUNCTION, call, factor) for call in completing],
+    }
+    if case.name == "page of 10 rows":
+        costs["rcu_by_table"] = _reads_by_table(_of_dynamodb(called), targets)
+    return costs
+
+
+def _costs(targets: Targets, function: str, called: Mapping[str, Any], factor: float) -> dict[str, Any]:
+    """Return the units of a call of a function."""
+    of_dynamodb = _of_dynamodb(called)
+    units = [_units(call, factor) for call in of_dynamodb]
+    return {
+        "function": function,
+        "memory": prices.memory_of(targets.stack, function),
+        "gateway": False,
         "requests": len(of_dynamodb),
-        "round_trips": depth(of_dynamodb),
+        "round_trips": depth(without_polls(of_dynamodb)),
         "other_requests": _count(
             f"{call['service']} {call['operation']}" for call in called["calls"] if call["service"] != "dynamodb"
         ),
@@ -122,11 +141,23 @@ def _case(targets: Targets, aws: Aws, seeder: Seeder, case: Case, number: int, f
         "wcu_by_table": _by_table(of_dynamodb, targets, factor),
         "cpu_seconds": round(called["cpu"], 6),
         "logged_bytes": called["printed"],
-        "answer_bytes": len(answer["body"].encode()),
     }
-    if case.name == "page of 10 rows":
-        costs["rcu_by_table"] = _reads_by_table(of_dynamodb, targets)
-    return costs
+
+
+def _of_dynamodb(called: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [call for call in called["calls"] if call["service"] == "dynamodb"]
+
+
+def _writes(called: Mapping[str, Any]) -> bool:
+    """Return whether the call of the function has written. It reads an event that is not news, or not for it."""
+    return any(call["operation"] == "TransactWriteItems" for call in called["calls"])
+
+
+def without_polls(calls: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the calls without the repeated reads of an item by which an operation waits, except the last."""
+    ordered = sorted(calls, key=lambda call: float(call["began"]))
+    reads = [call["operation"] == "GetItem" for call in ordered]
+    return [call for call, read, again in zip(ordered, reads, [*reads[1:], False], strict=True) if not (read and again)]
 
 
 def _authorizer(targets: Targets, aws: Aws) -> dict[str, Any]:

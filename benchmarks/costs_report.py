@@ -21,23 +21,20 @@ Results = Mapping[str, Any]
 
 def units(found: Results) -> str:
     """Return the table of requests and capacity."""
-    rows = [
-        (
-            name,
-            f"{case['round_trips']}",
-            f"{case['requests']}",
-            ", ".join(
-                f"{what.split()[1]}{f' ({count})' if count > 1 else ''}"
-                for what, count in case["other_requests"].items()
-            )
-            or "none",
-            f"{case['rcu']:g}",
-            f"{case['wcu']:g}",
-        )
-        for name, case in found["costs"]["figures"]["cases"].items()
-    ]
+    rows = []
+    for name, case in found["costs"]["figures"]["cases"].items():
+        rows.append(_units(name, case))
+        rows += [_units("the event that completes it", event) for event in case.get("events", [])]
     head = ("", "dependent round trips", "DynamoDB requests", "other requests", "RCU", "WCU")
     return table(head, rows)
+
+
+def _units(name: str, case: Mapping[str, Any]) -> tuple[str, ...]:
+    others = (
+        f"{what.split()[1]}{f' ({count})' if count > 1 else ''}" for what, count in case["other_requests"].items()
+    )
+    trips, requests = f"{case['round_trips']}", f"{case['requests']}"
+    return name, trips, requests, ", ".join(others) or "none", f"{case['rcu']:g}", f"{case['wcu']:g}"
 
 
 def price(case: Mapping[str, Any], architecture: str) -> prices.Price:
@@ -135,7 +132,7 @@ def usage(found: Results) -> str:
 def events(found: Results) -> str:
     """Return the table of the costs of a million published status changes."""
     figures = found["costs"]["figures"]
-    lines = monthly.events(figures["memory"], figures["architecture"])
+    lines = monthly.events(prices.memory_of(template.load(), "publish_events"), figures["architecture"])
     rows = [(line.item, line.number, f"{line.cost:,.2f}") for line in lines]
     total = ("**total**", "", f"**{sum(line.cost for line in lines):,.2f}**")
     return text_table(("item", "number", "US dollars"), [*rows, total])

@@ -15,7 +15,7 @@ import boto3
 import urllib3
 from longshore.aws.items import container_item
 
-from benchmarks import samples
+from benchmarks import prices, samples
 from benchmarks.progress import bar
 from benchmarks.targets import MissingError
 from local.dynamodb_local import DynamoDbLocal, DynamoDbLocalUnavailableError, fetch
@@ -29,7 +29,7 @@ _HEADERS = {
     "Content-Type": "application/x-amz-json-1.0",
     "X-Amz-Target": "DynamoDB_20120810.BatchWriteItem",
 }
-_EMULATOR = {"run_delay": 0.05, "stop_delay": 0.05, "command_delay": 0.03}
+_EMULATOR = {"run_delay": prices.EFFECT["start"], "stop_delay": prices.EFFECT["stop"], "command_delay": 0.03}
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Aws:
 
 @contextmanager
 def started() -> Iterator[Aws]:
-    """Start the emulated AWS with the seed's users and without events and schedules.
+    """Start the emulated AWS with the seed's users. Events and schedules invoke no function.
 
     Raises:
         MissingError: Java or npm is missing.
@@ -70,8 +70,9 @@ def started() -> Iterator[Aws]:
     try:
         with (
             DynamoDbLocal(fetch(CACHE)) as database,
-            LocalStack(port=0, dynamodb=database.url, emulator_options=_EMULATOR, events=False) as stack,
+            LocalStack(port=0, dynamodb=database.url, emulator_options=_EMULATOR, streams=False) as stack,
         ):
+            stack.eventbridge.invoke = lambda *_, **__: None
             yield Aws(stack, database.url)
     except DynamoDbLocalUnavailableError as missing:
         raise MissingError(str(missing)) from missing

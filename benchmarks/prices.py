@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -80,6 +80,8 @@ def duration(case: Mapping[str, Any], memory: int, effect: float | None = None) 
 def price(case: Mapping[str, Any], memory: int, architecture: str, effect: float | None = None) -> Price:
     """Return the price of a million calls, without data transfer and without the authorizer.
 
+    It includes the function that applies the events of the tasks that the operation has run or stopped.
+
     Args:
         case: The measured units of the call.
         memory: The memory of the function in MB.
@@ -88,12 +90,14 @@ def price(case: Mapping[str, Any], memory: int, architecture: str, effect: float
     """
     seconds = duration(case, memory, effect)
     logged = float(case["logged_bytes"]) + PLATFORM_LOG + (ACCESS_LOG if case["gateway"] else 0)
-    return Price(
+    own = Price(
         gateway=1e6 * GATEWAY_REQUEST if case["gateway"] else 0.0,
         functions=1e6 * (LAMBDA_REQUEST + seconds * memory / 1024 * LAMBDA_GB_SECOND[architecture]),
         database=1e6 * (float(case["rcu"]) * READ_UNIT + float(case["wcu"]) * WRITE_UNIT),
         logs=1e6 * logged / 2**30 * LOGS_GB,
     )
+    applied = [price(event, event["memory"], architecture, 0.0) for event in case.get("events", [])]
+    return Price(*(sum(part) for part in zip(*map(astuple, [own, *applied]), strict=True)))
 
 
 @dataclass(frozen=True)
@@ -130,11 +134,10 @@ def limits(figures: Mapping[str, Any], stack: Stack, throttle: tuple[int, int]) 
     """
     cases = figures["cases"]
     page, start = cases["page of 10 rows"], cases["start"]
-    logs, containers = start["wcu_by_table"]["StatusLogs"], start["wcu_by_table"]["Containers"]
+    logs, containers = _written(start, "StatusLogs"), _written(start, "Containers")
     row = figures["row_bytes"]
     read_container, read_rows = figures["page_rcu"]["Containers"], figures["page_rcu"]["StatusLogs"]
     rate, burst = throttle
-    polls = start["other_requests"]["ecs DescribeTasks"]
     return [
         Limit(
             "one container",
@@ -214,8 +217,7 @@ def limits(figures: Mapping[str, Any], stack: Stack, throttle: tuple[int, int]) 
             "ECS cluster resource read actions: DescribeTasks",
             _ECS,
             "20 per second, burst 100",
-            f"{20 / polls:,.0f} starts per second with {polls} DescribeTasks call{'s' if polls > 1 else ''} each;"
-            " other starts return 202 and are completed by ECS events",
+            "limits pause and resume; starts and stops are completed by events, without these calls",
         ),
         Limit(
             "one account",
@@ -225,3 +227,8 @@ def limits(figures: Mapping[str, Any], stack: Stack, throttle: tuple[int, int]) 
             "limits pause, resume and force-stop; throttled commands are retried",
         ),
     ]
+
+
+def _written(case: Mapping[str, Any], table: str) -> float:
+    """Return the write units of a call, and of the events that complete it, on a table."""
+    return sum(float(each["wcu_by_table"].get(table, 0.0)) for each in (case, *case.get("events", ())))

@@ -66,7 +66,7 @@ class EventBridge:
         self._rules = rules(stack, now())
         self._changing = None if rules_now is None else ChangingRules(stack, self._rules, rules_now, now)
         self._grants = list(stack.of_type("AWS::Lambda::Permission").values())
-        self._invoke = invoke
+        self.invoke = invoke
         self._functions = {function.name: function.logical_id for function in stack.functions.values()}
         retries = {
             self._functions[properties["FunctionName"]]: int(properties["MaximumRetryAttempts"])
@@ -157,7 +157,7 @@ class EventBridge:
             self.invocations.send(logical_id, event)
             return InvokeAnswer()
         try:
-            return InvokeAnswer(json.dumps(self._invoke(logical_id, event)))
+            return InvokeAnswer(json.dumps(self.invoke(logical_id, event)))
         except FunctionError as error:
             failure = {"errorMessage": error.message, "errorType": error.error_type}
         except FunctionTimeoutError:
@@ -188,7 +188,7 @@ class EventBridge:
         """Invoke a function, or send the event to an API destination."""
         if self._send_to_url is not None and is_api_destination(function):
             return self._send_to_url(function, event)
-        return self._invoke(function, event, request_id=request_id)
+        return self.invoke(function, event, request_id=request_id)
 
     def _may_invoke(self, rule: Rule, target: Target) -> bool:
         """Return whether the rule may invoke the target: the policy of a function has to allow it."""

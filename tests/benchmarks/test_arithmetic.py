@@ -48,6 +48,19 @@ def test_overlapping_calls_are_independent(times: list[tuple[int, int]], length:
     assert costs.depth({"began": began, "ended": ended} for began, ended in times) == length
 
 
+def test_the_reads_of_a_waiting_operation_are_one_round_trip() -> None:
+    names = ["GetItem", "UpdateItem", "GetItem", "GetItem", "GetItem", "Query"]
+    calls = [{"operation": name, "began": number, "ended": number + 1} for number, name in enumerate(names)]
+    assert [call["began"] for call in costs.without_polls(calls)] == [0, 1, 4, 5]
+
+
+def test_the_price_of_an_operation_includes_the_events_that_complete_it() -> None:
+    event = {**CASE, "gateway": False, "memory": 256}
+    both = prices.price({**CASE, "events": [event]}, 512, "arm64").total
+    expected = prices.price(CASE, 512, "arm64").total + prices.price(event, 256, "arm64", 0.0).total
+    assert both == pytest.approx(expected)
+
+
 def test_the_size_of_an_item() -> None:
     assert costs.item_size({"id": {"S": "ab"}, "n": {"N": "-123"}, "m": {"M": {"k": {"S": "v"}}}}) == 15
 

@@ -4,15 +4,11 @@ The code is the output of `sam build`: a layer, and a folder for each function. 
 `tests/integration/test_sample_events.py`.
 """
 
-import json
 from collections.abc import Iterator
-from datetime import datetime
-from typing import Any
 
 import pytest
 from e2e.sam import LambdaStack, remove_containers
-from integration.test_sample_events import CHECKS, DEMO, FOLDERS, body_of, sample
-from invariants import all_rows
+from integration.test_sample_events import CHECKS, DEMO, FOLDERS, sample
 
 from local.seed import Seeder, container_id
 
@@ -33,23 +29,7 @@ def check_sample(lambdas: LambdaStack, folder: str) -> None:
     # Undo the changes of earlier events.
     for number, statuses in DEMO.items():
         Seeder(lambdas).add(container_id(number), statuses, launch_type="FARGATE" if number == 16 else "EC2")
-    if folder == "restart":
-        check_restart(lambdas, sample(folder))
-    else:
-        CHECKS[folder](lambdas, sample(folder))
-
-
-def check_restart(lambdas: LambdaStack, event: Any) -> None:
-    """Restart a container. Without events, the stop takes the whole wait, and the start is completed by an event."""
-    assert body_of(lambdas, "restart", event, 202)["data"]["message"] == "Container is restarting"
-    # The tasks of earlier samples may still run.
-    task = max(lambdas.emulator.ecs.live(started_by=container_id(16)), key=lambda each: each.created_at)
-    described = lambdas.client("ecs").describe_tasks(cluster="default", tasks=[task.arn])["tasks"][0]
-    running = sample("task_state_change") | {
-        "detail": json.loads(json.dumps(described | {"lastStatus": "RUNNING"}, default=datetime.isoformat))
-    }
-    assert lambdas.invoke(FOLDERS["task_state_change"], running) == {"effect": "settled"}
-    assert [row["to_status"] for row in all_rows(lambdas, container_id(16))][-2:] == ["stopped", "running"]
+    CHECKS[folder](lambdas, sample(folder))
 
 
 @pytest.mark.parametrize("folder", ALONE)

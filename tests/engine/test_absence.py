@@ -5,10 +5,9 @@ from datetime import timedelta
 from itertools import pairwise
 
 import pytest
-from longshore.aws.ecs import Ecs, EcsError
+from longshore.aws.ecs import Ecs
 from longshore.domain.task import Task
 from longshore.engine.attempt import Attempt
-from longshore.engine.known import Known, Lookup
 from longshore.engine.waits import ChangedError
 from simulation.aws import clients
 
@@ -364,44 +363,3 @@ def test_a_wait_ends_when_another_worker_changes_the_operation(stage: Stage, con
         calls[method]()
     assert timedelta(seconds=0.8) <= until - stage.clock.now() - timedelta(seconds=18) <= timedelta(seconds=1.1)
     assert stage.count("DescribeTasks") == (1 if method == "find" else 0)
-
-
-# --- a lookup of several tasks -------------------------------------------------------------------------------------
-
-
-def with_lookup(stage: Stage, container: str, lookup: Lookup) -> Attempt:
-    pending = stage.pending(container)
-    until = stage.clock.now()
-    return Attempt(Ecs(clients().ecs), stage.clock, stage.container(container), pending, until, Known(lookup=lookup))
-
-
-def test_a_lookup_of_several_tasks_replaces_the_first_lookup_of_each(stage: Stage, container: str) -> None:
-    (task,) = stage.live(container)
-    seen = Task.of(task.to_api())
-    looking = with_lookup(stage, container, Lookup(stage.clock.now(), frozenset({task.arn}), {task.arn: seen}))
-    assert looking.look(task.arn) == seen
-    assert (stage.count("DescribeTasks"), looking.own_version) == (0, seen.version)
-    assert looking.look(task.arn) == seen
-    assert looking.look(NOTED) is None
-    assert stage.count("DescribeTasks") == 2
-
-
-@pytest.mark.parametrize(("since", "gone"), [(LOOKS - MILLISECOND, False), (LOOKS, True)])
-def test_the_time_of_a_lookup_of_several_tasks_is_that_of_its_request(
-    stage: Stage, container: str, since: timedelta, gone: bool
-) -> None:
-    asked_at = stage.clock.now()
-    stage.edit_pending(container, absent={NOTED: asked_at - since})
-    stage.advance(5)
-    looking = with_lookup(stage, container, Lookup(asked_at, frozenset({NOTED}), {}))
-    assert looking.look(NOTED) is None
-    assert looking.is_gone(NOTED) is gone
-
-
-def test_a_lookup_of_several_tasks_that_has_failed_proves_nothing(stage: Stage, container: str) -> None:
-    stage.edit_pending(container, absent={NOTED: stage.clock.now() - LOOKS})
-    failure = EcsError("It failed", no_effect=False)
-    looking = with_lookup(stage, container, Lookup(stage.clock.now(), frozenset({NOTED}), {}, failure))
-    with pytest.raises(EcsError):
-        looking.look(NOTED)
-    assert not looking.is_gone(NOTED)

@@ -56,3 +56,16 @@ def test_a_key_keeps_the_first_answer(stage: Stage) -> None:
     assert first.kind == "accepted"
     assert ask(stage, container, None, key="k") == ask(stage, container, 0, key="k") == first
     assert [call.operation for call in stage.calls if call.service == "ecs"] == ["RunTask"]
+
+
+def test_a_restart_without_events_leaves_time_for_the_start(stage: Stage) -> None:
+    container = stage.add("running")
+    assert ask(stage, container, 8, "restart").kind == "completed"
+    calls = [call.operation for call in stage.calls if call.service == "ecs"]
+    assert calls == ["StopTask", "DescribeTasks", "RunTask", "DescribeTasks"]
+
+
+def test_a_restart_whose_stop_takes_long_without_events(stage: Stage) -> None:
+    container = stage.add("running", labels={"simulate.ignore-sigterm": "true"})
+    assert ask(stage, container, 8, "restart").kind == "accepted"
+    assert [call.operation for call in stage.calls if call.service == "ecs"] == ["StopTask", *["DescribeTasks"] * 2]

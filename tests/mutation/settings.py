@@ -71,7 +71,7 @@ _SIMULATION = ("-m", "simulation", "--seed", "1", "--jobs", "1", "--runs")
 # Each mutant runs against these in order until one fails, the fastest and most effective first. None of them depends on
 # real time, so a busy machine does not find more mutants than an idle one.
 COMMANDS = (
-    Command("engine tests", (*_PYTEST, "tests/engine"), 60),
+    Command("engine tests", (*_PYTEST, "tests/engine"), 180),
     Command("a few simulated runs", (*_SIMULATION, "40"), 60, "tests"),
     Command("unit tests", (*_PYTEST, "tests/unit", "--ignore", "tests/unit/test_no_skips.py"), 120),
     Command("simulation", (*_SIMULATION, "300"), 240, "tests"),

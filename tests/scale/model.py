@@ -78,7 +78,7 @@ class Model:
         self,
         *,
         run_delay: float = 3.0,
-        wait: float = 20.0,
+        wait: float = 8.0,
         quotas: Mapping[str, Limit] = DEFAULTS,
         events: bool = True,
     ) -> None:

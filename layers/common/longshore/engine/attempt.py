@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from longshore.aws.ecs import Ecs, EcsError, PlacementError
 from longshore.domain.clock import Clock
+from longshore.domain.lifecycle import next_step
 from longshore.domain.models import BETWEEN_LOOKS, LOOKS_LAST, Container, PendingOperation
 from longshore.domain.task import Task
 from longshore.engine.known import Known
@@ -71,7 +72,8 @@ class Attempt:
         self.container = container
         self.pending = pending
         self.until = until
-        self.waits = Waits(clock, until, has_changed)
+        precedes = next_step(pending.operation, pending.step) is not None
+        self.waits = Waits(clock, until, has_changed, asks_twice=precedes)
         self.launched = known.launched if known.launched and known.launched.arn == pending.task_arn else None
         self.acted = self.launched is not None
         self.on_its_way = False
@@ -108,9 +110,9 @@ class Attempt:
         return self._looked(arn, self.retry(lambda: self._ecs.describe(self.container.runtime, arn), effect=False))
 
     def find(self, arn: str) -> Task | None:
-        """Look up a task now, and if ECS does not show it, again when the time is over. Returns None if it does not."""
-        for number, last in enumerate(self.waits.rounds()):
-            if number == 0 or last:
+        """Look up a task now, and if ECS does not show it, again later in the wait. Returns None if it does not."""
+        for number, asks in enumerate(self.waits.rounds()):
+            if number == 0 or asks:
                 task = self.look(arn)
                 if task is not None or self.is_gone(arn):
                     return task
@@ -129,11 +131,11 @@ class Attempt:
         Raises:
             ChangedError: Another worker has changed the operation.
         """
-        for number, last in enumerate(self.waits.rounds()):
+        for number, asks in enumerate(self.waits.rounds()):
             if seen(task):
                 break
             of_event = self._event_task is not None and self._event_task.arn == task.arn
-            if not of_event and (number == 0 or not last):
+            if not of_event and (number == 0 or not asks):
                 continue  # The task was just seen, or its event is expected.
             try:
                 task = self.look(task.arn) or task
@@ -251,9 +253,9 @@ class Attempt:
         asked: set[str] = set()
         waiting = list(dict.fromkeys(arns))
         again_at: dict[str, datetime] = {}
-        for last in self.waits.rounds():
+        for asks in self.waits.rounds():
             for arn in list(waiting):
-                if not last and (arn in asked or self.now() < again_at.get(arn, self.now())):
+                if not asks and (arn in asked or self.now() < again_at.get(arn, self.now())):
                     continue
                 again_at[arn] = self.now() + _BETWEEN_STOPS
                 task = self._look_again(arn) if arn in asked else self._stop_or_look(arn, reason, asked)

@@ -6,6 +6,8 @@ which changes when an event has completed the operation, and asks ECS only when 
     RunTask         item    item    item            changed: an event has completed the operation
     |---------------|-------|-------|---- ... ---|
     0 s                                          DescribeTasks, in case the event is lost
+
+If another step follows, as in a restart, ECS is also asked after half of the time, so that time is left for that step.
 """
 
 from collections.abc import Callable, Iterator
@@ -32,12 +34,17 @@ class Waits:
         clock: Waits.
         until: When the time is over (UTC).
         has_changed: Returns whether another worker has changed the operation.
+        asks_twice: Whether ECS is also asked after half of the time.
     """
 
-    def __init__(self, clock: Clock, until: datetime, has_changed: Callable[[], bool]) -> None:
+    def __init__(
+        self, clock: Clock, until: datetime, has_changed: Callable[[], bool], *, asks_twice: bool = False
+    ) -> None:
         self._clock = clock
         self._until = until
         self._has_changed = has_changed
+        now = clock.now()
+        self._half = now + (until - now) / 2 if asks_twice else until
 
     @property
     def are_over(self) -> bool:
@@ -46,13 +53,14 @@ class Waits:
     def rounds(self) -> Iterator[bool]:
         """Yield immediately, and then after increasing pauses, as long as no other worker changes the operation.
 
-        Yields whether the time is over. This is the last round.
+        Yields whether to ask ECS: in the last round, when the time is over, and perhaps in another one before.
 
         Raises:
             ChangedError: Another worker has changed the operation.
         """
         last = self.are_over
         yield last
+        ask_at = self._half
         pause = _FIRST_PAUSE
         while not last:
             left = (self._until - self._clock.now()).total_seconds()
@@ -62,7 +70,10 @@ class Waits:
             last = self.are_over
             if self._has_changed():
                 raise ChangedError
-            yield last
+            asks = last or self._clock.now() >= ask_at
+            if asks:
+                ask_at = self._until
+            yield asks
 
     def pauses(self) -> Iterator[None]:
         """Yield immediately, and then after increasing pauses until the time runs out."""
