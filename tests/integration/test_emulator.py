@@ -19,7 +19,8 @@ def test_an_emulator_starts_empty_and_releases_its_resources() -> None:
             assert ecs.list_clusters()["clusterArns"] == []
             ecs.create_cluster(clusterName="main")
             ecs.close()
-    assert set(threading.enumerate()) == before
+    # Threads of earlier tests may end in the meantime.
+    assert set(threading.enumerate()) <= before
     emulator.stop()
     with pytest.raises(RuntimeError):
         print(emulator.url)

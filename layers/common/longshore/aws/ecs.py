@@ -70,7 +70,7 @@ class Quota(StrEnum):
 
 
 class Pacing(Protocol):
-    """Limits the calls of a worker that nobody waits for."""
+    """Limits the rate of the calls of sweeps and scheduled runs."""
 
     def wait(self, *quotas: Quota) -> None:
         """Wait until a call may be sent that counts towards these quotas."""

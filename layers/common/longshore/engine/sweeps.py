@@ -12,6 +12,7 @@ overdue for the longest time, and by another invocation at the position where th
 import heapq
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from longshore.aws.batches import batches
@@ -329,8 +330,8 @@ class Drift:
             first = False
             page = after
             try:
-                arns, after = read(self._clock, lambda page=page: self._ecs.running(cluster, page))  # type: ignore[misc]
-                tasks = read(self._clock, lambda arns=arns: self._ecs.describe_many(cluster, arns)) if arns else {}  # type: ignore[misc]
+                arns, after = read(self._clock, partial(self._ecs.running, cluster, page))
+                tasks = read(self._clock, partial(self._ecs.describe_many, cluster, arns)) if arns else {}
             except EcsError as error:
                 self.unlisted.append(f"the tasks of {cluster}")
                 yield _failed(cluster, error, self._on_failure)
