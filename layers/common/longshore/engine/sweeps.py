@@ -328,9 +328,8 @@ class Drift:
     def _tasks(self, cluster: str, after: str | None, *, first: bool) -> Iterator[str]:
         while first or self._enough_time():
             first = False
-            page = after
             try:
-                arns, after = read(self._clock, partial(self._ecs.running, cluster, page))
+                arns, after = read(self._clock, partial(self._ecs.running, cluster, after))
                 tasks = read(self._clock, partial(self._ecs.describe_many, cluster, arns)) if arns else {}
             except EcsError as error:
                 self.unlisted.append(f"the tasks of {cluster}")
