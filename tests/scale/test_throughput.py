@@ -25,7 +25,7 @@ NO_BURST = {name: Limit(limit.rate, limit.rate) for name, limit in DEFAULTS.item
 )
 def test_sustained_starts_of_three_seconds(*, fargate: bool, offered: int, least: int) -> None:
     """Callers below and above the quota: starts that ECS throttles are answered 202, and settle."""
-    figures = starts(per_second=offered, seconds=300 if FULL else 30, run_delay=3, fargate=fargate)
+    figures = starts(per_second=offered, seconds=300 if FULL else 10, run_delay=3, fargate=fargate)
     print(figures)
     assert figures["reached"] >= least
     assert (figures["errors"], figures["unsettled"]) == (0, 0)
@@ -33,7 +33,7 @@ def test_sustained_starts_of_three_seconds(*, fargate: bool, offered: int, least
 
 
 def test_scheduled_stops() -> None:
-    count = 5000 if FULL else 500
+    count = 5000 if FULL else 200
     model = Model(quotas=NO_BURST)
     population = Population(model)
     ids = [population.add(number, running=True).id for number in range(count)]
@@ -54,7 +54,7 @@ def test_scheduled_stops() -> None:
 @pytest.mark.parametrize("fargate", [False, True], ids=["EC2", "Fargate"])
 def test_overdue_operations_are_taken_up_within_a_minute(*, fargate: bool) -> None:
     # On Fargate, 18 starts a second for 50 seconds are 900.
-    count = (900 if fargate else 1000) if FULL else 300
+    count = (900 if fargate else 1000) if FULL else 150
     model = Model(quotas=NO_BURST)
     population = Population(model, fargate=fargate)
     ids = [population.add(number, running=False).id for number in range(count + 1)]
@@ -79,7 +79,7 @@ def test_overdue_operations_are_taken_up_within_a_minute(*, fargate: bool) -> No
 
 def test_drift() -> None:
     """1 % of the containers are dead, half of them without a trace; 0.1 % of the items are unreadable."""
-    count = 100_000 if FULL else 3_000
+    count = 100_000 if FULL else 1_000
     model = Model()
     population = Population(model)
     dead, lost, unreadable = set[str](), set[str](), set[str]()
