@@ -51,7 +51,6 @@ def test_attributes_that_a_claim_stores(stage: Stage, status: str, operation: st
         "command_number": HIGH + 9,  # two numbers per driver
         "requested_at": claimed_at,
         "absent_since": None,
-        "updated_at": claimed_at,
         "pending_deadline": claimed_at + MINUTE,
     }
     assert stage.container(container) == before.model_copy(update=changes)

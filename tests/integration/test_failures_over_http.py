@@ -141,7 +141,7 @@ def test_a_service_rejects_a_call(
     after = check(stack, fresh_id)
     # A command number is never used again, even if no command was sent.
     assert after["command_number"] > before["command_number"]
-    assert after == before | {name: after[name] for name in ("command_number", "updated_at")}
+    assert after == before | {"command_number": after["command_number"]}
     assert all_rows(stack, fresh_id) == rows
     assert api.post(fresh_id, operation, headers=headers).status_code == 200
     assert len(all_rows(stack, fresh_id)) == len(rows) + 1

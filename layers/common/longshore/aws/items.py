@@ -55,6 +55,9 @@ CHANGEABLE = (
 )
 """Attributes of a container's item that every write of an operation writes. Registration and users write the others."""
 
+COUNTED = ("generation", "log_count")
+"""Numbers that conditions compare with those that were read, also if they are 0."""
+
 STOP_AT = ("stop_at", "stop_at_by")
 """Attributes that users change. Three writes of operations change them too: a claim, which can set `stop_at` or discard
 a past one; the end of an operation without a row, which restores it; and the last row of a run, which removes it."""
@@ -68,8 +71,13 @@ KEYS = ("pending_shard", "pending_deadline")
 
 
 def container_item(container: Container) -> Item:
-    """Convert a container to a DynamoDB item, with the keys of the sparse indexes."""
-    item = container.model_dump(mode="json", exclude_none=True) | {"schema": SCHEMA}
+    """Convert a container to a DynamoDB item, with the keys of the sparse indexes.
+
+    Attributes with their default value are not stored, except those in `COUNTED`, so that an item usually has less than
+    1 KB: each further KB of it costs a write unit per write, and two per transaction.
+    """
+    item = container.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+    item |= {"schema": SCHEMA} | {name: getattr(container, name) for name in COUNTED}
     if container.is_live:
         item["live_project_id"] = container.project_id
     due = container.due_at

@@ -171,7 +171,6 @@ class Store:
                 "command_number": pending.command_number + COMMANDS - 1,
                 "requested_at": requested_at,
                 "absent_since": None,
-                "updated_at": pending.started_at,
             }
             | stops
         )
@@ -287,7 +286,7 @@ class Store:
         pending = before.operation
         assert pending is not None
         # Otherwise an operation without an effect would prevent a schedule from acting on the container.
-        changes = {"operation": None, "requested_at": pending.requested_before, "updated_at": self._clock.now()}
+        changes = {"operation": None, "requested_at": pending.requested_before}
         # Nothing has changed the service, so a later operation stores its count and its scaling anew.
         changes |= dict.fromkeys((*pending.stored, "calls_end_at"))
         condition = self._still_pending(before).also("NOT #operation.event_acted = :event_acted", event_acted=True)
