@@ -111,10 +111,11 @@ def measure(targets: Targets, aws: Aws, *, quick: bool) -> dict[str, Any]:
 
 def _case(targets: Targets, aws: Aws, seeder: Seeder, case: Case, number: int, factors: Factors) -> dict[str, Any]:
     with TemporaryDirectory(dir=WORK) as folder:
-        environment = {**aws.environment, "LOGS": str(Path(folder) / "logs")}
+        # The printed bytes of a function are measured by the growth of its file.
+        logs = {name: {**aws.environment, "LOGS": str(Path(folder) / name)} for name in ("operation", "events")}
         with (
-            Warm(targets.python, targets.functions[case.function], "live", environment=environment) as warm,
-            task_events(targets, aws, environment) as applied,
+            Warm(targets.python, targets.functions[case.function], "live", environment=logs["operation"]) as warm,
+            task_events(targets, aws, logs["events"]) as applied,
         ):
             events = []
             for turn in range(2):

@@ -13,11 +13,12 @@ _MONTH = ("item", "number", "US dollars per month")
 
 _MEMORIES = (128, 160, 192, 256, 512, 1024)
 _BEFORE = 512  # MB that operations had
-_WRITE_UNITS_BEFORE = {
-    "items of containers without default values: less than 1 KB": 3,
-    "claims that change no attribute of the index `by-project`": 1,
+_SAVED = {
+    "items of containers without default values: less than 1 KB": 3 * prices.WRITE_UNIT,
+    "claims that change no attribute of the index `by-project`": 1 * prices.WRITE_UNIT,
+    "inconsistent reads while an operation waits": 3.5 * prices.READ_UNIT,
 }
-"""Write units of a start that changes have saved, by the change."""
+"""The price of the units of a start that changes have saved, by the change."""
 _WAITS = (0, 2, 5, 8, 20)
 _START_SECONDS = (1, 3, 30)
 
@@ -102,7 +103,7 @@ def savings(found: Results) -> str:
     alarms, dashboard = (line.cost for line in monthly.options(stack, metrics)[:2])
     idle = sum(line.cost for line in monthly.base(stack, architecture))
     starts = [prices.price(start, memory, architecture).total for memory in (_BEFORE, prices.memory_of(stack, "start"))]
-    saved = {change: units * 1e6 * prices.WRITE_UNIT for change, units in _WRITE_UNITS_BEFORE.items()}
+    saved = {change: 1e6 * price for change, price in _SAVED.items()}
     before = (f"{idle + alarms + dashboard:,.2f}", f"{starts[0] + sum(saved.values()):,.2f}")
     rows = [
         ("before: all metrics, 512 MB for operations", *before),

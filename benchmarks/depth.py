@@ -18,6 +18,7 @@ from longshore.domain.pages import STATUS_COLUMNS
 from benchmarks import database, postgres, samples
 from benchmarks.costs import depth as round_trips
 from benchmarks.figures import middle, ratios
+from benchmarks.prices import ROUND_TRIP
 from benchmarks.progress import bar
 from benchmarks.runs import Warm
 from benchmarks.targets import WORK, MissingError, Targets
@@ -128,7 +129,10 @@ def _orders(ours: Warm, targets: Targets, pages: list[int], rounds: int) -> list
 
 
 def _filters(ours: Warm, rows: int, rounds: int) -> list[dict[str, Any]]:
-    """Measure the middle page of each filter in each order, paired with the first page of the whole history."""
+    """Measure the middle page of each filter in each order, paired with the first page of the whole history.
+
+    DynamoDB Local is in the same machine. A second ratio includes the time that requests take within a region of AWS.
+    """
     result = []
     for sort_by, order in bar(ORDERS, "filtered pages"):
         for name, (filters, counted) in _filters_of(ours, sort_by, rows).items():
@@ -138,13 +142,6 @@ def _filters(ours: Warm, rows: int, rounds: int) -> list[dict[str, Any]]:
                 raise RuntimeError(f"{sort_by} {order} with {filters} has {total['pagination']}, not {counted} rows")
             page = total["pagination"]["totalPages"] // 2
             asked = samples.page_event(page, sort_by=sort_by, order=order, filters=filters)
-            for event in (first, asked, first, asked):
-                ours.call(event)
-            pairs = []
-            for turn in range(rounds):
-                events = (first, asked) if turn % 2 else (asked, first)
-                seconds = [ours.call(event)["seconds"] for event in events]
-                pairs.append((seconds[1], seconds[0]) if turn % 2 else (seconds[0], seconds[1]))
             result.append(
                 {
                     "sort_by": sort_by,
@@ -152,7 +149,8 @@ def _filters(ours: Warm, rows: int, rounds: int) -> list[dict[str, Any]]:
                     "filter": name,
                     "total": total["pagination"]["total"],
                     "page": page,
-                    "ratio": ratios(pairs).as_dict(),
+                    "ratio": _ratio(ours, asked, first, rounds),
+                    "ratio_in_region": _ratio(ours, asked, first, rounds, delay=ROUND_TRIP),
                     "asked": asked,
                 }
             )
@@ -164,6 +162,27 @@ def _filters(ours: Warm, rows: int, rounds: int) -> list[dict[str, Any]]:
         each["round_trips"] = round_trips(called["calls"])
     ours.delay(0)
     return result
+
+
+def _ratio(ours: Warm, event: Any, reference: Any, rounds: int, *, delay: float = 0.0) -> dict[str, Any]:
+    """Return the time of a page, relative to another one that is called directly before or after it.
+
+    Args:
+        ours: The function.
+        event: Requests the page.
+        reference: Requests the other page.
+        rounds: The number of pairs.
+        delay: Seconds that each request to DynamoDB takes longer.
+    """
+    ours.delay(delay)
+    for each in (reference, event, reference, event):
+        ours.call(each)
+    pairs = []
+    for turn in range(rounds):
+        called = [ours.call(each)["seconds"] for each in ((reference, event) if turn % 2 else (event, reference))]
+        pairs.append((called[1], called[0]) if turn % 2 else (called[0], called[1]))
+    ours.delay(0)
+    return ratios(pairs).as_dict()
 
 
 def _filters_of(ours: Warm, sort_by: str, rows: int) -> dict[str, tuple[dict[str, str], int]]:

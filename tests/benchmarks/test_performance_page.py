@@ -38,10 +38,10 @@ def test_the_costs_in_the_readme(found: dict[str, Any]) -> None:
 
 
 def test_the_costs_are_within_their_bounds(found: dict[str, Any]) -> None:
-    """Two thirds of what a million starts of three seconds cost with 512 MB, and three dollars for an idle month."""
+    """Half of 49 dollars for a million starts of three seconds, and three dollars for an idle month."""
     figures = found["costs"]["figures"]
     assert prices.EFFECT["start"] == 3
-    assert costs_report.price(figures["cases"]["start"], figures["architecture"]).total <= 49 * 2 / 3
+    assert costs_report.price(figures["cases"]["start"], figures["architecture"]).total <= 49 / 2
     assert sum(line.cost for line in monthly.base(template.load(), figures["architecture"])) <= 3
 
 

@@ -52,7 +52,7 @@ class Keys:
 
 @dataclass
 class Table:
-    """A table. `versions` holds its content after each write, for reads of a global index that lags behind."""
+    """A table. `versions` holds its content after each write, for reads that are not consistent."""
 
     keys: Keys
     indexes: dict[str, Keys]
@@ -108,9 +108,9 @@ def _text(value: Any) -> str:
 class DynamoDb:
     """The tables.
 
-    `lag` returns the number of recent writes that a read of a global index does not show yet. `written` is called after
-    every write with the table and the item before and after. `sizes` holds the sizes of large item collections in GB by
-    partition key; each new item adds `row_size`.
+    `lag` returns how many recent writes an inconsistent read does not show yet. `written` is called after every write
+    with the table and the item before and after. `sizes` holds the sizes of large item collections in GB by partition
+    key; each new item adds `row_size`.
     """
 
     def __init__(
@@ -150,10 +150,8 @@ class DynamoDb:
 
     def _get_item(self, request: dict[str, Any]) -> dict[str, Any]:
         _known(request, "TableName", "Key", "ConsistentRead", "ProjectionExpression")
-        if not request.get("ConsistentRead"):
-            raise Unsupported("a GetItem that is not consistent")
         table = self._table(request)
-        item = table.items.get(table.key_of(request["Key"]))
+        item = (table.items if request.get("ConsistentRead") else self._late(table)).get(table.key_of(request["Key"]))
         if item is not None and "ProjectionExpression" in request:
             (item,) = _only([item], projected(request["ProjectionExpression"], Used(request)))
         return {} if item is None else {"Item": item}
@@ -219,18 +217,21 @@ class DynamoDb:
         return answer | {"Items": shown, "Count": len(shown), "ScannedCount": len(page)}
 
     def _view(self, table: Table, index: Keys, request: dict[str, Any]) -> list[Item]:
-        items: dict[Path, Item] = table.items
+        items: Iterable[Item] = table.items.values()
         if index.is_global:
             if request.get("ConsistentRead"):
                 raise invalid("Consistent reads are not supported on global secondary indexes")
-            lag = self._lag()
-            if lag:
-                items = table.versions[-1 - lag] if lag < len(table.versions) else {}
+            items = self._late(table).values()
         elif "IndexName" in request and not request.get("ConsistentRead"):
             raise Unsupported("a read of a local index that is not consistent")
         elif (partition := _partition(request, index)) is not None:
-            return [item for item in table.items.of(partition) if all(name in item for name in index.names)]
-        return [item for item in items.values() if all(name in item for name in index.names)]
+            items = table.items.of(partition)
+        return [item for item in items if all(name in item for name in index.names)]
+
+    def _late(self, table: Table) -> dict[Path, Item]:
+        """Return the items as an inconsistent read shows them."""
+        lag = self._lag()
+        return (table.versions[-1 - lag] if lag < len(table.versions) else {}) if lag else table.items
 
     def _table(self, request: dict[str, Any]) -> Table:
         table = self.tables.get(request["TableName"])

@@ -113,7 +113,7 @@ class Effects:
         for container_id, container in self.ledger.containers.items():
             task = self.ledger.world.ecs._tasks.get(container.get("task_arn") or "")
             idle = container["status"] in LIVE and "operation" not in container
-            if not idle or task is None or task.live or container["task_version"] < task.version:
+            if not idle or task is None or task.live or container.get("task_version", 0) < task.version:
                 self.ended.pop(container_id, None)
                 continue
             since, writer = self.ended.setdefault(container_id, (self.ledger.now, self.ledger.world.scheduler.current))

@@ -188,7 +188,7 @@ class Ledger:
             if task is not None and task.started_at is None:
                 raise Violation(f"running is written, and the task {task.id[-6:]} has never run")
             if task is not None and not task.live and old.get("task_arn") == task.arn:
-                known = old["task_version"] >= task.version
+                known = old.get("task_version", 0) >= task.version
                 if known:
                     raise Violation(f"running is written of the task {task.id[-6:]}, whose end is known")
 

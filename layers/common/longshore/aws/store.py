@@ -96,13 +96,16 @@ class Store:
 
     # --- reading ---------------------------------------------------------------------------------------------------
 
-    def container(self, container_id: str) -> Container | None:
-        """Read the container. One read. Returns None if it does not exist.
+    def container(self, container_id: str, *, consistent: bool = True) -> Container | None:
+        """Read the container. One read, or half of one if the container may be as it was shortly before.
+
+        Returns:
+            The container. None if it does not exist.
 
         Raises:
             UnreadableItemError: The item is damaged, or was written by a later version.
         """
-        item = self._get(self._containers, container_id)
+        item = self._get(self._containers, container_id, consistent=consistent)
         return container_of(deserialize_item(item)) if item else None
 
     def containers(self, ids: Collection[str]) -> dict[str, Container | UnreadableItemError]:
@@ -364,8 +367,10 @@ class Store:
             after = after.model_copy(update=history | full)
             return self._updates.apply(condition, after, more, names=names)
 
-    def _get(self, table: str, key: str) -> Item | None:
-        answer = call(lambda: self._dynamodb.get_item(TableName=table, Key={"id": {"S": key}}, ConsistentRead=True))
+    def _get(self, table: str, key: str, *, consistent: bool = True) -> Item | None:
+        answer = call(
+            lambda: self._dynamodb.get_item(TableName=table, Key={"id": {"S": key}}, ConsistentRead=consistent)
+        )
         return answer.get("Item")
 
     def _live_record(self, item: Item | None) -> IdempotencyRecord | None:

@@ -20,7 +20,7 @@ from longshore.domain.models import Container
 
 _FIRST_PAUSE = 0.2  # seconds, increased by half each time
 _LONGEST_PAUSE = 2.0  # seconds between repeated calls
-_LONGEST_ROUND = 0.5  # seconds; a second of a function costs more than sixty reads
+_LONGEST_ROUND = 0.5  # seconds; a second of a function costs as much as forty of these reads
 
 
 class ChangedError(Exception):
@@ -86,11 +86,21 @@ class Waits:
 
 
 def has_changed(store: Store, container: Container) -> bool:
-    """Check whether another worker has changed the container's pending operation since the container was read."""
+    """Check whether another worker has changed the container's pending operation since the container was read.
+
+    The first read is not consistent and costs half. It may show the container as it was before, even before the
+    operation began. Unless it shows a new row, a consistent read therefore confirms the change.
+    """
     try:
-        current = store.container(container.id)
+        seen = store.container(container.id, consistent=False)
+        if seen is not None and seen.log_count > container.log_count:
+            return True
+        return _differs(seen, container) and _differs(store.container(container.id), container)
     except StoreError:
         return False  # The next read may succeed, and the condition of a commit checks this, too.
+
+
+def _differs(current: Container | None, container: Container) -> bool:
     operation = container.operation
     if current is None or current.operation is None or operation is None or current.operation.id != operation.id:
         return True
