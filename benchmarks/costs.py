@@ -35,12 +35,12 @@ class Factors(NamedTuple):
     """Factors that convert DynamoDB Local's write units of a transaction to those of AWS.
 
     Attributes:
-        table: For the items of the table.
-        index: For the entries of its indexes.
+        items: For the items of the table.
+        entries: For the entries of its indexes.
     """
 
-    table: float
-    index: float
+    items: float
+    entries: float
 
 
 _OUTSIDE = Factors(1.0, 1.0)  # of a transaction
@@ -279,14 +279,16 @@ class Written(NamedTuple):
 
 def _written(call: Mapping[str, Any], part: Mapping[str, Any], factors: Factors) -> Written:
     """Return the write units of a part of a call's consumed capacity."""
-    table, index = factors if call["operation"] == "TransactWriteItems" else _OUTSIDE
+    items, entries = factors if call["operation"] == "TransactWriteItems" else _OUTSIDE
     return Written(
-        part["Table"]["CapacityUnits"] * table, _of_indexes(part, "Local") * index, _of_indexes(part, "Global") * index
+        part["Table"]["CapacityUnits"] * items,
+        _of_indexes(part, "Local") * entries,
+        _of_indexes(part, "Global") * entries,
     )
 
 
 def _of_indexes(part: Mapping[str, Any], scope: str) -> float:
-    return sum(each["CapacityUnits"] for each in part.get(f"{scope}SecondaryIndexes", {}).values())
+    return float(sum(each["CapacityUnits"] for each in part.get(f"{scope}SecondaryIndexes", {}).values()))
 
 
 def _by_table(calls: Iterable[Mapping[str, Any]], targets: Targets, factors: Factors) -> dict[str, float]:
@@ -330,6 +332,6 @@ def _transaction_factors(aws: Aws) -> Factors:
     dynamodb.delete_item(TableName=table, Key=key)
     (inside,) = answer["ConsumedCapacity"]
     return Factors(
-        table=2 * alone["Table"]["CapacityUnits"] / inside["Table"]["CapacityUnits"],
-        index=_of_indexes(alone, "Global") / _of_indexes(inside, "Global"),
+        items=2 * alone["Table"]["CapacityUnits"] / inside["Table"]["CapacityUnits"],
+        entries=_of_indexes(alone, "Global") / _of_indexes(inside, "Global"),
     )
