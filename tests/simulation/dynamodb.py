@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
+from heapq import nlargest, nsmallest
+from operator import itemgetter
 from typing import Any
 
 from local.emulator.errors import AwsError
@@ -176,19 +178,9 @@ class DynamoDb:
         return self._read(request, None, Used(request))
 
     def _read(self, request: dict[str, Any], condition: "Condition | None", used: "Used", *more: str) -> dict[str, Any]:
-        _known(
-            request,
-            "TableName",
-            "IndexName",
-            "Limit",
-            "ConsistentRead",
-            "ExclusiveStartKey",
-            "FilterExpression",
-            "ProjectionExpression",
-            "ExpressionAttributeNames",
-            "ExpressionAttributeValues",
-            *more,
-        )
+        paged = ("TableName", "IndexName", "Limit", "ConsistentRead", "ExclusiveStartKey")
+        expressions = ("FilterExpression", "ProjectionExpression")
+        _known(request, *paged, *expressions, "ExpressionAttributeNames", "ExpressionAttributeValues", *more)
         table = self._table(request)
         index = self._index(table, request)
         items = self._view(table, index, request)
@@ -196,14 +188,14 @@ class DynamoDb:
         projection = projected(request["ProjectionExpression"], used) if "ProjectionExpression" in request else None
         if condition is not None:
             items = [item for item in items if condition(item, used)]
-        items.sort(key=lambda item: _order(item, index, table), reverse=not request.get("ScanIndexForward", True))
+        ahead = request.get("ScanIndexForward", True)
+        ordered = [(_order(item, index, table), item) for item in items]
         if "ExclusiveStartKey" in request:
             start = _order(request["ExclusiveStartKey"], index, table)
-            ahead = request.get("ScanIndexForward", True)
-            ordered = [(_order(item, index, table), item) for item in items]
-            items = [item for order, item in ordered if (order > start if ahead else order < start)]
+            ordered = [each for each in ordered if (each[0] > start if ahead else each[0] < start)]
         limit = request.get("Limit")
-        page = items[:limit] if limit is not None else items
+        first = nsmallest if ahead else nlargest
+        page = [item for _, item in first(len(ordered) if limit is None else limit, ordered, key=itemgetter(0))]
         answer: dict[str, Any] = {}
         if limit is not None and len(page) == limit:
             names = dict.fromkeys((*index.names, *table.keys.names))
