@@ -159,7 +159,9 @@ def test_a_service_behind_an_autoscaler_stays_at_0_and_comes_back_as_it_was(stag
         assert stage.counts() == (0, 0)
 
     stage.while_time_passes(200, stays)
-    assert stage.container(container_id).desired_count == 12
+    assert stage.drift_sweep() == {"true": 1}
+    stays()
+    assert (stage.container(container_id).desired_count, len(stage.rows(container_id))) == (12, 2)
     stage.ask(container_id, "start")
     assert (stage.counts(), service.target.state) == ((12, 12), before)
     assert stage.services.scale(service, 13)
