@@ -15,13 +15,22 @@ from admin.registry import Registration, Registry, first_row
 from local.seed import PROJECT, WEB
 from local.stack import LocalStack
 
-COUNT, MINIMUM, MAXIMUM = 2, 1, 10
+COUNT, MINIMUM, MAXIMUM = 2, 1, 20
 _TARGET = {"ServiceNamespace": "ecs", "ScalableDimension": "ecs:service:DesiredCount"}
 _FLAGS = ("DynamicScalingInSuspended", "DynamicScalingOutSuspended", "ScheduledScalingSuspended")
 
 
-def add_service(stack: LocalStack, name: str, status: str, *, scales: bool = False, old: bool = False) -> str:
-    """Create a service of COUNT tasks in ECS, and its container with a status. Returns the container's id.
+def add_service(
+    stack: LocalStack,
+    name: str,
+    status: str,
+    *,
+    scales: bool = False,
+    old: bool = False,
+    desired: int = COUNT,
+    minimum: int = MINIMUM,
+) -> str:
+    """Create a service in ECS, and its container with a status. Returns the container's id.
 
     A service that is not running was stopped by Longshore: its count is 0, and its scaling suspended.
 
@@ -31,10 +40,12 @@ def add_service(stack: LocalStack, name: str, status: str, *, scales: bool = Fal
         status: The status of the container.
         scales: Whether the service is a scalable target.
         old: Whether the status is older than the recent changes that the drift sweep skips.
+        desired: The number of tasks of the service, or the number that a start restores.
+        minimum: The minimum of the scalable target, or the minimum that a start restores.
     """
     ecs, cluster = stack.client("ecs"), str(stack.parameters["ClusterName"][0])
     live = status == "running"
-    count = COUNT if live else 0
+    count = desired if live else 0
     arn = ecs.create_service(cluster=cluster, serviceName=name, taskDefinition=WEB, desiredCount=count)["service"][
         "serviceArn"
     ]
@@ -42,7 +53,7 @@ def add_service(stack: LocalStack, name: str, status: str, *, scales: bool = Fal
         stack.client("application-autoscaling").register_scalable_target(
             **_TARGET,
             ResourceId=f"service/{cluster}/{name}",
-            MinCapacity=MINIMUM if live else 0,
+            MinCapacity=minimum if live else 0,
             MaxCapacity=MAXIMUM,
             SuspendedState=dict.fromkeys(_FLAGS, not live),
         )
@@ -56,10 +67,10 @@ def add_service(stack: LocalStack, name: str, status: str, *, scales: bool = Fal
     runtime = Runtime(cluster=cluster, service=name, task_definition=WEB, launch_type=LaunchType.EC2)
     now = SystemClock().now()
     attributes = {
-        "desired_count": COUNT,
+        "desired_count": desired,
         "running_count": count,
         "count_stored_at": None if live else now,
-        "scaling": Scaling(minimum=MINIMUM) if scales and not live else None,
+        "scaling": Scaling(minimum=minimum) if scales and not live else None,
     }
     container, entry = first_row(
         Registration(adopted_as(arn), PROJECT, name, runtime),

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from api_client import Api
 from invariants import all_rows, check
+from longshore.domain.runtime import CapacityProvider, Runtime
 from longshore.domain.task import adopted_as
 from settling import eventually
 
@@ -18,7 +19,9 @@ from local.emulator import Emulator
 from local.seed import INSTANCE, PROJECT, Seeder
 from local.stack import LocalStack
 
-MANY = 250
+TASKS, SERVICES = 200, 100
+EFFECTS = {"RunTask", "StopTask", "CreateService", "UpdateService", "DeleteService", "RegisterScalableTarget"}
+"""The calls that change tasks or services."""
 
 
 def start(stack: LocalStack, family: str, count: int = 1, **options: Any) -> list[Any]:
@@ -195,9 +198,9 @@ def test_tasks_of_capacity_providers(run: Any, stack: LocalStack, api: Api) -> N
     assert adopt(run, "provided", "--yes").out == "2 adopted, 0 skipped, 0 failed\n"
     for task, is_managed in ((hosts, False), (managed, True)):
         container = adopted_as(task.arn)
-        runtime = check(stack, container)["runtime"]
-        assert runtime["capacity_providers"] == [{"name": task.capacity_provider, "weight": 1, "base": 0}]
-        assert ("launch_type" in runtime, runtime["managed_instances"]) == (False, is_managed)
+        runtime = Runtime.model_validate(check(stack, container)["runtime"])
+        assert runtime.capacity_providers == [CapacityProvider(name=task.capacity_provider, weight=1, base=0)]
+        assert (runtime.launch_type, runtime.managed_instances) == (None, is_managed)
         paused = api.post(container, "pause")
         assert paused.status_code == (400 if is_managed else 200)
         assert api.post(container, "force-stop").status_code == 200
@@ -234,16 +237,13 @@ def test_the_network_of_an_awsvpc_task_is_read(run: Any, stack: LocalStack, api:
     assert adopt(run, "nets", "--yes").out == "1 adopted, 1 skipped, 0 failed\n"
     identity = adopted_as(known.arn)
     runtime = check(stack, identity)["runtime"]
+    # Attributes with their default value, such as no public address, are not stored.
     assert runtime == {
         "cluster": "default",
         "task_definition": known.definition.arn,
         "launch_type": "FARGATE",
-        "capacity_providers": [],
-        "managed_instances": False,
         "subnets": [subnet],
         "security_groups": [group],
-        "assign_public_ip": False,
-        "placement_constraints": [],
         "platform_version": "1.4.0",
     }
     assert api.post(identity, "restart").status_code == 200
@@ -285,28 +285,47 @@ def test_a_task_of_a_terminated_server_fails(run: Any, stack: LocalStack, api: A
     assert api.post(adopted_as(task.arn), "restart").status_code == 200
 
 
-def test_many_tasks_are_adopted_once_and_can_be_stopped(
+def start_services(stack: LocalStack, family: str) -> int:
+    """Run services with 0, 1 or 2 tasks. Returns the number of their tasks."""
+    services = [
+        stack.emulator.ecs.adopt_service(
+            {"cluster": "default", "serviceName": f"shop-{n}", "taskDefinition": family, "desiredCount": n % 3}
+        )
+        for n in range(SERVICES)
+    ]
+    return sum(service.desired_count for service in services)
+
+
+@pytest.mark.usefixtures("no_scheduled_sweeps")
+def test_many_tasks_and_services_are_adopted_once_and_can_be_stopped(
     run: Any, stack: LocalStack, api: Api, contents: Callable[[], Any]
 ) -> None:
-    tasks = start(stack, "many", MANY)
-    before = contents()
+    tasks = start(stack, "many", TASKS)
+    of_services = start_services(stack, "many")
+    services = stack.emulator.ecs.services()
+    live, before = {task.arn for task in stack.emulator.ecs.live()}, contents()
     shown = adopt(run, "many")
     assert shown.code == 0
-    assert f"{MANY} would be adopted, 0 skipped. Nothing was changed" in shown.err
+    assert f"{TASKS} would be adopted, {of_services} skipped. Nothing was changed" in shown.err
     lines = [line.split() for line in shown.out.splitlines()[1:]]
-    assert {(line[0], line[1], line[2]) for line in lines} == {
+    assert {(line[0], line[1], line[2]) for line in lines[:TASKS]} == {
         ("adopt", task.id, adopted_as(task.arn)) for task in tasks
     }
     assert contents() == before
 
     stack.emulator.calls.clear()
     done = adopt(run, "many", "--yes")
-    assert (done.code, done.out, done.err) == (0, f"{MANY} adopted, 0 skipped, 0 failed\n", "")
+    assert (done.code, done.out, done.err) == (0, f"{TASKS} adopted, {of_services} skipped, 0 failed\n", "")
+    done = run("adopt", "--project", PROJECT, "--services", "--yes")
+    assert (done.code, done.out, done.err) == (0, f"{SERVICES} adopted, 0 skipped, 0 failed\n", "")
     described = [call for call in stack.emulator.calls if call.operation == "DescribeTasks"]
     assert max(len(call.parameters["tasks"]) for call in described) <= 100
     for task in tasks[::50]:
         item = check(stack, adopted_as(task.arn))
         assert (item["status"], item["task_arn"]) == ("running", task.arn)
+    for service in services[::10]:
+        item, count = check(stack, adopted_as(service.arn)), service.desired_count
+        assert (item["status"], item["desired_count"]) == ("running" if count else "stopped", count or 1)
     (row,) = api.rows(adopted_as(tasks[0].arn))
     assert (row["from_status"], row["to_status"], row["triggered_by"]) == (None, "running", "system")
     assert row["metadata"] == {"reason": "Adopted", "task_id": tasks[0].id}
@@ -314,9 +333,15 @@ def test_many_tasks_are_adopted_once_and_can_be_stopped(
     assert datetime.fromisoformat(row["transition_time"]) - tasks[0].started_at < timedelta(milliseconds=1)
 
     held = contents()
+    for table in ("ContainersTable", "StatusLogsTable"):
+        assert len(held[table]) - len(before[table]) == TASKS + SERVICES
     again = adopt(run, "many", "--yes")
-    assert (again.code, again.out) == (0, f"0 adopted, {MANY} skipped, 0 failed\n")
+    assert (again.code, again.out) == (0, f"0 adopted, {TASKS + of_services} skipped, 0 failed\n")
+    again = run("adopt", "--project", PROJECT, "--services", "--yes")
+    assert (again.code, again.out) == (0, f"0 adopted, {SERVICES} skipped, 0 failed\n")
     assert contents() == held
+    assert {call.operation for call in stack.emulator.calls} & EFFECTS == set()
+    assert {task.arn for task in stack.emulator.ecs.live()} == live
 
     answer = api.post(adopted_as(tasks[7].arn), "stop")
     assert (answer.status_code, answer.json()["data"]["status"]) == (200, "stopped")

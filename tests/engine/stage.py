@@ -43,6 +43,7 @@ class Stage(Aws):
         self._put("access", {"user_id": USER, "scope": f"project#{PROJECT}", "role": "operator"})
         self.stuck: list[int] = []
         self.failures: list[str] = []
+        self.reasons: set[str] = set()
         self.large: list[tuple[str, float]] = []
         self.pending_ids: list[str] = []
         self.time_left: Callable[[], bool] = lambda: True
@@ -53,7 +54,7 @@ class Stage(Aws):
             enough_time=lambda: self.time_left(),
             on_stuck=self.stuck.append,
             on_pending=self.pending_ids.append,
-            on_failure=lambda name, _: self.failures.append(name),
+            on_failure=self._failed,
             on_large=lambda *given: self.large.append(given),
         )
 
@@ -71,7 +72,7 @@ class Stage(Aws):
         runtime: dict[str, Any] | None = None,
     ) -> str:
         """Add a container with a history of these statuses, and a task if the last status is live. Returns its id."""
-        container_id = f"507f1f77bcf86cd7994390{number:02d}"
+        container_id = f"507f1f77bcf86cd799439{number:03d}"
         family = f"web-{number}"
         definition = {"name": "app", "image": "busybox", "memory": 128, "stopTimeout": 10, "dockerLabels": labels or {}}
         others = [definition | {"name": f"side-{n}", "essential": False} for n in range(sidecars)]
@@ -294,6 +295,10 @@ class Stage(Aws):
     def edit_pending(self, container_id: str, **changes: Any) -> None:
         """Change attributes of the pending operation."""
         self.edit(container_id, operation=self.pending(container_id).model_copy(update=changes))
+
+    def _failed(self, name: str, error: LongshoreError) -> None:
+        self.failures.append(name)
+        self.reasons.add(error.reason if isinstance(error, ExternalServiceError) else error.message)
 
     def _put(self, table: str, item: dict[str, Any]) -> None:
         serialized = {name: TypeSerializer().serialize(value) for name, value in item.items()}

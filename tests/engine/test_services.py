@@ -159,10 +159,21 @@ def test_a_service_behind_an_autoscaler_stays_at_0_and_comes_back_as_it_was(stag
         assert stage.counts() == (0, 0)
 
     stage.while_time_passes(200, stays)
-    assert stage.container(container_id).desired_count == 12
+    assert stage.drift_sweep() == {"true": 1}
+    stays()
+    assert (stage.container(container_id).desired_count, len(stage.rows(container_id))) == (12, 2)
     stage.ask(container_id, "start")
     assert (stage.counts(), service.target.state) == ((12, 12), before)
     assert stage.services.scale(service, 13)
+
+
+def test_a_start_raises_a_count_below_the_minimum(stage: ServiceStage) -> None:
+    container_id = stage.add_service("stopped", scales=True, count=MINIMUM - 2)
+    stage.ask(container_id, "start")
+    stage.settle(container_id)
+    assert stage.counts() == (MINIMUM, MINIMUM)
+    row, container = stage.rows(container_id)[-1], stage.container(container_id)
+    assert row["metadata"]["desired_count"] == container.desired_count == MINIMUM
 
 
 def test_a_restart_of_a_running_service_starts_one_deployment(stage: ServiceStage) -> None:

@@ -10,8 +10,8 @@ from longshore.domain.lifecycle import Operation
 from longshore.engine.continuation import Part, Position, SweepContinuation, sweep_drift
 from longshore.engine.schedules import ScheduleInput
 
-from engine.aws import CLUSTER, DENIED, THROTTLED, Call
-from engine.services import ServiceStage
+from engine.aws import CLUSTER, DENIED, FAILED, THROTTLED, Call
+from engine.services import MAXIMUM, MINIMUM, ServiceStage
 from engine.stage import PROJECT
 from local.emulator.errors import AwsError
 
@@ -179,29 +179,6 @@ def test_lookups_of_a_failing_cluster_do_not_delay_the_others(stage: ServiceStag
     assert calls() == 6
 
 
-def test_schedules_stop_and_start_the_containers_of_the_other_clusters(stage: ServiceStage) -> None:
-    stage.with_events()
-    containers = add(stage, "running", 20)
-    every = [container for ids in containers.values() for container in ids]
-    fail(stage, DENIED)
-    for operation, status in ((Operation.STOP, "stopped"), (Operation.START, "running")):
-        stage.failures.clear()
-        now = stage.clock.now()
-        wanted = ScheduleInput(project_id=PROJECT, container_ids=every, operation=operation, rule="hours", time=now)
-        with stage.open():
-            result = stage.wired.schedules.run(wanted, "run-1", lambda: True, now=now)
-        stage.advance(5)
-        failing = containers[FAILING]
-        if operation is Operation.STOP:
-            assert (result.begun, result.skipped, result.failed) == (40, 0, failing)
-            assert stage.failures == [f"{container} in the cluster {FAILING}" for container in failing]
-        else:
-            # They still run, because their stop has failed.
-            assert (result.begun, result.skipped, result.failed) == (40, 20, [])
-        for name, ids in containers.items():
-            assert {stage.status(container) for container in ids} == {"running" if name == FAILING else status}
-
-
 def test_an_operation_in_a_failing_cluster_is_answered_with_the_reason(stage: ServiceStage) -> None:
     container = stage.add("stopped", cluster=FAILING)
     fail(stage, ERRORS["gone"])
@@ -260,20 +237,104 @@ def test_services_of_a_failing_cluster_do_not_delay_the_others(stage: ServiceSta
     assert {cluster: calls.count(cluster) for cluster in CLUSTERS} == {CLUSTER: 3, FAILING: 6 + 2, "web-3": 3}
 
 
-def test_schedules_stop_and_start_the_services_of_the_other_clusters(stage: ServiceStage) -> None:
-    containers = add_services(stage, "running", 4)
-    every = [container for ids in containers.values() for container in ids]
-    fail(stage, DENIED)
-    for operation, status in ((Operation.STOP, "stopped"), (Operation.START, "running")):
-        stage.failures.clear()
-        now = stage.clock.now()
-        wanted = ScheduleInput(project_id=PROJECT, container_ids=every, operation=operation, rule="hours", time=now)
-        with stage.open():
-            stage.wired.schedules.run(wanted, "run-1", lambda: True, now=now)
-        named = [f"{container} in the cluster {FAILING}" for container in containers[FAILING]]
-        assert stage.failures == (named if operation is Operation.STOP else [])
-        for name in (CLUSTER, "web-3"):
-            for container in containers[name]:
-                stage.settle(container)
-        for name, ids in containers.items():
-            assert {stage.status(each) for each in ids} == {"running" if name == FAILING else status}
+SUSPENDED = (0, MAXIMUM, (True, True, True))
+State = tuple[Any, ...]
+"""What ECS shows: the number of tasks; for a service, its counts, and the state of its scalable target or None."""
+
+
+def add_tasks_and_services(stage: ServiceStage) -> dict[str, dict[str, State]]:
+    """Add 200 running tasks and 50 running services. Returns their states by cluster and container."""
+    containers: dict[str, list[str]] = {name: [] for name in CLUSTERS}
+    for number in range(1, 201):
+        cluster = CLUSTERS[number % 3]
+        containers[cluster].append(stage.add("running", number=number, cluster=cluster))
+    for number in range(50):
+        cluster, count, scales = CLUSTERS[number % 3], MINIMUM + number % 5, number % 2 == 0
+        service = stage.add_service("running", name=f"shop-{number}", count=count, scales=scales, cluster=cluster)
+        containers[cluster].append(service)
+    return {name: {container: state_of(stage, container) for container in ids} for name, ids in containers.items()}
+
+
+def state_of(stage: ServiceStage, container_id: str) -> State:
+    name = stage.container(container_id).runtime.service
+    if name is None:
+        return (len(stage.live(container_id)),)
+    target = stage.service(name).target
+    return *stage.counts(name), target.state if target else None
+
+
+def run_schedule(stage: ServiceStage, wanted: ScheduleInput) -> tuple[int, set[str]]:
+    """Run a schedule. Returns the number of operations that have begun, and the containers that have failed."""
+    stage.failures.clear()
+    stage.reasons.clear()
+    with stage.open():
+        result = stage.wired.schedules.run(wanted, "run-1", lambda: True, now=stage.clock.now())
+    assert sorted(stage.failures) == sorted(f"{container} in the cluster {FAILING}" for container in result.failed)
+    return result.begun, set(result.failed)
+
+
+def pass_minutes(stage: ServiceStage, number: int) -> None:
+    """Run the recovery sweep each minute."""
+    for _ in range(number):
+        stage.while_time_passes(61)
+        stage.sweep()
+
+
+def check_done(stage: ServiceStage, containers: dict[str, State], operation: Operation, rows: int) -> None:
+    """Check the containers after a scheduled stop or start. `rows` is the number of rows that each of them has."""
+    for container_id, running in containers.items():
+        container, history = stage.container(container_id), stage.rows(container_id)
+        row, stops = history[-1], operation is Operation.STOP
+        assert (container.status, container.operation) == ("stopped" if stops else "running", None)
+        assert (len(history), container.log_count) == (rows, rows)
+        assert (row["to_status"], row["triggered_by"]) == (container.status, "schedule")
+        assert (row["metadata"]["command"], row["metadata"]["rule"]) == (operation, "hours")
+        if container.runtime.service is None:
+            assert state_of(stage, container_id) == ((0,) if stops else running)
+        else:
+            count, _, target = running
+            assert container.desired_count == row["metadata"]["desired_count"] == count
+            assert state_of(stage, container_id) == ((0, 0, target and SUSPENDED) if stops else running)
+
+
+def test_schedules_of_200_tasks_and_50_services_while_a_cluster_fails(stage: ServiceStage) -> None:
+    stage.with_events()
+    containers = add_tasks_and_services(stage)
+    failing, others = containers[FAILING], containers[CLUSTER] | containers["web-3"]
+    every = failing | others
+    assert (len(failing), len(others)) == (84, 166)
+
+    def untouched() -> list[Any]:
+        return [(stage.status(each), stage.rows(each), state_of(stage, each)) for each in failing]
+
+    # ECS refuses all calls, so that the operations have no effect. The run is retried, as Lambda does.
+    before = untouched()
+    stop = ScheduleInput(project_id=PROJECT, operation=Operation.STOP, rule="hours", time=stage.clock.now())
+    fail(stage, ERRORS["gone"])
+    assert run_schedule(stage, stop) == (166, {*failing})
+    assert stage.reasons == {"The cluster does not exist"}
+    pass_minutes(stage, 2)
+    assert run_schedule(stage, stop) == (0, {*failing})
+    check_done(stage, others, Operation.STOP, 2)
+    assert untouched() == before
+    stage._hooks.clear()
+    assert run_schedule(stage, stop) == (84, set())
+    pass_minutes(stage, 2)
+    check_done(stage, every, Operation.STOP, 2)
+
+    # ECS fails without a statement about the effect, so that the operations stay pending until the recovery sweep.
+    before = untouched()
+    start = stop.model_copy(update={"operation": Operation.START, "time": stage.clock.now()})
+    fail(stage, FAILED)
+    assert run_schedule(stage, start) == (166, {*failing})
+    assert stage.reasons == {"ECS returned an error"}
+    stage.failures.clear()
+    pass_minutes(stage, 2)
+    assert set(stage.failures) == set(failing)
+    assert run_schedule(stage, start) == (0, set())
+    check_done(stage, others, Operation.START, 3)
+    assert untouched() == before
+    stage._hooks.clear()
+    pass_minutes(stage, 2)
+    check_done(stage, every, Operation.START, 3)
+    assert run_schedule(stage, start) == (0, set())

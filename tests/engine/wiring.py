@@ -13,6 +13,7 @@ from longshore.aws.listing import ContainerListing
 from longshore.aws.services import Services
 from longshore.aws.store import Store
 from longshore.domain.clock import Clock
+from longshore.domain.errors import LongshoreError
 from longshore.engine.changes import ContainerChanges
 from longshore.engine.counts import CountChanges
 from longshore.engine.driver import Driver
@@ -57,7 +58,7 @@ def wire(
     enough_time: Callable[[], bool],
     on_stuck: Callable[[int], None],
     on_pending: Callable[[str], None],
-    on_failure: Callable[[str, Exception], None],
+    on_failure: Callable[[str, LongshoreError], None],
     on_large: Callable[[str, float], None],
 ) -> Wired:
     """Wire all use cases to the given clients (`dynamodb`, `ecs`, `ssm`)."""

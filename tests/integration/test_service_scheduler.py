@@ -1,94 +1,15 @@
-"""The simulated service scheduler and scalable targets on a virtual clock, without HTTP."""
+"""The simulated service scheduler on a virtual clock, without HTTP."""
 
-import random
-from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-import pytest
+from integration.service_world import World, completed, counts, refused
 
-from local.emulator import AwsError, ScalableTargets, StaticCatalog, TaskSimulation
-from local.emulator.ecs import SimulatedTask
 from local.emulator.ecs.rollout import Plan, failure_threshold, plan, stalled
 from local.emulator.ecs.services import MAX_EVENTS, Counts
 
 BREAKER = {"deploymentCircuitBreaker": {"enable": True, "rollback": False}}
 ROLLBACK = {"deploymentCircuitBreaker": {"enable": True, "rollback": True}}
-WEB = "service/main/web"
-
-
-class World:
-    """A cluster with an instance, and the service `web`."""
-
-    def __init__(self, **parameters: Any) -> None:
-        self.time = datetime(2030, 1, 1, tzinfo=UTC)
-        catalog = StaticCatalog()
-        catalog.add_cluster("main")
-        self.labels: dict[str, dict[str, str]] = {"web": {}, "unpullable": {"simulate.start": "fail"}, "large": {}}
-        for family, labels in self.labels.items():
-            memory = 1000 if family == "large" else 100
-            catalog.add_task_definition(
-                family, [{"name": "app", "image": "app:1", "memory": memory, "dockerLabels": labels}]
-            )
-        self.ecs = TaskSimulation(catalog, lambda: self.time, rng=random.Random(1))
-        self.scaling = ScalableTargets(self.ecs, lambda: self.time)
-        self.host = self.ecs.add_instance("main", "i-1", memory=4000)
-        self.create(**{"desiredCount": 3, **parameters})
-
-    def create(self, name: str = "web", task_definition: str = "web", **parameters: Any) -> dict[str, Any]:
-        request = {"cluster": "main", "serviceName": name, "taskDefinition": task_definition, **parameters}
-        created: dict[str, Any] = self.ecs.handle("CreateService", request)["service"]
-        return created
-
-    def update(self, **parameters: Any) -> dict[str, Any]:
-        updated: dict[str, Any] = self.ecs.handle("UpdateService", {"cluster": "main", "service": "web", **parameters})
-        return updated
-
-    def describe(self) -> dict[str, Any]:
-        answer = self.ecs.handle("DescribeServices", {"cluster": "main", "services": ["web"]})
-        assert answer["failures"] == []
-        described: dict[str, Any] = answer["services"][0]
-        return described
-
-    def advance(self, seconds: float = 60) -> dict[str, Any]:
-        self.time += timedelta(seconds=seconds)
-        return self.describe()
-
-    def step(self) -> dict[str, Any]:
-        """Advance to the next change, and return the service."""
-        due = self.ecs.next_due()
-        assert due is not None, "nothing changes any more"
-        self.time = max(self.time, due)
-        return self.describe()
-
-    def events(self) -> list[tuple[str, str]]:
-        """Return the types and names of the events of services since the last call."""
-        drained = [event for event in self.ecs.drain_events() if event["detail-type"] != "ECS Task State Change"]
-        return [(event["detail-type"], event["detail"]["eventName"]) for event in drained]
-
-    def messages(self) -> list[str]:
-        return [event["message"] for event in self.describe()["events"]]
-
-    def tasks(self) -> list[SimulatedTask]:
-        return [task for task in self.ecs.live() if task.desired_status == "RUNNING"]
-
-
-def completed(service: dict[str, Any]) -> bool:
-    return len(service["deployments"]) == 1 and service["deployments"][0]["rolloutState"] == "COMPLETED"
-
-
-def counts(service: dict[str, Any]) -> tuple[int, int, int]:
-    return service["desiredCount"], service["runningCount"], service["pendingCount"]
-
-
-def refused(world: World, operation: str, parameters: dict[str, Any]) -> str:
-    """Return the code of the error of a request that changes nothing."""
-    before = world.ecs.handle("ListServices", {"cluster": "main"}), world.describe()
-    with pytest.raises(AwsError) as error:
-        world.ecs.handle(operation, {"cluster": "main", **parameters})
-    assert (world.ecs.handle("ListServices", {"cluster": "main"}), world.describe()) == before
-    return error.value.code
-
 
 # --- decisions --------------------------------------------------------------------------------------------------------
 
@@ -402,71 +323,3 @@ def test_services_are_found_by_name_and_arn() -> None:
     answer = world.ecs.handle("DescribeServices", {"cluster": "main", "services": [arns[1], "none"]})
     assert [service["serviceName"] for service in answer["services"]] == ["s0"]
     assert answer["failures"] == [{"arn": arns[0].replace("/web", "/none"), "reason": "MISSING"}]
-
-
-# --- scalable targets -------------------------------------------------------------------------------------------------
-
-
-def register(world: World, **parameters: Any) -> None:
-    request = {"ServiceNamespace": "ecs", "ResourceId": WEB, "ScalableDimension": "ecs:service:DesiredCount"}
-    world.scaling.handle("RegisterScalableTarget", request | parameters)
-
-
-def target(world: World) -> dict[str, Any]:
-    answer = world.scaling.handle("DescribeScalableTargets", {"ServiceNamespace": "ecs", "ResourceIds": [WEB]})
-    found: dict[str, Any] = answer["ScalableTargets"][0]
-    return found
-
-
-def test_every_registration_moves_the_count_into_the_bounds() -> None:
-    world = World()
-    register(world, MinCapacity=1, MaxCapacity=2)
-    assert counts(world.advance()) == (2, 2, 0)
-    register(world, MinCapacity=2, MaxCapacity=6)
-    world.update(desiredCount=0)
-    assert counts(world.advance()) == (0, 0, 0)
-    # A call that changes nothing but a suspension moves the count too.
-    register(world, SuspendedState={"DynamicScalingOutSuspended": True})
-    assert counts(world.advance()) == (2, 2, 0)
-    assert (target(world)["MinCapacity"], target(world)["MaxCapacity"]) == (2, 6)
-    assert target(world)["SuspendedState"] == {
-        "DynamicScalingInSuspended": False,
-        "DynamicScalingOutSuspended": True,
-        "ScheduledScalingSuspended": False,
-    }
-
-
-def test_policies_respect_bounds_and_suspensions() -> None:
-    world = World()
-    register(world, MinCapacity=1, MaxCapacity=5)
-    assert [world.scaling.scale(WEB, count) for count in (9, 0, 3)] == [5, 1, 3]
-    register(world, SuspendedState={"DynamicScalingOutSuspended": True})
-    assert [world.scaling.scale(WEB, count) for count in (4, 2)] == [None, 2]
-    register(world, SuspendedState={"DynamicScalingOutSuspended": False, "DynamicScalingInSuspended": True})
-    assert [world.scaling.scale(WEB, count) for count in (1, 4)] == [None, 4]
-    assert world.scaling.set_bounds(WEB, minimum=5)
-    assert world.describe()["desiredCount"] == 5
-    suspended = ("DynamicScalingInSuspended", "DynamicScalingOutSuspended", "ScheduledScalingSuspended")
-    register(world, MinCapacity=0, SuspendedState=dict.fromkeys(suspended, True))
-    world.update(desiredCount=0)
-    assert world.scaling.scale(WEB, 5) is None
-    assert not world.scaling.set_bounds(WEB, minimum=3)
-    assert (world.describe()["desiredCount"], target(world)["MinCapacity"]) == (0, 0)
-
-
-def test_registrations_that_are_refused() -> None:
-    world = World()
-    for parameters in ({"MinCapacity": 1}, {"MinCapacity": 3, "MaxCapacity": 2}, {"MinCapacity": -1, "MaxCapacity": 2}):
-        with pytest.raises(AwsError, match="ValidationException"):
-            register(world, **parameters)
-    with pytest.raises(AwsError, match="ECS service doesn't exist"):
-        register(world, ResourceId="service/main/none", MinCapacity=1, MaxCapacity=2)
-    identity = {"ServiceNamespace": "ecs", "ResourceId": WEB, "ScalableDimension": "ecs:service:DesiredCount"}
-    with pytest.raises(AwsError, match="ObjectNotFoundException"):
-        world.scaling.handle("DeregisterScalableTarget", identity)
-    assert world.describe()["desiredCount"] == 3
-    register(world, MinCapacity=1, MaxCapacity=4)
-    world.scaling.handle("DeregisterScalableTarget", identity)
-    assert world.scaling.handle("DescribeScalableTargets", {"ServiceNamespace": "ecs"}) == {"ScalableTargets": []}
-    with pytest.raises(AwsError, match="ObjectNotFoundException"):
-        world.scaling.scale(WEB, 4)

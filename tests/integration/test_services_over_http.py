@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
+from unittest import mock
 
 import pytest
 from api_client import Api
 from conftest import PARAMETERS, QUICK
 from invariants import all_rows, check
-from service_seed import COUNT, MINIMUM, add_service
+from service_seed import COUNT, MAXIMUM, MINIMUM, add_service
 
+from local.emulator import server
 from local.seed import PROJECT, Seeder
 from local.stack import LocalStack
 
@@ -48,8 +51,23 @@ DONE = {"start": "started", "stop": "stopped", "force-stop": "force-stopped", "r
 OPERATIONS = ["start", "stop", "force-stop", "restart", "pause", "resume"]
 
 
+class Clock:
+    """The clock of the emulated AWS, which a test can set ahead of the real time."""
+
+    ahead = timedelta()
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+
 @pytest.fixture(scope="module")
-def stack() -> Iterator[LocalStack]:
+def clock() -> Iterator[Clock]:
+    with mock.patch.object(server, "_utcnow", Clock()) as clock:
+        yield clock
+
+
+@pytest.fixture(scope="module")
+def stack(clock: Clock) -> Iterator[LocalStack]:
     options = {**QUICK, "service_delay": 0.05}
     with LocalStack(port=0, parameters=PARAMETERS, emulator_options=options, seed=False, streams=False) as local:
         seeder = Seeder(local)
@@ -125,6 +143,37 @@ def test_a_service_is_stopped_and_started_as_it_was(stack: LocalStack, api: Api)
         ServiceNamespace="ecs", ResourceIds=[f"service/{cluster}/shop"]
     )["ScalableTargets"]
     assert (target["MinCapacity"], set(target["SuspendedState"].values())) == (MINIMUM, {False})
+    check(stack, container_id)
+
+
+def test_a_service_of_12_tasks_behind_an_autoscaler(stack: LocalStack, api: Api, clock: Clock) -> None:
+    container_id = add_service(stack, "scaled", "running", scales=True, desired=12, minimum=3)
+    policies, client = stack.emulator.scaling, stack.client("application-autoscaling")
+    identity = {"ServiceNamespace": "ecs", "ScalableDimension": "ecs:service:DesiredCount"}
+    resource = f"service/{stack.parameters['ClusterName'][0]}/scaled"
+    client.register_scalable_target(**identity, ResourceId=resource, SuspendedState={"DynamicScalingInSuspended": True})
+
+    def target() -> dict[str, Any]:
+        answer = client.describe_scalable_targets(ServiceNamespace="ecs", ResourceIds=[resource])
+        found: dict[str, Any] = answer["ScalableTargets"][0]
+        return found
+
+    before = target()
+    assert (before["MinCapacity"], before["MaxCapacity"]) == (3, MAXIMUM)
+    assert api.post(container_id, "stop").status_code == 200
+    for _ in range(5):
+        # A policy and a scheduled action try to raise the count. A registration moves it into the bounds.
+        assert policies.scale(resource, 15) is None
+        assert not policies.set_bounds(resource, minimum=5)
+        client.register_scalable_target(**identity, ResourceId=resource)
+        clock.ahead += timedelta(minutes=1)
+        assert tasks_of(stack, "scaled") == 0
+        found = api.get(container_id).json()["data"]
+        assert (found["status"], found["desired_count"], found["running_count"]) == ("stopped", 12, 0)
+    assert [row["to_status"] for row in all_rows(stack, container_id)] == ["running", "stopped"]
+    assert api.post(container_id, "start").status_code == 200
+    assert (tasks_of(stack, "scaled"), target()) == (12, before)
+    assert policies.scale(resource, 15) == 15
     check(stack, container_id)
 
 
