@@ -84,7 +84,7 @@ def test_doctor_names_containers_of_clusters_that_are_not_in_the_list(
 ) -> None:
     container = run("register", *ORDINARY, "--cluster", "web-3").out.strip()
     found = target.local()
-    outputs = {**found.outputs, "ClusterName": "web-1,web-2"}
+    outputs = {**found.outputs, "ClusterNames": "web-1,web-2"}
     monkeypatch.setattr(target, "local", lambda: replace(found, outputs=outputs))
     stack.emulator.faults.add("ecs", "DescribeTasks", "AccessDeniedException", status=400)
     checked = run("doctor", container)

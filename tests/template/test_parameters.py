@@ -278,8 +278,8 @@ def test_the_functions_have_access_to_the_clusters_of_the_stack_only(names: str)
     stack = template.load(parameters={"ClusterName": names})
     grants = [grant for function in stack.functions.values() for grant in iam.grants(stack, function)]
     clusters = [name.strip() for name in names.split(",")]
-    assert stack.outputs["ClusterName"] == stack.functions["RecoverFunction"].environment["CLUSTER_NAMES"]
-    assert stack.outputs["ClusterName"].split(",") == clusters
+    assert stack.outputs["ClusterNames"] == stack.functions["RecoverFunction"].environment["CLUSTER_NAMES"]
+    assert stack.outputs["ClusterNames"].split(",") == clusters
     own, others = (REGION, ACCOUNT_ID), (("eu-west-1", ACCOUNT_ID), (REGION, "210987654321"))
     for action, kind in (
         ("RunTask", "task-definition/web:1"),

@@ -134,6 +134,13 @@ def test_every_gateway_response_is_an_error_of_the_contract(resolved: template.S
         assert exposed == "'X-Request-Id,Retry-After,Preference-Applied'", name
 
 
+def test_no_output_has_the_name_of_a_list(resolved: template.Stack) -> None:
+    """SAM CLI replaces the name of such an output by the list, and fails."""
+    lists = {name for name, value in resolved.parameters.items() if isinstance(value, list)}
+    assert "ClusterName" in lists
+    assert not lists & resolved.outputs.keys()
+
+
 def test_every_function_has_its_code(resolved: template.Stack) -> None:
     missing = [
         f"{function.logical_id}: {function.code_path.name}"
