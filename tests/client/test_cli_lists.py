@@ -67,7 +67,7 @@ def test_a_list(longshore: Run, api: Api) -> None:
     assert (done.code, done.err) == (0, "")
     assert [row[1] for row in done.rows] == NAMES
     orders = api.get(container_id(11)).json()["data"]
-    assert done.rows[3] == [orders["id"], "orders", "stopped", orders["status_since"], PROJECT, *"-------"]
+    assert done.rows[3] == [orders["id"], "orders", "stopped", orders["status_since"], PROJECT, *"--------"]
 
 
 def test_the_filters_and_the_order_of_a_list(longshore: Run) -> None:
