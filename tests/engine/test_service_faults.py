@@ -180,6 +180,27 @@ def test_what_a_stop_has_stored_survives_a_second_stop(stage: ServiceStage) -> N
     assert (stage.counts(), target.minimum, set(target.suspended.values())) == ((5, 5), MINIMUM, {False})
 
 
+def test_a_count_that_a_policy_changes_before_the_calls_of_a_stop_is_stored_again(stage: ServiceStage) -> None:
+    container_id = stage.add_service("running", scales=True, count=5)
+
+    def crash(_: Call) -> None:
+        raise Crash
+
+    stage.after("UpdateItem", crash, skip=1)
+    with pytest.raises(Crash):
+        stage.ask(container_id, "stop")
+    assert stage.container(container_id).count_stored_at is not None
+    assert stage.services.scale(stage.service(), MINIMUM)
+    stage.while_time_passes(15)
+    stage.ask(container_id, "force-stop")
+    assert stage.counts() == (0, 0)
+    stage.ask(container_id, "start")
+    target = stage.service().target
+    assert target is not None
+    assert (stage.counts(), target.minimum) == ((MINIMUM, MINIMUM), MINIMUM)
+    assert set(target.suspended.values()) == {False}
+
+
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("missing", [True, False], ids=["missing", "inactive"])
 def test_a_service_that_was_deleted(stage: ServiceStage, operation: str, missing: bool) -> None:

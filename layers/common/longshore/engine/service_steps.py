@@ -155,11 +155,13 @@ class ServiceSteps:
         scaling = attempt.read(lambda: self._services.scaling(container.runtime))
         suspend = scaling is not None and not scaling.is_of_stop
         attributes: dict[str, Any] = {}
-        if container.count_stored_at is None:
-            unapplied = container.apply_count_at is not None or service.desired == 0
-            count = container.desired_count if unapplied else service.desired
+        unapplied = container.apply_count_at is not None or service.desired == 0
+        count = container.desired_count if unapplied else service.desired
+        # While the container is live, what is stored is of a stop that may have made no calls: it may be out of date.
+        if container.count_stored_at is None or (container.is_live and count != container.desired_count):
             attributes |= {"desired_count": count, "count_stored_at": attempt.now()}
-        if scaling is not None and container.scaling is None:
+        outdated = container.is_live and suspend and container.scaling != scaling
+        if scaling is not None and (container.scaling is None or outdated):
             attributes["scaling"] = scaling
         if service.desired == 0 and not suspend and not attributes:
             return None, {}, {}
