@@ -89,7 +89,7 @@ class Target:
     @property
     def clusters(self) -> list[str]:
         """The names of the stack's clusters."""
-        return list(dict.fromkeys(self.output("ClusterNames").split(",")))
+        return list(dict.fromkeys(self.output("ClusterName").split(",")))
 
     def checked_clusters(self, given: str | None) -> list[str]:
         """Return the name of the cluster that the operator specified, or of all clusters of the stack.

@@ -20,7 +20,7 @@ def seed_services(stack: Stack) -> None:
 
     The task definitions of the demo exist.
     """
-    cluster = str(stack.parameters["ClusterName"][0])
+    cluster = str(stack.parameters["ClusterName"]).split(",")[0]
     scaled = {
         "serviceName": SCALED,
         "taskDefinition": WEB,

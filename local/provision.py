@@ -65,7 +65,7 @@ def provision(
         sqs.create_queue(QueueName=stack.physical_name(logical_id))
     if (bus := stack.parameters.get("EventBusName", "")) not in ("", "default"):
         events.create_event_bus(Name=bus)
-    for cluster in stack.parameters.get("ClusterName", []):
+    for cluster in filter(None, str(stack.parameters.get("ClusterName", "")).split(",")):
         # CreateCluster does nothing if the cluster exists.
         ecs.create_cluster(clusterName=cluster)
 

@@ -111,11 +111,11 @@ class Seeder:
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
         self._dynamodb = stack.client("dynamodb")
-        self._cluster = str(stack.parameters["ClusterName"][0])
+        self._cluster = str(stack.parameters["ClusterName"]).split(",")[0]
 
     def cluster(self) -> None:
         """Create an instance with sufficient capacity in each cluster, and the task definitions of the demo."""
-        for cluster in self._stack.parameters["ClusterName"]:
+        for cluster in str(self._stack.parameters["ClusterName"]).split(","):
             instance = INSTANCE if cluster == self._cluster else None
             self._stack.emulator.ecs.add_instance(cluster, instance, cpu=1 << 20, memory=1 << 20)
         self.task_definition(WEB)

@@ -17,6 +17,8 @@ from contextlib import ExitStack
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+import botocore.loaders
+import botocore.session
 import pytest
 from api_client import Api
 from distribution import Distribution
@@ -42,6 +44,10 @@ os.environ |= {
     # Tests cannot see a running local stack either.
     "LONGSHORE_STACKS": os.path.join(tempfile.gettempdir(), f"longshore-test-{os.getpid()}"),  # noqa: PTH118
 }
+
+# Each session of botocore parses the descriptions of AWS services again. Tests create many sessions, so this took half
+# of their processor time.
+setattr(botocore.session, "create_loader", functools.cache(botocore.loaders.create_loader))  # noqa: B010  (no type)
 
 PARAMETERS = {"WaitSeconds": "8", "ThrottleRate": "100000", "ThrottleBurst": "100000", "MetricsEnabled": "true"}
 QUICK = {"run_delay": 0.05, "stop_delay": 0.05, "command_delay": 0.03}

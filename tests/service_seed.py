@@ -43,7 +43,7 @@ def add_service(
         desired: The number of tasks of the service, or the number that a start restores.
         minimum: The minimum of the scalable target, or the minimum that a start restores.
     """
-    ecs, cluster = stack.client("ecs"), str(stack.parameters["ClusterName"][0])
+    ecs, cluster = stack.client("ecs"), str(stack.parameters["ClusterName"])
     live = status == "running"
     count = desired if live else 0
     arn = ecs.create_service(cluster=cluster, serviceName=name, taskDefinition=WEB, desiredCount=count)["service"][

@@ -21,7 +21,7 @@ ORDINARY = ("--project", PROJECT, "--name", "invoices", "--task-definition", "we
 @pytest.fixture(scope="module")
 def stack() -> Iterator[LocalStack]:
     """A stack with three clusters."""
-    parameters = {**PARAMETERS, "ClusterName": "web-1,web-2, web-3"}
+    parameters = {**PARAMETERS, "ClusterName": "web-1,web-2,web-3"}
     with LocalStack(port=0, parameters=parameters, emulator_options=QUICK, seed=False, streams=False) as local:
         seeder = Seeder(local)
         seeder.cluster()
@@ -84,7 +84,7 @@ def test_doctor_names_containers_of_clusters_that_are_not_in_the_list(
 ) -> None:
     container = run("register", *ORDINARY, "--cluster", "web-3").out.strip()
     found = target.local()
-    outputs = {**found.outputs, "ClusterNames": "web-1,web-2"}
+    outputs = {**found.outputs, "ClusterName": "web-1,web-2"}
     monkeypatch.setattr(target, "local", lambda: replace(found, outputs=outputs))
     stack.emulator.faults.add("ecs", "DescribeTasks", "AccessDeniedException", status=400)
     checked = run("doctor", container)

@@ -146,7 +146,7 @@ def test_a_stack_that_does_not_exist(capsys: pytest.CaptureFixture[str], argumen
 
 def test_a_stack_of_an_older_version(stack: LocalStack) -> None:
     old = target.Target("old", {"ContainersTableName": "c"}, lambda *_: None)
-    with pytest.raises(AdminError, match="The stack old has no output ClusterNames: deploy this version"):
+    with pytest.raises(AdminError, match="The stack old has no output ClusterName: deploy this version"):
         old.checked_cluster(None)
 
 

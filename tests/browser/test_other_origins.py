@@ -204,7 +204,7 @@ def calls(stack: LocalStack) -> list[tuple[str, str, str]]:
     assert stack.template is not None
     (secret,) = stack.template.of_type("AWS::SecretsManager::Secret")
     definition = {"family": "evil", "containerDefinitions": [{"name": "app", "image": "busybox", "memory": 64}]}
-    task = {"cluster": stack.parameters["ClusterName"][0], "taskDefinition": "web"}
+    task = {"cluster": stack.parameters["ClusterName"], "taskDefinition": "web"}
     table = {"TableName": stack.table_name("ContainersTable")}
     return [
         (

@@ -49,7 +49,7 @@ class Services:
 
     def __init__(self, stack: LocalStack) -> None:
         self.ecs = stack.client("ecs")
-        self.cluster = str(stack.parameters["ClusterName"][0])
+        self.cluster = str(stack.parameters["ClusterName"])
 
     def create(self, name: str, **parameters: Any) -> Described:
         request = {"taskDefinition": WEB, **parameters}

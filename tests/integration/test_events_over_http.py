@@ -160,7 +160,7 @@ def test_unknown_fields_are_ignored(stack: RecordingStack, seeder: Seeder, fresh
 def test_a_terminated_server_expires_its_containers(
     stack: RecordingStack, api: Api, seeder: Seeder, fresh_id: str
 ) -> None:
-    server = stack.emulator.ecs.add_instance(str(stack.parameters["ClusterName"][0]))
+    server = stack.emulator.ecs.add_instance(str(stack.parameters["ClusterName"]))
     names = ["running", "paused", "stopped", "starting"]
     bound = {name: f"{number}{fresh_id[1:]}" for number, name in enumerate(names, start=1)}
     for name, container in bound.items():
@@ -267,7 +267,7 @@ def test_a_recent_change_is_left_to_the_events(stack: RecordingStack, api: Api, 
 
 def test_a_stray_task_is_stopped(stack: RecordingStack, api: Api, seeder: Seeder, fresh_id: str) -> None:
     seeder.add(fresh_id, ["stopped"])
-    stray = stack.emulator.ecs.adopt_running(str(stack.parameters["ClusterName"][0]), "web", started_by=fresh_id)
+    stray = stack.emulator.ecs.adopt_running(str(stack.parameters["ClusterName"]), "web", started_by=fresh_id)
     assert sweep(stack)["stray-stopped"] >= 1
     eventually(lambda: stray.live, lambda live: not live)
     assert stray.stop_code == "UserInitiated"

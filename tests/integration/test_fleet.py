@@ -60,7 +60,7 @@ def test_a_task_can_be_adopted(stack: LocalStack, capsys: pytest.CaptureFixture[
 
 
 def test_the_services_run(stack: LocalStack) -> None:
-    names, cluster = [SCALED, ON_FARGATE], str(stack.parameters["ClusterName"][0])
+    names, cluster = [SCALED, ON_FARGATE], str(stack.parameters["ClusterName"])
     found = stack.client("ecs").describe_services(cluster=cluster, services=names)["services"]
     assert [(service["serviceName"], service["runningCount"]) for service in found] == [(SCALED, 3), (ON_FARGATE, 1)]
     answer = stack.client("application-autoscaling").describe_scalable_targets(ServiceNamespace="ecs")

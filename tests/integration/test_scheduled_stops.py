@@ -79,7 +79,7 @@ def many_running(stack: LocalStack, count: int) -> list[str]:
     from longshore.domain.models import Change, Container, Runtime, Trigger
 
     started_at = datetime.now(UTC) - timedelta(minutes=10)
-    cluster = str(stack.parameters["ClusterName"][0])
+    cluster = str(stack.parameters["ClusterName"])
     runtime = Runtime(cluster=cluster, task_definition=WEB, launch_type=LaunchType.EC2)
     ids = [f"b16{number:021x}" for number in range(1, count + 1)]
     containers, rows = [], []

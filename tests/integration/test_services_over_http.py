@@ -77,7 +77,7 @@ def stack(clock: Clock) -> Iterator[LocalStack]:
 
 
 def tasks_of(stack: LocalStack, name: str) -> int:
-    cluster = str(stack.parameters["ClusterName"][0])
+    cluster = str(stack.parameters["ClusterName"])
     (service,) = stack.client("ecs").describe_services(cluster=cluster, services=[name])["services"]
     assert service["desiredCount"] == service["runningCount"]
     return int(service["desiredCount"])
@@ -138,7 +138,7 @@ def test_a_service_is_stopped_and_started_as_it_was(stack: LocalStack, api: Api)
         assert tasks_of(stack, "shop") == tasks
         found = api.get(container_id).json()["data"]
         assert (found["desired_count"], found["running_count"]) == (4, tasks)
-    cluster = str(stack.parameters["ClusterName"][0])
+    cluster = str(stack.parameters["ClusterName"])
     (target,) = stack.client("application-autoscaling").describe_scalable_targets(
         ServiceNamespace="ecs", ResourceIds=[f"service/{cluster}/shop"]
     )["ScalableTargets"]
@@ -150,7 +150,7 @@ def test_a_service_of_12_tasks_behind_an_autoscaler(stack: LocalStack, api: Api,
     container_id = add_service(stack, "scaled", "running", scales=True, desired=12, minimum=3)
     policies, client = stack.emulator.scaling, stack.client("application-autoscaling")
     identity = {"ServiceNamespace": "ecs", "ScalableDimension": "ecs:service:DesiredCount"}
-    resource = f"service/{stack.parameters['ClusterName'][0]}/scaled"
+    resource = f"service/{stack.parameters['ClusterName']}/scaled"
     client.register_scalable_target(**identity, ResourceId=resource, SuspendedState={"DynamicScalingInSuspended": True})
 
     def target() -> dict[str, Any]:

@@ -237,12 +237,12 @@ class Scene:
 
     def change_count(self, container: str, count: int) -> None:
         """Change the count of a service like a scaling policy."""
-        cluster = str(self.stack.parameters["ClusterName"][0])
+        cluster = str(self.stack.parameters["ClusterName"])
         self.stack.client("ecs").update_service(cluster=cluster, service=self.services[container], desiredCount=count)
 
     def service_event(self, container: str) -> dict[str, Any]:
         """Return the event of a service that has reached a steady state, when all its tasks run or have stopped."""
-        cluster, name = str(self.stack.parameters["ClusterName"][0]), self.services[container]
+        cluster, name = str(self.stack.parameters["ClusterName"]), self.services[container]
         ecs = self.stack.client("ecs")
 
         def steady() -> bool:
@@ -267,7 +267,7 @@ class Scene:
 
     def stray(self, container: str, host: str = INSTANCE) -> str:
         """Run another task with the container's `startedBy`. Returns its ARN."""
-        ecs, cluster = self.stack.emulator.ecs, str(self.stack.parameters["ClusterName"][0])
+        ecs, cluster = self.stack.emulator.ecs, str(self.stack.parameters["ClusterName"])
         return ecs.adopt_running(cluster, WEB, started_by=container, ec2_instance_id=host).arn
 
     def task_event(self, container: str, status: str) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def stack(events: list[dict[str, Any]]) -> Iterator[LocalStack]:
         seeder = Seeder(local)
         seeder.cluster()
         seeder.members()
-        local.emulator.ecs.add_instance(str(local.parameters["ClusterName"][0]), MANAGED_INSTANCE, 1 << 20, 1 << 20)
+        local.emulator.ecs.add_instance(str(local.parameters["ClusterName"]), MANAGED_INSTANCE, 1 << 20, 1 << 20)
         seeder.task_definition("unpullable", labels={"simulate.start": "fail"})
         local.client("ecs").register_task_definition(
             family=WITH_ROLES,
