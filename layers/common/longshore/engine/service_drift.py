@@ -1,4 +1,4 @@
-"""Compares the containers of services with ECS, and records what somebody has changed outside of Longshore.
+"""Compares the containers of services with ECS, and records changes that were made outside of Longshore.
 
     status     the service in ECS                          row
     running    nothing runs, and the count is 0            -> stopped
@@ -156,7 +156,7 @@ class ServiceDrift:
         return _effect(self._store.note_idle(container, noted), "counted")
 
     def _record(self, container: Container, status: Status, service: Service, count: int | None, reason: str) -> str:
-        """Write the row of a change that somebody has made."""
+        """Write the row of a change that was made outside of Longshore."""
         attributes: dict[str, Any] = {"desired_count": count, "running_count": service.running}
         if status is Status.RUNNING:
             attributes["count_stored_at"] = None

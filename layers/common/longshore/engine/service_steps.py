@@ -174,7 +174,7 @@ class ServiceSteps:
         before = primary.id if primary else ""
         if pending.deployment not in (None, before):
             return None, {}, {}
-        # The service runs, unless somebody has set its count to 0.
+        # The service runs, unless its count was set to 0 outside of Longshore.
         changes = container.apply_count_at is not None or attempt.seen.desired == 0
         count = container.desired_count if changes else None
         return Plan(attempt.now(), desired=count, roll=True), {}, {"deployment": before}
