@@ -339,7 +339,7 @@ def _calm(world: ExploredWorld) -> None:
             # An operation may have ended after the time at which the container has to be stopped.
             _alone(world, f"lifetimes-{number}", world.recovery.sweep)
             _deliver(world)
-        if world.ledger.pending():
+        if world.ledger.pending() or any("apply_count_at" in each for each in world.ledger.containers.values()):
             _alone(world, f"late-sweep-{number}", world.recovery.sweep)
             _deliver(world)
         elif (world.ledger.changes, _tasks(world)) == before:
