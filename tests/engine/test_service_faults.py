@@ -201,6 +201,26 @@ def test_a_count_that_a_policy_changes_before_the_calls_of_a_stop_is_stored_agai
     assert set(target.suspended.values()) == {False}
 
 
+def test_a_scaling_that_changes_before_the_calls_of_a_stop_is_stored_again(stage: ServiceStage) -> None:
+    container_id = stage.add_service("running", scales=True, count=5)
+
+    def crash(_: Call) -> None:
+        raise Crash
+
+    stage.after("UpdateItem", crash, skip=1)
+    with pytest.raises(Crash):
+        stage.ask(container_id, "stop")
+    assert stage.container(container_id).scaling is not None
+    target = stage.service().target
+    assert target is not None
+    target.minimum = MINIMUM + 1
+    stage.while_time_passes(15)
+    stage.ask(container_id, "force-stop")
+    assert (stage.counts(), target.minimum, set(target.suspended.values())) == ((0, 0), 0, {True})
+    stage.ask(container_id, "start")
+    assert (stage.counts(), target.minimum, set(target.suspended.values())) == ((5, 5), MINIMUM + 1, {False})
+
+
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("missing", [True, False], ids=["missing", "inactive"])
 def test_a_service_that_was_deleted(stage: ServiceStage, operation: str, missing: bool) -> None:
