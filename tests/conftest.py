@@ -8,6 +8,7 @@ rows of the demo project's longest history. Status changes are not published, so
 The local stack is imported by the fixtures that use it: the unit tests do not need it.
 """
 
+import atexit
 import functools
 import os
 import shutil
@@ -56,8 +57,6 @@ _ids = count(1)
 
 
 def pytest_unconfigure() -> None:
-    if dynamodb_local.cache_info().currsize:
-        dynamodb_local().stop()
     shutil.rmtree(os.environ["LONGSHORE_STACKS"], ignore_errors=True)
 
 
@@ -110,7 +109,10 @@ def dynamodb_local() -> "DynamoDbLocal":
     from local.dynamodb_local import DynamoDbLocal, fetch
     from local.stack import CACHE
 
-    return DynamoDbLocal(fetch(CACHE), short_lived=True).start()
+    started = DynamoDbLocal(fetch(CACHE), short_lived=True).start()
+    # Not in `pytest_unconfigure`: tests that import this module get another copy of it than pytest, with its own cache.
+    atexit.register(started.stop)
+    return started
 
 
 @pytest.fixture(scope="module")
