@@ -62,9 +62,16 @@ def stored(console: ConsolePage) -> dict[str, Any]:
     return found
 
 
-def expire(console: ConsolePage, **changes: Any) -> None:
+def reopen_expired(console: ConsolePage, **changes: Any) -> None:
+    """Leave the console, let the session expire, and open the console again.
+
+    The session is changed while a document without scripts is shown. If the console were still open, it might refresh
+    the session just before the browser leaves it, and the new refresh token would be lost.
+    """
+    console.driver.get(console.url)  # a document of JSON
     session = json.dumps(stored(console) | {"expiresAt": 0} | changes)
     console.run("sessionStorage.setItem(arguments[0], arguments[1])", SESSION, session)
+    console.open()
 
 
 def test_signing_in_and_out(console: ConsolePage, identity: Provider) -> None:
@@ -80,8 +87,7 @@ def test_signing_in_and_out(console: ConsolePage, identity: Provider) -> None:
 
     first = stored(console)
     token = console.run("return sessionStorage.getItem(arguments[0])", TOKEN)
-    expire(console)
-    console.driver.refresh()
+    reopen_expired(console)
     console.wait(lambda: "payments" in console.text("#fleet-table"))
     second = stored(console)
     assert second["refreshToken"] != first["refreshToken"]
@@ -134,8 +140,7 @@ def test_a_session_that_has_ended(console: ConsolePage, identity: Provider, refu
     refusals.add(400)
     console.open()
     sign_in(console, identity)
-    expire(console, refreshToken="unknown")
-    console.driver.refresh()
+    reopen_expired(console, refreshToken="unknown")
     console.wait(lambda: "The session has ended. Sign in again." in console.text("#connection-error"))
     assert console.text("#session-text") == "No token"
 
@@ -145,8 +150,7 @@ def test_a_provider_that_does_not_respond(console: ConsolePage, identity: Provid
     console.open()
     sign_in(console, identity)
     session = stored(console)
-    expire(console, signIn=session["signIn"] | {"issuer": "http://127.0.0.1:1"})
-    console.driver.refresh()
+    reopen_expired(console, signIn=session["signIn"] | {"issuer": "http://127.0.0.1:1"})
     console.wait(
         lambda: "The sign-in at http://127.0.0.1:1 failed" in console.driver.find_element(By.TAG_NAME, "body").text
     )
