@@ -27,7 +27,7 @@ from local.stack import LocalStack
 
 DAYS = 30
 SPAN = 60  # days that a history covers
-ROWS = 80
+ROWS = 44
 ORDERS = [
     (sort_by, order)
     for sort_by in ("transition_time", "created_at", "to_status", "from_status")
@@ -222,7 +222,7 @@ def test_a_missing_row_of_a_shortened_history_is_found(stack: LocalStack, fresh_
     assert "CHAIN_BROKEN" in {fault.code for fault in Doctor.of(local()).look(fresh_id).history.faults}
 
 
-@pytest.mark.parametrize("deleted", [0, 25])
+@pytest.mark.parametrize("deleted", [0, 14])
 def test_rows_of_version_0_1_are_completed_from_the_first_row_that_is_shown(
     run: Any, stack: LocalStack, api: Any, fresh_id: str, deleted: int
 ) -> None:

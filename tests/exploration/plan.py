@@ -37,14 +37,19 @@ QUICK = (
     "recovery+change-keep-alive:idle",
     "recovery+recovery:service-roll-overdue",
 )
-# With a preemption and a fault, each of these has more than 1,200 runs. CI explores them without faults only.
+# With a preemption and a fault, each of these has more than 780 runs. CI explores them without faults only.
 LARGE = {
     "force-stop+recovery:start-overdue",
+    "pause+exit:running",
+    "recovery+drift:restart-overdue",
     "recovery+recovery:kill-overdue",
+    "restart+recovery:slow-full",
+    "resume+exit:paused",
     "start+exit:stopped",
     "start+force-stop:stopped",
     "start+late-schedule:stopped",
     "start+repeat:broken",
+    "stop+pause:running",
     "stop+resume:paused",
 }
 COMPARED = ("start+force-stop:stopped", "stop+pause:running", "restart+exit:running")
