@@ -38,7 +38,7 @@ def _run(parts: list[str], *, quick: bool) -> None:
     built = _timed("building the functions and installing the peers", targets.prepare)
     measured: dict[str, dict[str, Any]] = {}
     alone: dict[str, Callable[[], dict[str, Any]]] = {
-        "cold": lambda: cold.measure(built, rounds=2 if quick else 15, quick=quick),
+        "cold": lambda: cold.measure(built, rounds=1 if quick else 15, quick=quick),
         "sizes": lambda: sizes.measure(built),
         "throughput": lambda: throughput.measure(quick=quick),
         "warm": lambda: warm.measure(built, rounds=2 if quick else 31, calls=10 if quick else 200),
@@ -60,12 +60,12 @@ def _with_database(parts: list[str], built: Targets, *, quick: bool) -> dict[str
         if "costs" in parts:
             measured["costs"] = results.part(_timed("costs", lambda: costs.measure(built, aws, quick=quick)), built)
         if "lists" in parts:
-            containers, rounds = (1_000, 2) if quick else (10_000, 15)
+            containers, rounds = (300, 2) if quick else (10_000, 15)
             measured["lists"] = results.part(
                 _timed("lists", lambda: lists.measure(built, aws, containers=containers, rounds=rounds)), built
             )
         if "depth" in parts:
-            rows, rounds = (5_000, 2) if quick else (1_000_000, 61)
+            rows, rounds = (2_000, 2) if quick else (1_000_000, 61)
             measured["depth"] = results.part(
                 _timed("depth", lambda: depth.measure(built, aws, rows=rows, rounds=rounds)), built
             )

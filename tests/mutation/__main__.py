@@ -86,7 +86,7 @@ class Run:
         try:
             if mutant is None:
                 return self._trial.run(copy)
-            return self._trial.run(copy, mutant.path, mutant.mutated_source)
+            return self._trial.run(copy, mutant)
         finally:
             self._copies.put(copy)
 

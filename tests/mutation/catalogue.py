@@ -1,5 +1,6 @@
 """The mutants of the engine, their identities, and the list of those known to be equivalent."""
 
+import ast
 import difflib
 import random
 import subprocess
@@ -46,6 +47,14 @@ class Mutant:
     @property
     def mutated_source(self) -> bytes:
         return apply(self.source, self.edits)
+
+    @property
+    def lines(self) -> range:
+        """The lines from the begin of the changed statement to the end of the change, counted from 1."""
+        first, last = (self.source.count(b"\n", 0, at) + 1 for at in (self.edits[0].start, self.edits[-1].end))
+        statements = (node for node in ast.walk(ast.parse(self.source)) if isinstance(node, ast.stmt))
+        within = [each.lineno for each in statements if each.lineno <= first <= (each.end_lineno or first)]
+        return range(max(within, default=first), last + 1)
 
     @property
     def name(self) -> str:

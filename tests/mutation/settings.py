@@ -60,6 +60,8 @@ class Command:
     Attributes:
         name: What the results call it.
         arguments: Arguments for Python, which runs in `folder` of the copy.
+        tests: Further arguments, only for pytest: the tests. Of these, only the files that execute the changed lines
+            are run, if there are any.
         seconds: Timeout. It is extended to five times what the command takes on the unmutated code.
         requires: A path without which the command does not exist yet.
     """
@@ -67,6 +69,7 @@ class Command:
     name: str
     arguments: tuple[str, ...]
     seconds: float
+    tests: tuple[str, ...] = ()
     folder: str = "."
     requires: str = "."
 
@@ -77,9 +80,9 @@ _SIMULATION = ("-m", "simulation", "--seed", "1", "--jobs", "1", "--runs")
 # Each mutant runs against these in order until one fails, the fastest and most effective first. None of them depends on
 # real time, so a busy machine does not find more mutants than an idle one.
 COMMANDS = (
-    Command("engine tests", (*_PYTEST, "tests/engine"), 180),
-    Command("a few simulated runs", (*_SIMULATION, "40"), 60, "tests"),
-    Command("unit tests", (*_PYTEST, "tests/unit", "--ignore", "tests/unit/test_no_skips.py"), 120),
-    Command("simulation", (*_SIMULATION, "300"), 240, "tests"),
-    Command("exploration", ("-m", "exploration", "--quick"), 600, "tests", "tests/exploration"),
+    Command("engine tests", _PYTEST, 180, ("tests/engine",)),
+    Command("a few simulated runs", (*_SIMULATION, "40"), 60, folder="tests"),
+    Command("unit tests", _PYTEST, 120, ("tests/unit", "--ignore", "tests/unit/test_no_skips.py")),
+    Command("simulation", (*_SIMULATION, "300"), 240, folder="tests"),
+    Command("exploration", ("-m", "exploration", "--quick"), 600, folder="tests", requires="tests/exploration"),
 )

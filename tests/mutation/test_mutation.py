@@ -1,7 +1,6 @@
-"""Tests of mutation testing: the operators, the sample, the copies and the results."""
+"""Tests of mutation testing: the operators, the sample and the results."""
 
 import ast
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -17,8 +16,8 @@ from mutation.catalogue import (
 )
 from mutation.operators import apply, find_sites
 from mutation.results import EQUIVALENT, FOUND, SURVIVED, Results, summarise
-from mutation.settings import COMMANDS, EQUIVALENTS, MODULES, ROOT, Command
-from mutation.trial import Copy, Processes, StoppedError, Trial, Verdict
+from mutation.settings import COMMANDS, EQUIVALENTS, MODULES, ROOT
+from mutation.trial import Verdict
 
 # --- operators -------------------------------------------------------------------------------------------------------
 
@@ -266,71 +265,6 @@ def test_missing_modules_are_reported() -> None:
 
 def test_commands_have_different_names() -> None:
     assert len({command.name for command in COMMANDS}) == len(COMMANDS)
-
-
-# --- copies and commands ---------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def copy(tmp_path: Path) -> Copy:
-    (tmp_path / "root" / "tests").mkdir(parents=True)
-    (tmp_path / "root" / "tests" / "a.py").write_text("A = 1\n")
-    (tmp_path / "root" / "b.txt").write_text("b")
-    (tmp_path / "root" / "untracked").write_text("")
-    return Copy(tmp_path / "root", tmp_path / "copy", ["tests/a.py", "b.txt"])
-
-
-def python(name: str, code: str, seconds: float = 60) -> Command:
-    return Command(name, ("-c", code), seconds)
-
-
-def sources(copy: Copy) -> dict[str, str]:
-    files = (path for path in copy.folder.rglob("*") if path.is_file() and path.suffix != ".pyc")
-    return {str(path.relative_to(copy.folder)): path.read_text() for path in files}
-
-
-def test_first_command_that_fails_finds_the_mutant(copy: Copy) -> None:
-    commands = [
-        python("first", "import a; assert a.A < 5"),
-        python("second", "import a; assert a.A == 1, 'wrong'"),
-        python("third", "raise SystemExit(1)"),
-    ]
-    verdict = Trial(commands[:2], Processes()).run(copy, "tests/a.py", b"A = 2\n")
-    assert (verdict.command, verdict.timed_out) == ("second", False)
-    assert "AssertionError: wrong" in verdict.output
-    assert Trial(commands[:2], Processes()).run(copy).command is None
-    assert Trial(commands, Processes()).run(copy).command == "third"
-
-
-def test_a_hanging_mutant_is_found(copy: Copy) -> None:
-    verdict = Trial([python("hangs", "while True: pass", 0.1)], Processes()).run(copy, "tests/a.py", b"")
-    assert (verdict.command, verdict.timed_out) == ("hangs", True)
-
-
-def test_the_copy_is_reset_between_mutants(copy: Copy) -> None:
-    before = {"tests/a.py": "A = 1\n", "b.txt": "b"}
-    assert sources(copy) == before
-    spoil = python("spoils", "from pathlib import Path as P; P('b.txt').unlink(); P('c.txt').write_text('')")
-    assert Trial([spoil], Processes()).run(copy, "tests/a.py", b"A = 2\n").command is None
-    assert sources(copy) == before
-    # The same size, written within the resolution of the file system's clock.
-    for value in (b"2", b"3", b"4"):
-        copy.apply("tests/a.py", b"A = %s\n" % value)
-        copy.reset()
-        assert sources(copy) == before
-
-
-def test_no_command_runs_after_stop(copy: Copy) -> None:
-    processes = Processes()
-    processes.stop()
-    with pytest.raises(StoppedError):
-        Trial([python("never", "")], processes).run(copy, "tests/a.py", b"")
-    assert sources(copy)["tests/a.py"] == "A = 1\n"
-
-
-def test_commands_run_in_the_current_python(copy: Copy) -> None:
-    code = f"import sys; assert sys.executable == {sys.executable!r}, sys.executable"
-    assert Trial([python("python", code)], Processes()).run(copy).command is None
 
 
 # --- results ---------------------------------------------------------------------------------------------------------

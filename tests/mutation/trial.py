@@ -11,9 +11,11 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mutation.catalogue import Mutant
+from mutation.reach import Reach
 from mutation.settings import MEMORY, Command
 
 _KEPT_OUTPUT = 2000  # characters
@@ -168,20 +170,21 @@ def _signature(path: Path) -> tuple[int, int]:
 
 
 class Trial:
-    """Runs the commands on sources of a module, in order until a command fails."""
+    """Runs the commands on the code, unmutated or with a mutant, in order until a command fails."""
 
     def __init__(self, commands: Sequence[Command], processes: Processes) -> None:
         self._commands = commands
         self._processes = processes
         self._limits = {command.name: command.seconds for command in commands}
+        self._reach: dict[str, Reach] = {}
 
-    def run(self, copy: Copy, path: str | None = None, source: bytes = b"") -> Verdict:
+    def run(self, copy: Copy, mutant: Mutant | None = None) -> Verdict:
         """Run the commands.
 
         Args:
             copy: The copy to run them in. It is reset before and after.
-            path: The file to replace; None runs the unmutated code, and extends the timeouts by its duration.
-            source: The new content of the file.
+            mutant: The change; None runs the unmutated code. This extends the timeouts by its duration, and records
+                which tests execute which lines.
 
         Returns:
             The result of the commands.
@@ -193,16 +196,34 @@ class Trial:
         began = time.monotonic()
         output = ""
         try:
-            if path is not None:
-                copy.apply(path, source)
+            if mutant is not None:
+                copy.apply(mutant.path, mutant.mutated_source)
             for command in self._commands:
                 started = time.monotonic()
-                status, output = self._processes.run(command, copy.folder, self._limits[command.name])
+                run = self._recording(command, copy) if mutant is None else self._selecting(command, mutant)
+                status, output = self._processes.run(run, copy.folder, self._limits[command.name])
                 if status != 0:
                     return Verdict(command.name, time.monotonic() - began, status is None, output)
-                if path is None:
+                if mutant is None:
                     needed = _BASELINE_FACTOR * (time.monotonic() - started)
                     self._limits[command.name] = max(self._limits[command.name], needed)
+                    if command.tests:
+                        self._reach[command.name] = Reach.read(_record_of(copy))
             return Verdict(None, time.monotonic() - began, timed_out=False, output=output)
         finally:
             copy.reset()
+
+    def _recording(self, command: Command, copy: Copy) -> Command:
+        if not command.tests:
+            return command
+        options = ("-p", "mutation.reach", "--reach", str(_record_of(copy)))
+        return replace(command, arguments=(*command.arguments, *options, *command.tests))
+
+    def _selecting(self, command: Command, mutant: Mutant) -> Command:
+        reach = self._reach.get(command.name)
+        tests = reach.tests(mutant.path, mutant.lines) if reach else []
+        return replace(command, arguments=(*command.arguments, *(tests or command.tests)))
+
+
+def _record_of(copy: Copy) -> Path:
+    return copy.folder.with_suffix(".json")
