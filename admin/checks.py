@@ -6,7 +6,7 @@ docs/administer.md, "Check", describes the invariants. Rows are checked one by o
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -14,10 +14,11 @@ from typing import Any
 
 from longshore.aws.items import container_item
 from longshore.domain.clock import to_text
-from longshore.domain.lifecycle import LIVE, Kind, Status
+from longshore.domain.lifecycle import LIVE, Status
 from longshore.domain.models import Container, StatusLog
 from longshore.domain.pages import rank_key
 from longshore.domain.ranges import NO_ROWS, NO_STATUS, Counts, shortened
+from longshore.domain.service import Scaling, Service
 from longshore.domain.task import Task
 from longshore.domain.times import EARLIEST
 from longshore.engine.commits import ON_ITS_WAY
@@ -41,6 +42,8 @@ class Code(StrEnum):
 
     TASK_MISSING = "TASK_MISSING"  # 1: the container is running or paused, but its task is not running
     TASK_UNEXPECTED = "TASK_UNEXPECTED"  # 1: a task is running that the container should not have
+    SERVICE_MISSING = "SERVICE_MISSING"  # 1: ECS has no service for the container
+    SERVICE_DIFFERS = "SERVICE_DIFFERS"  # 1: the service runs other tasks than the container should have
     CHAIN_BROKEN = "CHAIN_BROKEN"  # 2: a row does not follow from the previous row
     STATUS_DIFFERS = "STATUS_DIFFERS"  # 2: the item's status is not that of the last row
     COUNTER_WRONG = "COUNTER_WRONG"  # 3: a counter of the item does not equal the count of the rows
@@ -53,7 +56,11 @@ class Code(StrEnum):
     HISTORY_FULL = "HISTORY_FULL"  # the history accepts no more rows, or only few
 
 
-STATE = frozenset({Code.TASK_MISSING, Code.TASK_UNEXPECTED, Code.OVERDUE})
+ABSENT = frozenset({Code.TASK_MISSING, Code.SERVICE_MISSING})
+"""Faults of what is gone. If ECS does not show it, they are certain only if a second lookup half a minute later does
+not find it either; the caller makes that lookup."""
+
+STATE = ABSENT | {Code.TASK_UNEXPECTED, Code.SERVICE_DIFFERS, Code.OVERDUE}
 """Faults that compare the item with ECS or the clock. They are certain only while the item does not change."""
 
 
@@ -266,22 +273,17 @@ def limit_faults(container: Container) -> list[Fault]:
 def task_faults(
     container: Container, own: Task | None, started: Iterable[Task], now: datetime, grace: timedelta = GRACE
 ) -> list[Fault]:
-    """Compare a container with its tasks in ECS.
-
-    A container with a pending operation or a recent change has no faults. A task that ECS does not show is a fault only
-    if a second lookup half a minute later does not find it either; the caller makes that lookup.
+    """Compare a container with its tasks in ECS. A pending operation or a recent change explains any difference.
 
     Args:
-        container: The container to check.
+        container: The container of a task.
         own: The container's task as ECS shows it, or None if ECS does not show it.
         started: The tasks that were started by the container.
         now: The current time (UTC).
         grace: Time that events and sweeps may take.
     """
     recent = now - grace
-    if container.kind is Kind.SERVICE:
-        return []  # The drift sweep compares services with ECS.
-    if container.operation is not None or max(container.status_since, container.updated_at) > recent:
+    if not _is_at_rest(container, recent):
         return []
     alive = own is not None and not own.is_stopped
     live = {task.arn for task in started if not task.is_stopped} | ({own.arn} if own is not None and alive else set())
@@ -300,6 +302,52 @@ def task_faults(
         for arn in sorted(live)
     ]
     return faults
+
+
+def service_faults(
+    container: Container,
+    service: Service | None,
+    scaling: Callable[[], Scaling | None],
+    now: datetime,
+    grace: timedelta = GRACE,
+) -> list[Fault]:
+    """Compare a container with its service in ECS. Calls in progress or a recent change explain any difference.
+
+    Args:
+        container: The container of a service.
+        service: The service as ECS shows it, or None if ECS does not show it.
+        scaling: Returns the scaling of the service. None if it is not a scalable target.
+        now: The current time (UTC).
+        grace: Time that events and sweeps may take.
+    """
+    calls_end_at = container.calls_end_at or now
+    if not _is_at_rest(container, now - grace) or container.apply_count_at is not None or calls_end_at > now:
+        return []
+    state = f"the container is {container.status.value}"
+    if service is None:
+        may_be_deleted = container.status in (Status.FAILED, Status.EXPIRED)
+        return [] if may_be_deleted else [Fault(Code.SERVICE_MISSING, f"{state}, but ECS does not show its service")]
+    tasks = f"{service.running} of {service.desired} tasks of its service run"
+    match container.status:
+        case Status.RUNNING if service.is_empty:
+            return [Fault(Code.SERVICE_DIFFERS, f"{state}, but its service has no tasks")]
+        case Status.RUNNING if service.desired not in (0, container.desired_count) and not _sets(scaling(), service):
+            counts = f"desired_count is {container.desired_count}, but that of its service is {service.desired}"
+            return [Fault(Code.SERVICE_DIFFERS, counts)]
+        case Status.STOPPED if service.desired > 0 and service.running > 0:
+            return [Fault(Code.SERVICE_DIFFERS, f"{state}, but {tasks}")]
+        case Status.FAILED if service.desired > 0 and service.is_steady:
+            return [Fault(Code.SERVICE_DIFFERS, f"{state}, but {tasks}")]
+    return []
+
+
+def _sets(scaling: Scaling | None, service: Service) -> bool:
+    """Check whether a scaling policy can have set the count of the service."""
+    return scaling is not None and not scaling.is_suspended and service.desired >= scaling.minimum
+
+
+def _is_at_rest(container: Container, since: datetime) -> bool:
+    return container.operation is None and max(container.status_since, container.updated_at) <= since
 
 
 def abridged(faults: Iterable[Fault]) -> list[Fault]:

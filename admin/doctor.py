@@ -3,27 +3,32 @@
 A fault that is seen once may be work in progress, so a container is looked at again before a fault is reported. An item
 and its rows change in one transaction, so a fault in the history is certain when a second look finds it again. A fault
 that compares the item with ECS or the clock is certain only if the item has not changed between the looks. ECS may not
-show a task that exists. In this case the second look follows half a minute later, as for operations and sweeps.
+show a task or a service that exists. In this case the second look follows half a minute later, as for operations and
+sweeps.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from longshore.aws.batches import batches
 from longshore.aws.ecs import Ecs
+from longshore.aws.services import MOST_DESCRIBED, Services
 from longshore.domain.clock import SystemClock
+from longshore.domain.lifecycle import Kind
 from longshore.domain.models import BETWEEN_LOOKS, Container
-from longshore.domain.task import Task
+from longshore.domain.service import Service
+from longshore.domain.task import Task, adopted_as
 
 from admin.checks import (
+    ABSENT,
     GRACE,
     STATE,
-    Code,
     Fault,
     History,
     Item,
@@ -34,6 +39,7 @@ from admin.checks import (
     limit_faults,
     moment,
     pending_faults,
+    service_faults,
     task_faults,
 )
 from admin.floors import Floors
@@ -45,7 +51,7 @@ if TYPE_CHECKING:
 
 _LOOKS = 6
 _PAUSE = 0.5  # seconds between two looks
-_BETWEEN_LOOKS = BETWEEN_LOOKS.total_seconds() + 1  # for a task that ECS does not show; 1 s for clock differences
+_BETWEEN_LOOKS = BETWEEN_LOOKS.total_seconds() + 1  # for what ECS does not show; 1 s for clock differences
 
 
 @dataclass(frozen=True)
@@ -55,14 +61,14 @@ class Look:
     Attributes:
         item: The container's item; None if the container does not exist, or is healthy.
         exists: Whether the container exists.
-        task_absent: Whether ECS did not show the container's task.
+        absent: Whether ECS did not show the container's task or service.
     """
 
     item: Item | None
     history: History
     faults: list[Fault] = field(default_factory=list)
-    task_absent: bool = False
     exists: bool = True
+    absent: bool = False
 
     @classmethod
     def healthy(cls) -> Look:
@@ -71,15 +77,22 @@ class Look:
 
 
 @dataclass
-class Tasks:
-    """The running tasks of clusters at one time, by ARN and by startedBy."""
+class Present:
+    """What clusters had at one time.
+
+    Attributes:
+        by_arn: The running tasks by ARN.
+        by_starter: The running tasks by startedBy.
+        services: The services of containers, by the id of the container.
+    """
 
     by_arn: dict[str, Task] = field(default_factory=dict)
     by_starter: dict[str, list[Task]] = field(default_factory=dict)
+    services: dict[str, Service] = field(default_factory=dict)
 
 
 class Doctor:
-    """Checks containers, their rows and their tasks, and changes nothing.
+    """Checks containers, their rows and their tasks or services, and changes nothing.
 
     Methods raise botocore's errors if DynamoDB fails, and ExternalServiceError if ECS fails.
     """
@@ -88,6 +101,7 @@ class Doctor:
         self,
         dynamodb: DynamoDBClient,
         ecs: Ecs,
+        services: Services,
         floors: Floors,
         *,
         containers: str,
@@ -96,6 +110,7 @@ class Doctor:
     ) -> None:
         self._dynamodb = dynamodb
         self._ecs = ecs
+        self._services = services
         self._floors = floors
         self._containers = containers
         self._clusters = clusters
@@ -108,6 +123,7 @@ class Doctor:
         return cls(
             target.dynamodb(),
             Ecs(target.ecs()),
+            Services(target.ecs, target.scaling),
             target.floors,
             containers=target.containers,
             clusters=target.clusters,
@@ -122,38 +138,51 @@ class Doctor:
             for item in page["Items"]:
                 yield item["id"]["S"]
 
-    def tasks(self) -> Tasks:
-        """Return all running tasks of the clusters, so that checking many containers takes only a few ECS requests."""
-        found = Tasks()
+    def present(self, container_ids: Collection[str]) -> Present:
+        """Return what the clusters have now, so that checking many containers takes only a few ECS requests."""
+        found, wanted = Present(), set(container_ids)
         for cluster in self._clusters:
             for task in chain.from_iterable(self._ecs.all_running(cluster)):
                 found.by_arn[task.arn] = task
                 found.by_starter.setdefault(task.started_by or "", []).append(task)
+            names = [arn.rpartition("/")[2] for arn in self._listed(cluster) if adopted_as(arn) in wanted]
+            for batch in batches(names, MOST_DESCRIBED):
+                services = self._services.describe_many(cluster, batch).values()
+                found.services |= {adopted_as(service.arn): service for service in services}
         return found
 
-    def examine(self, container_id: str, tasks: Tasks | None = None) -> Look | None:
+    def _listed(self, cluster: str) -> Iterator[str]:
+        """Yield the ARNs of all services of a cluster."""
+        after: str | None = None
+        while True:
+            arns, after = self._services.listed(cluster, after)
+            yield from arns
+            if after is None:
+                return
+
+    def examine(self, container_id: str, present: Present | None = None) -> Look | None:
         """Look at a container until its faults are certain.
 
         Args:
             container_id: The id of the container.
-            tasks: The running tasks of the clusters at an earlier time. They are only used to show that a container has
-                no faults. Any fault is checked again with current data.
+            present: What the clusters had at an earlier time. This is only used to show that a container has no faults.
+                Any fault is checked again with current data.
 
         Returns:
             The container with its certain faults, or None if it changed between all looks.
         """
-        first = self.look(container_id, tasks)
-        if first.faults and tasks is not None:
+        first = self.look(container_id, present)
+        if first.faults and present is not None:
             first = self.look(container_id)
         if not first.faults:
             return first
         for _ in range(_LOOKS):
-            if first.task_absent and any(fault.code is Code.TASK_MISSING for fault in first.faults):
+            before = {fault.code for fault in first.faults}
+            if first.absent and before & ABSENT:
                 self.wait_between_looks()
             else:
                 time.sleep(_PAUSE)
             again = self.look(container_id)
-            before = {fault.code for fault in first.faults}
             same = _settled(first.item) == _settled(again.item)
             certain = [each for each in again.faults if each.code in before and (same or each.code not in STATE)]
             if certain or not again.faults:
@@ -162,14 +191,14 @@ class Doctor:
         return None
 
     def wait_between_looks(self) -> None:
-        """Wait until a second look can prove that a missing task is gone."""
+        """Wait until a second look can prove that a missing task or service is gone."""
         time.sleep(_BETWEEN_LOOKS)
 
     def awaits_second_look(self, container_ids: Iterable[str]) -> bool:
-        """Return whether the drift sweep has not found the task of a container and needs a second look."""
+        """Return whether the drift sweep has not found the task or service of a container and needs a second look."""
         return any("absent_since" in (self._item(each) or {}) for each in container_ids)
 
-    def look(self, container_id: str, tasks: Tasks | None = None) -> Look:
+    def look(self, container_id: str, present: Present | None = None) -> Look:
         """Look at a container once. The faults are not certain; see `examine`."""
         item = self._item(container_id)
         if item is None:
@@ -190,11 +219,22 @@ class Doctor:
         unknown = cluster_faults(container, self._clusters)
         if unknown:
             return Look(item, found, [*faults, *unknown])
-        own, started = self._tasks_of(container, tasks)
+        if container.kind is Kind.SERVICE:
+            service = self._service_of(container, present)
+            faults += service_faults(
+                container, service, lambda: self._services.scaling(container.runtime), now, self._grace
+            )
+            return Look(item, found, faults, absent=service is None)
+        own, started = self._tasks_of(container, present)
         faults += task_faults(container, own, started, now, self._grace)
-        return Look(item, found, faults, task_absent=own is None)
+        return Look(item, found, faults, absent=own is None)
 
-    def _tasks_of(self, container: Container, known: Tasks | None) -> tuple[Task | None, list[Task]]:
+    def _service_of(self, container: Container, known: Present | None) -> Service | None:
+        if known is not None:
+            return known.services.get(container.id)
+        return self._services.describe(container.runtime)
+
+    def _tasks_of(self, container: Container, known: Present | None) -> tuple[Task | None, list[Task]]:
         """Return the container's own task and the running tasks that it started."""
         own = container.task_arn or ""
         if known is not None:

@@ -2,7 +2,7 @@
 
     ranks of rows, counters, index keys   computed from the rows and the item, and written on the condition that nothing
                                           has changed since
-    overdue operations, tasks             repaired by the recovery function's sweeps, which also run on a schedule
+    overdue operations, tasks, services   repaired by the recovery function's sweeps, which also run on a schedule
     other faults                          not repaired, because what happened cannot be computed
 
 This module does not start or stop tasks. The drift sweep stops tasks that belong to no container, as it does every 15
@@ -32,6 +32,8 @@ SWEEPS = {
     Code.OVERDUE: "operations",
     Code.TASK_MISSING: "drift",
     Code.TASK_UNEXPECTED: "drift",
+    Code.SERVICE_MISSING: "drift",
+    Code.SERVICE_DIFFERS: "drift",
 }
 
 

@@ -142,6 +142,10 @@ class Target:
         client: ECSClient = self._client("ecs")
         return client
 
+    def scaling(self) -> Any:
+        """Return the client of Application Auto Scaling."""
+        return self._client("application-autoscaling")
+
     def ec2(self) -> EC2Client:
         client: EC2Client = self._client("ec2")
         return client

@@ -38,14 +38,14 @@ def doctor(
     repair: Annotated[bool, Option("--repair", help="Repair faults that can be repaired safely.")] = False,
     json: Json = False,
 ) -> None:
-    """Check containers against their history, their operations and their tasks. Prints a line for each fault."""
+    """Check containers against their history, their operations, tasks and services. Prints a line for each fault."""
     if bool(ids) == all:
         raise typer.BadParameter("specify either ids or --all")
     found = context.obj.target()
     examiner = Doctor.of(found)
     wanted = list(examiner.ids()) if all else check_ids(ids or [], "the id")
-    tasks = examiner.tasks() if all else None
-    seen = _examined(wanted, lambda each: examiner.examine(each, tasks), silent=json)
+    present = examiner.present(wanted) if all else None
+    seen = _examined(wanted, lambda each: examiner.examine(each, present), silent=json)
     unknown = [identity for identity, look in seen.items() if look is not None and not look.exists]
     faulty = {identity: look for identity, look in seen.items() if look is not None and look.faults}
     after: dict[str, Look | None] = {}
@@ -86,7 +86,7 @@ def _repaired(repair: Repair, examiner: Doctor, faulty: dict[str, Look], *, sile
         remark(f"Running the {'drift' if kind == 'drift' else 'recovery'} sweep.")
         repair.sweep(kind)
         if kind == "drift" and examiner.awaits_second_look(faulty):
-            remark("ECS does not show a task: running the drift sweep again in half a minute.")
+            remark("ECS does not show a task or service: running the drift sweep again in half a minute.")
             examiner.wait_between_looks()
             repair.sweep(kind)
     still = _examined(list(faulty), examiner.examine, silent=silent)

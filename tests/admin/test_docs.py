@@ -15,7 +15,7 @@ from longshore.domain.schedules import ScheduleSettings
 
 from admin import checks
 from admin.cli import main
-from local.demo_services import seed_services
+from local.demo_services import ON_FARGATE, seed_services
 from local.emulator import Call
 from local.seed import INSTANCE, PROJECT, Seeder, container_id
 from local.stack import LocalStack
@@ -174,7 +174,14 @@ def _use_everything(stack: LocalStack, run: Callable[..., None], identity: str) 
     _change(stack, identity, "log_count", {"N": "3"})
     run("doctor", identity, "--repair")
     run("doctor", "--all")
+    _change_a_count(stack)
+    run("doctor", "--all", "--repair")
     run("complete-history")
+
+
+def _change_a_count(stack: LocalStack) -> None:
+    with stack.eventbridge.losing_events():
+        stack.client("ecs").update_service(cluster="default", service=ON_FARGATE, desiredCount=2)
 
 
 def _adopt_a_task_that_exits(stack: LocalStack, run: Callable[..., None]) -> None:

@@ -53,9 +53,9 @@ def test_no_false_faults_while_operations_run(
                 ran = run("doctor", *ids)
                 assert ran.out == ""
                 assert ran.code in (0, 3)
-                tasks = looked.tasks()
+                present = looked.present(ids)
                 for identity in ids:
-                    look = looked.examine(identity, tasks)
+                    look = looked.examine(identity, present)
                     assert look is None or look.faults == []
         finally:
             done.set()

@@ -33,7 +33,7 @@ def test_a_running_container_without_a_task(run: Any, stack: LocalStack, seeder:
     )
     assert repaired.err == (
         "Running the drift sweep.\n"
-        "ECS does not show a task: running the drift sweep again in half a minute.\n"
+        "ECS does not show a task or service: running the drift sweep again in half a minute.\n"
         "1 checked, 1 with faults, 1 repaired.\n"
     )
     assert check(stack, fresh_id)["status"] == "failed"
