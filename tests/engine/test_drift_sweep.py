@@ -291,6 +291,13 @@ def test_up_to_100_tasks_are_described_per_call(stage: Stage) -> None:
     assert [len(call["tasks"]) for call in stage.parameters("DescribeTasks")] == [100, 100, 51, 1]
 
 
+def test_containers_are_not_read_one_by_one(stage: Stage) -> None:
+    """Neither those of the index of live containers, nor those of running tasks."""
+    stage.add("running")
+    stage.drift_sweep()
+    assert (len(stage.parameters("BatchGetItem")), stage.parameters("GetItem")) == (2, [])
+
+
 def many(stage: Stage, count: int) -> None:
     """Add running containers without tasks."""
     model = stage.container(stage.add("running"))

@@ -65,6 +65,16 @@ def test_the_next_operation_waits_until_the_calls_are_shown(stage: ServiceStage)
     assert stage.container(container_id).desired_count == 5
 
 
+@pytest.mark.parametrize(("status", "operation"), [("running", "stop"), ("stopped", "start")])
+def test_without_events_an_operation_looks_before_its_calls_and_when_its_time_is_over(
+    stage: ServiceStage, status: str, operation: str
+) -> None:
+    container_id = stage.add_service(status)
+    assert stage.ask(container_id, operation).kind is OutcomeKind.COMPLETED
+    reads = [call.operation for call in stage.calls if call.operation in ("DescribeServices", "UpdateService")]
+    assert reads == ["DescribeServices", "UpdateService", "DescribeServices"]
+
+
 def test_the_drift_sweep_ignores_a_state_that_may_be_older_than_a_changed_count(stage: ServiceStage) -> None:
     container_id = stage.add_service("running")
     stage.patch(container_id, desired_count=5)
