@@ -264,6 +264,15 @@ def test_a_task_that_cannot_be_described(stage: Stage) -> None:
     assert stage.drift_sweep() == {"failed": 1, "stray-stopped": 1}
 
 
+def test_a_second_task_of_a_running_container_is_stopped(stage: Stage) -> None:
+    container = stage.add("running")
+    (own,) = stage.live(container)
+    stray = stage.ecs.adopt_running(CLUSTER, "web-1", container)
+    assert stage.drift_sweep() == {"true": 1, "stale": 1, "stray-stopped": 1}
+    assert [call["task"] for call in stage.parameters("StopTask")] == [stray.arn]
+    assert stage.container(container).task_arn == own.arn
+
+
 def test_only_running_stray_tasks_are_stopped(stage: Stage) -> None:
     container = stage.add("stopped")
     task = stage.ecs.adopt_running(CLUSTER, "web-1", container)

@@ -3,12 +3,9 @@
 from typing import Any
 
 import pytest
-from longshore.aws.services import SHOWN_AFTER
-from longshore.domain.errors import ExternalServiceError, InvalidInputError, StateConflictError
-from longshore.domain.models import Container
 
 from engine.aws import DENIED, NO_ANSWER, THROTTLED
-from engine.services import COUNT, ServiceStage
+from engine.services import ServiceStage
 
 OUTSIDE = "The count was changed outside of Longshore"
 
@@ -127,6 +124,17 @@ def test_one_service_whose_item_cannot_be_read(stage: ServiceStage) -> None:
     assert stage.status(intact) == "running"
 
 
+def test_one_service_whose_change_cannot_be_recorded(stage: ServiceStage) -> None:
+    containers = [stage.add_service("running", name=name) for name in ("a", "b", "c")]
+    for name in ("a", "b", "c"):
+        stage.services.set_desired(stage.service(name), 0)
+    stage.while_time_passes(10)
+    stage.fail("TransactWriteItems", NO_ANSWER)
+    assert stage.drift_sweep() == {"failed": 1, "repaired": 2}
+    (failed,) = stage.failures
+    assert [each for each in containers if stage.status(each) == "running"] == [failed]
+
+
 def test_a_failed_listing_is_reported(stage: ServiceStage) -> None:
     stage.fail("ListServices", DENIED)
     stage.drift_sweep()
@@ -195,103 +203,3 @@ def test_a_hint_that_fails_is_left_to_the_sweep(stage: ServiceStage, error: Exce
         stage.claim(container_id, "stop")
     stage.fail("DescribeServices", error, times=-1)
     assert stage.deliver(event(stage)) == "postponed"
-
-
-# --- counts that users change ----------------------------------------------------------------------------------------
-
-
-def test_a_count_of_a_running_service_is_applied_at_once(stage: ServiceStage) -> None:
-    container_id = stage.add_service("running")
-    after = stage.patch(container_id, desired_count=5)
-    assert (after.desired_count, after.apply_count_at) == (5, None)
-    assert after.calls_end_at is not None
-    assert after.calls_end_at <= stage.clock.now() + SHOWN_AFTER
-    assert stage.effects() == [{"desiredCount": 5}]
-    stage.advance(200)
-    stage.while_time_passes(10)
-    assert stage.drift_sweep() == {"counted": 1}
-    container = stage.container(container_id)
-    assert (container.desired_count, container.running_count, container.log_count) == (5, 5, 1)
-
-
-@pytest.mark.parametrize(("status", "operation"), [("stopped", "start"), ("failed", "restart")])
-def test_a_count_of_another_service_is_restored_by_the_next_start(
-    stage: ServiceStage, status: str, operation: str
-) -> None:
-    container_id = stage.add_service(status, scales=True)
-    assert stage.patch(container_id, desired_count=5).desired_count == 5
-    assert stage.effects() == []
-    stage.ask(container_id, operation)
-    assert stage.counts() == (5, 5)
-
-
-def test_a_refused_count_changes_nothing(stage: ServiceStage) -> None:
-    container_id = stage.add_service("running")
-    stage.fail("UpdateService", DENIED)
-    with pytest.raises(ExternalServiceError) as raised:
-        stage.patch(container_id, desired_count=5)
-    assert raised.value.reason == "Longshore is not permitted to do this on the cluster"
-    after = stage.container(container_id)
-    assert (after.desired_count, after.apply_count_at, after.due_at) == (COUNT, None, None)
-    assert stage.counts() == (COUNT, COUNT)
-
-
-@pytest.mark.parametrize("error", [NO_ANSWER, THROTTLED])
-@pytest.mark.parametrize("lost", [False, True])
-def test_a_count_that_ecs_has_not_confirmed_is_applied_by_the_sweep(
-    stage: ServiceStage, error: Exception, lost: bool
-) -> None:
-    container_id = stage.add_service("running")
-    stage.fail("UpdateService", error, lost=lost)
-    assert stage.patch(container_id, desired_count=5).desired_count == 5
-    assert stage.drift_sweep() == {"true": 1}
-    stage.advance(31)
-    assert stage.sweep() == {"count applied": 1}
-    assert (stage.service().desired, stage.container(container_id).due_at) == (5, None)
-    assert stage.container(container_id).log_count == 1
-
-
-def test_a_count_that_the_sweep_cannot_apply_becomes_the_count_of_the_service(stage: ServiceStage) -> None:
-    container_id = stage.add_service("running")
-    stage.fail("UpdateService", THROTTLED)
-    stage.patch(container_id, desired_count=5)
-    stage.heal()
-    stage.fail("UpdateService", DENIED)
-    stage.advance(31)
-    assert stage.sweep() == {"failed": 1}
-    after = stage.container(container_id)
-    assert (after.desired_count, after.due_at) == (COUNT, None)
-
-
-@pytest.mark.parametrize("operation", ["stop", "restart"])
-def test_an_operation_takes_over_a_count_that_was_not_applied(stage: ServiceStage, operation: str) -> None:
-    container_id = stage.add_service("running")
-    stage.fail("UpdateService", NO_ANSWER)
-    stage.patch(container_id, desired_count=5)
-    stage.ask(container_id, operation)
-    stage.settle(container_id)
-    after: Container = stage.container(container_id)
-    assert (after.desired_count, after.apply_count_at) == (5, None)
-    if operation == "stop":
-        stage.ask(container_id, "start")
-    assert stage.counts() == (5, 5)
-
-
-def test_a_count_is_refused_while_an_operation_is_pending(stage: ServiceStage) -> None:
-    container_id = stage.add_service("running")
-    stage.claim(container_id, "stop")
-    with pytest.raises(StateConflictError, match="Container is stopping"):
-        stage.patch(container_id, desired_count=5)
-
-
-def test_tasks_have_no_count(stage: ServiceStage) -> None:
-    container_id = stage.add("running")
-    with pytest.raises(InvalidInputError, match="desired_count is supported for services only"):
-        stage.patch(container_id, desired_count=5)
-
-
-def test_a_claim_that_was_decided_with_the_previous_count_is_refused(stage: ServiceStage) -> None:
-    container_id = stage.add_service("stopped")
-    stage.before("UpdateItem", lambda _: stage.patch(container_id, desired_count=5))
-    stage.ask(container_id, "start")
-    assert stage.counts() == (5, 5)

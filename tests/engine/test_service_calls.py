@@ -1,0 +1,89 @@
+"""The calls of operations on services: how they are repeated, and what is stored of them."""
+
+from datetime import timedelta
+
+import pytest
+from longshore.aws.services import CALLS_LAST, SHOWN_AFTER
+from longshore.domain.errors import ExternalServiceError
+from longshore.domain.models import OutcomeKind
+
+from engine.aws import DENIED, FAILED, NO_ANSWER
+from engine.services import COUNT, ServiceStage
+
+
+@pytest.fixture
+def stage() -> ServiceStage:
+    return ServiceStage()
+
+
+def test_calls_that_were_answered_are_over_when_they_are_shown(stage: ServiceStage) -> None:
+    container_id = stage.add_service("running")
+    stage.ask(container_id, "stop")
+    end = stage.container(container_id).calls_end_at
+    assert end is not None
+    assert end <= stage.clock.now() + SHOWN_AFTER
+
+
+@pytest.mark.parametrize("error", [NO_ANSWER, FAILED])
+def test_a_call_that_was_repeated_may_still_take_effect(stage: ServiceStage, error: Exception) -> None:
+    container_id = stage.add_service("running")
+    began = stage.clock.now()
+    stage.fail("UpdateService", error)
+    assert stage.ask(container_id, "stop").kind is OutcomeKind.COMPLETED
+    end = stage.container(container_id).calls_end_at
+    assert end is not None
+    assert end >= began + CALLS_LAST + SHOWN_AFTER
+
+
+@pytest.mark.parametrize("operation", ["stop", "start"])
+def test_a_refusal_after_a_call_that_was_not_answered_is_no_proof_that_nothing_happened(
+    stage: ServiceStage, operation: str
+) -> None:
+    container_id = stage.add_service("running" if operation == "stop" else "stopped")
+    stage.fail("UpdateService", NO_ANSWER, lost=True)
+    stage.fail("UpdateService", DENIED)
+    with pytest.raises(ExternalServiceError):
+        stage.ask(container_id, operation)
+    assert stage.container(container_id).operation is not None
+    stage.settle(container_id)
+    count = 0 if operation == "stop" else COUNT
+    assert stage.counts() == (count, count)
+    assert stage.rows(container_id)[-1]["to_status"] == ("stopped" if operation == "stop" else "running")
+
+
+def test_a_refusal_of_the_first_call_ends_the_operation(stage: ServiceStage) -> None:
+    container_id = stage.add_service("running")
+    stage.fail("UpdateService", DENIED)
+    with pytest.raises(ExternalServiceError):
+        stage.ask(container_id, "stop")
+    assert stage.container(container_id).operation is None
+    assert len(stage.rows(container_id)) == 1
+
+
+def test_nothing_is_called_or_awaited_if_the_service_has_the_count(stage: ServiceStage) -> None:
+    container_id = stage.add_service("stopped")
+    stage.services.set_desired(stage.service(), COUNT)
+    stage.while_time_passes(10)
+    began = stage.clock.now()
+    assert stage.ask(container_id, "start").kind is OutcomeKind.COMPLETED
+    assert stage.clock.now() - began < timedelta(seconds=0.5)
+    assert (stage.effects(), stage.count("DescribeServices")) == ([], 1)
+
+
+def test_the_next_driver_of_a_slow_stop_only_looks(stage: ServiceStage) -> None:
+    container_id = stage.add_service("running", scales=True)
+    stage.change("UpdateService", lambda _, answer: {"service": answer["service"] | {"runningCount": 1}})
+    stage.after(
+        "UpdateService",
+        lambda _: stage.change(
+            "DescribeServices", lambda _, answer: {"services": [answer["services"][0] | {"runningCount": 1}]}
+        ),
+    )
+    assert stage.ask(container_id, "stop").kind is OutcomeKind.ACCEPTED
+    stage.calls.clear()
+    stage.while_time_passes(61)
+    assert stage.sweep() == {"accepted": 1}
+    stage.heal()
+    stage.settle(container_id)
+    assert (stage.effects(), stage.count("DescribeScalableTargets")) == ([], 0)
+    assert stage.status(container_id) == "stopped"
