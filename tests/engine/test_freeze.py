@@ -1,6 +1,7 @@
 """Tests of the steps `pause` and `unpause`, and of the results of host commands."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -343,3 +344,14 @@ def test_the_lookup_of_the_host_is_repeated(stage: Stage, error: Exception, time
     stage.fail("DescribeContainerInstances", error, times=times)
     assert stage.ask(container, "pause").kind == kind
     assert stage.count("DescribeContainerInstances") == calls
+
+
+def test_the_pause_before_each_lookup_of_the_host_doubles(stage: Stage) -> None:
+    container = stage.add("running")
+    stage.fail("DescribeContainerInstances", FAILED, times=2)
+    looked: list[datetime] = []
+    for _ in range(3):
+        stage.before("DescribeContainerInstances", lambda _: looked.append(stage.clock.now()))
+    stage.ask(container, "pause")
+    pauses = [(after - before).total_seconds() for before, after in pairwise(looked)]
+    assert pauses == [pytest.approx(0.2, abs=0.01), pytest.approx(0.4, abs=0.01)]
