@@ -87,3 +87,54 @@ def test_the_next_driver_of_a_slow_stop_only_looks(stage: ServiceStage) -> None:
     stage.settle(container_id)
     assert (stage.effects(), stage.count("DescribeScalableTargets")) == ([], 0)
     assert stage.status(container_id) == "stopped"
+
+
+def test_a_driver_without_time_for_its_calls_leaves_them_to_the_next_one(stage: ServiceStage) -> None:
+    container_id = stage.add_service("running")
+    # What the calls need is stored by the second write, after the claim.
+    stage.after("UpdateItem", lambda _: stage.advance(9), skip=1)
+    assert stage.ask(container_id, "stop").kind is OutcomeKind.ACCEPTED
+    assert stage.effects() == []
+    stage.settle(container_id)
+    assert stage.counts() == (0, 0)
+
+
+def test_a_driver_looks_although_its_time_is_nearly_over(stage: ServiceStage) -> None:
+    def look(of: ServiceStage, *, late_by: float) -> float:
+        """Stop a service. Returns after how many seconds the driver has looked for the second time."""
+        container_id = of.add_service("running")
+        began, looked = of.clock.now(), list[float]()
+        of.after("UpdateItem", lambda _: of.advance(late_by), skip=2)
+        of.before("DescribeServices", lambda _: looked.append((of.clock.now() - began).total_seconds()), skip=1)
+        assert of.ask(container_id, "stop").kind is OutcomeKind.COMPLETED
+        return looked[0]
+
+    usual = look(ServiceStage(), late_by=0)
+    assert look(stage, late_by=usual - 0.2) == pytest.approx(usual, abs=0.1)
+
+
+def test_a_start_is_not_over_while_ecs_shows_the_state_before_it(stage: ServiceStage) -> None:
+    container_id = stage.add_service("stopped")
+    before = {"desiredCount": 0, "runningCount": 0, "pendingCount": 0}
+    stage.after(
+        "UpdateService",
+        lambda _: stage.change(
+            "DescribeServices", lambda _, answer: {"services": [answer["services"][0] | before]}, times=2
+        ),
+    )
+    assert stage.ask(container_id, "start").kind is OutcomeKind.ACCEPTED
+    assert stage.status(container_id) == "stopped"
+    stage.settle(container_id)
+    assert stage.counts() == (COUNT, COUNT)
+
+
+@pytest.mark.parametrize(("operation", "status"), [("start", "stopped"), ("stop", "running")])
+def test_an_earlier_failure_of_the_deployment_does_not_end_an_operation(
+    stage: ServiceStage, operation: str, status: str
+) -> None:
+    container_id, service = stage.add_service(status), stage.service()
+    service.failures[service.deployments[0]] = "ECS deployment circuit breaker: rolling back."
+    stage.services.delay = 100
+    assert stage.ask(container_id, operation).kind is OutcomeKind.ACCEPTED
+    stage.settle(container_id)
+    assert stage.rows(container_id)[-1]["to_status"] == ("running" if operation == "start" else "stopped")

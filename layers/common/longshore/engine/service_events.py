@@ -10,7 +10,6 @@ from typing import Any
 from longshore.aws.store import Store
 from longshore.aws.transactions import StoreError
 from longshore.domain.errors import ExternalServiceError
-from longshore.domain.lifecycle import Kind
 from longshore.domain.models import Container, PendingOperation
 from longshore.domain.service import service_arn
 from longshore.domain.task import adopted_as
@@ -68,7 +67,7 @@ class ServiceEvents:
         """
         for _ in range(_TRIES):
             container = self._store.container(adopted_as(arn))
-            if container is None or container.kind is not Kind.SERVICE:
+            if container is None:
                 return Effect.FOREIGN
             try:
                 effect = self._apply(container, starts=starts)

@@ -204,10 +204,9 @@ class ServiceSteps:
             return
         try:
             for task in self._ecs.of_service(container.runtime.cluster, container.runtime.service or ""):
-                if task.container_instance_arn is not None and task.runtime_ids:
-                    # A host runs one command per container and number. Each task counts as a container of its own.
-                    own = container.model_copy(update={"id": adopted_as(task.arn)})
-                    self._hosts.send(Action.KILL, own, task, pending.command_number)
+                # A host runs one command per container and number. Each task counts as a container of its own.
+                own = container.model_copy(update={"id": adopted_as(task.arn)})
+                self._hosts.send(Action.KILL, own, task, pending.command_number)
         except EcsError:
             return
 
