@@ -138,3 +138,61 @@ def test_an_earlier_failure_of_the_deployment_does_not_end_an_operation(
     assert stage.ask(container_id, operation).kind is OutcomeKind.ACCEPTED
     stage.settle(container_id)
     assert stage.rows(container_id)[-1]["to_status"] == ("running" if operation == "start" else "stopped")
+
+
+@pytest.mark.parametrize("scales", [False, True])
+def test_nothing_is_called_to_stop_a_failed_service_without_tasks(stage: ServiceStage, scales: bool) -> None:
+    container_id = stage.add_service("running", "failed", scales=scales)
+    assert stage.ask(container_id, "force-stop").kind is OutcomeKind.COMPLETED
+    assert stage.effects() == []
+    assert (stage.status(container_id), stage.container(container_id).desired_count) == ("stopped", COUNT)
+
+
+def test_a_stop_of_a_service_without_tasks_stores_the_count(stage: ServiceStage) -> None:
+    container_id = stage.add_service("running")
+    stage.services.set_desired(stage.service(), 0)
+    stage.while_time_passes(10)
+    stage.ask(container_id, "stop")
+    after = stage.container(container_id)
+    assert (after.status, after.desired_count) == ("stopped", COUNT)
+    assert after.count_stored_at is not None
+    stage.ask(container_id, "start")
+    assert stage.counts() == (COUNT, COUNT)
+
+
+def test_a_service_that_ecs_does_not_show_when_the_time_is_over(stage: ServiceStage) -> None:
+    container_id = stage.add_service("running")
+    stage.after(
+        "UpdateService",
+        lambda _: stage.change("DescribeServices", lambda *_: {"services": [], "failures": []}, times=1),
+    )
+    assert stage.ask(container_id, "stop").kind is OutcomeKind.ACCEPTED
+    stage.settle(container_id)
+    assert stage.status(container_id) == "stopped"
+
+
+def test_the_next_driver_waits_for_the_calls_of_the_previous_one(stage: ServiceStage) -> None:
+    container_id = stage.add_service("running")
+    stage.fail("UpdateService", NO_ANSWER, times=-1)
+    with pytest.raises(ExternalServiceError):
+        stage.ask(container_id, "stop")
+    stage.heal()
+    stage.while_time_passes(61)
+    stage.edit(container_id, calls_end_at=stage.clock.now() + timedelta(seconds=5))
+    stage.calls.clear()
+    assert stage.sweep() == {"accepted": 1}
+    assert (stage.effects(), stage.count("DescribeServices")) == ([], 0)
+    stage.settle(container_id)
+    assert stage.counts() == (0, 0)
+
+
+def test_a_count_that_somebody_raises_during_a_stop_is_set_to_0_again(stage: ServiceStage) -> None:
+    container_id = stage.add_service("running")
+    stage.services.delay = 30  # seconds until ECS looks at a changed service
+    assert stage.ask(container_id, "stop").kind is OutcomeKind.ACCEPTED
+    stage.services.set_desired(stage.service(), 2)
+    stage.settle(container_id)
+    assert stage.effects() == [{"desiredCount": 0}, {"desiredCount": 0}]
+    assert (stage.counts(), stage.status(container_id)) == ((0, 0), "stopped")
+    # It is the latest count that somebody has wanted, so the next start restores it.
+    assert stage.container(container_id).desired_count == 2

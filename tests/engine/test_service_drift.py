@@ -1,8 +1,9 @@
-"""Changes of services outside of Longshore: the drift sweep, events, and counts that users change."""
+"""Changes of services outside of Longshore: the drift sweep and events."""
 
 from typing import Any
 
 import pytest
+from longshore.domain.models import BETWEEN_LOOKS, LOOKS_LAST
 
 from engine.aws import DENIED, NO_ANSWER, THROTTLED
 from engine.services import ServiceStage
@@ -97,6 +98,25 @@ def test_a_deleted_service_fails_after_two_looks(stage: ServiceStage) -> None:
     row = stage.rows(container_id)[-1]
     assert (row["to_status"], row["metadata"]["reason"]) == ("failed", "The service does not exist any more")
     assert stage.refused(container_id, "start") == "Container has failed"
+
+
+def test_looks_that_are_too_close_or_too_far_apart_prove_nothing(stage: ServiceStage) -> None:
+    container_id = stage.add_service("running")
+    stage.services.delete(stage.service())
+    assert stage.drift_sweep() == {"absent": 1}
+    first = stage.container(container_id).absent_since
+    stage.advance(10)
+    assert stage.drift_sweep() == {"absent": 1}
+    assert stage.container(container_id).absent_since == first
+    stage.advance(LOOKS_LAST.total_seconds())
+    assert stage.drift_sweep() == {"absent": 1}
+    second = stage.container(container_id).absent_since
+    assert first is not None
+    assert second is not None
+    assert second - first > LOOKS_LAST
+    stage.advance(BETWEEN_LOOKS.total_seconds())
+    assert stage.drift_sweep() == {"repaired": 1}
+    assert stage.status(container_id) == "failed"
 
 
 def test_a_service_that_ecs_shows_again_is_not_gone(stage: ServiceStage) -> None:
