@@ -52,6 +52,20 @@ def test_a_count_that_somebody_has_changed(
     assert len(stage.rows(container_id)) == 2
 
 
+def test_a_stop_stores_the_count_of_a_service_that_was_started_outside(stage: ServiceStage) -> None:
+    """What an earlier stop has stored is out of date."""
+    container_id = stage.add_service("stopped")
+    assert stage.container(container_id).count_stored_at is not None
+    stage.services.set_desired(stage.service(), 2)
+    stage.while_time_passes(10)
+    stage.drift_sweep()
+    assert stage.container(container_id).count_stored_at is None
+    stage.ask(container_id, "stop")
+    assert stage.container(container_id).count_stored_at is not None
+    stage.ask(container_id, "start")
+    assert stage.counts() == (2, 2)
+
+
 @pytest.mark.parametrize("status", ["running", "stopped", "failed"])
 def test_nothing_has_changed(stage: ServiceStage, status: str) -> None:
     container_id = stage.add_service(status, scales=True)
