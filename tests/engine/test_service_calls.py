@@ -194,5 +194,5 @@ def test_a_count_that_somebody_raises_during_a_stop_is_set_to_0_again(stage: Ser
     stage.settle(container_id)
     assert stage.effects() == [{"desiredCount": 0}, {"desiredCount": 0}]
     assert (stage.counts(), stage.status(container_id)) == ((0, 0), "stopped")
-    # It is the latest count that somebody has wanted, so the next start restores it.
+    # The next start restores the latest count.
     assert stage.container(container_id).desired_count == 2
