@@ -1,5 +1,6 @@
 """Changes of services outside of Longshore: the drift sweep and events."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -89,6 +90,17 @@ def test_a_count_below_the_minimum_is_not_of_an_autoscaler(stage: ServiceStage) 
     stage.while_time_passes(10)
     assert stage.drift_sweep() == {"repaired": 1}
     assert stage.container(container_id).log_count == 2
+
+
+def test_the_drift_sweep_restores_a_missing_key(stage: ServiceStage) -> None:
+    container_id = stage.add_service("running")
+    stop_at = stage.clock.now() + timedelta(hours=1)
+    stage.patch(container_id, stop_at=stop_at)
+    item = stage.dynamodb.tables["containers"].items[(container_id,)]
+    del item["pending_shard"], item["pending_deadline"]
+    assert stage.drift_sweep() == {"listed again": 1}
+    assert stage.container(container_id).pending_deadline == stop_at
+    assert stage.drift_sweep() == {"true": 1}
 
 
 def test_tasks_that_have_failed_change_only_the_running_count(stage: ServiceStage) -> None:
@@ -203,6 +215,14 @@ def test_an_event_of_a_service_is_a_hint_to_look(stage: ServiceStage) -> None:
     stage.while_time_passes(5)
     assert stage.deliver(event(stage)) == "recorded"
     assert stage.status(container_id) == "stopped"
+
+
+def test_an_event_just_after_a_change_of_the_status_needs_no_look(stage: ServiceStage) -> None:
+    container_id = stage.add_service("running")
+    stage.ask(container_id, "stop")
+    looks = stage.count("DescribeServices")
+    assert stage.deliver(event(stage)) == "stale"
+    assert stage.count("DescribeServices") == looks
 
 
 def test_events_of_other_services_and_their_tasks_are_foreign(stage: ServiceStage) -> None:

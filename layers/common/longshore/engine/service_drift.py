@@ -113,9 +113,10 @@ class ServiceDrift:
         """
         if container.apply_count_at is not None:
             return self._counts.apply_later(container)
+        if not self._is_old(container):
+            return "true"
         asked_at = self._clock.now()
-        service = self._services.describe(container.runtime)
-        return self._reconcile(container, service, asked_at) if self._is_old(container) else "true"
+        return self._reconcile(container, self._services.describe(container.runtime), asked_at)
 
     def _is_old(self, container: Container) -> bool:
         return container.status_since < self._clock.now() - GRACE
@@ -151,9 +152,9 @@ class ServiceDrift:
         if container.status is Status.RUNNING and service.desired > 0:
             seen["desired_count"] = service.desired
         noted = container.model_copy(update=seen)
-        if noted == container and container.is_listed:
-            return "true"
-        return _effect(self._store.note_idle(container, noted), "counted")
+        if noted != container:
+            return _effect(self._store.note_idle(container, noted), "counted")
+        return "true" if container.is_listed else _effect(self._store.note_idle(container, container), "listed again")
 
     def _record(self, container: Container, status: Status, service: Service, count: int | None, reason: str) -> str:
         """Write the row of a change that was made outside of Longshore."""
