@@ -219,6 +219,7 @@ def test_a_recorded_task_is_found_without_run_task(stage: Stage) -> None:
     after = stage.pending(container)
     renewed = ("deadline", "command_number", "command_expires_at", "task_shown")
     assert after.model_dump(exclude={*renewed}) == before.model_dump(exclude={*renewed})
+    assert (before.task_shown, after.task_shown) == (False, True)
 
 
 def test_a_missing_task_is_looked_up_again_after_30_seconds(stage: Stage) -> None:

@@ -202,12 +202,16 @@ def test_a_stray_task_that_cannot_be_stopped(stage: Stage) -> None:
 # --- ownership of tasks -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("started_by", [None, "somebody", "x" * 24, "507f1f77bcf86cd799439099", "ecs-svc/123"])
-def test_a_task_without_a_container(stage: Stage, started_by: str | None) -> None:
+@pytest.mark.parametrize(
+    ("started_by", "reads"),
+    [(None, 1), ("", 1), ("somebody", 1), ("x" * 24, 1), ("507f1f77bcf86cd799439099", 2), ("ecs-svc/123", 1)],
+)
+def test_a_task_without_a_container(stage: Stage, started_by: str | None, reads: int) -> None:
+    """A `startedBy` that is not the id of a container is not looked up."""
     stage.add("stopped")
     task = stage.ecs.adopt_running(CLUSTER, "web-1", started_by)
     assert stage.deliver(event(task)) == "foreign"
-    assert stage.count("StopTask") == 0
+    assert (stage.count("GetItem"), stage.count("StopTask")) == (reads, 0)
 
 
 def test_an_adopted_task(stage: Stage) -> None:
