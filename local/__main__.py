@@ -61,6 +61,13 @@ def serve() -> int:
     """
     end = stop_signal()
     logs.configure()
+    try:
+        parameters = _parameters(os.environ.get("PARAMETERS", ""))
+        port = _port(os.environ.get("PORT") or "3000")
+        webhook = _webhook(os.environ.get("WEBHOOK", ""))
+        tokens.key()
+    except ValueError as error:
+        return _fail(str(error))
 
     # These imports take a second. The signal handlers are already installed, so that Ctrl-C works during the import.
     from botocore.exceptions import EndpointConnectionError
@@ -77,11 +84,10 @@ def serve() -> int:
     docker = bool(os.environ.get("DOCKER"))
     cleanup = ExitStack()
     try:
-        parameters = _parameters(os.environ.get("PARAMETERS", ""))
         if os.environ.get("SIGN_IN"):
             parameters = cleanup.enter_context(provider()).parameters | parameters
         stack = LocalStack(
-            port=_port(os.environ.get("PORT") or "3000"),
+            port=port,
             host=os.environ.get("HOST") or "127.0.0.1",
             dynamodb=os.environ.get("DYNAMODB") or "moto",
             parameters=parameters,
@@ -89,9 +95,8 @@ def serve() -> int:
             fleet=not docker,
             services=True,
             docker=docker,
-            webhook=_webhook(os.environ.get("WEBHOOK", "")),
+            webhook=webhook,
         )
-        tokens.key()
     except (ProviderUnavailableError, ValueError) as error:
         cleanup.close()
         return _fail(str(error))
