@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 from longshore.domain.errors import ContainerExpiredError, ContainerNotFoundError, OperationFailedError
+from longshore.engine.commits import DrivePolicy, Shared
+from longshore.engine.observations import Launched
 
 from engine.aws import DENIED, HOST, Call, Crash
 from engine.stage import Stage
@@ -249,6 +251,38 @@ def test_a_sweep_continues_if_only_an_answer_was_stored(stage: Stage) -> None:
     record = stage.record()
     assert record is not None
     assert record["answer"]["kind"] == "accepted"
+
+
+def test_a_start_goes_on_without_a_lookup_if_only_an_answer_was_stored(stage: Stage) -> None:
+    """RunTask has returned the task, so its event is expected until the time is over."""
+    container = stage.add("stopped", labels={"simulate.start": "never"})
+
+    def hook() -> None:
+        stage.clock.waited = lambda: None
+        with stage.open():
+            assert stage.wired.driver.accept(stage.container(container), stage.clock.now()) is not None
+
+    stage.clock.waited = hook
+    began = stage.clock.now()
+    looked_at: list[timedelta] = []
+    stage.before("DescribeTasks", lambda _: looked_at.append(stage.clock.now() - began))
+    assert stage.ask(container, "start", key="k").kind == "accepted"
+    assert (len(looked_at), stage.count("DescribeTasks"), stage.count("RunTask")) == (1, 1, 1)
+    assert looked_at[0] > timedelta(seconds=4)
+
+
+def test_other_drivers_may_act_as_soon_as_a_task_is_stored(stage: Stage) -> None:
+    """Its events are applied, so a refused call no longer proves that nothing has happened."""
+    container = stage.add("stopped")
+    pending = stage.claim(container, "start")
+    policy = DrivePolicy(stage.clock.now() + timedelta(seconds=5), for_caller=True, alone=True)
+    with stage.open():
+        result = stage.wired.steps.run(stage.container(container), pending, policy.until, look_first=False)
+        assert isinstance(result.observation, Launched)
+        leaving = stage.wired.driver._leaving
+        left = leaving.leave(stage.container(container), pending, result.observation, result, policy)
+    assert isinstance(left, Shared)
+    assert (left.alone, left.stored) == (False, True)
 
 
 def test_the_row_of_another_operation_does_not_count(stage: Stage) -> None:

@@ -55,13 +55,9 @@ class Lookups:
 
 def _arns_of(container: Container) -> list[str]:
     """Return the ARNs of the tasks that will be looked up."""
-    own, operation = container.task_arn if container.is_live else None, container.operation
-    if operation is not None:
-        match operation.step:
-            case Step.START:
-                own = None
-            case Step.KILL:
-                own = container.task_arn
+    operation = container.operation
+    kills = operation is not None and operation.step is Step.KILL
+    own = container.task_arn if container.is_live or kills else None
     return [arn for arn in (own, operation.task_arn if operation else None) if arn]
 
 
