@@ -10,7 +10,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError, ConnectionClosedError
 from longshore.aws.attributes import serialize_item
-from longshore.aws.bus import LARGEST_CALL, MOST_ENTRIES, EventBus
+from longshore.aws.bus import MOST_ENTRIES, EventBus
 from longshore.aws.items import container_item, log_item
 from longshore.aws.listing import ContainerListing
 from longshore.aws.stream import UndeliveredQueue, records_of
@@ -73,7 +73,7 @@ class Bus:
         details = [json.loads(entry["Detail"]) for entry in Entries]
         self.calls.append(details)
         assert 1 <= len(Entries) <= MOST_ENTRIES
-        assert sum(len(entry["Detail"].encode()) for entry in Entries) <= LARGEST_CALL
+        assert sum(map(size_of, Entries)) < 256 * 1024
         assert len({detail["container_id"] for detail in details}) == len(details)
         codes = self.fault(Entries)
         self.entries += [entry for number, entry in enumerate(Entries) if number not in codes]
@@ -81,6 +81,12 @@ class Bus:
         self.after()
         results = [{"ErrorCode": codes[n]} if n in codes else {"EventId": str(n)} for n in range(len(Entries))]
         return {"FailedEntryCount": len(codes), "Entries": results}
+
+
+def size_of(entry: Mapping[str, Any]) -> int:
+    """Return the size of an event as PutEvents counts it: 14 bytes for the time, and the texts in UTF-8."""
+    texts = [entry["Source"], entry["DetailType"], entry["Detail"], *entry["Resources"]]
+    return 14 + sum(len(text.encode()) for text in texts)
 
 
 class Queue:

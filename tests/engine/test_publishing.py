@@ -21,6 +21,7 @@ from engine.publishing import (
     damaged,
     lost,
     published_in_order,
+    size_of,
     unavailable,
 )
 
@@ -247,6 +248,16 @@ def test_an_event_that_is_too_large_goes_to_the_queue(scene: Scene) -> None:
     assert scene.publish(*records) is None
     assert [json.loads(body) for body in scene.queue.bodies] == records[:1]
     assert [each["seq"] for each in scene.bus.received] == [2]
+
+
+@pytest.mark.parametrize(("size", "sent"), [(256 * 1024 - 1, 1), (256 * 1024, 0)])
+def test_an_event_must_be_smaller_than_256_kb(scene: Scene, size: int, sent: int) -> None:
+    first, second = scene.add(1), scene.add(2)
+    assert scene.publish(scene.row(first, reason="")) is None
+    reason = "x" * (size - size_of(scene.bus.entries[0]))
+    assert scene.publish(scene.row(second, reason=reason)) is None
+    assert len(scene.bus.received) == 1 + sent
+    assert len(scene.queue.bodies) == 1 - sent
 
 
 # --- Calls and events -------------------------------------------------------------------------------------------------

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 MOST_ENTRIES = 10
 """The largest number of events in one call of PutEvents."""
 
-LARGEST_CALL = 256 * 1024
-"""The largest total size of the events in one call of PutEvents, in bytes."""
+LARGEST_CALL = 256 * 1024 - 1
+"""The largest total size of the events in one call of PutEvents, in bytes: it must be less than 256 KB."""
 
 # EventBridge rejects the event itself, so that a repetition is rejected too. All other errors may end: for example, the
 # policy of the bus may be corrected.
