@@ -68,12 +68,15 @@ def test_a_throttled_call_halves_the_rate_of_its_quota(pace: Pace, clock: Clock)
     assert seconds_of(pace, clock, 1, Quota.ACTIONS) == 0
 
 
-def test_calls_that_were_sent_before_a_cut_do_not_cut_again(pace: Pace, clock: Clock) -> None:
+@pytest.mark.parametrize(("seconds", "cut_again"), [(0.4, False), (0.5, True)])
+def test_calls_that_were_sent_before_a_cut_do_not_cut_again(
+    pace: Pace, clock: Clock, seconds: float, cut_again: bool
+) -> None:
     pace.slow_down(Quota.READS)
-    clock.sleep(0.4)
+    clock.sleep(seconds)
     pace.slow_down(Quota.READS)
     seconds_of(pace, clock, 1, Quota.READS)
-    assert seconds_of(pace, clock, 1, Quota.READS) < 2 / LIMIT
+    assert (seconds_of(pace, clock, 1, Quota.READS) > 2 / LIMIT) == cut_again
 
 
 def test_the_rate_is_never_below_a_twentieth_of_the_limit(pace: Pace, clock: Clock) -> None:
