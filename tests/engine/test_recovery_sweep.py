@@ -92,6 +92,21 @@ def test_the_result_of_a_command_is_read_by_the_next_sweep(stage: Stage) -> None
     assert stage.status(container) == "paused"
 
 
+@pytest.mark.parametrize("error", [FAILED, NO_ANSWER, THROTTLED, AwsError("InvocationDoesNotExist", "")])
+def test_a_command_whose_result_cannot_be_read_is_sent_again(stage: Stage, error: Exception) -> None:
+    container = stage.add("running")
+    stage.claim(container, "pause")
+    stage.advance(61)
+    stage.sweep()
+    stage.advance(61)
+    stage.fail("GetCommandInvocation", error)
+    assert stage.sweep() == {"accepted": 1}
+    assert (stage.failures, stage.count("SendCommand")) == ([], 2)
+    stage.advance(61)
+    assert stage.sweep() == {"completed": 1}
+    assert stage.status(container) == "paused"
+
+
 @pytest.mark.parametrize("number", [1, 24, 25, 26, 60])
 def test_operations_are_taken_over_shortly_before_they_are_continued(stage: Stage, number: int) -> None:
     """Otherwise their new deadlines could pass while ECS throttles the sweep."""
