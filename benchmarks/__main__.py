@@ -1,6 +1,6 @@
 """`make bench`: runs the benchmarks, writes `results.json`, draws the charts and updates docs/performance.md.
 
-python -m benchmarks                      all parts with a million rows: about ten minutes on two cores
+python -m benchmarks                      all parts with a million rows: more than half an hour on two cores
 python -m benchmarks --only cold,warm     only these parts; the others keep their figures
 python -m benchmarks --quick              a short run of all parts that checks that they work and keeps no figures
 """
