@@ -83,9 +83,11 @@ def serve() -> int:
 
     docker = bool(os.environ.get("DOCKER"))
     cleanup = ExitStack()
+    identity = None
     try:
         if os.environ.get("SIGN_IN"):
-            parameters = cleanup.enter_context(provider()).parameters | parameters
+            identity = cleanup.enter_context(provider())
+            parameters = identity.parameters | parameters
         stack = LocalStack(
             port=port,
             host=os.environ.get("HOST") or "127.0.0.1",
@@ -102,6 +104,8 @@ def serve() -> int:
         return _fail(str(error))
     try:
         stack.start()
+        if identity is not None:
+            identity.allow(stack.url)
     except (
         DockerUnavailableError,
         DynamoDbLocalUnavailableError,

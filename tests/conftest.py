@@ -136,6 +136,7 @@ def sign_in_stack(identity: "Provider") -> "Iterator[LocalStack]":
     with LocalStack(
         port=0, parameters=PARAMETERS | identity.parameters, emulator_options=QUICK, streams=False
     ) as local:
+        identity.allow(local.url)
         yield local
 
 
