@@ -87,12 +87,11 @@ def serve() -> int:
     try:
         if os.environ.get("SIGN_IN"):
             identity = cleanup.enter_context(provider())
-            parameters = identity.parameters | parameters
         stack = LocalStack(
             port=port,
             host=os.environ.get("HOST") or "127.0.0.1",
             dynamodb=os.environ.get("DYNAMODB") or "moto",
-            parameters=parameters,
+            parameters=lambda url: (identity.parameters(url) if identity else {}) | parameters,
             # Dozens of Docker containers would take minutes to start.
             fleet=not docker,
             services=True,

@@ -19,7 +19,6 @@ from urllib.parse import urlsplit
 from local.template import ROOT
 
 CLIENT_ID = "longshore"
-AUDIENCE = "https://longshore.example/api"
 
 _SOURCE = ROOT / "local" / "provider"
 _CACHE = ROOT / ".local" / "npm"
@@ -42,14 +41,13 @@ class Provider:
     issuer: str
     process: subprocess.Popen[str]
 
-    @property
-    def parameters(self) -> dict[str, str]:
-        """The parameters of a stack whose users sign in at this provider."""
+    def parameters(self, url: str) -> dict[str, str]:
+        """Return the parameters of the stack with this base URL, whose users sign in at this provider."""
         return {
             "TokenAlgorithm": "RS256",
             "JwksUrl": f"{self.issuer}/jwks",
             "TokenIssuer": self.issuer,
-            "TokenAudience": AUDIENCE,
+            "TokenAudience": url,
             "SignInClientId": CLIENT_ID,
             "SignInAudienceParameter": "resource",
         }
@@ -79,7 +77,7 @@ def provider(port: int = 0) -> Iterator[Provider]:
     node = shutil.which("node")
     if node is None:
         raise ProviderUnavailableError("the provider needs Node.js, and node is missing")
-    command = [node, str(installed() / "provider.js"), str(port), AUDIENCE]
+    command = [node, str(installed() / "provider.js"), str(port)]
     with tempfile.TemporaryFile("w+") as messages:
         # The provider ends with its standard input, so also when this process is killed.
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=messages, text=True)

@@ -30,7 +30,7 @@ from local.provision import provision
 from local.runtime import Runtime
 from local.scheduler import Scheduler
 from local.seed import seed as seed_demo
-from local.server import Server, listen
+from local.server import Server, listen, url_of
 from local.table_streams import open_stream
 from local.webhooks import sender, subscribe
 
@@ -52,7 +52,7 @@ class LocalStack:
         port: The port; 0 selects a free port.
         host: The address to listen on.
         dynamodb: "moto", "local" (DynamoDB Local, downloaded if necessary; needs Java) or the URL of a database.
-        parameters: Parameter values of the template.
+        parameters: Parameter values of the template, or a function that returns them for the base URL of the stack.
         seed: Whether to write the demo project.
         fleet: Whether to write the fleet too, 60 containers in three projects. It needs `seed`.
         services: Whether to create the ECS services of the demo too. It needs `seed`.
@@ -73,7 +73,7 @@ class LocalStack:
         port: int = 3000,
         host: str = "127.0.0.1",
         dynamodb: str = "moto",
-        parameters: Mapping[str, str] | None = None,
+        parameters: Mapping[str, str] | Callable[[str], Mapping[str, str]] | None = None,
         seed: bool = True,
         *,
         fleet: bool = False,
@@ -93,7 +93,7 @@ class LocalStack:
         self._port = port
         self._host = host
         self._dynamodb = dynamodb
-        self._parameters = dict(parameters or {})
+        self._parameters = parameters or {}
         self._seed = seed
         self._fleet = fleet
         self._services = services
@@ -135,7 +135,8 @@ class LocalStack:
             listener = listen(self._host, self._port)
             cleanup.callback(listener.close)
             environment = cleanup.enter_context(Environment(self.credentials))
-            stack = self.template = template.load(self._template_path, self._parameters)
+            given = self._parameters(url_of(listener)) if callable(self._parameters) else self._parameters
+            stack = self.template = template.load(self._template_path, given)
             if stack.api is None:
                 raise template.TemplateError("the template has no API")
             functions = {

@@ -1,18 +1,18 @@
 // An OpenID Connect provider for development: oidc-provider with its example pages for sign-in and consent, which
 // accept every user name with every password. It must not be reachable from other machines, nor from web pages.
 //
-// Usage: node provider.js PORT AUDIENCE
+// Usage: node provider.js PORT
 //
-// Serves on 127.0.0.1. Port 0 selects a free port. AUDIENCE is the `aud` of the access tokens. Prints the issuer when it
-// is ready. Each line of standard input is an origin whose pages may call the provider, and is printed when it is allowed.
-// The process ends with its standard input. The client is public, and its redirect URI may have any port.
+// Serves on 127.0.0.1. Port 0 selects a free port. The `aud` of an access token is the requested resource. Prints the
+// issuer when it is ready. Each line of standard input is an origin whose pages may call the provider, and is printed when
+// it is allowed. The process ends with its standard input. The client is public, and its redirect URI may have any port.
 import { generateKeyPairSync, randomBytes } from "node:crypto";
 import { createServer } from "node:http";
 import { createInterface } from "node:readline";
 
 import Provider from "oidc-provider";
 
-const [requestedPort, audience] = process.argv.slice(2);
+const [requestedPort] = process.argv.slice(2);
 const HOST = "127.0.0.1";
 const SECONDS = { minute: 60, hour: 3600, day: 86_400 };
 
@@ -46,8 +46,9 @@ server.listen(Number(requestedPort), HOST, () => {
       revocation: { enabled: true },
       resourceIndicators: {
         enabled: true,
-        getResourceServerInfo: () => ({
-          audience,
+        // Each stack on this machine is a resource (RFC 8707), and accepts only the tokens for its own URL.
+        getResourceServerInfo: (_, resource) => ({
+          audience: resource,
           scope: "",
           accessTokenFormat: "jwt",
           accessTokenTTL: SECONDS.hour,

@@ -15,7 +15,7 @@ from browser.open_server import OpenServer
 from selenium.webdriver.chrome.webdriver import WebDriver
 
 from local import identity as providers
-from local.identity import AUDIENCE, CLIENT_ID, Provider
+from local.identity import CLIENT_ID, Provider
 from local.seed import container_id
 from local.stack import LocalStack
 
@@ -109,7 +109,7 @@ def call(page: WebDriver, stack: LocalStack, token: str, target: str, method: st
 def test_a_token_signed_with_the_published_key_is_refused(
     page: WebDriver, sign_in_stack: LocalStack, identity: Provider, development_key: dict[str, Any]
 ) -> None:
-    token = page.execute_async_script(SIGN, development_key, identity.issuer, AUDIENCE, "operator")
+    token = page.execute_async_script(SIGN, development_key, identity.issuer, sign_in_stack.url, "operator")
     assert token.count(".") == 2
     for target, method in (("", "GET"), ("/start", "POST")):
         status, body = call(page, sign_in_stack, token, target, method)
@@ -130,7 +130,7 @@ def test_each_run_has_its_own_key(identity: Provider, development_key: dict[str,
 def test_a_rebound_page_gets_no_token(page: WebDriver, sign_in_stack: LocalStack, identity: Provider) -> None:
     """To the browser, the page and the provider are the same origin, so that the page can sign in as any user."""
     page.get(f"http://{REBOUND}:{urlsplit(identity.issuer).port}/")
-    status, text = page.execute_async_script(SIGN_IN, "", CLIENT_ID, AUDIENCE, "operator")
+    status, text = page.execute_async_script(SIGN_IN, "", CLIENT_ID, sign_in_stack.url, "operator")
     assert (status, text) == (421, "The Host header does not name this provider.\n")
 
 
