@@ -140,6 +140,8 @@ def saved_schedules(scene: Scene) -> None:
         with scene.recorder.recording("SaveScheduleFunction"):
             assert scene.api.call("PUT", f"{path}/hours", json=body).status_code == 200
     scene.list("ListSchedulesFunction", path)
+    scene.stack.emulator.age_schedules(60)
+    scene.list("ListSchedulesFunction", path)
     scene.list("GetScheduleFunction", f"{path}/hours")
     with scene.recorder.recording("DeleteScheduleFunction"):
         assert scene.api.call("DELETE", f"{path}/hours").status_code == 200

@@ -20,6 +20,9 @@ SCHEDULE = {"ScheduledStopFunctionNightly"}
 AUTHORIZER = {"AuthorizerFunction"}
 OPERATION_FUNCTIONS = {f"{name}Function" for name in ("Start", "Stop", "ForceStop", "Restart", "Pause", "Resume")}
 
+# Tables whose content can be lost.
+COPIES = {"IdempotencyTable", "ScheduleCacheTable"}
+
 EXPECTED = [
     Expected(
         {"ClusterName": "other"},
@@ -131,7 +134,7 @@ EXPECTED = [
     Expected({"AddressRateLimit": "100"}, added={"AddressLimit", "AddressLimitOfStage"}),
     Expected({"LogLevel": "DEBUG"}, changed={FUNCTIONS}),
     Expected({"LogRetentionDays": "7"}, changed={"AWS::Logs::LogGroup"}),
-    Expected({"DeletionProtection": "false"}, changed={"AWS::DynamoDB::Table"}, unchanged={"IdempotencyTable"}),
+    Expected({"DeletionProtection": "false"}, changed={"AWS::DynamoDB::Table"}, unchanged=COPIES),
     Expected(
         {"TableKmsKeyArn": KEY},
         changed={

@@ -162,7 +162,7 @@ def test_permanent_data_is_retained(stack: template.Stack) -> None:
         for logical_id, resource in stack.translated["Resources"].items()
         if resource.get("DeletionPolicy") == "RetainExceptOnCreate" and resource["UpdateReplacePolicy"] == "Retain"
     }
-    tables = stack.tables.keys() - {"IdempotencyTable"}
+    tables = stack.tables.keys() - {"IdempotencyTable", "ScheduleCacheTable"}
     assert kept == {*tables, "TokenSecret"}
     assert all(stack.tables[name]["DeletionProtectionEnabled"] == "true" for name in tables)
 

@@ -29,11 +29,12 @@ SIGN_IN = {
     "TOKEN_AUDIENCE",
 }
 GROUP = "SCHEDULE_GROUP"
+CACHE = "SCHEDULE_CACHE_TABLE"
 TARGET = {"SCHEDULE_FUNCTION_ARN", "SCHEDULE_ROLE_ARN", "DEAD_LETTERS_ARN"}
 OWN = {
     RECOVER: {CLUSTER},
     "IndexFunction": {SERVED, "REFERENCE_URL", "CONSOLE_URL", "OPENAPI_URL", *SIGN_IN},
-    "ListSchedulesFunction": {GROUP},
+    "ListSchedulesFunction": {GROUP, CACHE},
     "GetScheduleFunction": {GROUP},
     "SaveScheduleFunction": {GROUP, *TARGET},
     "DeleteScheduleFunction": {GROUP},
@@ -79,7 +80,7 @@ def test_no_other_variables_are_read() -> None:
     sources = [*template.ROOT.glob("layers/common/longshore/*/*.py"), *template.ROOT.glob("functions/*/*.py")]
     text = "".join(path.read_text(encoding="utf-8") for path in sources)
     found = set(re.findall(r"(?:environ|getenv)\W*(?:get\W*)?[\"'](\w+)", text))
-    assert found == {ORIGIN, CLUSTER, LEVEL, METRICS, SERVED, GROUP, *TARGET, *SIGN_IN}
+    assert found == {ORIGIN, CLUSTER, LEVEL, METRICS, SERVED, GROUP, CACHE, *TARGET, *SIGN_IN}
 
 
 def test_the_settings_come_from_the_template() -> None:

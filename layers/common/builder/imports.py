@@ -31,6 +31,7 @@ ENVIRONMENT = {
     "POWERTOOLS_METRICS_NAMESPACE": "Longshore",
     "POWERTOOLS_SERVICE_NAME": "longshore",
     "REFERENCE_URL": "",
+    "SCHEDULE_CACHE_TABLE": "schedules",
     "SCHEDULE_FUNCTION_ARN": "arn:aws:lambda:us-east-1:123456789012:function:run",
     "SCHEDULE_GROUP": "group",
     "SCHEDULE_ROLE_ARN": "arn:aws:iam::123456789012:role/run",
