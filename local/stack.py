@@ -15,6 +15,7 @@ from typing import Any, Self, TypeVar
 import boto3
 
 from local import template, tokens
+from local.concurrency import ACCOUNT_QUOTA
 from local.demo_services import seed_services
 from local.dynamodb_local import DynamoDbLocal, fetch
 from local.emulator import Credentials, Emulator
@@ -66,6 +67,7 @@ class LocalStack:
         streams: Whether new rows of tables invoke the functions that read their streams. It needs `events`.
         webhook: A URL that receives all status changes; None for none.
         history_rows: How many rows the longest history of the demo project has.
+        concurrency: The concurrent executions of the account, which the functions share.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class LocalStack:
         streams: bool = True,
         webhook: str | None = None,
         history_rows: int = 1000,
+        concurrency: int = ACCOUNT_QUOTA,
     ) -> None:
         if dynamodb not in {"moto", "local"} and not dynamodb.startswith(("http://", "https://")):
             raise ValueError(f'dynamodb must be "moto", "local" or a URL, not "{dynamodb}"')
@@ -117,6 +120,7 @@ class LocalStack:
             None if dynamodb in {"moto", "local"} else _EXTERNAL_DATABASE_KEY_ID
         )
         self._history_rows = history_rows
+        self._concurrency = concurrency
         self.template: template.Stack | None = None
 
     def start(self) -> Self:
@@ -143,7 +147,7 @@ class LocalStack:
                 name: replace(function, timeout=self._timeouts.get(name, function.timeout))
                 for name, function in with_pages(stack.functions).items()
             }
-            runtime = Runtime(functions, stack.layers)
+            runtime = Runtime(functions, stack.layers, self._concurrency)
 
             eventbridge = self._eventbridge = EventBridge(
                 stack,
