@@ -44,6 +44,7 @@ EXPECTED = [
     Expected({"TaskRoleArns": f"arn:aws:iam::{ACCOUNT_ID}:role/a"}, changed={"RunTasksPolicy"}),
     Expected({"HostTagValue": "true"}, changed={"CommandHostsPolicy"}),
     Expected({"WaitSeconds": "5"}, changed={FUNCTIONS}),
+    Expected({"WaitConcurrency": "5"}, changed={FUNCTIONS}),
     Expected(
         {
             "TokenAlgorithm": "RS256",
@@ -63,6 +64,9 @@ EXPECTED = [
     Expected({"TokenIssuer": "https://issuer.example.com/"}, changed={*AUTHORIZER, "IndexFunction"}),
     Expected({"TokenAudience": "longshore"}, changed={*AUTHORIZER, "IndexFunction"}),
     Expected({"TokenLeewaySeconds": "0"}, changed=AUTHORIZER),
+    Expected({"TokenType": "at+jwt"}, changed=AUTHORIZER),
+    Expected({"TokenClientIds": "app,cli"}, changed=AUTHORIZER),
+    Expected({"TokenLifetimeSeconds": "3600"}, changed=AUTHORIZER),
     Expected(
         {
             "TokenAlgorithm": "RS256",

@@ -22,6 +22,7 @@ from longshore.domain.errors import (
     InvalidInputError,
     InvalidTokenError,
     LongshoreError,
+    RateLimitedError,
     TokenExpiredError,
 )
 from longshore.domain.lifecycle import BEGINNING, Operation
@@ -334,7 +335,9 @@ def _reply(
 def _error_reply(error: LongshoreError) -> _Reply:
     status = STATUS_CODES[error.code]
     body = {"statusCode": int(status), "error": status.phrase, "code": error.code.value, "message": error.message}
-    return _Reply(error.code, status, _text(body if error.data is None else {**body, "data": error.data}), _headers())
+    text = _text(body if error.data is None else {**body, "data": error.data})
+    later = {"Retry-After": str(error.retry_after)} if isinstance(error, RateLimitedError) else {}
+    return _Reply(error.code, status, text, {**_headers(), **later})
 
 
 def _text(body: dict[str, Any]) -> str:
