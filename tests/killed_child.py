@@ -12,7 +12,7 @@ from typing import TextIO
 
 import longshore.engine.operations
 import longshore.engine.steps
-import longshore.engine.sweeps  # noqa: F401
+import longshore.engine.drift  # noqa: F401
 from longshore.domain.errors import LongshoreError
 from longshore.domain.lifecycle import Operation
 from longshore.domain.models import OperationRequest

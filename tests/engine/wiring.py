@@ -27,7 +27,8 @@ from longshore.engine.service_drift import ServiceDrift
 from longshore.engine.service_events import ServiceEvents
 from longshore.engine.service_steps import StepsByKind
 from longshore.engine.steps import Steps
-from longshore.engine.sweeps import Drift, Recovery
+from longshore.engine.drift import Drift
+from longshore.engine.sweeps import Recovery
 
 
 class Wired(NamedTuple):

@@ -40,6 +40,9 @@ MODULES = (
     "engine/service_events",
     "engine/service_steps",
     "engine/steps",
+    "engine/drift",
+    "engine/ending",
+    "engine/endings",
     "engine/sweeps",
     "engine/waits",
 )

@@ -31,7 +31,8 @@ from longshore.engine.recorder import Recorder
 from longshore.engine.schedules import ScheduledRuns, ScheduleInput
 from longshore.engine.service_drift import ServiceDrift
 from longshore.engine.steps import Steps
-from longshore.engine.sweeps import Drift, Recovery
+from longshore.engine.drift import Drift
+from longshore.engine.sweeps import Recovery
 from simulation.aws import clients
 from simulation.cloud import table_properties
 from simulation.dynamodb import DynamoDb

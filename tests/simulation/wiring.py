@@ -28,7 +28,8 @@ from longshore.engine.schedules import ScheduledRuns
 from longshore.engine.service_drift import ServiceDrift
 from longshore.engine.service_events import ServiceEvents
 from longshore.engine.service_steps import StepsByKind
-from longshore.engine.sweeps import Drift, Recovery
+from longshore.engine.drift import Drift
+from longshore.engine.sweeps import Recovery
 
 from simulation.aws import clients
 

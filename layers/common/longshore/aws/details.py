@@ -83,7 +83,9 @@ class ContainerDetails:
             if container.operation is not None:
                 condition = condition.also("attribute_exists(#operation)")
             else:
-                condition = condition.and_also(as_read(container, None)).and_also(same(container, ["absent_since"]))
+                condition = condition.and_also(as_read(container, None)).and_also(
+                    same(container, ["absent_since", "tasks_due_at"])
+                )
                 names += KEYS
         request: Any = self._writes.update(after, condition, names)["Update"] | {"ReturnValues": "ALL_NEW"}
         for attempt in range(_CONFLICT_TRIES):

@@ -4,9 +4,7 @@ A commit is one transaction that only one driver can win. A driver whose commit 
 and answers with what has happened in the meantime.
 """
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from longshore.aws.items import record_of
@@ -15,7 +13,8 @@ from longshore.domain.clock import Clock
 from longshore.domain.errors import ContainerNotFoundError, OperationFailedError
 from longshore.domain.history import append
 from longshore.domain.ids import new_id
-from longshore.domain.lifecycle import Status, Step, final_status
+from longshore.domain.ledger import KnownTask, arns, differ
+from longshore.domain.lifecycle import Kind, Status, Step, final_status
 from longshore.domain.models import Change, Container, Outcome, PendingOperation
 from longshore.domain.results import accepted, completed, superseded
 from longshore.domain.task import Task
@@ -85,7 +84,6 @@ class Commits:
         answer: Outcome | None,
         *,
         forget: bool = False,
-        absent: Mapping[str, datetime] = MappingProxyType({}),
     ) -> Container | ConditionFailed:
         """Commit a change of status together with the operation's next step or its end.
 
@@ -95,7 +93,6 @@ class Commits:
             step: The next step. None ends the operation.
             answer: The answer to store for the operation's Idempotency-Key.
             forget: Whether the Idempotency-Key becomes free again.
-            absent: Lookups that found nothing, which the next step takes into account.
 
         Returns:
             The container after the commit, or why the commit was refused.
@@ -116,11 +113,14 @@ class Commits:
                     "deadline": now + DEADLINE,
                     "attempts": 0,
                     "has_row": True,
-                    "absent": dict(absent),
-                    "client_token_since": now,
+                    "absent": {},
                     "sent_command": None,
                 }
             )
+        if continuing is not None and step is Step.START and container.kind is Kind.TASK:
+            # The token is in the ledger before RunTask is called with it.
+            tasks = {**after.tasks, continuing.token: KnownTask(called_from=now)}
+            after = after.model_copy(update={"tasks": tasks})
         after = after.model_copy(update={"operation": continuing})
         return self._store.commit(container, after, entry, answer, forget=forget)
 
@@ -174,8 +174,8 @@ class Commits:
             return self.accept(
                 current, latest, elsewhere, stored_findings(latest), policy._replace(owns=False, counted=False)
             )
-        if task is not None and not task.is_stopped and current.task_arn != task.arn:
-            self._steps.stop_stray(container, task.arn)
+        if task is not None and not task.is_stopped and not is_wanted(current, task.arn):
+            self._steps.stop_now(container, task.arn)
         return self._keep_last(container, self._outcome_from_rows(container, current))
 
     def _outcome_from_rows(self, container: Container, current: Container) -> Outcome:
@@ -185,9 +185,10 @@ class Commits:
         rows = self._store.rows_since(container.id, container.log_count)
         own = [row for row in rows if (row.metadata or {}).get("operation_id") == pending.id]
         reached = own[-1].to_status if own else None
-        reason = (own[-1].metadata or {}).get("reason") if own else None
         if current.reached_without_row is not None:
             reached = current.reached_without_row.get(pending.id, reached)
+        # The reason is that of the row with this status. An earlier row of a restart has its own.
+        reason = (own[-1].metadata or {}).get("reason") if own and own[-1].to_status is reached else None
         final = final_status(pending.operation)
         if reached is final:
             return completed(current, pending, final)
@@ -231,21 +232,14 @@ class Commits:
             return False
         return not result.findings.on_its_way or self._clock.now() - pending.begun_at >= ON_ITS_WAY
 
-    def found(self, pending: PendingOperation, result: Result, policy: DrivePolicy) -> dict[str, Any]:
+    def found(self, container: Container, result: Result, policy: DrivePolicy) -> dict[str, Any]:
         """Return the findings of an attempt as changes to the pending operation."""
-        findings = result.findings
-        found: dict[str, Any] = {
-            "absent": dict(findings.absent),
-            "task_arn": findings.task_arn,
-            "task_run_at": findings.task_run_at,
-            "sent_command": findings.sent_command,
-        }
+        pending, findings = container.operation, result.findings
+        assert pending is not None
+        found: dict[str, Any] = {"absent": dict(findings.absent), "sent_command": findings.sent_command}
         if policy.counted and not self.counts(pending, result):
             found["attempts"] = pending.attempts - 1
-        changed = {name: value for name, value in found.items() if value != getattr(pending, name)}
-        if findings.task_shown and (changed or findings.absent):
-            changed["task_shown"] = True
-        return changed
+        return {name: value for name, value in found.items() if value != getattr(pending, name)}
 
     def accept(
         self,
@@ -274,18 +268,22 @@ class Commits:
         """
         outcome = accepted(container, pending)
         keeps = policy.for_caller and pending.idempotency_id is not None and not pending.answered
-        update = self.found(pending, Result(seen, findings), policy)
+        update = self.found(container, Result(seen, findings), policy)
         if isinstance(seen, Uncertain):
             update["deadline"] = self.released_at(container, pending, findings)
-        elif findings.absent and policy.owns:
+        elif policy.owns and (findings.absent or _any_absent(findings)):
             update["deadline"] = min(pending.deadline, self._clock.now() + _LOOK_AGAIN)
+        noted = with_findings(container, findings)
         # The handler of an event stores nothing but a task that it has run. Any write raises the generation, and the
         # operation's driver would have to read the container again.
-        nothing_new = not update or (policy.raises_overtaken and "task_arn" not in update)
+        if policy.raises_overtaken:
+            nothing_new = len(arns(noted.tasks)) == len(arns(container.tasks))
+        else:
+            nothing_new = not update and not differ(noted.tasks, container.tasks)
         if not keeps and nothing_new:
             return outcome
-        noted = pending.model_copy(update=update | {"answered": pending.answered or keeps})
-        result = self._store.note(container, noted, outcome if keeps else None)
+        update["answered"] = pending.answered or keeps
+        result = self._store.note(noted, pending.model_copy(update=update), outcome if keeps else None)
         if isinstance(result, ConditionFailed):
             return self.overtaken(container, seen.task if isinstance(seen, Unobserved) else None, policy)
         return outcome
@@ -302,9 +300,20 @@ class Commits:
 
 def stored_findings(pending: PendingOperation) -> Findings:
     """Return findings that leave the operation as it is stored."""
-    return Findings(
-        task_arn=pending.task_arn,
-        task_run_at=pending.task_run_at,
-        task_shown=pending.task_shown,
-        sent_command=pending.sent_command,
-    )
+    return Findings(sent_command=pending.sent_command, absent=pending.absent)
+
+
+def with_findings(container: Container, findings: Findings) -> Container:
+    """Return the container with the ledger as an attempt has left it."""
+    return container if findings.tasks is None else container.model_copy(update={"tasks": dict(findings.tasks)})
+
+
+def is_wanted(container: Container, task_arn: str) -> bool:
+    """Check whether a task is the container's own, or that of its pending start."""
+    pending = container.operation
+    token = pending.token if pending is not None and pending.step is Step.START else container.own_token
+    return token is not None and token in container.tasks and container.tasks[token].arn == task_arn
+
+
+def _any_absent(findings: Findings) -> bool:
+    return any(known.absent_since is not None for known in (findings.tasks or {}).values())

@@ -17,12 +17,13 @@ from functools import partial
 from longshore.aws.store import ConditionFailed, Store
 from longshore.domain.clock import Clock
 from longshore.domain.errors import OperationFailedError
-from longshore.domain.lifecycle import GOAL, Kind, Proceed, Refused, Status, Step, decide, next_step
-from longshore.domain.models import NO_NEWER, Container, Outcome, PendingOperation, Trigger, next_command_number
-from longshore.domain.results import change_by, change_by_exit, completed, conflict
+from longshore.domain.ledger import KnownTask
+from longshore.domain.lifecycle import GOAL, Proceed, Refused, Status, Step, decide, next_step
+from longshore.domain.models import Container, Outcome, PendingOperation, Trigger, next_command_number
+from longshore.domain.results import change_by, change_by_exit, completed, conflict, left_by
 from longshore.domain.task import Task
 from longshore.engine.commits import DEADLINE, Commits, DrivePolicy, OvertakenError, Shared, stored_findings
-from longshore.engine.giving_up import GivingUp, as_seen
+from longshore.engine.giving_up import GivingUp, left_behind
 from longshore.engine.known import Known, Lookup
 from longshore.engine.leaving import Leaving
 from longshore.engine.observations import (
@@ -134,7 +135,8 @@ class Driver:
         assert pending is not None
         # A start without a task may call RunTask here. Its claimer must then not abandon it, even if its own RunTask is
         # refused.
-        may_run = pending.step is Step.START and pending.task_arn is None and container.kind is Kind.TASK
+        known = container.tasks.get(pending.token)
+        may_run = pending.step is Step.START and known is not None and known.arn is None
         if may_run and not pending.has_row and not pending.event_acted:
             noted = self._store.note_event_acts(container, pending)
             if isinstance(noted, ConditionFailed):
@@ -237,9 +239,9 @@ class Driver:
         seen, findings = result
         match seen:
             case Reached():
-                return self._reached(container, pending, seen, policy)
+                return self._reached(container, pending, seen, findings, policy)
             case Ended():
-                return self._ended(container, pending, seen, policy)
+                return self._ended(container, pending, seen, findings, policy)
             case NeverRan():
                 return self._never_ran(container, pending, seen, findings, policy)
             case NoEffect() if self._nothing_happened(pending, findings, policy):
@@ -247,25 +249,28 @@ class Driver:
                     return self._commits.overtaken(container, None, policy)
                 raise OperationFailedError(seen.reason)
             case NoEffect() if seen.final:
-                change = change_by(pending, Status.FAILED, self._clock.now(), {"reason": seen.reason}, None)
-                return self._commits.fail(container, as_seen(change, container, findings), None, policy)
+                tasks = left_behind(container, findings)
+                change = change_by(pending, Status.FAILED, self._clock.now(), {"reason": seen.reason}, tasks)
+                return self._commits.fail(container, change._replace(attributes=findings.attributes), None, policy)
             case Unobserved() | Uncertain() | NoEffect() if policy.owns and self._giving_up.is_due(pending, result):
                 return self._giving_up.begin(container, pending, result, policy)
             case _:
                 return self._leaving.leave(container, pending, seen, result, policy)
 
     def _reached(
-        self, container: Container, pending: PendingOperation, seen: Reached, policy: DrivePolicy
+        self, container: Container, pending: PendingOperation, seen: Reached, findings: Findings, policy: DrivePolicy
     ) -> Container | Shared | Outcome:
         goal = GOAL[pending.step]
         step = next_step(pending.operation, pending.step)
         outcome = completed(container, pending, goal)
-        change = change_by(pending, goal, seen.at, seen.facts, seen.task)._replace(attributes=seen.attributes)
         ran_and_ended = pending.step is Step.START and seen.task is not None and seen.task.is_stopped
-        if ran_and_ended and change.task_version is not None:
-            # The task's exit is a second row. If this driver crashes before writing it, an event of this version must
-            # still be newer than the stored version.
-            change = change._replace(task_version=change.task_version - 1)
+        tasks = findings.tasks
+        if ran_and_ended and seen.task is not None:
+            # The task's exit is a second row. If this driver crashes before writing it, an event or a sweep does.
+            tasks = {pending.token: KnownTask(arn=seen.task.arn, shown=True, version=seen.task.version)}
+        change = change_by(pending, goal, seen.at, seen.facts, tasks)._replace(attributes=seen.attributes)
+        if pending.step in (Step.STOP, Step.KILL) and seen.task is not None:
+            change = change._replace(last_task=left_by(container, seen.task))
         result = self._commits.commit(container, change, step, None if step else outcome)
         if isinstance(result, ConditionFailed):
             return self._commits.overtaken(container, seen.task, policy)
@@ -279,22 +284,18 @@ class Driver:
         return self._commits.first_answer(pending, outcome, policy)
 
     def _ended(
-        self, container: Container, pending: PendingOperation, seen: Ended, policy: DrivePolicy
+        self, container: Container, pending: PendingOperation, seen: Ended, findings: Findings, policy: DrivePolicy
     ) -> Container | Shared | Outcome:
         """Write the row of a task that ended on its own. Then continue the operation, or end it with a conflict."""
-        change = change_by_exit(seen.at, seen.task)
-        if seen.task is None and awaits_host(container, pending):
-            # A command may have paused the task. If ECS shows the task again, it is not known whether it is paused.
-            change = change._replace(task_version=NO_NEWER)
+        unclear = seen.task is None and awaits_host(container, pending)
+        change = change_by_exit(container, seen.at, seen.task, findings.tasks or {}, unclear=unclear)
         verdict = decide(change.to_status, pending.operation, None, container.runtime.platform)
         step = verdict.step if isinstance(verdict, Proceed) else None
         answer = None
         if isinstance(verdict, Refused):
             ended = container.model_copy(update={"status": change.to_status, "operation": None})
             answer = conflict(ended, pending.operation, verdict.message)
-        # The next step stops the task if it still exists, and need not prove again that it is gone.
-        absent = pending.absent if seen.task is None else {}
-        result = self._commits.commit(container, change, step, answer, absent=absent)
+        result = self._commits.commit(container, change, step, answer)
         if isinstance(result, ConditionFailed):
             return self._commits.overtaken(container, None, policy)
         return self._commits.first_answer(pending, answer, policy) if answer else result
@@ -308,9 +309,10 @@ class Driver:
         policy: DrivePolicy,
     ) -> Shared | Outcome:
         facts = (seen.task.facts if seen.task else {}) | {"reason": seen.reason}
-        change = change_by(pending, Status.FAILED, seen.at, facts, seen.task)._replace(attributes=findings.attributes)
-        if seen.task is None:
-            change = change._replace(task_arn=findings.task_arn, task_version=0, task_ended=False)
+        change = change_by(pending, Status.FAILED, seen.at, facts, findings.tasks)
+        change = change._replace(attributes=findings.attributes)
+        if seen.task is not None:
+            change = change._replace(last_task=left_by(container, seen.task))
         return self._commits.fail(container, change, seen.task, policy)
 
     @staticmethod

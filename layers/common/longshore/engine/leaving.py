@@ -6,9 +6,10 @@ from longshore.aws.store import ConditionFailed, Store
 from longshore.domain.clock import Clock
 from longshore.domain.errors import ExternalServiceError
 from longshore.domain.ids import new_id
+from longshore.domain.ledger import KnownTask
 from longshore.domain.models import Container, Outcome, PendingOperation
 from longshore.domain.task import Task
-from longshore.engine.commits import Commits, DrivePolicy, Shared
+from longshore.engine.commits import Commits, DrivePolicy, Shared, with_findings
 from longshore.engine.observations import (
     Changed,
     Launched,
@@ -54,7 +55,7 @@ class Leaving:
         match seen:
             case Launched(task):
                 # Events of the task are recognized by its ARN during the wait.
-                noted = self._store.note(container, self._with_findings(pending, result, policy), None)
+                noted = self._store.note(*self._with_findings(container, result, policy), None)
                 return self._shared(container, noted, policy, task)
             case Changed(task):
                 return self._commits.overtaken(container, task, policy)
@@ -65,8 +66,11 @@ class Leaving:
                 return self._shared(container, noted, policy, None, alone=policy.alone)
             case TokenExpired():
                 # A new client token is stored before it is used.
-                update = {"client_token": new_id(), "client_token_since": self._clock.now(), "absent": {}}
-                noted = self._store.note(container, pending.model_copy(update=update), None)
+                token = new_id()
+                before = with_findings(container, result.findings)
+                tasks = {**before.tasks, token: KnownTask(called_from=self._clock.now())}
+                before = before.model_copy(update={"tasks": tasks})
+                noted = self._store.note(before, pending.model_copy(update={"client_token": token}), None)
                 return self._shared(container, noted, policy, None)
             case Unobserved():
                 return self._commits.accept(container, pending, seen, result.findings, policy)
@@ -75,16 +79,21 @@ class Leaving:
             case NoEffect() | Uncertain():
                 if policy.owns:
                     # A sweep or a retry can take the operation over immediately.
-                    released = self._with_findings(pending, result, policy).model_copy(
-                        update={"deadline": self._commits.released_at(container, pending, result.findings)}
-                    )
-                    self._store.note(container, released, None)
+                    before, found = self._with_findings(container, result, policy)
+                    released_at = self._commits.released_at(container, pending, result.findings)
+                    self._store.note(before, found.model_copy(update={"deadline": released_at}), None)
                 raise ExternalServiceError(seen.reason)
             case _:
                 assert_never(seen)
 
-    def _with_findings(self, pending: PendingOperation, result: Result, policy: DrivePolicy) -> PendingOperation:
-        return pending.model_copy(update=self._commits.found(pending, result, policy))
+    def _with_findings(
+        self, container: Container, result: Result, policy: DrivePolicy
+    ) -> tuple[Container, PendingOperation]:
+        """Return the container with the ledger as the attempt has left it, and its operation with the findings."""
+        pending = container.operation
+        assert pending is not None
+        found = pending.model_copy(update=self._commits.found(container, result, policy))
+        return with_findings(container, result.findings), found
 
     def _shared(
         self,

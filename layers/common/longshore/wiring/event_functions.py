@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     from longshore.aws.ecs import Ecs
     from longshore.aws.services import Services
     from longshore.engine.continuation import SweepContinuation
+    from longshore.engine.drift import Drift
     from longshore.engine.events import CommandEvents, Servers
     from longshore.engine.publishing import Publisher
     from longshore.engine.recorder import Recorder
     from longshore.engine.schedules import Continuation, ScheduledRuns
     from longshore.engine.service_drift import ServiceDrift
     from longshore.engine.service_events import ServiceEvents
-    from longshore.engine.sweeps import Drift, OnFailure, Recovery
+    from longshore.engine.sweeps import OnFailure, Recovery
 
 _WORKERS = 16
 
@@ -113,8 +114,6 @@ def sweep_continuation(function_arn: str) -> "SweepContinuation":
 
 def sweeps() -> None:
     """Import the sweeps during the initialization. A new sweep is created for each event."""
-    import longshore.engine.lifetimes
-    import longshore.engine.sweeps  # noqa: F401
 
 
 def _paced(invocations: int = 1) -> "tuple[Ecs, Services]":
@@ -175,9 +174,9 @@ def recovery(function: str, enough_time: Callable[[], bool]) -> "Recovery":
 
 def drift(function: str, enough_time: Callable[[], bool]) -> "Drift":
     from longshore.edge.lambda_events import log_pending
+    from longshore.engine.drift import Drift
     from longshore.engine.events import TaskEvents
     from longshore.engine.lookups import Lookups
-    from longshore.engine.sweeps import Drift
 
     # With several clusters, the containers and each cluster are swept by invocations that run at the same time.
     number = len(clusters())
