@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from corruption import OLD, change, faults_of
 from invariants import check
-from longshore.domain.models import BETWEEN_LOOKS
+from longshore.domain.ledger import BETWEEN_LOOKS
 from settling import eventually, set_looks_back
 
 from admin import doctor

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from longshore.domain.clock import to_text
-from longshore.domain.models import BETWEEN_LOOKS, NO_NEWER
+from longshore.domain.ledger import BETWEEN_LOOKS
 from longshore.engine.continuation import Position
 
 from engine.aws import CLUSTER, DENIED, FAILED, NO_ANSWER, THROTTLED, Call

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from longshore.aws.hosts import SentFor
 from longshore.domain.lifecycle import Step
-from longshore.domain.models import NO_NEWER
+NO_NEWER = 2**53
 from longshore.engine.observations import Ended, NoEffect, Reached, Uncertain, Unobserved
 
 from engine.aws import DENIED, FAILED, HOST, NO_ANSWER, THROTTLED, Answer, Call
