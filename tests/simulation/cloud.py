@@ -13,6 +13,7 @@ from local.emulator.ecs import SimulatedTask, StaticCatalog
 from local.emulator.errors import AwsError
 from local.emulator.ssm import CommandSimulation
 from simulation import lifetime_checks
+from simulation.alive import Call
 from simulation.commands import CommandPlans
 from simulation.dynamodb import DynamoDb, Item
 from simulation.faults import Faults
@@ -59,6 +60,7 @@ class Cloud:
     document: dict[str, Any]  # the content of the document of host commands
     ssm_down_until: datetime | None = None
     moved: set[str]  # ids of containers that were moved to another project
+    processing: Call | None = None  # the RunTask call that is processed now
 
     def _build_aws(self) -> None:
         settings = self.hostility
@@ -130,7 +132,7 @@ class Cloud:
         runs = task is not None and task.desired_status == "RUNNING"
         answer = self.hostile_ecs.handle(actor, operation, parameters)
         if operation == "RunTask":
-            self.ledger.ran(answer["tasks"], parameters.get("clientToken"))
+            self.ledger.ran(answer["tasks"], parameters.get("clientToken"), self.processing)
         elif task is not None and runs:
             lifetime_checks.check_stop(self.ledger.world, task)
             self.ledger.effects.stopped(task, str(parameters.get("reason", "")))
@@ -148,7 +150,11 @@ class Cloud:
                 self.reached(self.odd[name])
             if name in self.moved and actor.name.startswith("schedule"):
                 self.reached(Reached.PROJECT_LEFT)
-        return self.dynamodb.handle(operation, parameters)
+        try:
+            return self.dynamodb.handle(operation, parameters)
+        finally:
+            for container_id in _containers_in(operation, parameters, keys):
+                self.ledger.alive.looked(actor, container_id)
 
     def _written(self, table: str, before: Item | None, after: Item | None) -> None:
         self.ledger.written(table, before, after)
@@ -164,3 +170,11 @@ class Cloud:
 
     def _lag(self) -> int:
         return self._chances.randint(0, self.hostility.index_lag) if self.faults.on else 0
+
+
+def _containers_in(operation: str, parameters: dict[str, Any], keys: list[dict[str, Any]]) -> set[str]:
+    """Return the ids of the containers whose items a request reads or writes. `keys` has those that it reads."""
+    writes = [write for item in parameters.get("TransactItems", ()) for write in item.values()]
+    writes += [parameters] if operation in ("UpdateItem", "PutItem") else []
+    keys = [*keys, *(write.get("Key") or write.get("Item") or {} for write in writes)]
+    return {key["id"]["S"] for key in keys if "id" in key}
