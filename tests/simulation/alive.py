@@ -65,6 +65,7 @@ class Alive:
     hidden: set[str] = field(default_factory=set)  # ARNs of tasks that ECS hides for minutes, or whose return is new
     shown_to: dict[str, set[str]] = field(default_factory=dict)  # actor: hidden tasks that it was shown again
     asked_to_stop: set[str] = field(default_factory=set)  # ARNs that StopTask was called with, whatever the answer
+    started: set[str] = field(default_factory=set)  # ids of containers of which a task has run
     sent: int = 0
 
     # --- what drivers know --------------------------------------------------------------------------------------------
@@ -176,7 +177,7 @@ class Alive:
         live = self.tasks(container_id)
         if len(live) > 1:
             raise Violation(f"running is written, and there are {len(live)} live tasks{self._beside(live)}")
-        ran = any(
+        ran = container_id in self.started or any(
             task.started_by == container_id and task.started_at is not None
             for task in self.ledger.world.ecs._tasks.values()
         )

@@ -17,9 +17,10 @@ from simulation.alive import Call
 from simulation.commands import CommandPlans
 from simulation.dynamodb import DynamoDb, Item
 from simulation.faults import Faults
-from simulation.hostile_ecs import Effects, HostileEcs
+from simulation.hostile_ecs import HostileEcs
 from simulation.hostile_services import HostileServices, SlowServices
 from simulation.hostility import Hostility, Reached
+from simulation.hosts import Effects
 from simulation.ledger import Ledger
 from simulation.scheduler import Actor, Scheduler
 from simulation.service_checks import ServiceChecks
@@ -59,6 +60,7 @@ class Cloud:
     odd: dict[str, Reached]  # id of an item: the behaviour to count when it is read
     document: dict[str, Any]  # the content of the document of host commands
     ssm_down_until: datetime | None = None
+    malformed: set[str]  # ids of containers whose pending operation is damaged
     moved: set[str]  # ids of containers that were moved to another project
     processing: Call | None = None  # the RunTask call that is processed now
 
@@ -76,9 +78,12 @@ class Cloud:
             rng=self.rng("ecs"),
         )
         self.ecs.changed = self.ledger.effects.changed
+        self.ecs.reached, self.ecs.stuck_rate = self.reached, settings.stuck_stopping
+        self.ecs.chances = self.rng("stuck")
         self.hostile_ecs = HostileEcs(
             self.ecs, settings, lambda: self.scheduler.now, self.rng("hostile ecs"), self.reached, self._notes_absence
         )
+        self.hostile_ecs.alive = self.ledger.alive
         self.services = SlowServices(
             self.ecs, lambda: self.scheduler.now, settings.services, self.rng("services"), self.reached
         )
@@ -148,6 +153,9 @@ class Cloud:
             name = key.get("id", {}).get("S", "")
             if name in self.odd:
                 self.reached(self.odd[name])
+            if name in self.malformed and "operation" in self.ledger.containers[name]:
+                self.reached(Reached.MALFORMED)
+                self.malformed.discard(name)
             if name in self.moved and actor.name.startswith("schedule"):
                 self.reached(Reached.PROJECT_LEFT)
         try:
@@ -160,9 +168,7 @@ class Cloud:
         self.ledger.written(table, before, after)
 
     def _notes_absence(self, task: SimulatedTask) -> bool:
-        container = self.ledger.containers.get(task.started_by or "", {})
-        noted = (container.get("operation") or {}).get("absent") or {}
-        return bool(container.get("absent_since")) or task.arn in noted
+        return _notes_absence(self.ledger.containers.get(task.started_by or "", {}))
 
     def _history_is_full(self, container_id: str) -> None:
         self.ledger.full.add(container_id)
@@ -178,3 +184,10 @@ def _containers_in(operation: str, parameters: dict[str, Any], keys: list[dict[s
     writes += [parameters] if operation in ("UpdateItem", "PutItem") else []
     keys = [*keys, *(write.get("Key") or write.get("Item") or {} for write in writes)]
     return {key["id"]["S"] for key in keys if "id" in key}
+
+
+def _notes_absence(value: Any) -> bool:
+    """Return whether an item records, in any attribute with such a name, that a lookup has found nothing."""
+    if not isinstance(value, dict):
+        return False
+    return any((each and "absent" in str(name)) or _notes_absence(each) for name, each in value.items())

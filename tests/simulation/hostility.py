@@ -180,7 +180,7 @@ class Hostility:
             value, present = draw(rng), rng.random() < (_PRESENT_FIRST if name == "first_version" else _PRESENT)
             if present if only is None else name in only:
                 settings[name] = value
-        if "outage_hours" in settings:
+        if any(name in settings for name in ("outage_hours", "hosts_lost", "stuck_stopping", "refused_call")):
             # Operations stay pending more often if they take longer than a call waits.
             settings |= {"wait": rng.choice((0, 2)), "run_delay": rng.choice((3, 12, 25))}
         if "quota" in settings:

@@ -14,6 +14,7 @@ from simulation import lifetime_checks
 from simulation.alive import Alive, Call
 from simulation.dynamodb import Item
 from simulation.effects import Effects
+from simulation.hostility import Reached
 from simulation.records import LIVE, Asked, Fate, State, Violation, describe
 from simulation.row_checks import check_row
 
@@ -121,6 +122,8 @@ class Ledger:
             self.fates[now["id"]] = Fate.PENDING
             self.operations[now["id"]] = now
             self.container_of[now["id"]] = new["id"]
+            if old and old["status"] == Status.FAILED and any(self.alive.all_tasks(new["id"])):
+                self.world.reached(Reached.FAILED_ALIVE)
             self._check_claim(old, new, now)
             self.world.claimed(now["operation"])
         if was is None or (now is not None and now["id"] == was["id"]):

@@ -87,6 +87,7 @@ class World(Requests):
         self.deliver: Callable[[dict[str, Any]], None] = lambda _: None  # receives the events of AWS
         self.claimed: Callable[[str], None] = lambda _: None  # receives the name of each operation that is claimed
         self.odd: dict[str, Reached] = {}  # id of an item: the behaviour to count when it is read
+        self.malformed: set[str] = set()  # ids of containers whose pending operation is damaged
         self.moved: set[str] = set()  # ids of containers that were moved to another project
         self.kept_alive: dict[str, list[datetime]] = {}  # container id: when callers requested what was answered 200
         self._build_aws()
@@ -206,6 +207,8 @@ class World(Requests):
         for event in events:
             detail = event["detail"]
             self.note("ecs", f"task {detail['taskArn'][-6:]} v{detail['version']} {detail['lastStatus']}")
+            if "startedAt" in detail:
+                self.ledger.alive.started.add(str(detail.get("startedBy")))
             self.deliver(event)
         for event in self.ssm.drain_events():
             detail = event["detail"]
