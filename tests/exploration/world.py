@@ -175,6 +175,7 @@ class ExploredWorld(World):
             if isinstance(actor, Player):
                 actor.learn(self.scheduler.now, actor.crashed, repr(result[0]))
             ended(result[0])
+            self.ledger.alive.ended(actor)
 
         self.note(actor.name, "starts")
         self.scheduler.spawn(actor, body, over)
@@ -190,7 +191,7 @@ class ExploredWorld(World):
         def ended(answer: Any) -> None:
             asked.ended, asked.answer = True, answer
             if not actor.crashed:
-                self.ledger.answered(asked, self.asked)
+                self.ledger.answered(asked, self.asked, actor)
 
         self.act(actor, lambda: self.operations.perform(request), ended)
 

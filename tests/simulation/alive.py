@@ -65,6 +65,7 @@ class Alive:
     hidden: set[str] = field(default_factory=set)  # ARNs of tasks that ECS hides for minutes, or whose return is new
     shown_to: dict[str, set[str]] = field(default_factory=dict)  # actor: hidden tasks that it was shown again
     asked_to_stop: set[str] = field(default_factory=set)  # ARNs that StopTask was called with, whatever the answer
+    stopped_by: dict[str, set[str]] = field(default_factory=dict)  # actor: ARNs that it called StopTask with
     started: set[str] = field(default_factory=set)  # ids of containers of which a task has run
     sent: int = 0
 
@@ -185,6 +186,11 @@ class Alive:
             words = ", ".join(task.id[-6:] for task in live) or "none"
             raise Violation(f"running is written, and the task has never run; live tasks: {words}")
 
+    def asks_to_stop(self, actor: Actor, arn: str) -> None:
+        """Record that an actor calls StopTask, whatever the answer will be."""
+        self.asked_to_stop.add(arn)
+        self.stopped_by.setdefault(actor.name, set()).add(arn)
+
     # --- tasks that ECS hides -----------------------------------------------------------------------------------------
 
     def hides(self, arn: str) -> None:
@@ -199,6 +205,7 @@ class Alive:
     def ended(self, actor: Actor) -> None:
         """Record the end of an actor. Without faults, it has stored what it was shown."""
         shown = self.shown_to.pop(actor.name, set())
+        self.stopped_by.pop(actor.name, None)
         if not actor.crashed and not actor.disturbed:
             self.hidden -= shown
         place = f"{actor.name}/"

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from local.emulator.ecs import SimulatedTask
-from simulation.setup import HOSTS
+from simulation.setup import CLUSTER, HOSTS
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -67,7 +67,8 @@ class Calamities:
         """Hide a known task for minutes, so that it counts as gone."""
         if not self.world.faults.on:
             return
-        live = [task for task in self._live() if task.started_at is not None]
+        # The drift sweep lists the tasks of this cluster only.
+        live = [task for task in self._live() if task.started_at is not None and task.cluster.name == CLUSTER]
         if not live:
             return
         task, seconds = self._rng.choice(live), self._rng.uniform(60, 600)

@@ -12,11 +12,13 @@ from longshore.domain.models import Runtime
 from local.emulator.ecs import SimulatedTask
 from simulation import lifetime_checks
 from simulation.alive import Alive, Call
+from simulation.answers_of_ecs import check_answer
 from simulation.dynamodb import Item
 from simulation.effects import Effects
 from simulation.hostility import Reached
 from simulation.records import LIVE, Asked, Fate, State, Violation, describe
 from simulation.row_checks import check_row
+from simulation.scheduler import Actor
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -287,9 +289,11 @@ class Ledger:
         """Return the ids of the containers with a pending operation."""
         return sorted(name for name, container in self.containers.items() if "operation" in container)
 
-    def answered(self, one: Asked, asked: list[Asked]) -> None:
-        """Check an answer when it is returned."""
+    def answered(self, one: Asked, asked: list[Asked], actor: Actor) -> None:
+        """Check an answer when it is returned to an actor."""
         self.world.answers.answered(one, asked)
+        if self.strict and one.request.container_id not in self.without_tasks:
+            check_answer(self, one, actor)
 
 
 def _check_schedule(ledger: Ledger, container: dict[str, Any], claimed: dict[str, Any], name: str) -> None:

@@ -66,7 +66,7 @@ class Requests(Cloud):
         assert actor is not None, "a request outside of an actor"
         assert not actor.ended, f"{actor.name} continues after its end"
         if operation == "StopTask":
-            self.ledger.alive.asked_to_stop.add(str(parameters.get("task")))
+            self.ledger.alive.asks_to_stop(actor, str(parameters.get("task")))
         # A driver decides to call RunTask before it waits for its turn.
         call = self.ledger.alive.sends(actor, parameters) if operation == "RunTask" else None
         try:
@@ -117,6 +117,7 @@ class Requests(Cloud):
         self.stats["calls"] += 1
         if kind:
             actor.disturbed = True
+            actor.failed.add(one.operation)
             self.stats[f"fault: {kind}"] += 1
         return kind
 
@@ -158,6 +159,7 @@ class Requests(Cloud):
             answer = self._handle(one.actor, one.service, one.operation, one.parameters)
         except AwsError as error:
             self.note(one.actor.name, f"{one.name}{again} -> {error.code}", one.parameters)
+            one.actor.failed.add(one.operation)
             self._is_over(one)
             self.after_effect()
             return error
@@ -178,6 +180,8 @@ class Requests(Cloud):
         if not self.refusing or one.operation != name or one.actor.healed:
             return None
         error, reached = _REFUSALS[how]
+        one.actor.disturbed = True
+        one.actor.failed.add(name)
         self.reached(reached)
         self.stats[f"refused: {name} {how}"] += 1
         self.note(one.actor.name, f"{one.name} is refused ({how})", one.parameters)

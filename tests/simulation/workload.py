@@ -223,7 +223,7 @@ class Workload:
             asked.ended = True
             asked.answer = answer
             if not actor.crashed:
-                world.ledger.answered(asked, self.asked)
+                world.ledger.answered(asked, self.asked, actor)
             self._follow_up(container_id, chosen[0])
 
         world.note(name, f"requests {chosen[0]} of {container_id[-2:]}{f' with {key} of {user}' if key else ''}")

@@ -160,8 +160,8 @@ class World(Requests):
         def over(actor: Actor) -> None:
             self.note(name, "crashed" if actor.crashed else "ended", result[0])
             self.stats["actors crashed" if actor.crashed else "actors ended"] += 1
-            self.ledger.alive.ended(actor)
             ended(actor, result[0])
+            self.ledger.alive.ended(actor)
 
         self.note(name, "starts")
         self.scheduler.spawn(actor, body, over)
