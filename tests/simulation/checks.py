@@ -63,16 +63,16 @@ def _stored_rows(world: "World", container_id: str) -> list[dict[str, Any]]:
 def check_tasks(world: "World", container_id: str, container: dict[str, Any]) -> None:
     """Raise Violation unless the tasks of a container without a pending operation match its status."""
     ledger = world.ledger
-    live = [task for task in world.ecs._tasks.values() if task.live and task.started_by == container_id]
-    status, arn = container["status"], container.get("task_arn")
-    words = ", ".join(f"{task.arn[-6:]} ({ledger.story(task)})" for task in live) or "none"
+    live = list(ledger.alive.all_tasks(container_id))
+    status = container["status"]
+    words = ", ".join(f"{task.id[-6:]} ({ledger.story(task)})" for task in live) or "none"
     if status in LIVE:
-        if [task.arn for task in live] != [arn]:
-            raise Violation(f"{status}, its task is {(arn or 'none')[-6:]}, and its live tasks are {words}")
+        if len(live) != 1:
+            raise Violation(f"{status}, and its live tasks are {words}")
         paused = {process.paused for process in live[0].containers if process.running}
         if paused != {status == "paused"} and ledger.strict:
             raise Violation(ledger.effects.words(container_id, frozen=any(paused)))
-    elif live and (status != "failed" or [task.arn for task in live] != [arn]):
-        raise Violation(f"{status}, its task is {(arn or 'none')[-6:]}, and its live tasks are {words}")
-    elif live:
-        world.remark("failed, with its own task alive")
+    elif live and ledger.strict:
+        raise Violation(f"a live task is forgotten: {status}, and its live tasks are {words}")
+    elif live and (status != "failed" or [task.arn for task in live] != [container.get("task_arn")]):
+        raise Violation(f"{status}, and its live tasks are {words}")

@@ -34,7 +34,7 @@ class Delivery:
         name = f"event {detail['taskArn'][-6:]}v{detail['version']}"
 
         def arrives() -> Any:
-            if world.hostile_ecs.shown(detail["taskArn"]):
+            if world.hostile_ecs.shown(detail["taskArn"], world.scheduler.current):
                 world.reached(Reached.EVENT_EARLY)
             if str(detail.get("group", "")).startswith("service:"):
                 return world.service_events.apply(event)

@@ -38,6 +38,7 @@ class Effects:
     mismatched: dict[str, datetime] = field(
         default_factory=dict
     )  # container id: since when its processes do not match its status
+    stoppers: dict[str, set[str]] = field(default_factory=dict)  # task ARN: operations whose StopTask was accepted
     ended: dict[str, tuple[datetime, Actor | None]] = field(default_factory=dict)  # see check_ends
 
     # --- records -----------------------------------------------------------------------------------------------------
@@ -54,6 +55,8 @@ class Effects:
             return
         container = self.ledger.containers.get(task.started_by or "", {})
         named = reason.removeprefix(_REASON) if reason.startswith(_REASON) else None
+        if named is not None:
+            self.stoppers.setdefault(task.arn, set()).add(named)
         owner = named or (container.get("operation") or {}).get("id")
         if owner is not None:
             self._did(owner, f"stopped the task {task.id[-6:]}")
@@ -68,6 +71,8 @@ class Effects:
         step = (container.get("operation") or {}).get("step")
         wanted = {"pause": ("pause",), "unpause": ("unpause", "stop"), "kill": ("kill",)}[action]
         self.ledger.world.stats[f"host: {action}{'' if step in wanted else ' without a pending operation for it'}"] += 1
+        if action == "pause" and self.ledger.strict:
+            self._check_frozen(task)
         if action != "kill":
             return
         senders = {
@@ -91,6 +96,24 @@ class Effects:
         if done and not full and not self.ledger.has_row(operation_id):
             name = self.ledger.operations[operation_id]["operation"]
             raise Violation(f"{name} {operation_id} ended without a row, but it {done[0]}")
+
+    def _check_frozen(self, task: SimulatedTask) -> None:
+        """Raise Violation if an operation has frozen processes that it has asked to stop, which now ignore SIGTERM."""
+        if task.desired_status != "STOPPED" or task.stopping_at is None:
+            return
+        sent = [
+            each
+            for each in self.sent
+            if each.container_id == task.started_by
+            and each.action == "pause"
+            and self.ledger.now <= each.at + COMMAND_OVER
+        ]
+        stoppers = self.stoppers.get(task.arn, set())
+        if sent and all(each.at > task.stopping_at and each.operation_id in stoppers for each in sent):
+            raise Violation(
+                f"operation {sent[-1].operation_id} has frozen the processes of the task {task.id[-6:]} after its "
+                "StopTask was accepted: they cannot handle SIGTERM"
+            )
 
     def check_processes(self) -> None:
         """Raise Violation if processes do not match the container's status and no command can still change them."""

@@ -68,7 +68,12 @@ class Setup:
             commands = world.hostility.commands_differ or world.hostility.deployed_during in ("pause", "resume")
             running = rng.random() < (0.8 if commands else 0.4 if world.hostility.twins else 0)
             history = rng.choice(_HISTORIES[2:4] if running else _HISTORIES)
-            self.containers.append(self.add(f"507f1f77bcf86cd7994390{number + 11}", history, on_host=running))
+            alive = rng.random() < world.hostility.failed_alive
+            if alive:
+                history = ("stopped", "running", "failed")
+            self.containers.append(
+                self.add(f"507f1f77bcf86cd7994390{number + 11}", history, on_host=running, alive=alive)
+            )
         if world.hostility.other_clusters:
             self._add_other_clusters()
         for number in range(world.hostility.unreadable):
@@ -86,9 +91,15 @@ class Setup:
         self.world.dynamodb.handle("PutItem", {"TableName": table, "Item": _serialized(item)})
 
     def add(
-        self, container_id: str, statuses: tuple[str, ...], cluster: str = CLUSTER, *, on_host: bool = False
+        self,
+        container_id: str,
+        statuses: tuple[str, ...],
+        cluster: str = CLUSTER,
+        *,
+        on_host: bool = False,
+        alive: bool = False,
     ) -> str:
-        """Register a container with a history, and its task if it has one. Returns its id."""
+        """Register a container with a history, and its task if it is live or `alive` is set. Returns its id."""
         rng = self._rng
         fargate = rng.random() < 0.15 and not on_host
         behaviour = rng.choice(_BEHAVIOURS[:5] if on_host else _BEHAVIOURS)
@@ -105,7 +116,7 @@ class Setup:
         )
         container = self._with_history(container_id, statuses, runtime, server)
         arn = None
-        if container.is_live and cluster in (CLUSTER, OTHER_CLUSTER):
+        if (container.is_live or alive) and cluster in (CLUSTER, OTHER_CLUSTER):
             launch_type = "FARGATE" if fargate else "EC2"
             task = self.world.ecs.adopt_running(cluster, family, container_id, server, launch_type)
             for process in task.containers:
