@@ -14,6 +14,7 @@ from typing import Any
 
 from longshore.aws.items import container_item
 from longshore.domain.clock import to_text
+from longshore.domain.ledger import arns
 from longshore.domain.lifecycle import LIVE, Status
 from longshore.domain.models import Container, StatusLog
 from longshore.domain.pages import rank_key
@@ -288,14 +289,11 @@ def task_faults(
     alive = own is not None and not own.is_stopped
     live = {task.arn for task in started if not task.is_stopped} | ({own.arn} if own is not None and alive else set())
     faults = []
-    if container.status in LIVE:
-        if not alive and (own is None or own.stopped_at is None or own.stopped_at < recent):
-            seen = "ECS does not show its task" if own is None else f"its task {own.id} has stopped"
-            faults.append(Fault(Code.TASK_MISSING, f"the container is {container.status.value}, but {seen}"))
-        live -= {container.task_arn or ""}
-    elif container.status is Status.FAILED:
-        # The operation failed without knowing whether the container's own task is running.
-        live -= {container.task_arn or ""}
+    if container.status in LIVE and not alive and (own is None or own.stopped_at is None or own.stopped_at < recent):
+        seen = "ECS does not show its task" if own is None else f"its task {own.id} has stopped"
+        faults.append(Fault(Code.TASK_MISSING, f"the container is {container.status.value}, but {seen}"))
+    # Tasks in the ledger that have to end are stopped by a sweep.
+    live -= set(arns(container.tasks))
     state = f"the container is {container.status.value}"
     faults += [
         Fault(Code.TASK_UNEXPECTED, f"{state}, and the unexpected task {_last(arn)} is running for it")

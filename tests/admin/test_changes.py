@@ -112,7 +112,7 @@ def test_a_worker_with_an_older_snapshot_cannot_write(
     assert before is not None
     assert run(arguments[0], fresh_id, *arguments[1:]).code == 0
     now = SystemClock().now()
-    seen = Change(Status.RUNNING, now, Trigger.SYSTEM, task_arn=before.task_arn)
+    seen = Change(Status.RUNNING, now, Trigger.SYSTEM)
     assert isinstance(store.commit_observed(before, *append(before, seen, new_id(), now)), ConditionFailed)
     check(stack, fresh_id)
 

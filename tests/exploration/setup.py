@@ -7,6 +7,7 @@ from typing import Any
 from boto3.dynamodb.types import TypeSerializer
 from longshore.aws.items import container_item, log_item
 from longshore.domain.history import append
+from longshore.domain.ledger import ledger_of
 from longshore.domain.lifecycle import LaunchType, Operation, Status
 from longshore.domain.models import Change, Container, Runtime, Trigger
 from simulation.dynamodb import Item
@@ -113,7 +114,7 @@ def _items(start: Start) -> list[tuple[str, Item]]:
         moment += timedelta(seconds=50)
     if start.live:
         arn = f"arn:aws:ecs:us-east-1:123456789012:task/{CLUSTER}/{_TASK}"
-        container = container.model_copy(update={"task_arn": arn, "task_version": 2})
+        container = container.model_copy(update={"tasks": ledger_of(arn, 2)})
     limits: dict[str, Any] = dict(start.limits)
     if "stop_at" in limits:
         limits["stop_at"] = START + timedelta(seconds=limits["stop_at"])

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from boto3.dynamodb.types import TypeSerializer
 from longshore.aws.items import container_item, log_item
 from longshore.domain.history import append
+from longshore.domain.ledger import ledger_of
 from longshore.domain.lifecycle import LaunchType, Status
 from longshore.domain.models import Change, Container, Runtime, Trigger
 
@@ -124,7 +125,7 @@ class Setup:
             arn = task.arn
         elif container.is_live:
             arn = f"arn:aws:ecs:us-east-1:123456789012:task/{cluster}/{rng.getrandbits(128):032x}"
-        container = container.model_copy(update={"task_arn": arn})
+        container = container.model_copy(update={"tasks": ledger_of(arn) if arn else {}})
         item = self.world.versions.as_first_writes(container_item(container))
         self.world.dynamodb.handle("PutItem", {"TableName": "containers", "Item": item})
         where = server or ("fargate" if fargate else "any")

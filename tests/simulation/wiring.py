@@ -17,6 +17,7 @@ from longshore.aws.store import Store
 from longshore.domain.clock import Clock
 from longshore.engine.changes import ContainerChanges
 from longshore.engine.counts import CountChanges
+from longshore.engine.drift import Drift
 from longshore.engine.driver import Driver
 from longshore.engine.events import CommandEvents, Servers, TaskEvents
 from longshore.engine.lifetimes import Lifetimes
@@ -28,7 +29,6 @@ from longshore.engine.schedules import ScheduledRuns
 from longshore.engine.service_drift import ServiceDrift
 from longshore.engine.service_events import ServiceEvents
 from longshore.engine.service_steps import StepsByKind
-from longshore.engine.drift import Drift
 from longshore.engine.sweeps import Recovery
 
 from simulation.aws import clients

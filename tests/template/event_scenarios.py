@@ -66,9 +66,12 @@ def task_events(scene: Scene) -> None:
     scene.stack.client("dynamodb").update_item(
         TableName=scene.stack.table_name("ContainersTable"),
         Key={"id": {"S": container}},
-        UpdateExpression="SET #status = :failed REMOVE live_project_id",
+        UpdateExpression="SET #status = :failed, last_task = :gone REMOVE live_project_id, task_arn, tasks",
         ExpressionAttributeNames={"#status": "status"},
-        ExpressionAttributeValues={":failed": {"S": "failed"}},
+        ExpressionAttributeValues={
+            ":failed": {"S": "failed"},
+            ":gone": {"M": {"id": {"S": task.id}, "gone": {"BOOL": True}}},
+        },
     )
     event = iso_times({"detail": task.to_api() | {"version": 99}})
     assert scene.invoke("TaskStateChangeFunction", event) == {"effect": "recorded"}

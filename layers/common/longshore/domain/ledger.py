@@ -131,6 +131,11 @@ Ledger = Mapping[str, KnownTask]
 """What is known about the tasks that may be alive, by client token; by the task's id if its token is not known."""
 
 
+def ledger_of(arn: str, version: int = 0) -> dict[str, KnownTask]:
+    """Return the ledger of a container that has one task, which ECS has shown, and whose client token is not known."""
+    return {arn.rsplit("/", 1)[-1]: KnownTask(arn=arn, shown=True, version=version)}
+
+
 def token_of(tasks: Ledger, arn: str) -> str | None:
     """Return the key of the task with this ARN, or None if it is not in the ledger."""
     return next((token for token, known in tasks.items() if known.arn == arn), None)

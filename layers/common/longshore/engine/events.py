@@ -186,7 +186,7 @@ class TaskEvents:
             return Effect.STALE
         known = container.tasks.get(pending.token)
         if pending.step is Step.START and known is not None and known.arn is None:
-            # It may be the task of this start, whose RunTask was not answered. RunTask with the client token returns it.
+            # It may be the task of this start, whose RunTask was not answered, and which its client token finds.
             if not (task.is_running or task.is_stopped):
                 return Effect.SETTLED
             if not self._driver.settle(container, event_task=task):

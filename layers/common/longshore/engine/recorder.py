@@ -4,7 +4,7 @@ from longshore.aws.store import ConditionFailed, Store
 from longshore.domain.clock import Clock
 from longshore.domain.history import append
 from longshore.domain.ids import new_id
-from longshore.domain.ledger import BETWEEN_LOOKS, KnownTask, Ledger, without
+from longshore.domain.ledger import BETWEEN_LOOKS, Ledger, ledger_of, without
 from longshore.domain.lifecycle import Status
 from longshore.domain.models import Change, Container, Trigger
 from longshore.domain.results import change_by_exit
@@ -60,7 +60,7 @@ class Recorder:
             observed_at=self._clock.now(),
             triggered_by=triggered_by,
             metadata={"task_id": task.id, "reason": "ECS shows the task running"},
-            tasks={task.id: KnownTask(arn=task.arn, shown=True, version=task.version)},
+            tasks=ledger_of(task.arn, task.version),
         )
         return self._record(container, change)
 

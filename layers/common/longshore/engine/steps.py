@@ -244,8 +244,9 @@ class Steps:
         A command that has succeeded has ended before its expiry time, and no later command of the operation was sent.
         """
         if attempt.sent_command is not None:
-            host, command_id = attempt.sent_command.split()
-            if self._hosts.has_succeeded(command_id, host):
+            # An operation must settle even if the attribute is damaged: the command is then sent again.
+            host, _, command_id = attempt.sent_command.partition(" ")
+            if command_id and self._hosts.has_succeeded(command_id, host):
                 attempt.acted = True
                 return CommandResult(CommandStatus.DONE)
         result = self._hosts.act(action, attempt.container, task, attempt.pending.command_number, attempt.until)
