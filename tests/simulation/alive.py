@@ -9,7 +9,8 @@ task is counted, excused until it has ended, and has to be ended by the engine.
     look   RunTask fails      lost        RunTask is sent             processed     violation: a repeat looks first
 
 A task that ECS has not shown for minutes, although ECS has shown it before, counts as gone by the rules of the
-protocol. It is excused while ECS hides it, and until a function without faults that was shown it again has ended.
+protocol. It is excused while ECS hides it, until a function without faults that was shown it again has ended, and from
+then on only if ECS is stopping it: its host may be lost for hours.
 """
 
 from collections.abc import Iterator
@@ -207,7 +208,8 @@ class Alive:
         shown = self.shown_to.pop(actor.name, set())
         self.stopped_by.pop(actor.name, None)
         if not actor.crashed and not actor.disturbed:
-            self.hidden -= shown
+            tasks = self.ledger.world.ecs._tasks
+            self.hidden -= {arn for arn in shown if tasks[arn].desired_status != "STOPPED"}
         place = f"{actor.name}/"
         self.known = {each: value for each, value in self.known.items() if not each.startswith(place)}
         self.called = {each for each in self.called if not each.startswith(place)}
