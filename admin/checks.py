@@ -22,8 +22,7 @@ from longshore.domain.ranges import NO_ROWS, NO_STATUS, Counts, shortened
 from longshore.domain.service import Scaling, Service
 from longshore.domain.task import Task
 from longshore.domain.times import EARLIEST
-from longshore.engine.commits import ON_ITS_WAY
-from longshore.engine.giving_up import LAST_ATTEMPT
+from longshore.engine.settle import LAST_ATTEMPT, ON_ITS_WAY
 from pydantic import ValidationError
 
 from admin.values import is_id

@@ -188,12 +188,12 @@ def refusal_hides_effects() -> Iterator[None]:
 @contextmanager
 def accepted_ends_without_row() -> Iterator[None]:
     """Undo an operation that cannot be placed although a caller was answered 202."""
-    from longshore.engine.driver import Driver
+    from longshore.engine import settle
 
-    def nothing_happened(pending: Any, findings: Any, _: Any) -> bool:
+    def nothing_happened(pending: Any, findings: Any) -> bool:
         return not findings.acted and not pending.has_row and pending.superseded is None
 
-    with mock.patch.object(Driver, "_nothing_happened", staticmethod(nothing_happened)):
+    with mock.patch.object(settle, "_nothing_happened", nothing_happened):
         yield
 
 

@@ -18,7 +18,7 @@ from longshore.domain.pages import SORT_COLUMNS, StatusLogsQuery
 from longshore.domain.ranges import NO_ROWS, Counts
 from longshore.domain.retention import MARGIN, SHORTEST, expiry, floor_of, oldest, shorter
 from longshore.domain.times import EARLIEST
-from longshore.engine.commits import ON_ITS_WAY
+from longshore.engine.settle import ON_ITS_WAY
 from unit.histories import START, PagesInMemory, random_history
 from unit.test_history_ranges import SOME, asked, check, read
 

@@ -79,6 +79,10 @@ class TokenExpired(NamedTuple):
     """ECS may have forgotten the client token, and no task of it exists. A new token is needed."""
 
 
+class Reverted(NamedTuple):
+    """A pause that was given up cannot take effect any more: Systems Manager has accepted the unpause."""
+
+
 class NoEffect(NamedTuple):
     """The request was refused. An earlier call of the attempt may have had an effect if `Findings.acted` is set."""
 
@@ -94,7 +98,17 @@ class Uncertain(NamedTuple):
 
 
 Observation = (
-    Reached | Ended | NeverRan | Unobserved | Launched | Changed | Noting | TokenExpired | NoEffect | Uncertain
+    Reached
+    | Ended
+    | NeverRan
+    | Unobserved
+    | Launched
+    | Changed
+    | Noting
+    | TokenExpired
+    | Reverted
+    | NoEffect
+    | Uncertain
 )
 
 

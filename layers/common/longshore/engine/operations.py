@@ -38,9 +38,9 @@ from longshore.domain.models import (
 from longshore.domain.results import conflict, given, superseded
 from longshore.domain.roles import Role
 from longshore.domain.unchanged import UNCHANGED, Unchanged
-from longshore.engine.commits import DEADLINE, DrivePolicy
 from longshore.engine.concurrency import together
 from longshore.engine.driver import Driver
+from longshore.engine.settle import DEADLINE, DriverRole
 
 _CLAIM_TRIES = 5
 _JOIN_POLL = 0.2  # seconds
@@ -141,7 +141,7 @@ class Operations:
             claimed = self._claim(container, request, verdict)
             match claimed:
                 case Container():
-                    return given(self._driver.drive(claimed, DrivePolicy(until, for_caller=True, alone=True)))
+                    return given(self._driver.drive(claimed, DriverRole.CLAIMER, until))
                 case Replayed():
                     record = claimed.record
                 case ConditionFailed():
@@ -307,7 +307,7 @@ class Operations:
             pending = container.operation
             if pending is not None and pending.id == record.operation_id:
                 if self._clock.now() >= until:
-                    settled = self._driver.accept(container, until)
+                    settled = self._driver.accept(container)
                     if settled is not None:
                         return settled
                 outcome = self._driver.take_over(container, until, for_caller=True)

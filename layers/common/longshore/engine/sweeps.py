@@ -20,10 +20,10 @@ from longshore.aws.store import Store
 from longshore.domain.clock import Clock
 from longshore.domain.errors import InternalError, LongshoreError, UnreadableItemError
 from longshore.domain.models import Container
-from longshore.engine.commits import DrivePolicy
 from longshore.engine.driver import Driver
 from longshore.engine.known import Lookup
 from longshore.engine.lookups import Lookups
+from longshore.engine.settle import DriverRole
 
 Spread = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 """Calls a function with each item, several at a time: the `map` of an executor, or the built-in `map`."""
@@ -159,8 +159,7 @@ class Recovery:
         try:
             if container.operation is None:
                 return self._look_again(container, lookup)
-            policy = DrivePolicy(self._clock.now(), for_caller=False, counted=True)
-            return self._driver.drive(container, policy, lookup=lookup).kind.value
+            return self._driver.drive(container, DriverRole.SWEEP, self._clock.now(), lookup=lookup).kind.value
         except Exception as error:
             # The operation may have ended with this error. Its row then states the reason.
             return failed(container.id, error, self._on_failure)
