@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from longshore.aws.hosts import SentFor
 from longshore.domain.lifecycle import Step
+
 NO_NEWER = 2**53
 from longshore.engine.observations import Ended, NoEffect, Reached, Uncertain, Unobserved
 

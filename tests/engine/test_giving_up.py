@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from longshore.domain.clock import to_text
 from longshore.domain.errors import ExternalServiceError, OperationFailedError
+
 NO_NEWER = 2**53
 
 from engine.aws import DENIED, FAILED, HOST, NOT_FOUND, THROTTLED

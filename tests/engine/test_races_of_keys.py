@@ -36,7 +36,7 @@ def test_two_retries_store_a_single_202(stage: Stage) -> None:
 
     def other(_: Call) -> None:
         with stage.open():
-            kept = stage.wired.driver.accept(stage.container(container), stage.clock.now())
+            kept = stage.wired.driver.accept(stage.container(container))
             assert kept is not None
             answers.append(kept)
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from longshore.domain.clock import to_text
 from longshore.domain.lifecycle import Status
+
 NO_NEWER = 2**53
 from longshore.engine.observations import Ended, NoEffect, Reached, Uncertain, Unobserved
 

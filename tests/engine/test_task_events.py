@@ -6,6 +6,7 @@ import pytest
 from longshore.domain.clock import to_text
 from longshore.domain.errors import ExternalServiceError
 from longshore.domain.lifecycle import Status
+
 NO_NEWER = 2**53
 from longshore.domain.task import adopted_as
 
