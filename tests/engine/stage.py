@@ -15,7 +15,7 @@ from longshore.aws.items import container_item, container_of, log_item
 from longshore.domain.changes import ContainerChange
 from longshore.domain.errors import ExternalServiceError, LongshoreError
 from longshore.domain.history import append
-from longshore.domain.ledger import KnownTask
+from longshore.domain.ledger import KnownTask, LastTask
 from longshore.domain.lifecycle import LaunchType, Operation, Status
 from longshore.domain.models import Change, Container, OperationRequest, Outcome, PendingOperation, Runtime, Trigger
 from longshore.domain.task import Task
@@ -302,6 +302,11 @@ class Stage(Aws):
         tasks = self.container(container_id).tasks
         token = token if token is not None else next(iter(tasks))
         self.edit(container_id, tasks={**tasks, token: tasks.get(token, KnownTask()).model_copy(update=changes)})
+
+    def lose(self, container_id: str, task: SimulatedTask, **changes: Any) -> None:
+        """Let the container's task count as gone: it is not in the ledger, although it may be alive."""
+        last = LastTask(id=task.id, version=task.version, gone=True)
+        self.edit(container_id, tasks={}, last_task=last.model_copy(update=changes))
 
     def edit_pending(self, container_id: str, **changes: Any) -> None:
         """Change attributes of the pending operation."""

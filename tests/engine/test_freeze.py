@@ -8,7 +8,6 @@ import pytest
 from longshore.aws.hosts import SentFor
 from longshore.domain.lifecycle import Step
 
-NO_NEWER = 2**53
 from longshore.engine.observations import Ended, NoEffect, Reached, Uncertain, Unobserved
 
 from engine.aws import DENIED, FAILED, HOST, NO_ANSWER, THROTTLED, Answer, Call

@@ -7,8 +7,6 @@ import pytest
 from longshore.domain.clock import to_text
 from longshore.domain.errors import ExternalServiceError, OperationFailedError
 
-NO_NEWER = 2**53
-
 from engine.aws import DENIED, FAILED, HOST, NOT_FOUND, THROTTLED
 from engine.stage import HIGH, USER, Stage, with_acting_event
 

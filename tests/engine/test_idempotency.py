@@ -200,7 +200,6 @@ def test_the_first_of_two_answers_is_stored(stage: Stage) -> None:
 
     def accepted(_: Call) -> None:
         with stage.open():
-            until = stage.clock.now()
             assert stage.wired.driver.accept(stage.container(container)) is not None
 
     stage.before("RunTask", accepted)

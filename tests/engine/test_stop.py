@@ -6,7 +6,6 @@ import pytest
 from longshore.domain.clock import to_text
 from longshore.domain.lifecycle import Status
 
-NO_NEWER = 2**53
 from longshore.engine.observations import Ended, NoEffect, Reached, Uncertain, Unobserved
 
 from engine.aws import DENIED, FAILED, HOST, THROTTLED

@@ -19,7 +19,10 @@ PENDING_SHARDS = 8
 """Number of partition keys over which the index `pending-by-deadline` is spread."""
 
 SCHEMA = 3
-"""Version of the format of items and rows. Version 0.2 wrote 2: see `older_form.py`."""
+"""Version of the format of containers' items. Version 0.2 wrote 2: see `older_form.py`."""
+
+ROW_SCHEMA = 2
+"""Version of the format of history rows."""
 
 CHANGEABLE = (
     "status",
@@ -96,7 +99,7 @@ def log_item(entry: Entry, retention: int = 0) -> Item:
         retention: The retention in days, after which DynamoDB deletes the row; 0: never.
     """
     row = entry.log.model_dump(mode="json", exclude_none=True)
-    row |= {"seq": entry.seq, "to_rank": entry.to_rank, "from_rank": entry.from_rank, "schema": SCHEMA}
+    row |= {"seq": entry.seq, "to_rank": entry.to_rank, "from_rank": entry.from_rank, "schema": ROW_SCHEMA}
     if retention:
         row["expires_at"] = expiry(entry.log.transition_time, retention)
     return serialize_item(row | {"project_id": entry.project_id} | row_counters(entry.counts))

@@ -26,7 +26,7 @@ from longshore.domain.lifecycle import next_step
 from longshore.domain.models import Container, PendingOperation
 from longshore.domain.task import Task
 from longshore.engine.known import Known
-from longshore.engine.waits import ChangedError, Waits
+from longshore.engine.waits import ChangedError, LateError, Waits
 
 T = TypeVar("T")
 
@@ -175,6 +175,7 @@ class Attempt:
 
         Raises:
             ChangedError: Another worker has changed the operation.
+            LateError: The operation's deadline has passed.
             PlacementError: ECS could not place the task. No task of the token exists unless another driver has run it.
             EcsError: ECS refused the request, or it is not known whether the task was run.
         """
@@ -198,7 +199,7 @@ class Attempt:
     def _check_ownership(self) -> None:
         """Raise an error if the operation may belong to another driver."""
         if self.now() >= self.pending.deadline:
-            raise EcsError("The operation takes too long", no_effect=False)
+            raise LateError
         if self._has_asked and self._has_changed():
             raise ChangedError
 

@@ -169,12 +169,12 @@ class TaskEvents:
                 # The step does not depend on the task, which was only to end.
                 return self._note_pending(container, pending, without(container.tasks, token))
             return Effect.SETTLED if self._driver.settle(container, event_task=task) else None
-        if starting and token == pending.token:
-            # Events of the task's way to RUNNING say nothing new.
-            if not task.is_running:
-                return Effect.SETTLED
-            return Effect.SETTLED if self._driver.settle(container, event_task=task) else None
         known = container.tasks[token]
+        if starting and token == pending.token:
+            if task.is_running:
+                return Effect.SETTLED if self._driver.settle(container, event_task=task) else None
+            if known.absent_since is None:
+                return Effect.SETTLED  # Events of the task's way to RUNNING say nothing new.
         if known.absent_since is not None and task.version >= known.version:
             # The operation's driver did not find the task, but it exists.
             return self._note_pending(container, pending, {**container.tasks, token: known.seen(task)})
@@ -199,6 +199,9 @@ class TaskEvents:
                 return Effect.SETTLED
             return None if not task.is_stopped else Effect.SETTLED
         if task.is_stopped:
+            if pending.step is Step.KILL and any(known.arn is None for known in container.tasks.values()):
+                # It may be the task of the start that the force-stop has superseded. The force-stop waits for its end.
+                return Effect.SETTLED if self._driver.settle(container, event_task=task) else None
             return Effect.STALE
         stopped = self._stop(container, task)
         if stopped is not None and stopped.is_stopped:

@@ -11,7 +11,7 @@ from typing import Any, assert_never
 from longshore.aws.ecs import Ecs, EcsError, PlacementError
 from longshore.aws.hosts import Action, CommandResult, CommandStatus, HostCommands
 from longshore.domain.clock import Clock
-from longshore.domain.ledger import TOKEN_REPLACED, TOKEN_REUSED
+from longshore.domain.ledger import TOKEN_REUSED
 from longshore.domain.lifecycle import Platform, Status, Step
 from longshore.domain.models import COMMANDS, Container, PendingOperation
 from longshore.domain.task import Task
@@ -32,7 +32,7 @@ from longshore.engine.observations import (
     Uncertain,
     Unobserved,
 )
-from longshore.engine.waits import ChangedError
+from longshore.engine.waits import ChangedError, LateError
 
 _NOT_SHOWN = "ECS does not show the task"
 
@@ -75,6 +75,8 @@ class Steps:
             )
         except ChangedError:
             observation = Changed(attempt.started)
+        except LateError:
+            observation = Unobserved("The operation takes too long")
         except PlacementError as error:
             observation = NoEffect(error.reason, final=True)
         except EcsError as error:
@@ -153,7 +155,7 @@ class Steps:
         if task.stopped_at is None and token not in attempt.ended:
             # For a repeated client token whose task has stopped, RunTask returns the task without details.
             task = attempt.find(token) or task
-        if task.started_at is not None:
+        if task.started_at is not None and attempt.tasks.keys() <= {token}:
             # The task ran, and ended before the first lookup.
             return Reached(task.started_at, {"task_id": task.id}, task)
         if task.stopped_at is None and token not in attempt.ended:
@@ -212,7 +214,9 @@ class Steps:
     def _only(self, attempt: Attempt, token: str) -> bool:
         """End every task but one. Returns whether all of the others are proven ended."""
         others = [each for each in attempt.tasks if each != token]
-        return not others or end_all(attempt, others, _reason(attempt))
+        if others:
+            end_all(attempt, others, _reason(attempt))
+        return attempt.tasks.keys() == {token}
 
     def _pause_or_unpause(self, attempt: Attempt, action: Action, *, host_is_done: bool) -> Observation:
         own = attempt.container.own_token
@@ -289,8 +293,8 @@ def _task_of_start(attempt: Attempt, token: str) -> Task | Observation:
     task = attempt.search(token, attempt.pending.started_at)
     if task is not None:
         return task
-    if token in attempt.ended and age >= TOKEN_REPLACED:
-        return TokenExpired()
+    if token in attempt.ended:
+        return TokenExpired()  # It is proven unused, and too old to be used again.
     return Unobserved("ECS may have run the task, and does not list it yet")
 
 
