@@ -7,7 +7,7 @@ import pytest
 from longshore.domain.clock import to_text
 from longshore.domain.ledger import KnownTask, LastTask
 from longshore.domain.models import Container
-from longshore.engine.observations import Reached, TokenExpired, Unobserved
+from longshore.engine.observations import NeverRan, Reached, TokenExpired, Unobserved
 
 from engine.aws import Call
 from engine.stage import Stage
@@ -167,6 +167,9 @@ def test_the_newest_live_task_since_the_claim_is_chosen(
         # `running` is written when all other tasks have ended.
         assert isinstance(seen, Unobserved)
         assert seen.reason == "Another task of the container has not stopped"
+    elif strays:
+        # The task has ended, and `running` is not written beside another task.
+        assert isinstance(seen, NeverRan)
     else:
         assert isinstance(seen, Reached)
     assert seen.task is not None

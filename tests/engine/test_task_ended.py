@@ -8,7 +8,7 @@ from longshore.domain.errors import OperationFailedError
 from longshore.domain.ledger import KnownTask, LastTask
 from longshore.domain.models import Container
 
-from engine.aws import CLUSTER, FAILED
+from engine.aws import CLUSTER, DENIED, FAILED, Call
 from engine.stage import Stage, event
 
 HOURS = 2 * 3600
@@ -278,3 +278,59 @@ def test_the_end_of_an_earlier_task_does_not_count_for_the_task(stage: Stage) ->
     stage.hide_tasks()
     assert stage.ask(container, "pause").kind == "accepted"
     assert (stage.status(container), stage.container(container).task_arn) == ("running", arn)
+
+
+@pytest.mark.parametrize("reported", [True, False])
+@pytest.mark.parametrize("operation", ["stop", "restart", "force-stop"])
+def test_an_end_that_an_operation_saw_is_kept_until_all_tasks_have_ended(
+    stage: Stage, operation: str, reported: bool
+) -> None:
+    """The container's own task ends within a second, and a stray only after 50."""
+    if reported:
+        stage.with_events()
+    container = stage.add("running", fargate=True)
+    (own,) = stage.live(container)
+    stray = stage.ecs.adopt_running(CLUSTER, "web-1", container, None, "FARGATE")
+    for process in stray.containers:
+        process.ignores_sigterm, process.stop_timeout = True, timedelta(seconds=50)
+    stage.edit_known(container, stray.id, arn=stray.arn, shown=True, stray=True)
+    assert stage.ask(container, operation).kind == "accepted"
+    assert (own.live, stray.live, stage.status(container)) == (False, True, "running")
+    for _ in range(3):
+        stage.pass_deadline()
+    after = stage.container(container)
+    rows = stage.rows(container)[1:]
+    assert [row["to_status"] for row in rows] == ["stopped", "running"][: 2 if operation == "restart" else 1]
+    assert {row["metadata"]["command"] for row in rows} == {operation}
+    assert (after.operation, has_ended(after, own.arn)) == (None, True)
+    assert len(stage.live(container)) == len(after.tasks) == len(rows) - 1
+
+
+@pytest.mark.parametrize("operation", ["stop", "force-stop"])
+def test_an_end_that_an_operation_saw_is_kept_if_a_later_call_fails(stage: Stage, operation: str) -> None:
+    """The container's own task has ended, and StopTask is refused for a stray."""
+    container = stage.add("running", fargate=True)
+    (own,) = stage.live(container)
+    stray = stage.ecs.adopt_running(CLUSTER, "web-1", container, None, "FARGATE")
+    stage.edit_known(container, stray.id, arn=stray.arn, shown=True, stray=True)
+    stage.claim(container, operation)
+
+    def refuse(call: Call) -> None:
+        stage.before("StopTask", refuse)
+        if call.parameters["task"] == stray.arn:
+            raise DENIED
+
+    stage.before("StopTask", refuse)
+    stage.advance(61)
+    assert stage.sweep() == {"failed": 1}
+    stage.advance(1)
+    assert stage.sweep() == {"failed": 1}
+    assert (own.live, stray.live, stage.status(container)) == (False, True, "running")
+    stage._hooks.clear()
+    stage.advance(61)
+    stage.sweep()
+    stage.advance(61)
+    stage.sweep()
+    after = stage.container(container)
+    assert (after.status, after.tasks, after.operation, has_ended(after, own.arn)) == ("stopped", {}, None, True)
+    assert [row["to_status"] for row in stage.rows(container)] == ["running", "stopped"]

@@ -336,9 +336,9 @@ def _accept(container: Container, result: Result, role: DriverRole, now: datetim
     elif role.owns and (findings.absent or any(known.absent_since for known in before.tasks.values())):
         found = found.model_copy(update={"deadline": min(pending.deadline, now + _LOOK_AGAIN)})
     if role is DriverRole.EVENT:
-        # The handler of an event stores nothing but a task that it has run. Any write raises the generation, and the
-        # operation's driver would have to read the container again.
-        has_news = len(arns(before.tasks)) != len(arns(container.tasks))
+        # The handler of an event stores nothing but a task that it has run, or that has ended. Any write raises the
+        # generation, and the operation's driver would have to read the container again.
+        has_news = set(arns(before.tasks)) != set(arns(container.tasks))
     else:
         has_news = found != pending or differ(before.tasks, container.tasks)
     task = result.observation.task if isinstance(result.observation, Unobserved) else None
