@@ -10,7 +10,7 @@
 
 import { Bulk, summary } from "./bulk.js";
 import { confirmed } from "./confirm.js";
-import { byId, enable, h, setText } from "./dom.js";
+import { byId, enable, h, setLabel, setText } from "./dom.js";
 import { plural } from "./format.js";
 import { KILLED } from "./operations.js";
 import { link } from "./route.js";
@@ -66,7 +66,7 @@ export class BulkPanel {
     for (const [operation, button] of this.buttons) {
       const refusal = this.#refusal(operation);
       enable(button, !refusal);
-      button.title = refusal ?? "";
+      setLabel(button, "title", refusal ?? "");
     }
   }
 

@@ -6,7 +6,7 @@
  */
 
 import { now } from "./clock.js";
-import { enable, h, setText } from "./dom.js";
+import { enable, h, setLabel, setText } from "./dom.js";
 import { dateTime, wholeSeconds } from "./format.js";
 import { protectionText, showLimits } from "./limits.js";
 import { link, queryOf } from "./route.js";
@@ -82,7 +82,7 @@ export class Card {
       const allowed = this.#allows(operation);
       button.hidden = !supports(container, operation);
       enable(button, allowed);
-      button.title = allowed ? "" : this.#refusal(operation);
+      setLabel(button, "title", allowed ? "" : this.#refusal(operation));
     }
     this.tick();
   }

@@ -5,7 +5,7 @@
  * @import { Container } from "./types.js"
  */
 
-import { h, setText } from "./dom.js";
+import { escaped, h, setText } from "./dom.js";
 import { oneLine } from "./errors.js";
 import { queryOf } from "./route.js";
 
@@ -57,7 +57,9 @@ export class ContainerChoice {
     this.#draw();
     try {
       const containers = await this.#named("", signal);
-      this.suggestions.replaceChildren(...containers.map(({ name }) => h("option", { value: name })));
+      this.suggestions.replaceChildren(...containers.map(({ id, name }) =>
+        // The browser shows the value as it is.
+        escaped(name) === name ? h("option", { value: name }) : h("option", { value: id }, name)));
       for (const { id, name } of containers) if (this.chosen.has(id)) this.chosen.set(id, name);
       this.#draw();
     } catch {

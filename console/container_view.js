@@ -7,7 +7,7 @@
  */
 
 import { Card } from "./card.js";
-import { byId } from "./dom.js";
+import { byId, setTitle } from "./dom.js";
 import { describe } from "./errors.js";
 import { History } from "./history.js";
 import { HistoryFilters } from "./history_filters.js";
@@ -136,7 +136,7 @@ export class ContainerView {
     if (!container) return;
     this.card.show(container, this.operations.unanswered(container.id));
     this.limits.show(container);
-    document.title = `${capital(container.status)} · ${container.name} · Longshore`;
+    setTitle(`${capital(container.status)} · ${container.name} · Longshore`);
     if (!before) {
       settings.remember({ id: container.id, name: container.name });
       this.app.showRecent();

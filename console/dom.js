@@ -1,6 +1,26 @@
-/** Creation of elements. Text is never parsed as HTML. */
+/**
+ * Creation of elements. Text is never parsed as HTML, and characters that could change how other text is shown are escaped.
+ */
 
 /** @typedef {Node | string | null | undefined | false} Child */
+
+/** Attributes whose text is shown or spoken. Others, such as `value`, `href` and `id`, are not changed. */
+const SHOWN = /^(title|placeholder|label|aria-label|aria-valuetext)$/;
+/** Control characters, bidirectional formatting, invisible characters and spaces other than the usual one. */
+const UNPRINTABLE = /(?! )[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}]/gu;
+
+/**
+ * Replace characters that are not printable with escape sequences, such as `\x1b` and `\u202e`, as the command line does.
+ * Other users write the names, labels and reasons.
+ * @param {string} text
+ */
+export function escaped(text) {
+  return text.replace(UNPRINTABLE, (character) => {
+    const code = /** @type {number} */ (character.codePointAt(0));
+    const [letter, width] = code < 0x100 ? ["x", 2] : code < 0x10000 ? ["u", 4] : ["U", 8];
+    return `\\${letter}${code.toString(16).padStart(width, "0")}`;
+  });
+}
 
 /**
  * @template {keyof HTMLElementTagNameMap} K
@@ -46,7 +66,23 @@ export function byId(id) {
  * @param {string} text
  */
 export function setText(element, text) {
-  if (element.textContent !== text) element.textContent = text;
+  const shown = escaped(text);
+  if (element.textContent !== shown) element.textContent = shown;
+}
+
+/**
+ * Set an attribute whose text is shown or spoken.
+ * @param {Element} element
+ * @param {"title" | "aria-label" | "aria-valuetext"} name
+ * @param {string} text
+ */
+export function setLabel(element, name, text) {
+  element.setAttribute(name, escaped(text));
+}
+
+/** @param {string} text The title of the page. */
+export function setTitle(text) {
+  document.title = escaped(text);
 }
 
 /**
@@ -95,7 +131,10 @@ function fill(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (value === null || value === undefined || value === false) continue;
     if (typeof value === "function") element.addEventListener(name.slice(2), /** @type {EventListener} */ (value));
-    else element.setAttribute(name, value === true ? "" : String(value));
+    else element.setAttribute(name, value === true ? "" : SHOWN.test(name) ? escaped(String(value)) : String(value));
   }
-  element.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
+  for (const child of children) {
+    if (child === null || child === undefined || child === false) continue;
+    element.append(typeof child === "string" ? escaped(child) : child);
+  }
 }

@@ -10,7 +10,7 @@
  */
 
 import { now } from "./clock.js";
-import { h, setText } from "./dom.js";
+import { h, setLabel, setText } from "./dom.js";
 import { dateTime, wholeSeconds } from "./format.js";
 import { showLimits } from "./limits.js";
 import { cell } from "./log_rows.js";
@@ -181,7 +181,7 @@ export class FleetTable {
     if (!row) return;
     row.container = container;
     row.box.checked = selected;
-    row.box.setAttribute("aria-label", `Select ${container.name}`);
+    setLabel(row.box, "aria-label", `Select ${container.name}`);
     if (row.status.dataset.status !== container.status) {
       row.status.dataset.status = container.status;
       row.status.replaceChildren(badge(container.status));

@@ -8,7 +8,7 @@
  */
 
 import { now } from "./clock.js";
-import { enable, h } from "./dom.js";
+import { enable, h, setLabel } from "./dom.js";
 import { describe } from "./errors.js";
 import { timeOfField } from "./format.js";
 
@@ -81,7 +81,7 @@ export class LimitsPanel {
     for (const [action, button] of this.buttons) {
       const refusal = this.#refusal(action);
       enable(button, !refusal);
-      button.title = refusal ?? "";
+      setLabel(button, "title", refusal ?? "");
     }
   }
 

@@ -7,7 +7,7 @@
  */
 
 import { confirmed } from "./confirm.js";
-import { byId, enable, h, setText } from "./dom.js";
+import { byId, enable, h, setLabel, setText } from "./dom.js";
 import { describe, oneLine } from "./errors.js";
 import { minute, plural } from "./format.js";
 import { cell } from "./log_rows.js";
@@ -115,7 +115,7 @@ export class Schedules {
     const focused = /** @type {HTMLElement | null} */ (document.activeElement)?.dataset.change;
     const refusal = this.#refusal();
     enable(this.add, !refusal);
-    this.add.title = refusal ?? "";
+    setLabel(this.add, "title", refusal ?? "");
     this.body.replaceChildren(...this.list.map((schedule) => this.#row(schedule, refusal)));
     // A button that is rendered again keeps the focus.
     if (focused) this.#button(focused)?.focus({ preventScroll: true });

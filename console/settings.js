@@ -1,6 +1,7 @@
 /**
  * Stored settings. The base URL and the token are in the session storage of the tab, and never in a URL: a link
- * cannot send a token to another host. Recent containers and the time zone are in the local storage.
+ * cannot send a token to another host. Recent containers, known
+ * APIs and the time zone are in the local storage.
  */
 
 const BASE_URL = "longshore.base-url";
@@ -8,13 +9,15 @@ const TOKEN = "longshore.token";
 const SESSION = "longshore.session";
 const RECENT = "longshore.recent";
 const ZONE = "longshore.zone";
+const KNOWN = "longshore.known-apis";
 const MOST_RECENT = 12;
 
 /**
  * @typedef {{baseUrl: string, token: string}} Connection
- * @typedef {{signIn: import("./sign_in.js").SignIn, expiresAt: number, refreshToken: string}} Session
+ * @typedef {{signIn: import("./sign_in.js").SignIn, expiresAt: number, refreshToken: string, idUser?: string}} Session
  */
 /** @typedef {{id: string, name: string}} Recent */
+/** @typedef {{baseUrl: string, issuer: string, clientId: string, audience: string}} KnownApi */
 
 /** The API that serves the console: both have the same base path, such as the stage. */
 export const DEFAULT_BASE_URL = new URL("../api/v1", document.baseURI).href;
@@ -57,9 +60,9 @@ export function forgetToken() {
 }
 
 /**
- * Return the user and the lifetime of a token, without a verification. The API verifies the token.
+ * Return the user, the audiences and the lifetime of a token, without a verification. The API verifies the token.
  * @param {string} token
- * @returns {{user: string, expires: Date | null, lifetimeMs: number} | null} null if the token is not a JWT.
+ * @returns {{user: string, audiences: string[], expires: Date | null, lifetimeMs: number} | null} null if the token is not a JWT.
  */
 export function claimsOf(token) {
   const payload = token.split(".")[1];
@@ -70,7 +73,8 @@ export function claimsOf(token) {
     const expires = Number(claims.exp) ? new Date(claims.exp * 1000) : null;
     // Relative to this machine's clock, which may differ from the provider's.
     const lifetimeMs = expires ? expires.getTime() - (Number(claims.iat) * 1000 || Date.now()) : 0;
-    return { user: String(claims.sub ?? ""), expires, lifetimeMs };
+    const audiences = [claims.aud ?? []].flat().map(String);
+    return { user: String(claims.sub ?? ""), audiences, expires, lifetimeMs };
   } catch {
     return null;
   }
@@ -78,9 +82,28 @@ export function claimsOf(token) {
 
 /** @returns {Recent[]} The containers that were opened last, latest first. */
 export function recent() {
+  return storedList(RECENT).filter((one) => typeof one?.id === "string");
+}
+
+/** @returns {KnownApi[]} The APIs that the user has signed in to. */
+export function knownApis() {
+  return storedList(KNOWN).filter((one) => typeof one?.baseUrl === "string");
+}
+
+/** @param {KnownApi} api */
+export function rememberApi(api) {
+  const others = knownApis().filter((one) => JSON.stringify(one) !== JSON.stringify(api));
+  localStorage.setItem(KNOWN, JSON.stringify([...others, api]));
+}
+
+/**
+ * @param {string} name
+ * @returns {any[]}
+ */
+function storedList(name) {
   try {
-    const list = JSON.parse(localStorage.getItem(RECENT) ?? "[]");
-    return Array.isArray(list) ? list.filter((one) => typeof one?.id === "string") : [];
+    const list = JSON.parse(localStorage.getItem(name) ?? "[]");
+    return Array.isArray(list) ? list : [];
   } catch {
     return [];
   }

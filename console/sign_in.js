@@ -4,11 +4,14 @@
  *
  * @typedef {{issuer: string, client_id: string, scopes: string, audience: string, audience_parameter: string | null}} SignIn
  * @typedef {{signIn: SignIn, baseUrl: string, state: string, nonce: string, verifier: string, hash: string}} Pending
+ * @typedef {{token: string, user: string, expiresAt: number, refreshToken?: string, idUser?: string}} Issued The `sub` of
+ *   the token for the API and that of the ID token may differ: providers may use pairwise identifiers.
  */
 
 import { ApiError, NoAnswerError } from "./api.js";
 import * as oauth from "./oauth4webapi.js";
 import * as settings from "./settings.js";
+import * as trust from "./trust.js";
 
 const PENDING = "longshore.sign-in";
 const SIGNED_OUT = "longshore.signed-out";
@@ -17,8 +20,7 @@ const MARGIN_MS = 30_000;
 const TIMEOUT_MS = 15_000;
 const PUBLIC_CLIENT = oauth.None();
 
-/** The sign-in failed. The message is for the user. */
-export class SignInError extends Error {}
+const { SignInError } = trust;
 
 /**
  * Return how users of an API sign in, or null if they do not, or if the API does not respond.
@@ -39,9 +41,10 @@ export async function offered(baseUrl) {
  * Leave the page for the provider. After the sign-in, the provider redirects to the console.
  * @param {SignIn} signIn
  * @param {string} baseUrl The URL of the API that the token is for.
- * @throws {SignInError}
+ * @throws {trust.SignInError}
  */
 export async function begin(signIn, baseUrl) {
+  await trust.check(signIn, baseUrl);
   try {
     const server = await serverOf(signIn);
     const pending = {
@@ -83,7 +86,7 @@ export async function begin(signIn, baseUrl) {
 /**
  * Complete a sign-in if the provider has redirected to this page. Removes the parameters from the address.
  * @returns {Promise<boolean>} Whether the user has signed in now.
- * @throws {SignInError}
+ * @throws {trust.SignInError}
  */
 export async function finish() {
   const answer = new URL(location.href);
@@ -103,7 +106,8 @@ export async function finish() {
     );
     const expected = { expectedNonce: pending.nonce, requireIdToken: true };
     const tokens = await oauth.processAuthorizationCodeResponse(server, client, reply, expected);
-    store(signIn, pending.baseUrl, tokens, "");
+    store(signIn, pending.baseUrl, issued(signIn, pending.baseUrl, tokens), "");
+    trust.remember(signIn, pending.baseUrl);
     localStorage.removeItem(SIGNED_OUT);
     return true;
   } catch (error) {
@@ -148,18 +152,30 @@ export async function signOut() {
 }
 
 /** @param {settings.Session} session */
-async function refresh({ signIn, refreshToken }) {
+async function refresh({ signIn, refreshToken, idUser }) {
   const ended = { code: "TOKEN_EXPIRED", message: "The session has ended. Sign in again." };
   if (!refreshToken) throw new ApiError(401, ended, "", null);
-  const { baseUrl } = settings.connection();
+  const { baseUrl, token } = settings.connection();
   try {
     const server = await serverOf(signIn);
     const client = { client_id: signIn.client_id };
     const reply = await oauth.refreshTokenGrantRequest(server, client, PUBLIC_CLIENT, refreshToken, options(signIn));
     const tokens = await oauth.processRefreshTokenResponse(server, client, reply);
+    const renewed = issued(signIn, baseUrl, tokens);
     // The user may have signed out in the meantime.
-    if (settings.session()?.refreshToken === refreshToken) store(signIn, baseUrl, tokens, refreshToken);
+    if (settings.session()?.refreshToken !== refreshToken) return;
+    // OpenID Connect Core, section 12.2. Each user is compared with that of the same kind of token.
+    const users = [[settings.claimsOf(token)?.user, renewed.user]];
+    if (idUser && renewed.idUser) users.push([idUser, renewed.idUser]);
+    for (const [before, after] of users) {
+      if (before === after) continue;
+      settings.forgetToken();
+      const message = `The session has ended, because the provider renewed it as ${after} instead of ${before}. Sign in again.`;
+      throw new ApiError(401, { ...ended, message }, "", null);
+    }
+    store(signIn, baseUrl, { ...renewed, idUser: renewed.idUser ?? idUser }, refreshToken);
   } catch (error) {
+    if (error instanceof ApiError) throw error;
     if (error instanceof oauth.ResponseBodyError && error.error === "invalid_grant") {
       throw new ApiError(401, ended, "", null);
     }
@@ -170,15 +186,28 @@ async function refresh({ signIn, refreshToken }) {
 /**
  * @param {SignIn} signIn
  * @param {string} baseUrl
- * @param {oauth.TokenEndpointResponse} tokens
+ * @param {Issued} tokens
  * @param {string} refreshToken The previous refresh token, which is kept if there is no new one.
  */
-function store(signIn, baseUrl, tokens, refreshToken) {
+function store(signIn, baseUrl, { token, expiresAt, idUser, ...tokens }, refreshToken) {
+  settings.connect(baseUrl, token, { signIn, expiresAt, idUser, refreshToken: tokens.refreshToken ?? refreshToken });
+}
+
+/**
+ * Read and check the tokens that the provider has issued.
+ * @param {SignIn} signIn
+ * @param {string} baseUrl
+ * @param {oauth.TokenEndpointResponse} tokens
+ * @returns {Issued}
+ */
+function issued(signIn, baseUrl, tokens) {
   const token = signIn.audience === signIn.client_id ? tokens.id_token : tokens.access_token;
   const claims = settings.claimsOf(token ?? "");
   if (!token || !claims?.lifetimeMs) throw new Error("it issued no token that the API can verify");
+  trust.checkAudience(signIn, baseUrl, claims.audiences);
+  const idUser = oauth.getValidatedIdTokenClaims(tokens)?.sub;
   const expiresAt = Date.now() + claims.lifetimeMs;
-  settings.connect(baseUrl, token, { signIn, expiresAt, refreshToken: tokens.refresh_token ?? refreshToken });
+  return { token, user: claims.user, expiresAt, refreshToken: tokens.refresh_token, idUser };
 }
 
 /** @param {SignIn} signIn */

@@ -9,7 +9,7 @@
  */
 
 import { now } from "./clock.js";
-import { h, s, segmented, setText } from "./dom.js";
+import { h, s, segmented, setLabel, setText } from "./dom.js";
 import { causeOf, clockTime, count, dateTime, duration, exact, parts, percent, plural, wholeSeconds } from "./format.js";
 import { badge, capital, STATUSES } from "./status.js";
 
@@ -333,7 +333,7 @@ export class Timeline {
     this.slider.setAttribute("aria-valuemin", "1");
     this.slider.setAttribute("aria-valuemax", String(changes.length));
     this.slider.setAttribute("aria-valuenow", String(Math.max(0, position) + 1));
-    this.slider.setAttribute("aria-valuetext", `${text}${next ? `, ${length}` : ""}, ${cause}`);
+    setLabel(this.slider, "aria-valuetext", `${text}${next ? `, ${length}` : ""}, ${cause}`);
     this.#drawCursor(band);
   }
 

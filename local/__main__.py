@@ -83,14 +83,15 @@ def serve() -> int:
 
     docker = bool(os.environ.get("DOCKER"))
     cleanup = ExitStack()
+    identity = None
     try:
         if os.environ.get("SIGN_IN"):
-            parameters = cleanup.enter_context(provider()).parameters | parameters
+            identity = cleanup.enter_context(provider())
         stack = LocalStack(
             port=port,
             host=os.environ.get("HOST") or "127.0.0.1",
             dynamodb=os.environ.get("DYNAMODB") or "moto",
-            parameters=parameters,
+            parameters=lambda url: (identity.parameters(url) if identity else {}) | parameters,
             # Dozens of Docker containers would take minutes to start.
             fleet=not docker,
             services=True,
@@ -102,6 +103,8 @@ def serve() -> int:
         return _fail(str(error))
     try:
         stack.start()
+        if identity is not None:
+            identity.allow(stack.url)
     except (
         DockerUnavailableError,
         DynamoDbLocalUnavailableError,

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
+from local.concurrency import ThrottledError
 from local.invocations import Invoke
 from local.rules import matcher
 from local.runtime import FunctionError, FunctionTimeoutError
@@ -113,6 +114,8 @@ class Batches:
         """Return how many records do not have to be repeated."""
         try:
             answer = self._invoke(self._mapped.function, {"Records": list(batch)})
+        except ThrottledError:
+            return 0
         except (FunctionError, FunctionTimeoutError) as error:
             LOG.warning("%s failed and is retried: %s", self._mapped.function, error)
             if self._mapped.bisects:

@@ -21,6 +21,7 @@ from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any
 
+from local.concurrency import ThrottledError
 from local.emulator import AwsError, InvokeAnswer
 from local.expressions import Schedule
 from local.invocations import DeadLetter, Invocations, Invoke
@@ -162,6 +163,8 @@ class EventBridge:
             failure = {"errorMessage": error.message, "errorType": error.error_type}
         except FunctionTimeoutError:
             failure = {"errorMessage": "The function did not respond in time", "errorType": "Sandbox.Timedout"}
+        except ThrottledError:
+            raise AwsError("TooManyRequestsException", "Rate Exceeded.", 429) from None
         except PayloadTooLargeError:
             raise AwsError("RequestTooLargeException", "The payload is larger than 6 MB.", 413) from None
         return InvokeAnswer(json.dumps(failure), failed=True)

@@ -1,6 +1,7 @@
 """An OpenID Connect provider on this machine: the npm package oidc-provider, in a process of its own.
 
-It accepts every user name with every password, so it is for development and tests only. It needs Node.js and npm.
+It accepts every user name with every password, so it is for development and tests only. Its keys are generated for each
+run, and it refuses the requests of web pages, except those of the allowed origins. It needs Node.js and npm.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from local.template import ROOT
 
 CLIENT_ID = "longshore"
-AUDIENCE = "https://longshore.example/api"
 
 _SOURCE = ROOT / "local" / "provider"
 _CACHE = ROOT / ".local" / "npm"
@@ -40,17 +41,30 @@ class Provider:
     issuer: str
     process: subprocess.Popen[str]
 
-    @property
-    def parameters(self) -> dict[str, str]:
-        """The parameters of a stack whose users sign in at this provider."""
+    def parameters(self, url: str) -> dict[str, str]:
+        """Return the parameters of the stack with this base URL, whose users sign in at this provider."""
         return {
             "TokenAlgorithm": "RS256",
             "JwksUrl": f"{self.issuer}/jwks",
             "TokenIssuer": self.issuer,
-            "TokenAudience": AUDIENCE,
+            "TokenAudience": url,
             "SignInClientId": CLIENT_ID,
             "SignInAudienceParameter": "resource",
         }
+
+    def allow(self, url: str) -> None:
+        """Let the pages of a gateway on this machine call the provider, on `127.0.0.1` and on `localhost`.
+
+        Args:
+            url: The base URL of the gateway.
+        """
+        port = urlsplit(url).port
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        for name in ("127.0.0.1", "localhost"):
+            print(f"http://{name}:{port}", file=self.process.stdin, flush=True)
+            # The provider prints the origin when it is allowed.
+            self.process.stdout.readline()
 
 
 @contextmanager
@@ -63,9 +77,10 @@ def provider(port: int = 0) -> Iterator[Provider]:
     node = shutil.which("node")
     if node is None:
         raise ProviderUnavailableError("the provider needs Node.js, and node is missing")
-    command = [node, str(_installed() / "provider.js"), str(port), AUDIENCE]
+    command = [node, str(installed() / "provider.js"), str(port)]
     with tempfile.TemporaryFile("w+") as messages:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=messages, text=True)
+        # The provider ends with its standard input, so also when this process is killed.
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=messages, text=True)
         try:
             assert process.stdout is not None
             issuer = process.stdout.readline().strip()
@@ -84,11 +99,12 @@ def _end(process: subprocess.Popen[str]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-    if process.stdout is not None:
-        process.stdout.close()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
 
 
-def _installed() -> Path:
+def installed() -> Path:
     """Return the folder with the provider and its packages, which npm downloads when the lock has changed."""
     files = {name: (_SOURCE / name).read_bytes() for name in ("package.json", "package-lock.json", "provider.js")}
     digest = hashlib.sha256(b"".join(files.values())).hexdigest()[:16]

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from local.concurrency import ThrottledError
 from local.runtime import FunctionError, FunctionTimeoutError
 
 LOG = logging.getLogger("local.invocations")
@@ -149,6 +150,10 @@ class Invocations:
         attempts = delivery.attempts + 1
         try:
             self._invoke(delivery.function, delivery.event, request_id=delivery.request_id)
+        except ThrottledError:
+            # Lambda keeps the event for up to six hours. It does not count as an attempt.
+            self._enter(delivery, self._delays[0])
+            return
         except FunctionError as error:
             error_type, message = error.error_type, error.message
         except FunctionTimeoutError:

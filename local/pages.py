@@ -14,6 +14,9 @@ from pages.build import build
 
 SOURCE = ROOT / "functions" / "pages"
 
+# An OpenID Connect provider on this machine has no certificate.
+_PROVIDERS = "http://localhost:* http://127.0.0.1:*"
+
 
 def with_pages(functions: Mapping[str, Function]) -> dict[str, Function]:
     """Return the functions with the built code of the function in `SOURCE`."""
@@ -35,5 +38,5 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
     spec = importlib.util.find_spec("flask_swagger_ui")
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError("flask_swagger_ui is not installed", name="flask_swagger_ui")
-    build(Path(folder.name), Path(spec.origin).parent / "dist")
+    build(Path(folder.name), Path(spec.origin).parent / "dist", _PROVIDERS)
     return folder

@@ -23,6 +23,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from local.concurrency import ACCOUNT_QUOTA, Concurrency
 from local.template import REGION, Function
 
 LOG = logging.getLogger("local.runtime")
@@ -85,9 +86,25 @@ class Runtime:
     Both change global state (the environment, `sys.path`, `sys.modules`), so only one runtime can run at a time.
     """
 
-    def __init__(self, functions: Mapping[str, Function], layers: Iterable[Path] = ()) -> None:
-        """Raise RuntimeConfigurationError if two functions need different values of an environment variable."""
+    def __init__(
+        self, functions: Mapping[str, Function], layers: Iterable[Path] = (), quota: int = ACCOUNT_QUOTA
+    ) -> None:
+        """Create the runtime.
+
+        Args:
+            functions: The functions, by logical id.
+            layers: The folders of the layers.
+            quota: The concurrent executions of the account.
+
+        Raises:
+            RuntimeConfigurationError: Two functions need different values of an environment variable, or the functions
+                reserve more executions than the quota permits.
+        """
         self._functions = functions
+        try:
+            self._concurrency = Concurrency(functions.values(), quota)
+        except ValueError as error:
+            raise RuntimeConfigurationError(str(error)) from error
         self._layers = [str(layer / "python" if (layer / "python").is_dir() else layer) for layer in layers]
         self._handlers: dict[str, Handler] = {}
         self._saved_environment: dict[str, str] | None = None
@@ -144,6 +161,7 @@ class Runtime:
             FunctionError: The function failed.
             FunctionTimeoutError: The function did not return in time.
             PayloadTooLargeError: The event is too large.
+            ThrottledError: The function has no execution left.
             KeyError: There is no such function.
         """
         definition = self._functions[function]
@@ -151,7 +169,8 @@ class Runtime:
         payload = json.dumps(event)
         if len(payload) > PAYLOAD_LIMIT:
             raise PayloadTooLargeError(function)
-        call = _Call(definition, handler, payload, request_id)
+        self._concurrency.begin(function)
+        call = _Call(definition, handler, payload, request_id, lambda: self._concurrency.end(function))
         timeout = float(definition.timeout) if wait is None else min(wait, definition.timeout)
         if not call.done.wait(timeout):
             LOG.error("%s did not return within %g s", function, timeout)
@@ -171,7 +190,15 @@ class Runtime:
 class _Call:
     """An invocation in its own daemon thread: a function that hangs does not keep the process alive."""
 
-    def __init__(self, function: Function, handler: Handler, payload: str, request_id: str | None) -> None:
+    def __init__(
+        self,
+        function: Function,
+        handler: Handler,
+        payload: str,
+        request_id: str | None,
+        on_end: Callable[[], None],
+    ) -> None:
+        self._on_end = on_end
         self.done = threading.Event()
         self._request_id = request_id
         self._function = function
@@ -191,6 +218,7 @@ class _Call:
             LOG.exception("%s raised", name)
             self._error = FunctionError(name, type(error).__name__, str(error))
         finally:
+            self._on_end()
             self.done.set()
 
     def result(self) -> Any:

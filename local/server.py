@@ -56,8 +56,18 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def url_of(listener: socket.socket) -> str:
+    """Return the base URL of a listening socket, without a trailing slash."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 class Server:
-    """Serves a gateway on a listening socket, in its own threads."""
+    """Serves a gateway on a listening socket, in its own threads.
+
+    Attributes:
+        url: The base URL, without a trailing slash.
+    """
 
     def __init__(self, gateway: Gateway, listener: socket.socket) -> None:
         """Create a server, which owns the listener.
@@ -70,17 +80,12 @@ class Server:
         self._names = hosts.LOOPBACK | {host} if is_loopback else None
         self.host: str = host
         self.port: int = port
+        self.url = url_of(listener)
         self._server = _Server(host, port, self._app, handler=_Handler, fd=listener.fileno())
         self._server.gateway = gateway
         # The server uses a duplicate of the socket.
         listener.close()
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="local-http", daemon=True)
-
-    @property
-    def url(self) -> str:
-        """The base URL, without a trailing slash."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
 
     def start(self) -> None:
         """Start to serve in the background."""

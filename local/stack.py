@@ -15,6 +15,7 @@ from typing import Any, Self, TypeVar
 import boto3
 
 from local import template, tokens
+from local.concurrency import ACCOUNT_QUOTA
 from local.demo_services import seed_services
 from local.dynamodb_local import DynamoDbLocal, fetch
 from local.emulator import Credentials, Emulator
@@ -30,7 +31,7 @@ from local.provision import provision
 from local.runtime import Runtime
 from local.scheduler import Scheduler
 from local.seed import seed as seed_demo
-from local.server import Server, listen
+from local.server import Server, listen, url_of
 from local.table_streams import open_stream
 from local.webhooks import sender, subscribe
 
@@ -52,7 +53,7 @@ class LocalStack:
         port: The port; 0 selects a free port.
         host: The address to listen on.
         dynamodb: "moto", "local" (DynamoDB Local, downloaded if necessary; needs Java) or the URL of a database.
-        parameters: Parameter values of the template.
+        parameters: Parameter values of the template, or a function that returns them for the base URL of the stack.
         seed: Whether to write the demo project.
         fleet: Whether to write the fleet too, 60 containers in three projects. It needs `seed`.
         services: Whether to create the ECS services of the demo too. It needs `seed`.
@@ -66,6 +67,7 @@ class LocalStack:
         streams: Whether new rows of tables invoke the functions that read their streams. It needs `events`.
         webhook: A URL that receives all status changes; None for none.
         history_rows: How many rows the longest history of the demo project has.
+        concurrency: The concurrent executions of the account, which the functions share.
     """
 
     def __init__(
@@ -73,7 +75,7 @@ class LocalStack:
         port: int = 3000,
         host: str = "127.0.0.1",
         dynamodb: str = "moto",
-        parameters: Mapping[str, str] | None = None,
+        parameters: Mapping[str, str] | Callable[[str], Mapping[str, str]] | None = None,
         seed: bool = True,
         *,
         fleet: bool = False,
@@ -87,13 +89,14 @@ class LocalStack:
         streams: bool = True,
         webhook: str | None = None,
         history_rows: int = 1000,
+        concurrency: int = ACCOUNT_QUOTA,
     ) -> None:
         if dynamodb not in {"moto", "local"} and not dynamodb.startswith(("http://", "https://")):
             raise ValueError(f'dynamodb must be "moto", "local" or a URL, not "{dynamodb}"')
         self._port = port
         self._host = host
         self._dynamodb = dynamodb
-        self._parameters = dict(parameters or {})
+        self._parameters = parameters or {}
         self._seed = seed
         self._fleet = fleet
         self._services = services
@@ -117,6 +120,7 @@ class LocalStack:
             None if dynamodb in {"moto", "local"} else _EXTERNAL_DATABASE_KEY_ID
         )
         self._history_rows = history_rows
+        self._concurrency = concurrency
         self.template: template.Stack | None = None
 
     def start(self) -> Self:
@@ -135,14 +139,15 @@ class LocalStack:
             listener = listen(self._host, self._port)
             cleanup.callback(listener.close)
             environment = cleanup.enter_context(Environment(self.credentials))
-            stack = self.template = template.load(self._template_path, self._parameters)
+            given = self._parameters(url_of(listener)) if callable(self._parameters) else self._parameters
+            stack = self.template = template.load(self._template_path, given)
             if stack.api is None:
                 raise template.TemplateError("the template has no API")
             functions = {
                 name: replace(function, timeout=self._timeouts.get(name, function.timeout))
                 for name, function in with_pages(stack.functions).items()
             }
-            runtime = Runtime(functions, stack.layers)
+            runtime = Runtime(functions, stack.layers, self._concurrency)
 
             eventbridge = self._eventbridge = EventBridge(
                 stack,

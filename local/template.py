@@ -60,7 +60,11 @@ logging.getLogger("samtranslator").setLevel(logging.ERROR)
 
 @dataclass(frozen=True)
 class Function:
-    """A Lambda function. `timeout` is in seconds, `memory` in MB; `code_path` is a folder that may not exist."""
+    """A Lambda function.
+
+    `timeout` is in seconds, `memory` in MB; `code_path` is a folder that may not exist. `reserved` is its reserved
+    concurrency; None if it shares the concurrency of the account.
+    """
 
     logical_id: str
     name: str
@@ -70,6 +74,7 @@ class Function:
     environment: Mapping[str, str]
     timeout: int
     memory: int
+    reserved: int | None = None
 
 
 @dataclass(frozen=True)
@@ -146,6 +151,7 @@ def load(template: Path = ROOT / "template.yaml", parameters: Mapping[str, str] 
         properties = resource["Properties"]
         if resource["Type"] == "AWS::Lambda::Function":
             name = physical_name(logical_id, resource["Type"], properties)
+            reserved = properties.get("ReservedConcurrentExecutions")
             environment = properties.get("Environment", {}).get("Variables", {})
             functions[logical_id] = Function(
                 logical_id=logical_id,
@@ -156,6 +162,7 @@ def load(template: Path = ROOT / "template.yaml", parameters: Mapping[str, str] 
                 environment={key: as_string(value) for key, value in environment.items()},
                 timeout=int(properties.get("Timeout", 3)),
                 memory=int(properties.get("MemorySize", 128)),
+                reserved=None if reserved is None else int(reserved),
             )
         elif resource["Type"] == "AWS::Lambda::LayerVersion":
             layers.append(base / code_paths[properties["Content"]["S3Key"]])

@@ -11,9 +11,6 @@ from longshore.edge import http
 
 from reference.texts import read
 
-# The message of the template's gateway response, which a test compares.
-_MESSAGES_OF_THE_GATEWAY: Final = {ErrorCode.RATE_LIMITED: "Too many requests"}
-
 
 @dataclass(frozen=True)
 class Entry:
@@ -30,7 +27,7 @@ class Entry:
 
 def _catalogue() -> dict[ErrorCode, Entry]:
     texts: dict[str, dict[str, Any]] = read("errors.yaml")
-    messages = dict(_MESSAGES_OF_THE_GATEWAY)
+    messages: dict[ErrorCode, str] = {}
     kinds = [errors.LongshoreError]
     while kinds:
         kind = kinds.pop()

@@ -134,8 +134,12 @@ def sign_in_stack(identity: "Provider") -> "Iterator[LocalStack]":
     from local.stack import LocalStack
 
     with LocalStack(
-        port=0, parameters=PARAMETERS | identity.parameters, emulator_options=QUICK, streams=False
+        port=0,
+        parameters=lambda url: PARAMETERS | identity.parameters(url),
+        emulator_options=QUICK,
+        streams=False,
     ) as local:
+        identity.allow(local.url)
         yield local
 
 

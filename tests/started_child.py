@@ -11,6 +11,7 @@ import json
 import runpy
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +32,18 @@ SAVED = {
     "actor": "ann",
     "saved_at": "2025-01-15T10:30:00.000Z",
 }
+MODIFIED = datetime(2025, 1, 15, 10, 30, tzinfo=UTC)
 SCHEDULE = {
+    "LastModificationDate": MODIFIED,
     "ScheduleExpression": "cron(0 8 ? * MON-FRI *)",
     "ScheduleExpressionTimezone": "Europe/Berlin",
     "State": "ENABLED",
     "Target": {"Input": json.dumps({"input": SAVED})},
 }
 CONSTANT: dict[str, Any] = {
-    "ListSchedules": {"Schedules": [{"Name": f"{SAVED['project_id']}.working-hours"}]},
+    "ListSchedules": {
+        "Schedules": [{"Name": f"{SAVED['project_id']}.working-hours", "LastModificationDate": MODIFIED}]
+    },
     "GetSchedule": SCHEDULE,
 }
 

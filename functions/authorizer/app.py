@@ -6,6 +6,7 @@ import longshore.wiring.coldstart
 from longshore.domain.errors import AuthenticationError
 from longshore.edge.logs import logger
 from longshore.edge.policy import allow, authorization_of, deny
+from longshore.edge.tokens import reason_of
 from longshore.wiring import authorizer
 
 
@@ -15,7 +16,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     try:
         caller = authorizer.verifier().verify(authorization_of(event))
     except AuthenticationError as error:
-        logger.info("token rejected", code=error.code, correlation_id=request_id)
+        logger.info("token rejected", code=error.code, reason=reason_of(error), correlation_id=request_id)
         return deny(event["methodArn"], error)
     logger.info("token accepted", user_id=caller.user_id, correlation_id=request_id)
     return allow(event["methodArn"], caller.user_id, caller.expires_at)

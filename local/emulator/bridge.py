@@ -226,6 +226,13 @@ def schedules(region: str) -> list[dict[str, Any]]:
     return [copy.deepcopy(schedule.to_dict()) for group in groups for schedule in list(group.schedules.values())]
 
 
+def age_schedules(seconds: float, region: str) -> None:
+    """Move the last modification of all schedules into the past."""
+    for group in list(scheduler_backends[ACCOUNT][region].schedule_groups.values()):
+        for schedule in list(group.schedules.values()):
+            schedule.last_modified_date -= seconds
+
+
 def delete_schedule(group: str, name: str, region: str) -> None:
     """Delete a schedule of EventBridge Scheduler, if it exists."""
     scheduler_backends[ACCOUNT][region].schedule_groups[group].schedules.pop(name, None)

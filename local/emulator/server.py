@@ -248,6 +248,10 @@ class Emulator:
         """Return the current schedules of EventBridge Scheduler, each as GetSchedule returns it."""
         return bridge.schedules(REGION)
 
+    def age_schedules(self, seconds: float) -> None:
+        """Move the last modification of all schedules of EventBridge Scheduler into the past."""
+        bridge.age_schedules(seconds, REGION)
+
     def delete_schedule(self, group: str, name: str) -> None:
         """Delete a schedule of EventBridge Scheduler, if it exists."""
         bridge.delete_schedule(group, name, REGION)

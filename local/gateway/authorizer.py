@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from local.concurrency import ThrottledError
 from local.gateway.definition import Authorizer, Method, authorizers_of
 from local.gateway.errors import MalformedError, RefusedError
 from local.gateway.exchange import Exchange, Invoke
@@ -94,7 +95,7 @@ class Authorizers:
             if error.message == "Unauthorized":
                 raise RefusedError("UNAUTHORIZED", "Unauthorized") from error
             raise RefusedError("AUTHORIZER_CONFIGURATION_ERROR", "Internal server error") from error
-        except (FunctionTimeoutError, PayloadTooLargeError) as error:
+        except (FunctionTimeoutError, PayloadTooLargeError, ThrottledError) as error:
             raise RefusedError("AUTHORIZER_FAILURE", "Internal server error") from error
         try:
             verdict = _read_verdict(answer)

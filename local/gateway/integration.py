@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from local.concurrency import ThrottledError
 from local.gateway.definition import Method
 from local.gateway.errors import MalformedError, RefusedError
 from local.gateway.exchange import Exchange, Invoke
@@ -33,6 +34,10 @@ def integrate(api: Api, invoke: Invoke, exchange: Exchange, method: Method) -> A
         answer = invoke(method.function, exchange.event(api), wait)
     except FunctionTimeoutError as error:
         raise RefusedError("INTEGRATION_TIMEOUT", "Endpoint request timed out") from error
+    except ThrottledError as error:
+        # "If the Lambda API rejects the invocation request, API Gateway returns a 500 error code", never 429:
+        # https://docs.aws.amazon.com/lambda/latest/dg/services-apigateway-errors.html. The type is by observation.
+        raise RefusedError("INTEGRATION_FAILURE", "Internal server error", 500) from error
     except PayloadTooLargeError as error:
         raise RefusedError("REQUEST_TOO_LARGE", "Request Too Long") from error
     except FunctionError as error:

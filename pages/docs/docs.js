@@ -9,14 +9,14 @@ function applyColorScheme() {
 dark.addEventListener("change", applyColorScheme);
 applyColorScheme();
 
-// The first server is the API that serves this page, below its base path.
+// The only server is the API that serves this page, below its base path.
 const ownServer = {
   statePlugins: {
     spec: {
       wrapActions: {
         updateJsonSpec: (update) => (spec) => {
-          const [own, ...others] = spec.servers;
-          return update({ ...spec, servers: [{ ...own, url: new URL("../api/v1", document.baseURI).href }, ...others] });
+          const [own] = spec.servers;
+          return update({ ...spec, servers: [{ ...own, url: new URL("../api/v1", document.baseURI).href }] });
         },
       },
     },

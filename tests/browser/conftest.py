@@ -8,6 +8,7 @@ import pytest
 from api_client import Api
 from browser.console_page import ConsolePage
 from browser.npm import NpmUnavailableError, package
+from browser.open_server import OpenServer
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.chrome.webdriver import WebDriver
@@ -90,6 +91,14 @@ def visit(tab: WebDriver) -> Callable[[str], ConsolePage]:
 def console(visit: Callable[[str], ConsolePage], stack: LocalStack, api: Api) -> ConsolePage:
     """The console of the stack. The page is not open yet."""
     return visit(stack.url)
+
+
+@pytest.fixture(scope="module")
+def other() -> Iterator[OpenServer]:
+    server = OpenServer()
+    server.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")

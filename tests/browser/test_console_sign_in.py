@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx
 import pytest
 from browser.console_page import ConsolePage
+from client import signing_in
+from client.terminal import environment
 from selenium.webdriver.chrome.webdriver import WebDriver
 from selenium.webdriver.common.by import By
 
@@ -143,6 +146,28 @@ def test_a_session_that_has_ended(console: ConsolePage, identity: Provider, refu
     reopen_expired(console, refreshToken="unknown")
     console.wait(lambda: "The session has ended. Sign in again." in console.text("#connection-error"))
     assert console.text("#session-text") == "No token"
+
+
+@pytest.mark.parametrize("changed", ["token", "ID token"])
+def test_a_refresh_that_returns_another_user(
+    console: ConsolePage, identity: Provider, refusals: set[int | str], tmp_path: Path, changed: str
+) -> None:
+    """OpenID Connect Core, section 12.2."""
+    refusals.add(401)
+    if changed == "token":
+        env = environment(tmp_path)
+        assert signing_in.sign_in(env, "viewer", "--url", console.url) == (0, "")
+        changes = {"refreshToken": signing_in.credentials(env)["refresh_token"]}
+        error = "renewed it as viewer instead of operator"
+    else:
+        changes = {"idUser": "ada"}
+        error = "renewed it as operator instead of ada"
+    console.open()
+    sign_in(console, identity)
+    reopen_expired(console, **changes)
+    console.wait(lambda: error in console.text("#connection-error"))
+    assert console.text("#session-text") == "No token"
+    assert console.run("return sessionStorage.getItem(arguments[0])", TOKEN) is None
 
 
 def test_a_provider_that_does_not_respond(console: ConsolePage, identity: Provider, refusals: set[int | str]) -> None:

@@ -70,7 +70,47 @@ def test_a_reload_forgets_the_token(docs: DocsPage, tab: WebDriver, api: Api) ->
     assert tab.find_elements(By.CSS_SELECTOR, ".btn.authorize.locked")
     docs.open()
     assert tab.find_elements(By.CSS_SELECTOR, ".btn.authorize.unlocked")
-    assert tab.execute_script("return Object.keys(localStorage).concat(Object.keys(sessionStorage))") == []
+
+
+# Returns what a script of the page gets of the console, or the name of the error.
+SPY = """
+const [console, done] = arguments;
+const attempt = async read => { try { return String(await read()); } catch (error) { return error.name; } };
+Promise.all([
+  attempt(() => sessionStorage.getItem("longshore.token")),
+  attempt(() => localStorage.getItem("longshore.recent")),
+  attempt(() => document.cookie),
+  attempt(async () => (await fetch(console)).status),
+]).then(done);
+"""
+
+
+def test_it_cannot_read_what_the_console_stores(tab: WebDriver, stack: LocalStack, refusals: set[int | str]) -> None:
+    """The reference is opened in the tab of the console, which is signed in."""
+    refusals.add("connect-src")
+    tab.get(f"{stack.url}/console/")
+    tab.execute_script("sessionStorage.setItem('longshore.token', 't'); localStorage.setItem('longshore.recent', 'r')")
+    assert tab.execute_async_script(SPY, f"{stack.url}/console/") == ["t", "r", "", "200"]
+    DocsPage(tab, stack.url).open()
+    refusals |= {"CORS policy", "net::ERR_FAILED"}
+    found = tab.execute_async_script(SPY, f"{stack.url}/console/")
+    assert found == ["SecurityError", "SecurityError", "SecurityError", "TypeError"]
+
+
+def test_it_cannot_script_a_console_that_it_opens(docs: DocsPage, tab: WebDriver, stack: LocalStack) -> None:
+    reference = tab.current_window_handle
+    tab.execute_script("window.opened = window.open(arguments[0])", f"{stack.url}/console/")
+    (opened,) = set(tab.window_handles) - {reference}
+    try:
+        script = "try { return String(window.opened.sessionStorage) } catch (error) { return error.name }"
+        assert tab.execute_script(script) == "SecurityError"
+        tab.switch_to.window(opened)
+        WebDriverWait(tab, 10).until(lambda _: tab.find_elements(By.ID, "connection-toggle"))
+        assert tab.execute_script("return window.opener") is None
+    finally:
+        tab.switch_to.window(opened)
+        tab.close()
+        tab.switch_to.window(reference)
 
 
 def test_the_schemas_are_folded(docs: DocsPage, tab: WebDriver) -> None:

@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from api_client import Api
+from browser.open_server import OpenServer
 from selenium.webdriver.chrome.webdriver import WebDriver
 from selenium.webdriver.common.by import By
-from werkzeug.serving import make_server
-from werkzeug.wrappers import Request, Response
 
 from local.seed import container_id
 from local.stack import LocalStack
@@ -50,46 +47,6 @@ fetch(url, {method: "POST", headers, body}).then(
   error => done([0, String(error)]),
 );
 """
-
-
-class OpenServer:
-    """A server without protection: it allows every origin, and records the requests."""
-
-    def __init__(self) -> None:
-        self.requests: list[tuple[str, str, str]] = []
-        self._server = make_server("127.0.0.1", 0, self._respond, threaded=True)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-
-    @property
-    def port(self) -> int:
-        return int(self._server.server_port)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/"
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-    def _respond(self, environ: dict[str, Any], start_response: Any) -> Any:
-        request = Request(environ)
-        self.requests.append((request.method, request.host, request.get_data(as_text=True)))
-        headers = {"Access-Control-Allow-Origin": "*", "Access-Control-Allow-Headers": "*, Authorization"}
-        page = "<!doctype html><link rel=icon href=data:,><p id=page>A page"
-        return Response(page, 200, headers, content_type="text/html")(environ, start_response)
-
-
-@pytest.fixture(scope="module")
-def other() -> Iterator[OpenServer]:
-    server = OpenServer()
-    server.start()
-    yield server
-    server.stop()
 
 
 @pytest.fixture

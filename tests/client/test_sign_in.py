@@ -5,11 +5,11 @@ import stat
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx
 import pytest
+from client.signing_in import LOGIN, credentials, credentials_path, printed_url
 from client.terminal import COMMAND, Terminal, environment, run
 from longshore_client.cli.credentials import SignIn
 from longshore_client.cli.exits import Exit, Problem
@@ -20,7 +20,6 @@ from local.identity import Provider
 from local.seed import container_id
 from local.stack import LocalStack
 
-LOGIN = ["login", "--port", "0", "--no-browser"]
 NOWHERE = "http://127.0.0.1:9"
 
 
@@ -60,23 +59,6 @@ def signed_in(login: Callable[..., "subprocess.Popen[str]"], user: ProviderPages
     assert process.wait(timeout=60) == 0
 
 
-def printed_url(process: "subprocess.Popen[str]") -> str:
-    """Return the URL that the command prints, in a line of its own."""
-    assert process.stderr is not None
-    return next(line.strip() for line in process.stderr if line.startswith("http"))
-
-
-def credentials(env: dict[str, str], **changes: Any) -> dict[str, Any]:
-    """Return the stored credentials of the default profile, after the given changes."""
-    path = Path(env["HOME"]) / ".config/longshore/credentials.json"
-    content = json.loads(path.read_text())
-    profile: dict[str, Any] = content["profiles"]["default"]
-    if changes:
-        profile |= changes
-        path.write_text(json.dumps(content))
-    return profile
-
-
 def test_a_sign_in_on_a_terminal(env: dict[str, str], user: ProviderPages, sign_in_stack: LocalStack) -> None:
     with Terminal(LOGIN, env) as terminal:
         terminal.read_until(lambda text: "code_challenge_method=S256\n" in text)
@@ -85,7 +67,7 @@ def test_a_sign_in_on_a_terminal(env: dict[str, str], user: ProviderPages, sign_
         assert user.sign_in(url).text.count("Return to the terminal") == 1
         assert terminal.end() == 0
     assert f"Signed in to {sign_in_stack.url}/api/v1 as operator (profile default)" in terminal.text
-    path = Path(env["HOME"]) / ".config/longshore/credentials.json"
+    path = credentials_path(env)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     for given in (env, {name: value for name, value in env.items() if name != "LONGSHORE_URL"}):
@@ -140,6 +122,47 @@ def test_a_session_that_has_ended(env: dict[str, str]) -> None:
 
 
 @pytest.mark.usefixtures("signed_in")
+@pytest.mark.parametrize("changed", ["token", "ID token"])
+def test_a_refresh_that_returns_another_user(
+    env: dict[str, str], login: Callable[..., "subprocess.Popen[str]"], changed: str
+) -> None:
+    """OpenID Connect Core, section 12.2."""
+    if changed == "token":
+        # The provider renews the session of the viewer.
+        pages = ProviderPages()
+        process = login(*LOGIN, "--profile", "other")
+        pages.sign_in(printed_url(process), "viewer")
+        assert process.wait(timeout=60) == 0
+        pages.close()
+        credentials(env, expires_at=0, refresh_token=credentials(env, "other")["refresh_token"])
+        error = "the session has ended, because the provider renewed it as viewer instead of operator"
+    else:
+        credentials(env, expires_at=0, id_user="ada")
+        error = "the session has ended, because the provider renewed it as operator instead of ada"
+    before = credentials(env)["token"]
+    done = run(["status", container_id(12)], env)
+    assert (done.returncode, done.stdout) == (5, "")
+    assert error in done.stderr
+    assert "longshore login --profile default" in done.stderr
+    # The session does not continue with the next command.
+    kept = credentials(env)
+    assert (kept["refresh_token"], kept["token"]) == (None, before)
+    done = run(["status", container_id(12)], env)
+    assert (done.returncode, done.stdout) == (5, "")
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_a_session_of_a_version_without_the_user_of_the_id_token(env: dict[str, str]) -> None:
+    path = credentials_path(env)
+    content = json.loads(path.read_text())
+    del content["profiles"]["default"]["id_user"], content["known"]
+    content["profiles"]["default"]["expires_at"] = 0
+    path.write_text(json.dumps(content))
+    assert run(["status", container_id(12)], env).returncode == 0
+    assert credentials(env)["expires_at"] > 0
+
+
+@pytest.mark.usefixtures("signed_in")
 def test_a_provider_that_does_not_respond(env: dict[str, str]) -> None:
     before = credentials(env)
     credentials(env, expires_at=0, sign_in=before["sign_in"] | {"issuer": NOWHERE})
@@ -157,8 +180,9 @@ def test_signing_out_forgets(env: dict[str, str], identity: Provider) -> None:
     done = run(["logout"], env)
     assert done.returncode == 0
     assert "Signed out of" in done.stderr
-    path = Path(env["HOME"]) / ".config/longshore/credentials.json"
-    assert json.loads(path.read_text()) == {"profiles": {}}
+    path = credentials_path(env)
+    assert json.loads(path.read_text())["profiles"] == {}
+    assert not any(old[name] in path.read_text() for name in ("token", "refresh_token"))
     assert "no token" in run(["status", container_id(12)], env).stderr
     body = {"grant_type": "refresh_token", "refresh_token": old["refresh_token"], "client_id": "longshore"}
     assert httpx.post(f"{identity.issuer}/token", data=body).json()["error"] == "invalid_grant"
@@ -200,7 +224,7 @@ def test_profiles(login: Callable[..., "subprocess.Popen[str]"], env: dict[str, 
     [("readable", "chmod 600"), ("{", "is invalid"), ('{"profiles": {"default": {}}}', "is invalid")],
 )
 def test_an_invalid_credentials_file(env: dict[str, str], change: str, error: str) -> None:
-    path = Path(env["HOME"]) / ".config/longshore/credentials.json"
+    path = credentials_path(env)
     if change == "readable":
         path.chmod(0o640)
     else:
@@ -249,7 +273,7 @@ def test_a_false_answer(
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == code
     assert error in stderr
-    assert not (Path(env["HOME"]) / ".config/longshore/credentials.json").exists()
+    assert not credentials_path(env).exists()
 
 
 def test_a_refused_consent(
@@ -259,7 +283,7 @@ def test_a_refused_consent(
     assert "The sign-in was refused (access_denied)" in user.refuse(printed_url(process)).text
     _, stderr = process.communicate(timeout=60)
     assert (process.returncode, stderr) == (5, "error: the sign-in was refused (access_denied)\n")
-    assert not (Path(env["HOME"]) / ".config/longshore/credentials.json").exists()
+    assert not credentials_path(env).exists()
 
 
 @pytest.mark.parametrize(
@@ -273,8 +297,9 @@ def test_a_refused_consent(
 )
 def test_a_wrong_issuer(identity: Provider, issuer: str, code: Exit, error: str) -> None:
     url = issuer.format(port=urlsplit(identity.issuer).port)
+    sign_in = SignIn(url, "longshore", "openid", "api", None)
     with pytest.raises(Problem, match=error) as found:
-        ProviderClient(SignIn(url, "longshore", "openid", "api", None)).authorization("http://127.0.0.1/callback")
+        ProviderClient(sign_in, NOWHERE).authorization("http://127.0.0.1/callback")
     assert found.value.exit == code
 
 

@@ -48,6 +48,7 @@ _READ_STREAM = (
 )
 _OF_ONE_ITEM = {"GetItem", "PutItem", "UpdateItem", "DeleteItem"}
 _OF_MANY_ITEMS = {"Query", "Scan"}
+_PARTITION_KEYS = {"id", "user_id", "container_id"}
 
 Roles = Callable[[str], Iterable[str]]
 """Returns the ARNs of the roles of a task definition, given the reference that RunTask received."""
@@ -183,6 +184,7 @@ def _arn_matches(pattern: str, arn: str) -> bool:
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html
 _OPERATORS: Mapping[str, Callable[[str, str], bool]] = {
     "StringEquals": str.__eq__,
+    "ForAllValues:StringEquals": str.__eq__,  # of keys with one value
     "StringLike": _matches,
     "ArnEquals": _arn_matches,  # the same as ArnLike
     "ArnLike": _arn_matches,
@@ -256,7 +258,9 @@ def _of_dynamodb(call: Call) -> Iterator[Request]:
     if call.operation in _OF_MANY_ITEMS and "IndexName" in parameters:
         yield Request(f"dynamodb:{call.operation}", f"{table}/index/{parameters['IndexName']}")
     elif call.operation in _OF_MANY_ITEMS | _OF_ONE_ITEM:
-        yield Request(f"dynamodb:{call.operation}", table)
+        # The partition key, of which a call of one item has one value.
+        keys = [value["S"] for name, value in parameters.get("Key", {}).items() if name in _PARTITION_KEYS]
+        yield Request(f"dynamodb:{call.operation}", table, tuple(("dynamodb:LeadingKeys", key) for key in keys))
     else:
         raise _unknown(call)
 

@@ -40,6 +40,10 @@ def ordinary_requests(scene: Scene) -> None:
     container = scene.add(STOPPED, server=INSTANCE)
     scene.post(container, "start")
     scene.get(container, "viewer")
+    with scene.recorder.recording("GetContainerFunction"):
+        # A wait takes a place, and gives it back.
+        path = f"/containers/{container}?wait_for=failed&timeout=1"
+        assert scene.api.call("GET", path, "viewer").status_code == 200
     scene.update(container, "owner")
     scene.keep_alive(container, "owner")
     with scene.recorder.recording("IndexFunction"):
@@ -139,6 +143,8 @@ def saved_schedules(scene: Scene) -> None:
     for _ in range(2):
         with scene.recorder.recording("SaveScheduleFunction"):
             assert scene.api.call("PUT", f"{path}/hours", json=body).status_code == 200
+    scene.list("ListSchedulesFunction", path)
+    scene.stack.emulator.age_schedules(60)
     scene.list("ListSchedulesFunction", path)
     scene.list("GetScheduleFunction", f"{path}/hours")
     with scene.recorder.recording("DeleteScheduleFunction"):

@@ -84,6 +84,12 @@ def test_a_sign_in_requires_a_provider() -> None:
         ("TokenSecretKmsKeyArn", "1234abcd-12ab-34cd-56ef-1234567890ab"),
         ("PermissionsBoundaryArn", "boundary"),
         ("HostTagValue", "a*"),
+        ("WaitConcurrency", "0"),
+        ("WaitConcurrency", "501"),
+        ("TokenType", "JWT"),
+        ("TokenClientIds", "app,"),
+        ("TokenClientIds", "app, cli"),
+        ("TokenLifetimeSeconds", "-1"),
     ],
 )
 def test_an_invalid_value(name: str, value: str) -> None:

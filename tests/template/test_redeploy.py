@@ -20,6 +20,9 @@ SCHEDULE = {"ScheduledStopFunctionNightly"}
 AUTHORIZER = {"AuthorizerFunction"}
 OPERATION_FUNCTIONS = {f"{name}Function" for name in ("Start", "Stop", "ForceStop", "Restart", "Pause", "Resume")}
 
+# Tables whose content can be lost.
+COPIES = {"IdempotencyTable", "ScheduleCacheTable"}
+
 EXPECTED = [
     Expected(
         {"ClusterName": "other"},
@@ -41,6 +44,7 @@ EXPECTED = [
     Expected({"TaskRoleArns": f"arn:aws:iam::{ACCOUNT_ID}:role/a"}, changed={"RunTasksPolicy"}),
     Expected({"HostTagValue": "true"}, changed={"CommandHostsPolicy"}),
     Expected({"WaitSeconds": "5"}, changed={FUNCTIONS}),
+    Expected({"WaitConcurrency": "5"}, changed={FUNCTIONS}),
     Expected(
         {
             "TokenAlgorithm": "RS256",
@@ -60,6 +64,9 @@ EXPECTED = [
     Expected({"TokenIssuer": "https://issuer.example.com/"}, changed={*AUTHORIZER, "IndexFunction"}),
     Expected({"TokenAudience": "longshore"}, changed={*AUTHORIZER, "IndexFunction"}),
     Expected({"TokenLeewaySeconds": "0"}, changed=AUTHORIZER),
+    Expected({"TokenType": "at+jwt"}, changed=AUTHORIZER),
+    Expected({"TokenClientIds": "app,cli"}, changed=AUTHORIZER),
+    Expected({"TokenLifetimeSeconds": "3600"}, changed=AUTHORIZER),
     Expected(
         {
             "TokenAlgorithm": "RS256",
@@ -131,7 +138,7 @@ EXPECTED = [
     Expected({"AddressRateLimit": "100"}, added={"AddressLimit", "AddressLimitOfStage"}),
     Expected({"LogLevel": "DEBUG"}, changed={FUNCTIONS}),
     Expected({"LogRetentionDays": "7"}, changed={"AWS::Logs::LogGroup"}),
-    Expected({"DeletionProtection": "false"}, changed={"AWS::DynamoDB::Table"}, unchanged={"IdempotencyTable"}),
+    Expected({"DeletionProtection": "false"}, changed={"AWS::DynamoDB::Table"}, unchanged=COPIES),
     Expected(
         {"TableKmsKeyArn": KEY},
         changed={

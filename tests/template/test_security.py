@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from longshore.edge.http import SECURITY_HEADERS
 from samtranslator.yaml_helper import yaml_parse
 
 from local import template
@@ -119,10 +121,33 @@ def test_the_access_log_contains_no_secrets(stack: template.Stack) -> None:
     assert "authorizer.principalId" in logged
     assert "header" not in logged.lower()
     assert "querystring" not in logged.lower()
+    # The authorizer escapes principalId. Values of its context, such as user_id, could end the JSON string.
+    assert re.findall(r"context\.authorizer\.(\w+)", logged) == ["principalId"]
     assert not any(settings.get("DataTraceEnabled") for settings in stage["MethodSettings"])
 
 
 # --- Encryption at rest and in transit --------------------------------------------------------------------------------
+
+
+def test_the_api_requires_tls_1_2(stack: template.Stack) -> None:
+    (api,) = stack.of_type("AWS::ApiGateway::RestApi").values()
+    # https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-security-policies-list.html
+    assert api["SecurityPolicy"] == "SecurityPolicy_TLS13_1_2_2021_06"
+    assert api["EndpointAccessMode"] == "BASIC"
+    assert api["EndpointConfiguration"] == {"Types": ["REGIONAL"]}
+
+
+def test_responses_of_the_gateway_and_the_web_acl_have_the_security_headers(stack: template.Stack) -> None:
+    (api,) = stack.of_type("AWS::ApiGateway::RestApi").values()
+    responses = api["Body"]["x-amazon-apigateway-gateway-responses"]
+    for name, response in responses.items():
+        for header, value in SECURITY_HEADERS.items():
+            assert response["responseParameters"][f"gatewayresponse.header.{header}"] == f"'{value}'", name
+    limited = template.load(parameters={"AddressRateLimit": "100"})
+    (acl,) = limited.of_type("AWS::WAFv2::WebACL").values()
+    (rule,) = acl["Rules"]
+    sent = {header["Name"]: header["Value"] for header in rule["Action"]["Block"]["CustomResponse"]["ResponseHeaders"]}
+    assert sent.items() >= SECURITY_HEADERS.items()
 
 
 def test_tables_are_encrypted_and_can_be_restored(stack: template.Stack) -> None:
@@ -137,7 +162,7 @@ def test_permanent_data_is_retained(stack: template.Stack) -> None:
         for logical_id, resource in stack.translated["Resources"].items()
         if resource.get("DeletionPolicy") == "RetainExceptOnCreate" and resource["UpdateReplacePolicy"] == "Retain"
     }
-    tables = stack.tables.keys() - {"IdempotencyTable"}
+    tables = stack.tables.keys() - {"IdempotencyTable", "ScheduleCacheTable"}
     assert kept == {*tables, "TokenSecret"}
     assert all(stack.tables[name]["DeletionProtectionEnabled"] == "true" for name in tables)
 

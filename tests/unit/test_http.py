@@ -102,6 +102,9 @@ def test_the_headers(handler: Callable[[Request], Answer]) -> None:
         "X-Request-Id": "request-1",
         "Access-Control-Allow-Origin": ORIGIN,
         "Access-Control-Expose-Headers": "X-Request-Id,Retry-After,Preference-Applied",
+        "Strict-Transport-Security": "max-age=63072000",
+        "X-Content-Type-Options": "nosniff",
+        "Cross-Origin-Opener-Policy": "same-origin",
     }
 
 

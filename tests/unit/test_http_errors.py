@@ -23,6 +23,7 @@ from longshore.domain.errors import (
     LongshoreError,
     MissingTokenError,
     ProjectNotFoundError,
+    RateLimitedError,
     RouteNotFoundError,
     ScheduleNotFoundError,
     StateConflictError,
@@ -62,6 +63,7 @@ ERRORS: list[tuple[type[LongshoreError], int, str, str, str]] = [
     (ExternalServiceError, 500, "Internal Server Error", "EXTERNAL_SERVICE_ERROR", EXTERNAL),
     (InternalError, 500, "Internal Server Error", "INTERNAL_SERVER_ERROR", "An unexpected error occurred"),
     (RouteNotFoundError, 404, "Not Found", "ROUTE_NOT_FOUND", "Route not found"),
+    (RateLimitedError, 429, "Too Many Requests", "RATE_LIMITED", "Too many requests"),
 ]
 ARGUMENTS: dict[type[LongshoreError], tuple[Any, ...]] = {
     InvalidInputError: (FAULTS,),
@@ -101,8 +103,7 @@ def test_every_error_class_has_a_code_of_the_contract() -> None:
     for path in library.glob("*/[a-z]*.py"):
         importlib.import_module(f"longshore.{path.parent.name}.{path.stem}")
     table = {kind: code for kind, _, _, code, _ in ERRORS}
-    # Only the gateway returns this code, so no class has it.
-    assert {*table.values(), "RATE_LIMITED"} == set(ErrorCode)
+    assert set(table.values()) == set(ErrorCode)
     found = list(subclasses(LongshoreError))
     assert set(table) <= set(found)
     for kind in found:
@@ -123,6 +124,7 @@ def test_the_response_to_an_error(
     expected = {"statusCode": status, "error": phrase, "code": code, "message": message}
     assert body_of(response) == expected | ({"data": DATA[kind]} if kind in DATA else {})
     levels = [(line["level"], line["message"]) for line in log.lines]
+    assert response["headers"].get("Retry-After") == ("5" if status == 429 else None)
     assert levels == ([("ERROR", "request failed")] if status >= 500 else []) + [("INFO", "request answered")]
     assert ("Traceback" in log.text) == (status >= 500)
     assert all("exception" not in line for line in log.lines if line["level"] == "INFO")

@@ -31,14 +31,16 @@ RUBBISH = [
     b"[]",
     b"null",
     b"{}",
-    b'{"keys":[]}',
     b'{"keys":{}}',
-    b'{"keys":[null,7,"x",[]]}',
-    b'{"keys":[{"kty":"x","kid":"RS256"}]}',
-    b'{"keys":[{"kty":"RSA","kid":"RS256","n":"","e":""}]}',
     b"[" * 100_000,
     bytes([255, 254, 253]),
     b"\x1f\x8b\x08\x00gzip",
+]
+WITHOUT_USABLE_KEYS = [
+    b'{"keys":[]}',
+    b'{"keys":[null,7,"x",[]]}',
+    b'{"keys":[{"kty":"x","kid":"RS256"}]}',
+    b'{"keys":[{"kty":"RSA","kid":"RS256","n":"","e":""}]}',
 ]
 SHORT_RSA_KEY = rsa.generate_private_key(65537, 1024)
 
@@ -199,6 +201,29 @@ def test_unknown_kids_cause_no_fetch_after_a_failed_fetch(jwks: Jwks, keys: KeyS
     assert keys.find("RS256") is not None
 
 
+@pytest.mark.parametrize("body", WITHOUT_USABLE_KEYS, ids=lambda body: str(body[:24]))
+def test_the_last_key_is_removed(jwks: Jwks, keys: KeySet, clock: Clock, body: bytes) -> None:
+    """A removed key is not used after five minutes, also if no other key is left."""
+    assert keys.find("RS256") is not None
+    good, jwks.body = jwks.body, body
+    clock.at += 300
+    assert keys.find("RS256") is not None
+    clock.at += 1
+    assert "no key for RS256" in fails(keys)
+    jwks.body = good
+    clock.at += 1
+    assert keys.find("RS256") is not None
+
+
+def test_a_key_that_is_replaced_under_the_same_id(jwks: Jwks, keys: KeySet, clock: Clock) -> None:
+    first = keys.find("RS256")
+    jwks.publish(RS256=OTHER_RSA_KEY)
+    clock.at += 300
+    assert keys.find("RS256") is first
+    clock.at += 1
+    assert keys.find("RS256") is not first
+
+
 # --- Failures ---------------------------------------------------------------------------------------------------------
 
 
@@ -262,7 +287,7 @@ def test_rubbish_does_not_replace_good_keys(jwks: Jwks, keys: KeySet, clock: Clo
     assert fails(keys, "unknown")
 
 
-@pytest.mark.parametrize("body", RUBBISH, ids=lambda body: str(body[:24]))
+@pytest.mark.parametrize("body", [*RUBBISH, *WITHOUT_USABLE_KEYS], ids=lambda body: str(body[:24]))
 def test_rubbish_does_not_make_a_token_invalid(jwks: Jwks, body: bytes) -> None:
     jwks.body = body
     with pytest.raises(KeySetError) as caught:

@@ -71,17 +71,18 @@ def test_only_files_with_a_digest_are_immutable() -> None:
 def test_every_file_has_the_security_headers() -> None:
     for path, entry in MANIFEST.items():
         headers = entry["headers"]
-        assert headers["X-Content-Type-Options"] == "nosniff", path
         assert headers["Referrer-Policy"] == "no-referrer", path
-        assert headers["Cross-Origin-Resource-Policy"] == "same-origin", path
+        is_public = path in {"/openapi.yaml", "/docs/LICENSE.txt"} or re.fullmatch(r"/docs/.+\.(css|js|svg)", path)
+        assert headers["Cross-Origin-Resource-Policy"] == ("cross-origin" if is_public else "same-origin"), path
+        assert ("Access-Control-Allow-Origin" in headers) == (path == "/openapi.yaml"), path
         assert "frame-ancestors 'none'" in headers["Content-Security-Policy"], path
         assert headers["Content-Security-Policy"].startswith("default-src "), path
         assert headers["Vary"] == "Accept-Encoding", path
         assert headers["Content-Type"].endswith("; charset=utf-8"), path
 
 
-def policy(page: str) -> dict[str, str]:
-    rules = MANIFEST[page]["headers"]["Content-Security-Policy"].split(";")
+def policy(page: str, manifest: dict[str, Any] = MANIFEST) -> dict[str, str]:
+    rules = manifest[page]["headers"]["Content-Security-Policy"].split(";")
     return dict(rule.strip().split(" ", 1) for rule in rules)
 
 
@@ -92,9 +93,18 @@ def test_only_scripts_of_the_console_run() -> None:
     assert rules["require-trusted-types-for"] == "'script'"
 
 
+def test_the_console_calls_only_its_host_and_https(tmp_path: Path) -> None:
+    """The base URL of another stack, and the endpoints of the provider, are known only when the console runs."""
+    deployed = build_copy(copy_of_the_sources(tmp_path), tmp_path / "target")
+    assert policy("/console/", deployed)["connect-src"] == "'self' https:"
+    # The local stack allows a provider on this machine.
+    assert policy("/console/")["connect-src"] == "http://localhost:* http://127.0.0.1:* 'self' https:"
+    assert "sandbox" not in policy("/console/")
+
+
 def test_the_policy_of_the_reference_forbids_other_hosts() -> None:
     rules = policy("/docs/")
-    assert rules.pop("connect-src") == "'self' https:"  # another stack may be called
+    assert "allow-same-origin" not in rules.pop("sandbox")
     assert rules.pop("img-src") == "'self' data:"
     assert rules.pop("style-src") == "'self' 'unsafe-inline'"
     assert set(rules.values()) == {"'self'", "'none'"}

@@ -36,8 +36,8 @@ def test_the_changelog() -> None:
     versions = re.findall(r"^## (\S+) - (\d{4}-\d\d-\d\d)$", text("CHANGELOG.md"), re.MULTILINE)
     assert versions[0][0] == VERSION
     assert versions == sorted(versions, key=lambda version: version[1], reverse=True)
-    newest = text("CHANGELOG.md").split("\n## ")[1]
-    sections = re.findall(r"^### (.+)$", newest, re.MULTILINE)
+    released = text("CHANGELOG.md").partition(f"\n## {VERSION} - ")[2].partition("\n## ")[0]
+    sections = re.findall(r"^### (.+)$", released, re.MULTILINE)
     assert sections == ["What an operator must do", "Added", "Changed", "Fixed", "Security", "Removed"]
 
 

@@ -10,6 +10,7 @@ import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 from botocore.stub import Stubber
 from longshore.aws.scheduler import ScheduleGroup, ScheduleTarget
+from longshore.domain.clock import to_text
 from longshore.domain.errors import ExternalServiceError, InvalidInputError, UnreadableItemError
 from longshore.domain.lifecycle import Operation
 from longshore.domain.schedules import Schedule, ScheduleSettings, Targets
@@ -150,9 +151,9 @@ def test_the_longest_names_fit() -> None:
 
 
 def test_pages_of_names() -> None:
-    first = {"Schedules": [{"Name": f"{PROJECT}.b"}, {"Name": f"{PROJECT}.c"}], "NextToken": "more"}
-    found, client, _ = group(first, {"Schedules": [{"Name": f"{PROJECT}.a"}]})
-    assert found.names(PROJECT) == ["a", "b", "c"]
+    pages = [[{"Name": f"{PROJECT}.{name}", "LastModificationDate": SAVED} for name in names] for names in ("bc", "a")]
+    found, client, _ = group({"Schedules": pages[0], "NextToken": "more"}, {"Schedules": pages[1]})
+    assert list(found.modified(PROJECT).items()) == [(name, to_text(SAVED)) for name in "abc"]
     request = {"GroupName": "group", "NamePrefix": f"{PROJECT}.", "MaxResults": 100, "NextToken": "more"}
     assert client.calls[-1] == ("list_schedules", request)
 
@@ -164,7 +165,7 @@ CALLS: dict[str, Callable[[ScheduleGroup], object]] = {
     "replace": lambda found: found.replace(schedule(), TARGET),
     "delete": lambda found: found.delete(PROJECT, "office-hours"),
     "find": lambda found: found.find(PROJECT, "office-hours"),
-    "names": lambda found: found.names(PROJECT),
+    "names": lambda found: found.modified(PROJECT),
 }
 
 

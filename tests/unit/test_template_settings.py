@@ -29,11 +29,12 @@ SIGN_IN = {
     "TOKEN_AUDIENCE",
 }
 GROUP = "SCHEDULE_GROUP"
+CACHE = "SCHEDULE_CACHE_TABLE"
 TARGET = {"SCHEDULE_FUNCTION_ARN", "SCHEDULE_ROLE_ARN", "DEAD_LETTERS_ARN"}
 OWN = {
     RECOVER: {CLUSTER},
     "IndexFunction": {SERVED, "REFERENCE_URL", "CONSOLE_URL", "OPENAPI_URL", *SIGN_IN},
-    "ListSchedulesFunction": {GROUP},
+    "ListSchedulesFunction": {GROUP, CACHE},
     "GetScheduleFunction": {GROUP},
     "SaveScheduleFunction": {GROUP, *TARGET},
     "DeleteScheduleFunction": {GROUP},
@@ -79,12 +80,17 @@ def test_no_other_variables_are_read() -> None:
     sources = [*template.ROOT.glob("layers/common/longshore/*/*.py"), *template.ROOT.glob("functions/*/*.py")]
     text = "".join(path.read_text(encoding="utf-8") for path in sources)
     found = set(re.findall(r"(?:environ|getenv)\W*(?:get\W*)?[\"'](\w+)", text))
-    assert found == {ORIGIN, CLUSTER, LEVEL, METRICS, SERVED, GROUP, *TARGET, *SIGN_IN}
+    assert found == {ORIGIN, CLUSTER, LEVEL, METRICS, SERVED, GROUP, CACHE, *TARGET, *SIGN_IN}
 
 
 def test_the_settings_come_from_the_template() -> None:
     stack = template.load(
-        parameters={"WaitSeconds": "12", "HistoryRetentionDays": "90", "AllowedOrigin": "https://console.example.com"}
+        parameters={
+            "WaitSeconds": "12",
+            "WaitConcurrency": "80",
+            "HistoryRetentionDays": "90",
+            "AllowedOrigin": "https://console.example.com",
+        }
     )
     environment = stack.functions["StartFunction"].environment
     assert Settings.of(environment) == Settings(
@@ -94,6 +100,7 @@ def test_the_settings_come_from_the_template() -> None:
         idempotency_table=stack.physical_name("IdempotencyTable"),
         host_command_document=stack.physical_name("HostCommandDocument"),
         wait_seconds=12,
+        wait_concurrency=80,
         history_retention=90,
     )
     assert environment["ALLOWED_ORIGIN"] == "https://console.example.com"
@@ -124,6 +131,10 @@ def test_a_key_set_needs_no_secret(algorithm: str) -> None:
         "TokenIssuer": "https://issuer.example.com/",
         "TokenAudience": "longshore",
         "TokenLeewaySeconds": "30",
+        "TokenType": "at+jwt",
+        "TokenLifetimeSeconds": "3600",
+        "TokenClientIds": "app,cli",
+        "SignInClientId": "console",
     }
     environment = template.load(parameters=given).functions[AUTHORIZER].environment
     assert TokenSettings.of(environment) == TokenSettings(
@@ -133,6 +144,9 @@ def test_a_key_set_needs_no_secret(algorithm: str) -> None:
         issuer="https://issuer.example.com/",
         audience="longshore",
         leeway_seconds=30,
+        access_tokens_only=True,
+        lifetime_seconds=3600,
+        client_ids=frozenset({"app", "cli", "console"}),
     )
 
 
@@ -141,6 +155,7 @@ def test_token_settings_with_a_secret(given: str) -> None:
     stack = template.load(parameters={"TokenSecretArn": given})
     settings = TokenSettings.of(stack.functions[AUTHORIZER].environment)
     assert (settings.algorithm, settings.jwks_url, settings.leeway_seconds) == ("HS256", "", 5)
+    assert (settings.access_tokens_only, settings.lifetime_seconds, settings.client_ids) == (False, 0, frozenset())
     if given:
         assert settings.secret_arn == given
     else:

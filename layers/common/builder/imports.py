@@ -31,6 +31,7 @@ ENVIRONMENT = {
     "POWERTOOLS_METRICS_NAMESPACE": "Longshore",
     "POWERTOOLS_SERVICE_NAME": "longshore",
     "REFERENCE_URL": "",
+    "SCHEDULE_CACHE_TABLE": "schedules",
     "SCHEDULE_FUNCTION_ARN": "arn:aws:lambda:us-east-1:123456789012:function:run",
     "SCHEDULE_GROUP": "group",
     "SCHEDULE_ROLE_ARN": "arn:aws:iam::123456789012:role/run",
@@ -44,10 +45,14 @@ ENVIRONMENT = {
     "TASK_READS_PER_SECOND": "1",
     "TOKEN_ALGORITHM": "HS256",
     "TOKEN_AUDIENCE": "",
+    "TOKEN_CLIENT_IDS": "",
     "TOKEN_ISSUER": "",
     "TOKEN_LEEWAY_SECONDS": "5",
+    "TOKEN_LIFETIME_SECONDS": "0",
     "TOKEN_SECRET_ARN": "arn:aws:secretsmanager:us-east-1:123456789012:secret:token",
+    "TOKEN_TYPE": "any",
     "UNDELIVERED_EVENTS": "https://sqs.us-east-1.amazonaws.com/123456789012/undelivered",
+    "WAIT_CONCURRENCY": "1",
     "WAIT_SECONDS": "1",
 }
 """The environment variables that handlers read when they are imported."""

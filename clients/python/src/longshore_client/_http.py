@@ -40,6 +40,11 @@ def api_url(base_url: str, *, allow_http: bool = False) -> str:
     return text if text.endswith(_API) else text + _API
 
 
+def base_of(url: str) -> str:
+    """Return the base URL of an API's URL, which is without `/api/v1`."""
+    return url.removesuffix(_API)
+
+
 def is_loopback(host: str) -> bool:
     with suppress(ValueError):
         return ip_address(host).is_loopback

@@ -1,13 +1,15 @@
 """The access table: bans of users, their roles in projects, and the names of projects.
 
 The key is (`user_id`, `scope`). Scope `account` holds `banned`; scope `project#<id>` holds the role in that project.
-Reads are consistent, so a ban or a revoked role takes effect with the next request.
+Reads are consistent, so a ban or a revoked role takes effect with the next request. They begin at the key of `account`:
+if the item exists, it is the first one that DynamoDB returns, however many other scopes the user has.
 
 The names of all projects have one `user_id`, `#projects`, and the scopes `name#<id>`. A single Query reads them without
 the ids of the projects, at the same time as the user's roles. These scopes hold no roles and no bans.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -98,7 +100,7 @@ class Access:
         Raises:
             ExternalServiceError: DynamoDB failed.
         """
-        return _grants(user_id, [self._query(user_id, Limit=_PREFETCH)])
+        return _grants(user_id, [self._query_grants(user_id, Limit=_PREFETCH)])
 
     def all_grants(self, user_id: str) -> Grants:
         """Read the user's ban and all roles. One Query reads 1 MB, which is thousands of roles.
@@ -106,7 +108,7 @@ class Access:
         Raises:
             ExternalServiceError: DynamoDB failed.
         """
-        return _grants(user_id, self._query_all(user_id))
+        return _grants(user_id, self._all_pages(partial(self._query_grants, user_id)))
 
     def project_names(self) -> dict[str, str]:
         """Read the names of all projects that have a name, by project id. One Query reads 1 MB: thousands of names.
@@ -116,7 +118,7 @@ class Access:
         """
         return {
             item["scope"]["S"].removeprefix(_NAME): item["name"]["S"]
-            for answer in self._query_all(PROJECTS)
+            for answer in self._all_pages(partial(self._query, "user_id = :user", {":user": {"S": PROJECTS}}))
             for item in answer["Items"]
             if item["scope"]["S"].startswith(_NAME) and "S" in item.get("name", {})
         }
@@ -187,18 +189,27 @@ class Access:
         if not role.includes(needs):
             raise InsufficientPermissionsError
 
-    def _query_all(self, user_id: str) -> "list[QueryOutputTypeDef]":
-        answers = [self._query(user_id)]
+    def _query_grants(self, user_id: str, **options: Any) -> "QueryOutputTypeDef":
+        """Read items of a user, from `account` on. No role has a scope before it."""
+        return self._query(
+            "user_id = :user AND #scope >= :account",
+            {":user": {"S": user_id}, ":account": {"S": ACCOUNT}},
+            ExpressionAttributeNames={"#scope": "scope"},
+            **options,
+        )
+
+    def _all_pages(self, read: "Callable[..., QueryOutputTypeDef]") -> "list[QueryOutputTypeDef]":
+        answers = [read()]
         while "LastEvaluatedKey" in answers[-1]:
-            answers.append(self._query(user_id, ExclusiveStartKey=answers[-1]["LastEvaluatedKey"]))
+            answers.append(read(ExclusiveStartKey=answers[-1]["LastEvaluatedKey"]))
         return answers
 
-    def _query(self, user_id: str, **options: Any) -> "QueryOutputTypeDef":
+    def _query(self, condition: str, values: dict[str, Any], **options: Any) -> "QueryOutputTypeDef":
         try:
             return self._dynamodb.query(
                 TableName=self._table,
-                KeyConditionExpression="user_id = :user",
-                ExpressionAttributeValues={":user": {"S": user_id}},
+                KeyConditionExpression=condition,
+                ExpressionAttributeValues=values,
                 ConsistentRead=True,
                 **options,
             )

@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 from botocore.exceptions import BotoCoreError, ClientError
 
 from longshore.domain.bodies import fault
-from longshore.domain.clock import Clock, to_milliseconds, to_text
+from longshore.domain.clock import Clock, to_text
 from longshore.domain.errors import ExternalServiceError, InvalidInputError, UnreadableItemError
 from longshore.domain.lifecycle import Operation
 from longshore.domain.schedules import Schedule, ScheduleSettings, Targets
@@ -57,6 +57,39 @@ class ScheduleTarget(NamedTuple):
     dead_letters_arn: str
 
 
+class Definition(NamedTuple):
+    """What GetSchedule returns of a schedule, as JSON values. None for what it does not return.
+
+    Attributes:
+        expression: The expression.
+        timezone: The IANA name of the time zone.
+        state: `ENABLED` or `DISABLED`.
+        start_at: The time before which it does not run.
+        input: The input of the target.
+        modified_at: When it was modified last. ListSchedules returns the same time.
+    """
+
+    expression: str | None
+    timezone: str | None
+    state: str | None
+    start_at: str | None
+    input: str | None
+    modified_at: str
+
+    @classmethod
+    def of(cls, answer: Mapping[str, Any]) -> "Definition":
+        """Return the definition in an answer of GetSchedule."""
+        start_at = answer.get("StartDate")
+        return cls(
+            expression=answer.get("ScheduleExpression"),
+            timezone=answer.get("ScheduleExpressionTimezone"),
+            state=answer.get("State"),
+            start_at=None if start_at is None else to_text(start_at),
+            input=(answer.get("Target") or {}).get("Input"),
+            modified_at=to_text(answer["LastModificationDate"]),
+        )
+
+
 class ScheduleGroup:
     """Reads and writes the schedules of a group.
 
@@ -75,10 +108,16 @@ class ScheduleGroup:
         self._name = name
         self._clock = clock
 
-    def names(self, project_id: str) -> list[str]:
-        """Return the names of the schedules of a project."""
+    def modified(self, project_id: str) -> dict[str, str]:
+        """Return the names of the schedules of a project, sorted, each with the time of its last modification."""
         prefix = f"{project_id}."
-        return sorted(name.removeprefix(prefix) for name in self._names(prefix))
+        found = {each["Name"].removeprefix(prefix): each["LastModificationDate"] for each in self._listed(prefix)}
+        return {name: to_text(found[name]) for name in sorted(found)}
+
+    def definition(self, project_id: str, name: str) -> Definition | None:
+        """Return the definition of a schedule, or None if it does not exist."""
+        answer = self.described(f"{project_id}.{name}")
+        return None if answer is None else Definition.of(answer)
 
     def find(self, project_id: str, name: str) -> Schedule | None:
         """Return a schedule, or None if it does not exist.
@@ -86,8 +125,8 @@ class ScheduleGroup:
         Raises:
             UnreadableItemError: It was not written by this version.
         """
-        answer = self.described(f"{project_id}.{name}")
-        return None if answer is None else _schedule(project_id, name, answer)
+        found = self.definition(project_id, name)
+        return None if found is None else schedule_of(project_id, name, found)
 
     def create(self, schedule: Schedule, target: ScheduleTarget) -> bool:
         """Create a schedule. Returns False if it exists.
@@ -117,7 +156,7 @@ class ScheduleGroup:
 
     def all_names(self) -> list[str]:
         """Return the full names of all schedules of the group, sorted."""
-        return sorted(self._names(None))
+        return sorted(each["Name"] for each in self._listed(None))
 
     def described(self, full_name: str) -> Mapping[str, Any] | None:
         """Return the answer of GetSchedule, or None if the schedule does not exist."""
@@ -151,13 +190,13 @@ class ScheduleGroup:
 
     # --- calls ------------------------------------------------------------------------------------------------------
 
-    def _names(self, prefix: str | None) -> Iterator[str]:
+    def _listed(self, prefix: str | None) -> Iterator[Mapping[str, Any]]:
         request: dict[str, Any] = {"GroupName": self._name, "MaxResults": _PAGE}
         if prefix is not None:
             request["NamePrefix"] = prefix
         while True:
             answer = self._page(request)
-            yield from (found["Name"] for found in answer["Schedules"])
+            yield from answer["Schedules"]
             if not answer.get("NextToken"):
                 return
             request["NextToken"] = answer["NextToken"]
@@ -269,30 +308,30 @@ def _input(schedule: Schedule) -> str:
     return f'{{"time":"{_SCHEDULED_TIME}","input":{escaped}}}'
 
 
-def _schedule(project_id: str, name: str, answer: Mapping[str, Any]) -> Schedule:
-    """Return a schedule as GetSchedule describes it.
+def schedule_of(project_id: str, name: str, definition: Definition) -> Schedule:
+    """Return the schedule with a definition.
 
     Raises:
         UnreadableItemError: It was not written by this version.
     """
     try:
-        content = json.loads(answer["Target"]["Input"])["input"]
+        content = json.loads(definition.input or "")["input"]
         ids = content.get("container_ids")
         settings = ScheduleSettings(
             operation=Operation(content["operation"]),
-            expression=answer["ScheduleExpression"],
-            timezone=answer.get("ScheduleExpressionTimezone") or "UTC",
+            expression=definition.expression or "",
+            timezone=definition.timezone or "UTC",
             targets=Targets(labels=content.get("labels"), container_ids=None if ids is None else tuple(ids)),
-            enabled=answer["State"] == "ENABLED",
+            enabled=definition.state == "ENABLED",
         )
-        start_at = answer.get("StartDate")
+        start_at = definition.start_at
         schedule = Schedule(
             project_id=project_id,
             name=name,
             settings=settings,
             created_by=str(content["actor"]),
             saved_at=datetime.fromisoformat(content["saved_at"]),
-            start_at=None if start_at is None else to_milliseconds(start_at),
+            start_at=None if start_at is None else datetime.fromisoformat(start_at),
         )
         _ = settings.timetable
     except (AttributeError, KeyError, TypeError, ValueError) as error:

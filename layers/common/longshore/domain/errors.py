@@ -20,7 +20,8 @@ LongshoreError
 |   `-- OperationFailedError
 |-- InternalError
 |   `-- UnreadableItemError
-`-- RouteNotFoundError
+|-- RouteNotFoundError
+`-- RateLimitedError
 """
 
 from collections.abc import Mapping, Sequence
@@ -47,7 +48,6 @@ class ErrorCode(StrEnum):
     EXTERNAL_SERVICE_ERROR = "EXTERNAL_SERVICE_ERROR"
     INTERNAL_SERVER_ERROR = "INTERNAL_SERVER_ERROR"
     ROUTE_NOT_FOUND = "ROUTE_NOT_FOUND"
-    # Only the gateway returns this.
     RATE_LIMITED = "RATE_LIMITED"
 
 
@@ -226,3 +226,15 @@ class RouteNotFoundError(LongshoreError):
 
     code = ErrorCode.ROUTE_NOT_FOUND
     default_message = "Route not found"
+
+
+class RateLimitedError(LongshoreError):
+    """Too many requests wait for a container. The gateway returns the same response to more requests than its limit.
+
+    Attributes:
+        retry_after: After how many seconds the caller may repeat the request.
+    """
+
+    code = ErrorCode.RATE_LIMITED
+    default_message = "Too many requests"
+    retry_after: ClassVar[int] = 5

@@ -22,6 +22,7 @@ from longshore.domain.errors import (
     InvalidInputError,
     InvalidTokenError,
     LongshoreError,
+    RateLimitedError,
     TokenExpiredError,
 )
 from longshore.domain.lifecycle import BEGINNING, Operation
@@ -53,6 +54,15 @@ STATUS_CODES: dict[ErrorCode, HTTPStatus] = {
     ErrorCode.ROUTE_NOT_FOUND: HTTPStatus.NOT_FOUND,
     ErrorCode.RATE_LIMITED: HTTPStatus.TOO_MANY_REQUESTS,
 }
+
+# Headers of every response; GatewayResponses in template.yaml repeats them. Browsers ignore the first over plain HTTP.
+SECURITY_HEADERS: Mapping[str, str] = MappingProxyType(
+    {
+        "Strict-Transport-Security": "max-age=63072000",
+        "X-Content-Type-Options": "nosniff",
+        "Cross-Origin-Opener-Policy": "same-origin",
+    }
+)
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 
@@ -292,7 +302,7 @@ def _lambda_handler(answer_to: Callable[[dict[str, Any], str], Answer | Document
         publish(context.function_name, _metrics(code, status, time.perf_counter() - began))
         return {
             "statusCode": int(status),
-            "headers": {**reply.headers, "X-Request-Id": request_id},
+            "headers": {**SECURITY_HEADERS, **reply.headers, "X-Request-Id": request_id},
             "body": reply.text,
             "isBase64Encoded": False,
         }
@@ -325,7 +335,9 @@ def _reply(
 def _error_reply(error: LongshoreError) -> _Reply:
     status = STATUS_CODES[error.code]
     body = {"statusCode": int(status), "error": status.phrase, "code": error.code.value, "message": error.message}
-    return _Reply(error.code, status, _text(body if error.data is None else {**body, "data": error.data}), _headers())
+    text = _text(body if error.data is None else {**body, "data": error.data})
+    later = {"Retry-After": str(error.retry_after)} if isinstance(error, RateLimitedError) else {}
+    return _Reply(error.code, status, text, {**_headers(), **later})
 
 
 def _text(body: dict[str, Any]) -> str:

@@ -2,7 +2,8 @@
 
 The key set is fetched again after five minutes, and for an unknown `kid`. When a fetch fails, the last good key set
 stays valid for an hour after its fetch, and the next fetch waits: one second, then twice as long after each further
-failure, up to half a minute.
+failure, up to half a minute. A key set without a usable key is not a failure of the fetch: the provider has removed the
+keys, and no token is accepted until the set has one.
 """
 
 import math
@@ -24,6 +25,10 @@ _LONGEST_BACKOFF_SECONDS = 30
 
 class KeySetError(Exception):
     """The key set cannot be fetched, or contains no usable key."""
+
+
+class _NoUsableKeyError(KeySetError):
+    """The URL returned a key set, but none of its keys is usable."""
 
 
 class _Fetched(NamedTuple):
@@ -83,6 +88,8 @@ class KeySet:
         try:
             keys = _usable_keys(self._download(), self._algorithm)
         except KeySetError as error:
+            if isinstance(error, _NoUsableKeyError):
+                self._last = None
             self._failure = str(error)
             self._retry_at = self._clock() + self._backoff
             self._backoff = min(2 * self._backoff, _LONGEST_BACKOFF_SECONDS)
@@ -121,12 +128,14 @@ def _usable_keys(content: Any, algorithm: str) -> dict[str, jwt.PyJWK]:
     """Return the keys of a JSON Web Key Set that can verify tokens of the algorithm, by `kid`.
 
     Raises:
-        KeySetError: There are none.
+        KeySetError: The content is not a key set, or has no such key (`_NoUsableKeyError`).
     """
     usable: dict[str, jwt.PyJWK] = {}
     rejected: dict[str, str] = {}
     members = content.get("keys") if isinstance(content, dict) else None
-    for number, member in enumerate(members if isinstance(members, list) else []):
+    if not isinstance(members, list):
+        raise KeySetError("the response is not a key set")
+    for number, member in enumerate(members):
         kid = member.get("kid") if isinstance(member, dict) else None
         if not isinstance(kid, str) or not kid:
             rejected[f"#{number}"] = "no kid"
@@ -137,7 +146,7 @@ def _usable_keys(content: Any, algorithm: str) -> dict[str, jwt.PyJWK]:
             rejected[kid] = str(error)
     if not usable:
         reasons = "; ".join(f"{kid}: {reason}" for kid, reason in rejected.items())
-        raise KeySetError(f"the key set contains no key for {algorithm} ({reasons or 'it is empty'})")
+        raise _NoUsableKeyError(f"the key set contains no key for {algorithm} ({reasons or 'it is empty'})")
     if rejected:
         logger.info("keys of the key set ignored", reasons=rejected)
     return usable

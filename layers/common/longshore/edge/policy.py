@@ -1,5 +1,6 @@
 """Input and output of a REQUEST authorizer of API Gateway."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,7 +32,8 @@ def _policy(effect: str, method_arn: str, principal: str, context: dict[str, str
     stage_arn = "/".join(method_arn.split("/")[:2])
     statement = {"Effect": effect, "Action": "execute-api:Invoke", "Resource": f"{stage_arn}/*"}
     return {
-        "principalId": principal,
+        # Only the access log uses it, between quotes and as it is.
+        "principalId": json.dumps(principal)[1:-1],
         "policyDocument": {"Version": "2012-10-17", "Statement": [statement]},
         "context": context,
     }

@@ -4,7 +4,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from longshore.aws.access import Access, Grants
+from longshore.aws.access import Access
 from longshore.domain.clock import Clock
 from longshore.domain.pages import StatusLogsQuery, page_of
 from longshore.domain.ranges import EMPTY, Counts, Edge, Range, between, last_in
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     # Reading a page must not import the models, which take a third of a cold start.
     from longshore.aws.history_pages import Counters, HistoryPages
     from longshore.aws.store import Store
+    from longshore.aws.waiting import WaitingPlaces
     from longshore.domain.models import Container
 
 
@@ -28,42 +29,41 @@ _LONGEST_PAUSE = 1.0  # seconds
 class ContainerReader:
     """Reads containers for a user. The container and the user's grants are read at the same time."""
 
-    def __init__(self, store: "Store", access: Access, clock: Clock) -> None:
+    def __init__(self, store: "Store", access: Access, places: "WaitingPlaces", clock: Clock) -> None:
         self._store = store
         self._access = access
+        self._places = places
         self._clock = clock
 
     def container(self, user_id: str, container_id: str, query: WaitQuery) -> "Container":
         """Read a container, and wait until it is in the state that the query names, or the query's timeout has passed.
 
-        The user's grants are read once. If the container is moved to another project meanwhile, the user must be a
-        member of that project too.
+        Each look reads the grants as well: a ban or a revoked role ends the wait, and the answer is never older than
+        the grants that allow it.
 
         Returns:
             The container as last read.
 
         Raises:
             LongshoreError: What `Access.admit` raises.
+            RateLimitedError: The container is not in that state, and too many requests wait already.
             ExternalServiceError: DynamoDB failed.
         """
         until = self._clock.now() + timedelta(seconds=query.timeout)
-        found, grants = together(lambda: self._store.container(container_id), lambda: self._access.grants(user_id))
-        container = self._access.admit(grants, found, needs=Role.VIEWER)
-        pause = _FIRST_PAUSE
-        while not query.is_met_by(container):
-            left = (until - self._clock.now()).total_seconds()
-            if left <= 0:
-                break
-            self._clock.sleep(min(pause, left))
-            pause = min(pause * 1.5, _LONGEST_PAUSE)
-            container = self._again(container, grants)
+        container = self._look(user_id, container_id)
+        if query.is_met_by(container):
+            return container
+        with self._places.held(until):
+            pause = _FIRST_PAUSE
+            while (left := (until - self._clock.now()).total_seconds()) > 0 and not query.is_met_by(container):
+                self._clock.sleep(min(pause, left))
+                pause = min(pause * 1.5, _LONGEST_PAUSE)
+                container = self._look(user_id, container_id)
         return container
 
-    def _again(self, before: "Container", grants: Grants) -> "Container":
-        container = self._store.container(before.id)
-        if container is not None and container.project_id == before.project_id:
-            return container
-        return self._access.admit(grants, container, needs=Role.VIEWER)
+    def _look(self, user_id: str, container_id: str) -> "Container":
+        found, grants = together(lambda: self._store.container(container_id), lambda: self._access.grants(user_id))
+        return self._access.admit(grants, found, needs=Role.VIEWER)
 
 
 class HistoryReader:

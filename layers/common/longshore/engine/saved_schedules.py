@@ -1,12 +1,14 @@
 """Schedules that members of a project save, read and delete."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from longshore.aws.access import Access
 from longshore.aws.project_history import ProjectHistory
-from longshore.aws.scheduler import ScheduleGroup, ScheduleTarget
+from longshore.aws.schedule_cache import ScheduleCache
+from longshore.aws.scheduler import Definition, ScheduleGroup, ScheduleTarget, schedule_of
 from longshore.domain.bodies import fault
 from longshore.domain.clock import Clock
 from longshore.domain.errors import (
@@ -39,21 +41,35 @@ class SavedSchedules:
     def __init__(
         self,
         group: ScheduleGroup,
+        cache: ScheduleCache,
         access: Access,
         clock: Clock,
         on_unreadable: Callable[[str, UnreadableItemError], None],
     ) -> None:
         self._group = group
+        self._cache = cache
         self._access = access
         self._clock = clock
         self._on_unreadable = on_unreadable
 
     def list(self, user_id: str, project_id: str) -> dict[str, Any]:
         """Return the schedules of a project, sorted by name, in the shape of `Schedules`."""
-        names, grants = together(lambda: self._group.names(project_id), lambda: self._access.all_grants(user_id))
-        self._access.admit_to_project(grants, project_id)
-        found = together(*(partial(self._readable, project_id, name) for name in names))
         now = self._clock.now()
+        modified, copies, grants = together(
+            lambda: self._group.modified(project_id),
+            lambda: self._cache.definitions(project_id),
+            lambda: self._access.all_grants(user_id),
+        )
+        self._access.admit_to_project(grants, project_id)
+        known = {name: copy for name, copy in copies.items() if copy.modified_at == modified.get(name)}
+        others = [name for name in modified if name not in known]
+        read = together(*(partial(self._group.definition, project_id, name) for name in others))
+        known |= {name: found for name, found in zip(others, read, strict=True) if found is not None}
+        if known != copies:
+            # Without the copies, the next list only takes longer.
+            with suppress(ExternalServiceError):
+                self._cache.keep(project_id, known, now)
+        found = [self._readable(project_id, name, known[name]) for name in modified if name in known]
         return {"schedules": [schedule.view(now) for schedule in found if schedule is not None]}
 
     def get(self, user_id: str, project_id: str, name: str) -> dict[str, Any]:
@@ -126,13 +142,13 @@ class SavedSchedules:
         except UnreadableItemError as error:
             return error
 
-    def _readable(self, project_id: str, name: str) -> Schedule | None:
-        """Return a schedule, or None if it cannot be read or has just been deleted."""
-        found = self._found(project_id, name)
-        if isinstance(found, UnreadableItemError):
-            self._on_unreadable(found.item_id, found)
+    def _readable(self, project_id: str, name: str, definition: Definition) -> Schedule | None:
+        """Return the schedule with a definition, or None if it cannot be read."""
+        try:
+            return schedule_of(project_id, name, definition)
+        except UnreadableItemError as error:
+            self._on_unreadable(error.item_id, error)
             return None
-        return found
 
     def _write(self, schedule: Schedule, target: ScheduleTarget, *, exists: bool) -> None:
         """Create or replace the schedule. Another request may create or delete it at any time."""
@@ -142,7 +158,7 @@ class SavedSchedules:
                     return
             else:
                 # Requests that create the last schedules at the same time may exceed the limit.
-                others = set(self._group.names(schedule.project_id)) - {schedule.name}
+                others = set(self._group.modified(schedule.project_id)) - {schedule.name}
                 if len(others) >= MOST_SCHEDULES:
                     raise InvalidInputError([fault(f"must be one of at most {MOST_SCHEDULES} of the project", "name")])
                 if self._group.create(schedule, target):

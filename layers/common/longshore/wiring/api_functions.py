@@ -155,7 +155,11 @@ def access() -> Access:
 
 @cache
 def container_reader() -> ContainerReader:
-    return ContainerReader(store(), access(), SystemClock())
+    from longshore.aws.waiting import WaitingPlaces
+
+    names = settings()
+    places = WaitingPlaces(dynamodb(), names.idempotency_table, names.wait_concurrency, SystemClock())
+    return ContainerReader(store(), access(), places, SystemClock())
 
 
 @cache

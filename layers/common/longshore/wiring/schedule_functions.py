@@ -5,6 +5,7 @@ import zoneinfo
 from functools import cache
 
 from longshore.aws.project_history import ProjectHistory
+from longshore.aws.schedule_cache import ScheduleCache
 from longshore.aws.scheduler import ScheduleGroup, ScheduleTarget
 from longshore.domain.clock import SystemClock
 from longshore.edge.lambda_events import log_failure
@@ -22,7 +23,9 @@ if not zoneinfo.TZPATH:
 def saved_schedules() -> SavedSchedules:
     clock = SystemClock()
     group = ScheduleGroup(api_functions.scheduler(), os.environ["SCHEDULE_GROUP"], clock)
-    return SavedSchedules(group, api_functions.access(), clock, log_failure)
+    # Only the list reads and writes it.
+    cache = ScheduleCache(api_functions.dynamodb(), os.environ.get("SCHEDULE_CACHE_TABLE", ""))
+    return SavedSchedules(group, cache, api_functions.access(), clock, log_failure)
 
 
 @cache

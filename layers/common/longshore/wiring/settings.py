@@ -13,6 +13,7 @@ class Settings(NamedTuple):
     idempotency_table: str
     host_command_document: str
     wait_seconds: float  # how long a request waits for its effect before it is answered 202
+    wait_concurrency: int  # how many requests wait for a state of a container at the same time
     history_retention: int  # days that history rows are shown; 0: always
 
     @classmethod
@@ -24,6 +25,7 @@ class Settings(NamedTuple):
             idempotency_table=environment["IDEMPOTENCY_TABLE"],
             host_command_document=environment["HOST_COMMAND_DOCUMENT"],
             wait_seconds=float(environment["WAIT_SECONDS"]),
+            wait_concurrency=int(environment["WAIT_CONCURRENCY"]),
             history_retention=int(environment["HISTORY_RETENTION_DAYS"]),
         )
 

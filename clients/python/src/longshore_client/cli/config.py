@@ -5,6 +5,8 @@ this order. The file is `$XDG_CONFIG_HOME/longshore/config.toml`, by default `~/
 
     url = "https://host/stage"
     token = "..."
+
+A token of a session or of the file is used only for the URL that is stored with it.
 """
 
 import os
@@ -75,7 +77,7 @@ def settings(
             return _signed_in(session, profile_of(profile, environment), environment)
         kept = _read(path)
         url = url or (session.url if session else kept.get("url"))
-        token = token or kept.get("token")
+        token = token or _kept_token(kept, url, path)
     for name, value in (("url", url), ("token", token)):
         if not value:
             raise ConfigurationError(
@@ -104,6 +106,24 @@ def _signed_in(session: Credentials, profile: str, environment: Mapping[str, str
     from longshore_client.cli.sessions import StoredSession
 
     return Settings(session.url, StoredSession(stored(environment), profile, session))
+
+
+def _kept_token(kept: Mapping[str, str], url: str | None, path: Path) -> str | None:
+    """Return the token of the configuration file, or None. Raise ConfigurationError if it is for another URL."""
+    token, own = kept.get("token"), kept.get("url")
+    if not token or url is None:
+        return token
+    if not own:
+        raise ConfigurationError(
+            f"{path} contains a token without its URL, so it is not sent to {url}: "
+            'add url = "...", the URL of the API that the token is for'
+        )
+    if _http.api_url(own, allow_http=True) != _http.api_url(url, allow_http=True):
+        raise ConfigurationError(
+            f"the token in {path} is for {own} and is not sent to {url}: set LONGSHORE_TOKEN to a token for this URL, "
+            "or sign in with longshore login"
+        )
+    return token
 
 
 def _read(path: Path) -> dict[str, str]:

@@ -37,6 +37,10 @@ class SessionEndedError(Exception):
     """The provider does not accept the refresh token any more."""
 
 
+class OtherUserError(Exception):
+    """The provider has renewed the session with the tokens of another user. The message names both."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tokens:
     """The tokens of a session.
@@ -46,12 +50,14 @@ class Tokens:
         user: The `sub` of the token.
         expires_at: The time at which it expires, in seconds since 1970 by this machine's clock.
         refresh: The refresh token, or None.
+        id_user: The `sub` of the ID token, or None. It may differ from `user`: providers may use pairwise identifiers.
     """
 
     bearer: str = field(repr=False)
     user: str
     expires_at: float
     refresh: str | None = field(repr=False)
+    id_user: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +99,19 @@ class DeviceRequest:
 
 
 class Provider:
-    """An OpenID Connect provider. All methods raise Problem if it does not respond, or not as the protocol demands."""
+    """An OpenID Connect provider. All methods raise Problem if it does not respond, or not as the protocol demands.
 
-    def __init__(self, sign_in: SignIn) -> None:
-        """Create a provider. Raise Problem if the issuer's URL is neither HTTPS nor of this machine."""
+    Args:
+        sign_in: How users of the API sign in.
+        url: The URL of the API, which receives the tokens.
+
+    Raises:
+        Problem: The issuer's URL is neither HTTPS nor of this machine.
+    """
+
+    def __init__(self, sign_in: SignIn, url: str) -> None:
         self._sign_in = sign_in
+        self._is_bound = sign_in.is_bound_to(url)
         self._endpoint("issuer", sign_in.issuer)
         self._http = OAuth2Session(
             sign_in.client_id, scope=sign_in.scopes, code_challenge_method="S256", default_timeout=_TIMEOUT
@@ -143,8 +157,7 @@ class Provider:
                 redirect_uri=request.redirect_uri,
                 **self._audience,
             )
-        self._check_id_token(found, request.nonce)
-        return self._tokens(found)
+        return self._tokens(found, request.nonce)
 
     def device(self) -> DeviceRequest:
         """Request codes for a sign-in on another device."""
@@ -185,15 +198,20 @@ class Provider:
             except _PendingError as pending:
                 interval += _SLOW_DOWN if str(pending) == "slow_down" else 0
                 continue
-            self._check_id_token(found, None)
             return self._tokens(found)
         raise Problem("SIGN_IN_TIMEOUT", "the sign-in was not confirmed in time", Exit.AUTHENTICATION)
 
-    def refresh(self, refresh_token: str) -> Tokens:
+    def refresh(self, refresh_token: str, token: str, id_user: str | None) -> Tokens:
         """Return new tokens for a session.
+
+        Args:
+            refresh_token: The refresh token.
+            token: The previous token for the API.
+            id_user: The `sub` of the first ID token, or None.
 
         Raises:
             SessionEndedError: The provider does not accept the refresh token.
+            OtherUserError: The new tokens are those of another user.
         """
         try:
             with self._errors(pending=("invalid_grant",)):
@@ -202,9 +220,15 @@ class Provider:
                 )
         except _PendingError as error:
             raise SessionEndedError from error
-        if "id_token" in found:
-            self._check_id_token(found, None)
-        return self._tokens(found)
+        new = self._tokens(found)
+        # OpenID Connect Core, section 12.2. Each `sub` is compared with that of the same kind of token.
+        pairs = [(str(_claims(token)["sub"]), new.user)]
+        if id_user is not None and new.id_user is not None:
+            pairs.append((id_user, new.id_user))
+        for before, after in pairs:
+            if before != after:
+                raise OtherUserError(f"the provider renewed it as {after} instead of {before}")
+        return new
 
     def revoke(self, refresh_token: str) -> bool:
         """Revoke a refresh token. Return False if the provider does not offer this."""
@@ -239,11 +263,14 @@ class Provider:
             raise self._faulty(f"{name} is not an HTTPS URL: {found or 'none'}")
         return found
 
-    def _check_id_token(self, found: Mapping[str, Any], nonce: str | None) -> None:
-        """Check the ID token of an answer. A sign-in with a browser must return an ID token with the nonce."""
+    def _id_user(self, found: Mapping[str, Any], nonce: str | None) -> str | None:
+        """Check the ID token of an answer, and return its `sub`, or None without an ID token.
+
+        A sign-in with a browser must return an ID token with the nonce.
+        """
         if "id_token" not in found:
             if nonce is None and not self._sign_in.uses_id_token:
-                return
+                return None
             raise self._faulty("the answer contains no ID token")
         with self._errors():
             keys = self._http.get(self._endpoint("jwks_uri"), withhold_token=True).json()
@@ -258,16 +285,16 @@ class Provider:
         try:
             token = jwt.decode(str(found["id_token"]), KeySet.import_key_set(keys), algorithms=_ALGORITHMS)
             jwt.JWTClaimsRegistry(leeway=_CLOCK_DIFFERENCE, **rules).validate(token.claims)
+            return str(token.claims["sub"])
         except (JoseError, KeyError, TypeError, ValueError) as error:
             raise self._faulty(f"the ID token is invalid: {error}") from error
 
-    def _tokens(self, found: Mapping[str, Any]) -> Tokens:
+    def _tokens(self, found: Mapping[str, Any], nonce: str | None = None) -> Tokens:
+        id_user = self._id_user(found, nonce)
         name = "id_token" if self._sign_in.uses_id_token else "access_token"
         bearer = str(found.get(name, ""))
         try:
-            payload = bearer.split(".")[1]
-            # The API verifies the token. Here it is only read.
-            claims = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+            claims = _claims(bearer)
             # Relative to this machine's clock, which may differ from the provider's.
             lifetime = float(claims["exp"]) - float(claims.get("iat", time.time()))
             user = str(claims["sub"])
@@ -278,8 +305,19 @@ class Provider:
                 Exit.UNEXPECTED,
                 advice=["The administrators of the API can set SignInAudienceParameter, or use ID tokens."],
             ) from error
+        self._check_audience(claims.get("aud"))
         refresh = found.get("refresh_token")
-        return Tokens(bearer, user, time.time() + lifetime, None if refresh is None else str(refresh))
+        return Tokens(bearer, user, time.time() + lifetime, None if refresh is None else str(refresh), id_user)
+
+    def _check_audience(self, found: Any) -> None:
+        """Check that the token is for this API, and for no other one if its audience is the API's URL."""
+        audiences = {found} if isinstance(found, str) else {str(each) for each in found or ()}
+        if self._sign_in.audience not in audiences:
+            raise self._faulty(f"the token is not for {self._sign_in.audience}, but for {_listed(audiences)}")
+        # Some providers add their own endpoint.
+        others = audiences - {self._sign_in.audience, f"{self._sign_in.issuer.rstrip('/')}/userinfo"}
+        if self._is_bound and others:
+            raise self._faulty(f"the token is not only for {self._sign_in.audience}, but also for {_listed(others)}")
 
     @contextmanager
     def _errors(self, pending: tuple[str, ...] = ()) -> Iterator[None]:
@@ -310,6 +348,19 @@ class Provider:
 
 class _PendingError(Exception):
     """An OAuth error that the caller handles. The message is its code."""
+
+
+def _claims(token: str) -> Mapping[str, Any]:
+    """Read a JWT without a verification, which is the API's. Raise IndexError, TypeError or ValueError for others."""
+    payload = token.split(".")[1]
+    found = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    if not isinstance(found, dict):
+        raise TypeError("the claims are not an object")
+    return found
+
+
+def _listed(audiences: set[str]) -> str:
+    return ", ".join(sorted(audiences)) or "no audience"
 
 
 def _refused(code: str, description: str | None) -> Problem:

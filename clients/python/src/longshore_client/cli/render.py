@@ -4,6 +4,7 @@ A terminal shows tables and colours (no colours with NO_COLOR). A pipe or file r
 separated by tabs, without a header and without truncation. `-` is an empty field.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -89,6 +90,17 @@ class Output:
         else:
             self.err.print(Text(escaped(message)))
             self.err.print(Text(escaped(url)), soft_wrap=True)
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether there is a terminal to ask the user on."""
+        return sys.stdin.isatty() and self.err.is_terminal
+
+    def ask(self, question: str) -> None:
+        """Ask for a confirmation. Raise Problem if the user declines."""
+        self.err.print(Text(f"{escaped(question)} [y/N] ", "bold"), end="")
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            raise Problem("DECLINED", "not confirmed, so nothing was done", Exit.INTERRUPTED)
 
     def interrupted(self, message: str, data: Mapping[str, Any]) -> None:
         """Print the message about an interrupted command."""

@@ -1,6 +1,5 @@
 """The confirmation, the progress and the summary of an operation on several containers."""
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -26,7 +25,7 @@ def confirm(output: Output, operation: Operation, targets: Sequence[Container]) 
         Problem: The user declined, or there is no terminal to ask on.
     """
     count = f"{len(targets)} containers" if len(targets) != 1 else "1 container"
-    if not (sys.stdin.isatty() and output.err.is_terminal):
+    if not output.can_ask:
         raise Problem(
             "CONFIRMATION_REQUIRED",
             f"{operation} of {count} must be confirmed: run the command on a terminal, or specify --yes",
@@ -35,9 +34,7 @@ def confirm(output: Output, operation: Operation, targets: Sequence[Container]) 
     output.err.print(containers_table(targets[:_SHOWN]))
     if len(targets) > _SHOWN:
         output.err.print(Text(f"and {len(targets) - _SHOWN} more", "dim"))
-    output.err.print(Text(f"{operation} {count}? [y/N] ", "bold"), end="")
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise Problem("DECLINED", "not confirmed, so nothing was done", Exit.INTERRUPTED)
+    output.ask(f"{operation} {count}?")
 
 
 @contextmanager

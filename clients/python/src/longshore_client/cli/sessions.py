@@ -6,7 +6,7 @@ from dataclasses import replace
 from longshore_client.cli.config_files import ConfigurationError
 from longshore_client.cli.credentials import Credentials, CredentialsFile
 from longshore_client.cli.exits import Exit, Problem
-from longshore_client.cli.provider import Provider, SessionEndedError, Tokens
+from longshore_client.cli.provider import OtherUserError, Provider, SessionEndedError, Tokens
 
 _MARGIN = 30  # seconds before a token expires, in which it is refreshed
 
@@ -47,16 +47,22 @@ class StoredSession:
     def _refreshed(self, old: Credentials) -> Credentials:
         if old.refresh_token is None:
             raise self._ended()
+        provider = Provider(old.sign_in, old.url)
         try:
-            tokens = Provider(old.sign_in).refresh(old.refresh_token)
+            tokens = provider.refresh(old.refresh_token, old.token, old.id_user)
         except SessionEndedError as error:
             raise self._ended() from error
+        except OtherUserError as error:
+            # The refresh token must not be used again.
+            self._file.write(self._profile, replace(old, expires_at=0, refresh_token=None))
+            raise self._ended(f", because {error}") from error
         new = with_tokens(old, tokens)
         self._file.write(self._profile, new)
         return new
 
-    def _ended(self) -> Problem:
-        return Problem("SESSION_ENDED", "the session has ended", Exit.AUTHENTICATION, advice=[self._advice()])
+    def _ended(self, reason: str = "") -> Problem:
+        message = f"the session has ended{reason}"
+        return Problem("SESSION_ENDED", message, Exit.AUTHENTICATION, advice=[self._advice()])
 
     def _advice(self) -> str:
         return f"Sign in again: longshore login --profile {self._profile}"

@@ -14,6 +14,7 @@ from longshore_client.cli.config import ConfigurationError, api_of, profile_of, 
 from longshore_client.cli.credentials import Credentials, SignIn
 from longshore_client.cli.exits import Problem
 from longshore_client.cli.text import moment_text
+from longshore_client.cli.trust import check_api
 
 _PORT = 8910
 _WAIT = 300  # seconds for a sign-in in the browser
@@ -36,6 +37,9 @@ def login(
             help="Port of http://127.0.0.1:PORT/callback, which the provider redirects to. 0 selects a free port.",
         ),
     ] = _PORT,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Do not ask for a confirmation at the first sign-in to an API.")
+    ] = False,
 ) -> None:
     """Sign in at the API's OpenID Connect provider, and store the session for later commands."""
     from longshore_client.cli.provider import Provider
@@ -44,11 +48,14 @@ def login(
     try:
         url = _http.api_url(api_of(session.url, name), allow_http=session.allow_http)
         sign_in = _settings(url)
-        provider = Provider(sign_in)
-        tokens = _by_device(session, provider) if device else _by_browser(session, provider, port, browser)
         file = stored()
+        check_api(session.output, file.known(), url, sign_in, trusted=trust)
+        provider = Provider(sign_in, url)
+        tokens = _by_device(session, provider) if device else _by_browser(session, provider, port, browser)
         with file.locked():
-            file.write(name, Credentials(url, sign_in, tokens.bearer, tokens.expires_at, tokens.refresh))
+            file.write(
+                name, Credentials(url, sign_in, tokens.bearer, tokens.expires_at, tokens.refresh, tokens.id_user)
+            )
     except (ConfigurationError, ValueError) as error:
         raise Problem("CONFIGURATION", str(error)) from error
     expires = moment_text(datetime.fromtimestamp(tokens.expires_at, UTC))
@@ -86,7 +93,7 @@ def logout(session: Session) -> None:
         return
     if found.refresh_token is not None:
         try:
-            revoked = Provider(found.sign_in).revoke(found.refresh_token)
+            revoked = Provider(found.sign_in, found.url).revoke(found.refresh_token)
         except Problem as problem:
             advice = ["The session is deleted from this machine, but remains valid at the provider until it expires."]
             raise Problem(problem.code, problem.message, problem.exit, advice=advice) from problem
