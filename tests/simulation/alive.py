@@ -77,6 +77,10 @@ class Alive:
         self.known[place] = self._pending(container_id)
         self.called = {each for each in self.called if not each.startswith(f"{place}/")}
 
+    def is_in_use(self, container_id: str) -> bool:
+        """Return whether an actor that has not ended has read or written the container's item."""
+        return any(place.endswith(f"/{container_id}") for place in self.known)
+
     def sends(self, actor: Actor, parameters: dict[str, Any]) -> Call:
         """Record that an actor sends a RunTask call, which ECS may process later."""
         container_id, token = str(parameters.get("startedBy")), str(parameters.get("clientToken"))
