@@ -58,10 +58,11 @@ class Alive:
     """Records RunTask calls and what their drivers knew, and checks the tasks that they create."""
 
     ledger: "Ledger"
-    known: dict[str, str | None] = field(default_factory=dict)  # actor and container: the operation it last saw
+    # By actor and container: the operation that it last saw, and the number of RunTask calls in the run by then.
+    known: dict[str, tuple[str | None, int]] = field(default_factory=dict)
     called: set[str] = field(default_factory=set)  # actor, container and token: RunTask calls since then
     under_way: dict[int, Call] = field(default_factory=dict)  # calls that are not processed yet
-    drivers: dict[str, str] = field(default_factory=dict)  # operation id: the last token with which RunTask was called
+    drivers: dict[str, Call] = field(default_factory=dict)  # operation id: its last RunTask call
     late: set[str] = field(default_factory=set)  # ARNs of late tasks
     hidden: set[str] = field(default_factory=set)  # ARNs of tasks that ECS hides for minutes, or whose return is new
     shown_to: dict[str, set[str]] = field(default_factory=dict)  # actor: hidden tasks that it was shown again
@@ -75,14 +76,18 @@ class Alive:
     def looked(self, actor: Actor, container_id: str) -> None:
         """Record that an actor has read or written a container's item."""
         place = f"{actor.name}/{container_id}"
-        self.known[place] = self._pending(container_id)
+        self.known[place] = (self._pending(container_id), self.sent)
         self.called = {each for each in self.called if not each.startswith(f"{place}/")}
+
+    def is_in_use(self, container_id: str) -> bool:
+        """Return whether an actor that has not ended has read or written the container's item."""
+        return any(place.endswith(f"/{container_id}") for place in self.known)
 
     def sends(self, actor: Actor, parameters: dict[str, Any]) -> Call:
         """Record that an actor sends a RunTask call, which ECS may process later."""
         container_id, token = str(parameters.get("startedBy")), str(parameters.get("clientToken"))
         place = f"{actor.name}/{container_id}"
-        operation_id = self.known.get(place)
+        operation_id, seen = self.known.get(place, (None, 0))
         self.sent += 1
         call = Call(
             self.sent,
@@ -91,13 +96,13 @@ class Alive:
             token,
             self.ledger.now.timestamp(),
             operation_id,
-            self._owns(container_id, operation_id, token),
+            self._owns(container_id, operation_id, token, actor.name, seen),
             f"{place}/{token}" in self.called,
         )
         self.called.add(f"{place}/{token}")
         self.under_way[call.number] = call
         if operation_id is not None and call.owned:
-            self.drivers[operation_id] = token
+            self.drivers[operation_id] = call
         return call
 
     def over(self, call: Call) -> None:
@@ -108,12 +113,20 @@ class Alive:
         operation = self.ledger.containers.get(container_id, {}).get("operation") or {}
         return operation.get("id")
 
-    def _owns(self, container_id: str, operation_id: str | None, token: str) -> bool:
-        """Return whether the operation is pending, and no other driver has replaced its token."""
+    def _owns(self, container_id: str, operation_id: str | None, token: str, actor: str, seen: int) -> bool:
+        """Return whether the operation is pending, and no other driver has used another token for it since.
+
+        Args:
+            container_id: The container.
+            operation_id: The operation that the actor believes to be pending.
+            token: The client token that the actor uses.
+            actor: The name of the actor.
+            seen: The number of RunTask calls in the run when the actor looked at the item, or sent its call.
+        """
         if operation_id is None or self._pending(container_id) != operation_id:
             return False
-        newest = self.drivers.get(operation_id, token)
-        return newest == token or not any(task == newest for task in self.ledger.tokens.values())
+        last = self.drivers.get(operation_id)
+        return last is None or last.token == token or last.actor == actor or last.number <= seen
 
     # --- tasks --------------------------------------------------------------------------------------------------------
 
@@ -135,7 +148,7 @@ class Alive:
         task = self.ledger.world.ecs._tasks[arn]
         others = [other for other in self.tasks(call.container_id) if other.arn != arn]
         stats = self.ledger.world.stats
-        lost = not self._owns(call.container_id, call.operation_id, call.token)
+        lost = not self._owns(call.container_id, call.operation_id, call.token, call.actor, call.number)
         words = f"{call.actor} called RunTask for operation {call.operation_id}"
         if lost and call.repeats and not call.owned:
             raise Violation(

@@ -58,7 +58,7 @@ def _check_stop_was_called(ledger: "Ledger", one: Asked, operation_id: str, acto
     called = ledger.alive.stopped_by.get(actor.name, set())
     for task in ledger.alive.tasks(container_id):
         runs = task.last_status == task.desired_status == "RUNNING"
-        if runs and task.arn not in called and task.created_at < one.at:
+        if runs and task.arn not in called and task.created_at <= one.at:
             raise Violation(
                 f"{one.name} was not completed because {', '.join(sorted(actor.failed))} failed: it has not called "
                 f"StopTask for the task {task.id[-6:]}"

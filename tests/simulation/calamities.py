@@ -11,11 +11,9 @@ from simulation.setup import CLUSTER, HOSTS
 if TYPE_CHECKING:
     from simulation.world import World
 
-LASTS = timedelta(minutes=86)
-"""How long the phase of hours lasts: longer than a step on whose task ECS works is tried."""
-
-SWEEP_EVERY = timedelta(minutes=2)
-"""The time between two sweeps in the phase of hours."""
+SWEEPS = (*(timedelta(minutes=10),) * 6, *(timedelta(minutes=2),) * 13)
+"""The times between sweeps in the phase of hours. It is long enough for a step on whose task ECS works to be given up:
+ten attempts after an hour."""
 
 
 class Calamities:

@@ -38,7 +38,10 @@ class Delivery:
                 world.reached(Reached.EVENT_EARLY)
             if str(detail.get("group", "")).startswith("service:"):
                 return world.service_events.apply(event)
-            return world.events.apply(detail)
+            effect = world.events.apply(detail)
+            if detail["lastStatus"] == "STOPPED" and detail.get("startedBy") in world.ledger.containers:
+                world.ledger.effects.applied(detail["startedBy"], detail["taskArn"])
+            return effect
 
         self.send(name, arrives)
 

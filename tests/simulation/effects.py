@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from local.emulator.ecs import SimulatedTask
 from simulation.records import LIVE, Fate, Violation
-from simulation.scheduler import Actor
 
 if TYPE_CHECKING:
     from simulation.ledger import Ledger
@@ -39,7 +38,7 @@ class Effects:
         default_factory=dict
     )  # container id: since when its processes do not match its status
     stoppers: dict[str, set[str]] = field(default_factory=dict)  # task ARN: operations whose StopTask was accepted
-    ended: dict[str, tuple[datetime, Actor | None]] = field(default_factory=dict)  # see check_ends
+    told: dict[str, tuple[str, datetime]] = field(default_factory=dict)  # see check_ends
 
     # --- records -----------------------------------------------------------------------------------------------------
 
@@ -127,33 +126,36 @@ class Effects:
             if now > max(last + COMMAND_OVER, since + _SOON):
                 raise Violation(self.words(container_id, frozen=frozen))
 
-    def check_ends(self) -> None:
-        """Raise Violation if a live container's item already holds the version of its task's end.
+    def applied(self, container_id: str, arn: str) -> None:
+        """Record that the event of a task's end was applied, or ignored as known."""
+        self.told[container_id] = (arn, self.ledger.now)
 
-        The engine ignores every event of that end as known. Only the function that wrote the version can still write
-        the row of the exit.
+    def check_ends(self) -> None:
+        """Raise Violation if a container is live although the event of its last task's end was applied.
+
+        A function that has read the container since may still write the row of the exit.
         """
-        for container_id, container in self.ledger.containers.items():
-            task = self.ledger.world.ecs._tasks.get(container.get("task_arn") or "")
+        for container_id, (arn, at) in list(self.told.items()):
+            container = self.ledger.containers[container_id]
+            tasks = [task for task in self.ledger.world.ecs._tasks.values() if task.started_by == container_id]
+            last = max(tasks, key=lambda task: task.created_at, default=None)
             idle = container["status"] in LIVE and "operation" not in container
-            if not idle or task is None or task.live or container.get("task_version", 0) < task.version:
-                self.ended.pop(container_id, None)
-                continue
-            since, writer = self.ended.setdefault(container_id, (self.ledger.now, self.ledger.world.scheduler.current))
-            if (writer is None or writer.ended) and self.ledger.now - since > _SOON:
+            if not idle or last is None or last.arn != arn or any(task.live for task in tasks):
+                del self.told[container_id]
+            elif self.ledger.now - at > _SOON and not self.ledger.alive.is_in_use(container_id):
                 raise Violation(
-                    f"the container {container_id[-2:]} says {container['status']}, and its task {task.id[-6:]} has "
-                    "ended: the item holds the version of the end, so that its event is ignored"
+                    f"the container {container_id[-2:]} says {container['status']}, and its task {last.id[-6:]} has "
+                    "ended: the event of the end was ignored"
                 )
 
     def _differing(self) -> Iterator[tuple[str, bool]]:
         for container_id, container in self.ledger.containers.items():
             if container["status"] not in ("running", "paused") or "operation" in container:
                 continue
-            task = self.ledger.world.ecs._tasks.get(container.get("task_arn") or "")
-            if task is None or task.desired_status != "RUNNING":
+            tasks = self.ledger.alive.tasks(container_id)
+            if len(tasks) != 1 or tasks[0].desired_status != "RUNNING":
                 continue
-            paused = {process.paused for process in task.containers if process.running}
+            paused = {process.paused for process in tasks[0].containers if process.running}
             if paused and paused != {container["status"] == "paused"}:
                 yield container_id, any(paused)
 

@@ -19,6 +19,7 @@ LATE_CALLS = ("RunTask", "StopTask")
 
 _LONGEST_STALL = 400  # seconds
 _LOST = (Kind.CRASH_AFTER, Kind.LOST)  # the caller does not learn whether the call was processed
+_LOSES_REPLY = 0.3  # the probability that a late call loses its reply although no fault was drawn for it
 _LATEST = 25.0  # seconds after which ECS has processed a call whose reply was lost
 _REFUSALS = {
     "denied": (AwsError("AccessDeniedException", "User is not authorized to perform this"), Reached.CALL_DENIED),
@@ -112,6 +113,9 @@ class Requests(Cloud):
         actor = one.actor
         kind = None if actor.healed else plan.kind
         if kind is None and not actor.healed and one.operation == "SendCommand" and self.plans.loses_reply():
+            kind = Kind.LOST
+        late = one.operation in LATE_CALLS and self.hostility.calls_late and self.faults.on and not actor.healed
+        if kind is None and late and self._late_chances.random() < _LOSES_REPLY:
             kind = Kind.LOST
         actor.stricken = kind is not None
         self.stats["calls"] += 1

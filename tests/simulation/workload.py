@@ -150,10 +150,9 @@ class Workload:
         world, rng = self.world, self._rng
         if not world.hostility.lasts_hours:
             return None
-        end = world.scheduler.now + calamities.LASTS
-        while world.scheduler.now < end:
+        for pause in calamities.SWEEPS:
             self.sweep()
-            world.scheduler.run(world.scheduler.now + calamities.SWEEP_EVERY)
+            world.scheduler.run(world.scheduler.now + pause)
         start = world.scheduler.now
         self._schedule_requests(rng.choice((1, 2, 3)), start, 120.0)
         self._schedule_sweeps(start + timedelta(minutes=4))
