@@ -99,7 +99,6 @@ class Changes:
         def values(container: Container) -> Values:
             if container.project_id == project_id:
                 return {}
-            self._check_rows_have_project(container_id)
             live = {"live_project_id": project_id} if container.is_live else {}
             return {"project_id": project_id} | live
 
@@ -179,24 +178,6 @@ class Changes:
             raise AdminError(
                 "The launch type, the capacity providers and the server can be changed only while the container is"
                 f" stopped. It is {container.status.value}: {how} it first."
-            )
-
-    def _check_rows_have_project(self, container_id: str) -> None:
-        """Raise AdminError if `complete-history` would give rows of version 0.1 the new project."""
-        newest = self._dynamodb.query(
-            TableName=self._target.status_logs,
-            KeyConditionExpression="container_id = :id",
-            ExpressionAttributeValues={":id": {"S": container_id}},
-            ScanIndexForward=False,
-            Limit=1,
-            ConsistentRead=True,
-        )["Items"]
-        item = self._dynamodb.get_item(TableName=self._table, Key={"id": {"S": container_id}}, ConsistentRead=True)
-        shown_from = self._target.floors.floor(plain(item.get("Item", {})))
-        if newest and "project_id" not in newest[0] and newest[0]["transition_time"]["S"] >= shown_from:
-            raise AdminError(
-                f"The history of {container_id} was written by version 0.1 and does not contain its project:"
-                f" run `complete-history {container_id}` first."
             )
 
     def _check_has_no_task(self, container: Container) -> None:

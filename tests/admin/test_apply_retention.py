@@ -18,7 +18,6 @@ from longshore.domain.lifecycle import LaunchType, Status
 from longshore.domain.models import Change, Container, Runtime, Trigger
 from longshore.domain.retention import MARGIN, expiry
 
-from admin.completion import ADDED
 from admin.doctor import Doctor
 from admin.retention import RetentionChange
 from admin.target import Target, local
@@ -220,25 +219,6 @@ def test_a_missing_row_of_a_shortened_history_is_found(stack: LocalStack, fresh_
     rows = history(stack, fresh_id)
     delete(stack, retained(rows)[4])
     assert "CHAIN_BROKEN" in {fault.code for fault in Doctor.of(local()).look(fresh_id).history.faults}
-
-
-@pytest.mark.parametrize("deleted", [0, 14])
-def test_rows_of_version_0_1_are_completed_from_the_first_row_that_is_shown(
-    run: Any, stack: LocalStack, api: Any, fresh_id: str, deleted: int
-) -> None:
-    rows = history(stack, fresh_id)
-    shown = retained(rows)
-    for position in range(ROWS):
-        change_row(stack, fresh_id, position, **dict.fromkeys(ADDED))
-    for row in rows[:deleted]:
-        delete(stack, row)
-    for sort_by, order in ORDERS:
-        for query in filters(sort_by, rows):
-            wanted = expected(shown, sort_by, order, query)
-            assert shown_by(api, fresh_id, {**query, "sort_by": sort_by, "sort_order": order})[1] == wanted
-    assert run("complete-history", fresh_id).out == f"1 containers: {len(shown)} rows completed, 0 were complete\n"
-    assert all_rows(stack, fresh_id)[-len(shown) :] == shown
-    agree(api, stack, fresh_id, rows, shown)
 
 
 # --- apply-retention --------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from api_client import Api
-from corruption import OLD, change, change_row, item, left_pending, remove_rows
+from corruption import OLD, change, item, left_pending, remove_rows
 from invariants import all_rows, check
 from longshore.aws.store import ConditionFailed
 from longshore.domain.clock import SystemClock
@@ -19,7 +19,6 @@ from longshore.domain.models import Change, Trigger
 
 from admin.adoption import store_of
 from admin.changes import Changes
-from admin.completion import ADDED
 from admin.target import local
 from local.emulator import Emulator
 from local.seed import GONE_INSTANCE, INSTANCE, PROJECT, Seeder, container_id
@@ -166,19 +165,6 @@ def test_a_failed_write_says_that_the_change_is_unknown(
     failed = run("move", fresh_id, OTHER)
     assert failed.code == 3
     assert "The container may or may not have been changed: repeat the command." in failed.err
-
-
-def test_rows_of_version_0_1_are_completed_first(run: Any, stack: LocalStack, seeder: Seeder, fresh_id: str) -> None:
-    """Otherwise, `complete-history` would give them the new project."""
-    seeder.add(fresh_id, ["stopped", "running", "stopped"])
-    for position in range(3):
-        change_row(stack, fresh_id, position, **dict.fromkeys(ADDED))
-    refused = run("move", fresh_id, OTHER)
-    assert refused.code == 1
-    assert f"run `complete-history {fresh_id}` first." in refused.err
-    assert run("complete-history", fresh_id).code == 0
-    assert run("move", fresh_id, OTHER).code == 0
-    assert {row["project_id"] for row in all_rows(stack, fresh_id)} == {PROJECT}
 
 
 # --- change -----------------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ class Other(StrEnum):
     COUNT = "change-count"  # a user changes the count of the service
     OUTSIDE = "outside-count"  # somebody else changes the count of the service
     SCALES = "scaling-policy"  # a scaling policy raises the count of the service
-    DEPLOY = "deployment"  # the deployment of the current version while version 0.1 runs
+    DEPLOY = "deployment"  # the deployment of the current version while version 0.2 runs
     HINT = "service-event"  # an event of the service, or of one of its tasks
 
 
@@ -84,7 +84,7 @@ TRIPLES = (
     "start+started+recovery:stopped",
     "restart+stopped-event+recovery:running",
     "start+started+recovery:start-overdue",
-    # The code of version 0.1 begins an operation that the current version supersedes or continues.
+    # The code of version 0.2 begins an operation that the current version supersedes or continues.
     "start+deployment+force-stop:upgrade",
     "start+deployment+recovery:upgrade",
 )

@@ -214,7 +214,7 @@ STARTS = {
         room=1,
         pairs=("restart+recovery", "restart+force-stop"),
     ),
-    "upgrade": Start("version 0.1 runs when the run starts", _STOPPED, pairs=(), hostility=_UPGRADED),
+    "upgrade": Start("version 0.2 runs when the run starts", _STOPPED, pairs=(), hostility=_UPGRADED),
     "pause-overdue": Start(
         "a pause has crashed after its command was sent: the processes are frozen, and the status says running",
         _RUNNING,

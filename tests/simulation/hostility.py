@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 _PRESENT = 0.25  # the probability that a run has a behaviour
-_PRESENT_FIRST = 0.08  # the probability of version 0.1, which excludes the other behaviours
+_PRESENT_FIRST = 0.08  # the probability of version 0.2, which excludes the other behaviours
 
 
 class Reached(StrEnum):
@@ -41,7 +41,7 @@ class Reached(StrEnum):
     MISSING_CLUSTER = "a container belongs to a missing cluster"
     TWIN = "a request with a key is repeated within milliseconds"
     HISTORY_FULL = "a container's history is full"
-    CODE_UPGRADED = "an operation of version 0.1 is pending at the upgrade"
+    CODE_UPGRADED = "an operation of version 0.2 is pending at the upgrade"
     CODE_DOWNGRADED = "an operation of the current version is pending at the downgrade"
     SCHEDULE_LATE = "a scheduled stop arrives hours late"
     SCHEDULE_TWICE = "a scheduled stop arrives twice"
@@ -143,7 +143,7 @@ class Hostility:
     other_clusters: bool = False
     twins: float = 0.0  # the probability that a request with a key is repeated within milliseconds
     history_room: float | None = None  # how many GB a container's history may still grow
-    first_version: str = ""  # "before" or "after" the deployment: when version 0.1 runs
+    first_version: str = ""  # "before" or "after" the deployment: when version 0.2 runs
     deployed_during: str = ""  # the operation that is pending at the deployment; empty: any or none
     schedules_odd: float = 0.0  # the probability that a scheduled stop arrives late, twice, or hours late
     project_changes: float = 0.0  # the probability that a container leaves its project before a scheduled stop
@@ -193,7 +193,7 @@ class Hostility:
         if "services" in only if only is not None else present:
             settings["services"] = drawn
         if settings.get("first_version"):
-            # Version 0.1 withstands only the behaviours that it was tested with.
+            # Version 0.2 withstands only the behaviours that it was tested with.
             settings = {name: settings[name] for name in (*_ALWAYS, "first_version")} | {
                 "liveness": False,
                 "priorities": False,
@@ -206,7 +206,7 @@ class Hostility:
 
         Args:
             rng: The random stream.
-            first_version: When version 0.1 runs: "before" or "after" the deployment.
+            first_version: When version 0.2 runs: "before" or "after" the deployment.
             deployed_during: The operation that is pending at the deployment; empty: any or none.
         """
         drawn = cls.draw(rng, ["first_version"])

@@ -58,7 +58,7 @@ class Ledger:
 
     @property
     def strict(self) -> bool:
-        """Whether all checks apply. Version 0.1 is known to violate those that were added later."""
+        """Whether all checks apply. Version 0.2 is known to violate those that were added later."""
         return not self.world.hostility.first_version
 
     @property
@@ -197,7 +197,7 @@ class Ledger:
                 self.alive.check_running(container_id)
 
     def _check_status_of_first(self, old: dict[str, Any], new: dict[str, Any]) -> None:
-        """Check a status that version 0.1 has written, or the current version beside it."""
+        """Check a status that version 0.2 has written, or the current version beside it."""
         task = self.world.ecs._tasks.get(new.get("task_arn") or "")
         if new["status"] == Status.STOPPED and task is not None and task.live:
             raise Violation(f"stopped is written, and the container's task {task.id[-6:]} is {task.last_status}")

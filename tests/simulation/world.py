@@ -113,9 +113,8 @@ class World(Requests):
         with ExitStack() as stack:
             stack.enter_context(mock.patch.object(os, "urandom", entropy.randbytes))
             for package in self.versions.packages:
-                engine = f"{package}.engine" if package == "longshore" else package
-                for name in ("operations", "reader", *(["changes"] if package == "longshore" else [])):
-                    module = import_module(f"{engine}.{name}")
+                for name in ("operations", "reader", "changes"):
+                    module = import_module(f"{package}.engine.{name}")
                     if hasattr(module, "together"):
                         stack.enter_context(mock.patch.object(module, "together", one_after_the_other))
             yield
