@@ -304,7 +304,15 @@ inline decide() {
   :: (mine & BIT(w)) && op == idle && status != running && EMPTY -> skip
   fi;
   if
-  :: act == run_task -> holders[t] = holders[t] | BIT(w)
+  :: act == run_task ->
+       holders[t] = holders[t] | BIT(w);
+       /* The handler of an event notes that it acts: the claimer can no longer say that nothing happened. */
+       if
+#ifndef FAULT_HANDLER_UNNOTED
+       :: role == 2 && sole -> sole = false; written(w)
+#endif
+       :: else
+       fi
   :: else
   fi
 }
@@ -480,10 +488,6 @@ inline event(x) {
   /* The event of a task that the operation does not know asks ECS with the client token. */
   :: (was_up[x] || task[x] == ended) && ledger[x].listed && !ledger[x].arn && op != idle ->
        mine = mine | BIT(w);
-       if
-       :: sole -> sole = false; written(w)
-       :: else
-       fi;
        printf("%d event %d unknown\n", w, x);
        decide()
   fi
