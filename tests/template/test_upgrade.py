@@ -58,23 +58,7 @@ def test_nothing_is_replaced_or_removed(first: template.Stack, current: template
     there, back = compare(first, current), compare(current, first)
     assert there.removed == set()
     types = {plain(name): resource["Type"] for name, resource in current.resources.items()}
-<<<<<<< HEAD
-    for replaced in (there.replaced, back.replaced):
-        assert {name for name in replaced if types[name] != "AWS::IAM::ManagedPolicy"} == {"AddedSchedulesPermission"}
-    assert {"ContainersTable", "StatusLogsTable", "HostCommandDocument", "TokenSecret"} <= there.changed
-    # It holds only copies.
-    assert {name for name in there.added if types[name] == "AWS::DynamoDB::Table"} == {"ScheduleCacheTable"}
-
-
-def test_a_table_gets_a_stream_in_place(first: template.Stack, current: template.Stack) -> None:
-    """CloudFormation adds a stream to an existing table, and removes it again, without a replacement."""
-    assert "StreamSpecification" not in first.tables["StatusLogsTable"]
-    assert current.tables["StatusLogsTable"]["StreamSpecification"] == {"StreamViewType": "NEW_IMAGE"}
-    for change in (compare(first, current), compare(current, first)):
-        assert "StatusLogsTable" in change.changed - change.replaced
-=======
     assert {types[name] for name in there.replaced | back.replaced} <= {"AWS::IAM::ManagedPolicy"}
->>>>>>> 00ce201 (Version 0.3.0: upgrade from 0.2 and roll back to it)
 
 
 def test_the_secret_keeps_its_value(first: template.Stack, current: template.Stack) -> None:
@@ -85,33 +69,5 @@ def test_the_secret_keeps_its_value(first: template.Stack, current: template.Sta
 
 def test_a_rollback_deletes_nothing_that_must_be_kept(first: template.Stack, current: template.Stack) -> None:
     removed = compare(current, first).removed
-<<<<<<< HEAD
-    types = {plain(name): resource["Type"] for name, resource in current.resources.items()}
-    assert {name for name in removed if types[name] == "AWS::DynamoDB::Table"} == {"ScheduleCacheTable"}
-    assert {types[name] for name in removed} == {
-        "AWS::CloudWatch::Alarm",
-        "AWS::DynamoDB::Table",
-        "AWS::Events::Rule",
-        "AWS::IAM::ManagedPolicy",
-        "AWS::IAM::Role",
-        "AWS::Lambda::EventSourceMapping",
-        "AWS::Lambda::Function",
-        "AWS::Lambda::Permission",
-        "AWS::Scheduler::ScheduleGroup",
-        "AWS::SQS::Queue",
-        "AWS::SQS::QueuePolicy",
-    }
-
-
-@pytest.mark.parametrize("missing", ["TokenIssuer", "TokenAudience"])
-def test_a_key_set_needs_issuer_and_audience(missing: str) -> None:
-    """Version 0.1 accepted a key set without them. The deployment is refused before anything changes."""
-    given = defaults_of_first() | KEY_SET
-    deploy(1_000_000_000, given, FIRST_TEMPLATE)
-    given |= {"TokenIssuer": "https://issuer.example.com/", "TokenAudience": "longshore"} | {missing: ""}
-    with pytest.raises(template.TemplateError, match=f"JwksUrl requires {missing}"):
-        deploy(1_000_000_060, given)
-=======
     policies = {plain(name): each.get("DeletionPolicy", "Delete") for name, each in current.resources.items()}
     assert {policies[name] for name in removed} <= {"Delete"}
->>>>>>> 00ce201 (Version 0.3.0: upgrade from 0.2 and roll back to it)
