@@ -260,18 +260,12 @@ def test_a_shorter_retention(run: Any, stack: LocalStack, fresh_id: str, retenti
 
 
 @pytest.mark.parametrize("longer", [90, 0])
-@pytest.mark.parametrize("has_counters", [True, False])
-def test_a_longer_retention(
-    run: Any, stack: LocalStack, api: Any, fresh_id: str, retention: Any, longer: int, has_counters: bool
-) -> None:
+def test_a_longer_retention(run: Any, stack: LocalStack, api: Any, fresh_id: str, retention: Any, longer: int) -> None:
     """Rows that were hidden stay hidden, because some of them are deleted. The others are kept longer."""
     rows = history(stack, fresh_id, written_with=7, own=7)
     shown = retained(rows, 7)
     for row in rows[: -len(shown)][::2]:
         delete(stack, row)
-    if not has_counters:
-        for position in range(len(all_rows(stack, fresh_id))):
-            change_row(stack, fresh_id, position, to_n=None, from_n=None)
     # The functions keep the shorter retention of the container until the command has run.
     for sort_by, order in ORDERS:
         for query in filters(sort_by, rows):

@@ -71,7 +71,7 @@ def test_the_examples(
     monkeypatch.chdir(tmp_path)
     table = stack.table_name("ContainersTable")
     documented = examples()
-    assert len(documented) == 31
+    assert len(documented) == 29
     # The examples check three containers.
     assert len(stack.client("dynamodb").scan(TableName=table)["Items"]) == 2
     checked = 0

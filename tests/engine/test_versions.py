@@ -5,24 +5,25 @@ version then completes the operation: in a sweep, by an event, by a retry with t
 force-stop that supersedes it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from importlib import import_module
 from typing import Any, NamedTuple
 from unittest import mock
 
 import pytest
-from longshore.aws.attributes import deserialize_item
+from longshore.aws.attributes import deserialize_item, serialize_item
 from longshore.aws.items import SCHEMA
 from longshore.domain.lifecycle import Operation, Status
-from longshore.domain.models import OperationRequest, Outcome
+from longshore.domain.models import Container, OperationRequest, Outcome, Protection
 from simulation.history_checks import check_history
 from simulation.hostility import Hostility
 from simulation.versions import FIRST_PACKAGE, Versions, first_version_is_there
 from simulation.wiring import Library
 
 from engine.aws import CLUSTER
-from engine.stage import USER, Stage
+from engine.stage import PROJECT, USER, Stage
 
 pytestmark = pytest.mark.skipif(not first_version_is_there(), reason="requires the history of the repository")
 
@@ -298,3 +299,41 @@ def test_a_noted_absence_is_proven_after_the_deployment(back: bool) -> None:
     both.drift_sweep()
     assert both.container(container).status == "failed"
     assert task.live
+
+
+def with_a_noted_absence(both: TwoVersions) -> str:
+    """Add a running container whose task the version before the deployment has looked up once without finding it."""
+    container = both.add("stopped", "running")
+    both.hide_tasks()
+    both.drift_sweep()
+    both.deploy()
+    return container
+
+
+def with_a_ledger_of_before(both: TwoVersions) -> str:
+    """Add a running container with the ledger of the current version, which version 0.2 has left there."""
+    container = both.add("stopped", "running")
+    both.dynamodb.tables["containers"].items[container,] |= serialize_item(
+        {"tasks": {"0" * 32: {"arn": "arn:aws:ecs:eu-central-1:123456789012:task/default/0", "stray": True}}}
+        | {"tasks_due_at": "2025-01-15T09:00:00.000Z", "last_task": {"id": "0", "gone": True}}
+    )
+    both.deploy()
+    return container
+
+
+@pytest.mark.parametrize("prepared", [with_a_noted_absence, with_a_ledger_of_before])
+def test_users_change_containers_that_version_0_2_has_written(prepared: Callable[[TwoVersions], str]) -> None:
+    both = TwoVersions("upgrade")
+    both._put("access", {"user_id": USER, "scope": f"project#{PROJECT}", "role": "owner"})
+    container = prepared(both)
+    stop_at = both.clock.now() + timedelta(hours=1)
+    assert both.patch(container, stop_at=stop_at).stop_at == stop_at
+    assert both.item(container)["schema"] == SCHEMA - 1
+    protected = both.patch(container, protection=Protection(reason="a test"))
+    with both.open():
+        assert isinstance(both.versions.current.store.defer(protected, stop_at), Container)
+    both.patch(container, stop_at=None, protection=None)
+    both.heal()
+    both.settle()
+    both.check(container, "running")
+    assert both.container(container).unwanted == []

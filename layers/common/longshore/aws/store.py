@@ -25,10 +25,10 @@ from longshore.aws.attributes import deserialize_item, serialize
 from longshore.aws.batches import read_containers
 from longshore.aws.history_size import HistorySizes
 from longshore.aws.index import ContainerIndex
-from longshore.aws.items import CHANGEABLE, LIFETIME, STOP_AT, Item, container_of, log_of, record_of
+from longshore.aws.items import CHANGEABLE, STOP_AT, Item, container_of, log_of, record_of
 from longshore.aws.transactions import HistoryFullError, Transactions, call
 from longshore.aws.updates import ConditionFailed, Updates
-from longshore.aws.writes import Condition, Writes, as_read, as_stored, same, unchanged
+from longshore.aws.writes import Condition, Writes, as_read, as_stored, same, same_key, unchanged
 from longshore.domain.clock import Clock, to_text
 from longshore.domain.errors import UnreadableItemError
 from longshore.domain.history import Entry
@@ -256,7 +256,7 @@ class Store:
         Writes nothing else. Removing the protection moves the key back.
         """
         condition = as_read(container, None).also("attribute_exists(#protection)")
-        condition = condition.and_also(same(container, (*LIFETIME, "absent_since", "tasks_due_at")))
+        condition = condition.and_also(same_key(container))
         return self._updates.move_key(condition, container, until)
 
     def commit_expiry(self, before: Container, after: Container, entry: Entry) -> Container | ConditionFailed:
