@@ -1,6 +1,7 @@
 """Tests of the step `kill`, for the container's task and for the task of a superseded start."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from longshore.domain.clock import to_text
@@ -326,12 +327,12 @@ def test_a_task_of_a_superseded_start_that_is_gone(stage: Stage) -> None:
     stage.ecs.forget(task.arn)
     stage.tick = 0
     now = stage.clock.now()
-    known = {"arn": task.arn, "absent_since": now - timedelta(seconds=30)}
-    stage.edit_known(container, **known, called_until=now - timedelta(minutes=5) + MILLISECOND)
+    known: dict[str, Any] = {"arn": task.arn, "absent_since": now - timedelta(seconds=30)}
+    stage.edit_known(container, None, **known, called_until=now - timedelta(minutes=5) + MILLISECOND)
     assert stage.attempt(container, wait=0).observation == Unobserved("The task has not stopped")
-    stage.edit_known(container, **known, called_until=now - timedelta(minutes=5))
+    stage.edit_known(container, None, **known, called_until=now - timedelta(minutes=5))
     assert stage.attempt(container, wait=0).observation == Reached(now)
-    stage.edit_known(container, **known, called_until=now, shown=True)
+    stage.edit_known(container, None, **known, called_until=now, shown=True)
     assert stage.attempt(container, wait=0).observation == Reached(now)
 
 
