@@ -139,13 +139,15 @@ def test_any_party_without_a_configured_audience() -> None:
 # --- lifetime ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("issued_at", [LATER - 3600, LATER - 3600 + 0.5, NOW])
+@pytest.mark.parametrize("issued_at", [LATER - 3600, LATER - 3600 + 0.5, NOW], ids=["hour", "less", "now"])
 def test_a_brief_token(issued_at: float) -> None:
     assert reason(shared(lifetime_seconds=3600), token(iat=issued_at)) is None
 
 
 @pytest.mark.parametrize(
-    "issued_at", [..., None, LATER - 3601, LATER - 3600.5, 0, -1, -(10**400), True, str(NOW)], ids=str
+    "issued_at",
+    [..., None, LATER - 3601, LATER - 3600.5, 0, -1, -(10**400), True, str(NOW)],
+    ids=["missing", "null", "too long", "half a second too long", "1970", "1969", "huge", "boolean", "text"],
 )
 def test_a_lifetime_that_is_too_long_or_not_stated(issued_at: Any) -> None:
     assert reason(shared(lifetime_seconds=3600), token(iat=issued_at)) in ("iat", "InvalidIssuedAtError")
