@@ -74,11 +74,12 @@ def command_events() -> "CommandEvents":
 
 @cache
 def servers() -> "Servers":
+    from longshore.domain.ledger import KnownTask
     from longshore.domain.models import Container, StatusLog
     from longshore.edge.lambda_events import log_failure
     from longshore.engine.events import Servers
 
-    for model in (Container, StatusLog):
+    for model in (Container, KnownTask, StatusLog):
         model.model_rebuild()
     return Servers(api_functions.store(), SystemClock(), log_failure)
 
@@ -114,6 +115,9 @@ def sweep_continuation(function_arn: str) -> "SweepContinuation":
 
 def sweeps() -> None:
     """Import the sweeps during the initialization. A new sweep is created for each event."""
+    import longshore.engine.drift
+    import longshore.engine.lifetimes
+    import longshore.engine.sweeps  # noqa: F401
 
 
 def _paced(invocations: int = 1) -> "tuple[Ecs, Services]":
