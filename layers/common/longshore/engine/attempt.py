@@ -161,6 +161,11 @@ class Attempt:
             self._remove(token, task)
         return task
 
+    def keep(self, token: str) -> None:
+        """Leave a task in the ledger that has ended: its end is recorded when all other tasks have ended, too."""
+        if token in self.ended:
+            self.tasks[token] = self.container.tasks[token]
+
     def _remove(self, token: str, task: Task | None) -> None:
         del self.tasks[token]
         self.ended[token] = task
@@ -279,15 +284,25 @@ class Attempt:
         asked: set[str] = set()
         waiting = [token for token in tokens if token not in self.ended]
         again_at: dict[str, datetime] = {}
+        failure: EcsError | None = None
         for asks in self.waits.rounds():
             for token in list(waiting):
                 if not asks and (token in asked or self.now() < again_at.get(token, self.now())):
                     continue
                 again_at[token] = self.now() + _BETWEEN_STOPS
-                task = self._look_again(token) if token in asked else self._stop_or_look(token, reason, asked)
+                try:
+                    task = self._look_again(token) if token in asked else self._stop_or_look(token, reason, asked)
+                except EcsError as error:
+                    # A refusal for one task does not keep the others from being stopped.
+                    failure = failure or error
+                    if error.throttled:
+                        raise
+                    continue
                 self.on_its_way = self.on_its_way or task is not None
                 if token in self.ended:
                     waiting.remove(token)
+            if failure is not None:
+                raise failure
             if not waiting:
                 return True
         return False

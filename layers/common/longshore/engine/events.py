@@ -1,8 +1,8 @@
 """Applies events: changes of ECS tasks, host commands that succeeded, servers that were terminated.
 
-Events may arrive late, more than once and out of order. A task's event is applied only if the task is the container's
-or was run by its pending operation, and only if the event's version is higher than the last known version. It is then
-applied without asking ECS, which may not show the new state yet.
+Events may arrive late, more than once and out of order. The event of a task in the container's ledger is applied
+without asking ECS, which may not show the new state yet: the end of the task always, and other states only if the
+event's version is higher than the last known version.
 """
 
 import re
@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from longshore.aws.ecs import Ecs
+from longshore.aws.ecs import Ecs, EcsError
 from longshore.aws.hosts import HostCommands
 from longshore.aws.store import ConditionFailed, Store
 from longshore.domain.clock import Clock
@@ -146,11 +146,7 @@ class TaskEvents:
             trigger = Trigger.RECOVERY if shown else Trigger.SYSTEM
             result = self._recorder.record_running(container, task, trigger)
             return None if isinstance(result, ConditionFailed) else Effect.RECORDED
-        stopped = self._stop(container, task)
-        if stopped is not None and stopped.is_stopped:
-            return Effect.STALE
-        noted = self._note(container, with_stray(container.tasks, task))
-        return None if noted is None else Effect.STRAY_STOPPED
+        return self._end_stray(container, task, lambda tasks: self._note(container, tasks))
 
     def _note(self, container: Container, tasks: Ledger) -> Effect | None:
         """Store a ledger of a container with nothing pending. Returns None if the container has changed meanwhile."""
@@ -203,16 +199,24 @@ class TaskEvents:
                 # It may be the task of the start that the force-stop has superseded. The force-stop waits for its end.
                 return Effect.SETTLED if self._driver.settle(container, event_task=task) else None
             return Effect.STALE
-        stopped = self._stop(container, task)
-        if stopped is not None and stopped.is_stopped:
-            return Effect.STALE
-        noted = self._note_pending(container, pending, with_stray(container.tasks, task))
-        return None if noted is None else Effect.STRAY_STOPPED
+        return self._end_stray(container, task, lambda tasks: self._note_pending(container, pending, tasks))
 
     def _note_pending(self, container: Container, pending: PendingOperation, tasks: Ledger) -> Effect | None:
         """Store a ledger of a container with a pending operation. Returns None if the container has changed."""
         noted = self._store.note(container.model_copy(update={"tasks": dict(tasks)}), pending, None)
         return None if isinstance(noted, ConditionFailed) else Effect.SETTLED
+
+    def _end_stray(self, container: Container, task: Task, note: Callable[[Ledger], Effect | None]) -> Effect | None:
+        """Stop a task that is not in the ledger, and add it, also if ECS refuses to stop it now."""
+        tasks = with_stray(container.tasks, task)
+        try:
+            stopped = self._stop(container, task)
+        except EcsError:
+            note(tasks)
+            raise
+        if stopped is not None and stopped.is_stopped:
+            return Effect.STALE
+        return None if note(tasks) is None else Effect.STRAY_STOPPED
 
     def _stop(self, container: Container, task: Task) -> Task | None:
         """Call StopTask for a task that its container must not have. Returns None if ECS does not know the task."""

@@ -84,6 +84,8 @@ class Steps:
                 observation = NoEffect(error.reason)
             else:
                 observation = Uncertain(error.reason, throttled=error.throttled)
+        if isinstance(observation, Unobserved | Uncertain | NoEffect) and container.own_token is not None:
+            attempt.keep(container.own_token)
         findings = Findings(attempt.acted, attempt.on_its_way, attempt.tasks, attempt.sent_command)
         return Result(observation, findings)
 
