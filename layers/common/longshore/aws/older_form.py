@@ -38,6 +38,8 @@ _LEDGER_SINCE = 3  # the schema of the first version with a ledger
 _NO_NEWER = 2**53  # a version that no event reaches, which version 0.2 stores if the task's state is not known
 _DEADLINE = timedelta(seconds=60)
 
+_UNKNOWN = {"shown": False}  # an entry of which nothing is known, unlike an entry that is derived
+
 Item = dict[str, Any]
 
 
@@ -77,7 +79,7 @@ def with_older_form(item: Item, container: Container) -> Item:
         derived = _derived(older).get("tasks", {})
         names = {own: _name(older.get("task_arn")), token: token}
         older["tasks"] = {
-            each: {} if each in names and _same(derived.get(names[each]), known) else item["tasks"][each]
+            each: {} if each in names and _same(derived.get(names[each]), known) else item["tasks"][each] or _UNKNOWN
             for each, known in container.tasks.items()
         }
     return older
