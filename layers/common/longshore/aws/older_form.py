@@ -155,7 +155,8 @@ def _derived(item: Mapping[str, Any]) -> Item:
     tasks: dict[str, Item] = {}
     if arn is not None:
         has_ended = item.get("ended_task_arn") == arn
-        if has_ended or item["status"] == "stopped":
+        # A live container has a task, even if version 0.2 knew its end: the end has no row yet.
+        if item["status"] not in LIVE and (has_ended or item["status"] == "stopped"):
             derived["last_task"] = {"id": _name(arn), "version": min(version, _NO_NEWER), "gone": not has_ended}
         else:
             own: Item = {"arn": arn, "shown": True, "version": version if version < _NO_NEWER else 0}
