@@ -320,7 +320,7 @@ def test_a_claim_whose_reply_is_lost_restores_stop_at(stage: Stage) -> None:
 
 
 def without_key(stage: Stage, container: str) -> None:
-    """Remove the key, as a commit of version 0.1 does."""
+    """Remove the key, as a write of another version may do."""
     item = stage.dynamodb.tables["containers"].items[(container,)]
     for name in ("pending_shard", "pending_deadline"):
         del item[name]

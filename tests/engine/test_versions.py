@@ -337,3 +337,18 @@ def test_users_change_containers_that_version_0_2_has_written(prepared: Callable
     both.settle()
     both.check(container, "running")
     assert both.container(container).unwanted == []
+
+
+def test_an_end_that_version_0_2_knows_gets_its_row() -> None:
+    """Version 0.2 writes `running` and then the end, if a task has ended when its start is observed. It may crash."""
+    both = TwoVersions("upgrade")
+    container = both.add("stopped", "running")
+    (task,) = both.live(container)
+    both.ecs.exit(task.arn, 3)
+    both.advance(1)
+    known = {"ended_task_arn": task.arn, "task_version": task.version}
+    both.dynamodb.tables["containers"].items[container,] |= serialize_item(known)
+    both.deploy()
+    both.deliver_all()
+    both.check(container, "failed")
+    assert both.rows(container)[-1]["metadata"]["exit_code"] == 3

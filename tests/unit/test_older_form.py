@@ -327,3 +327,17 @@ def test_a_ledger_that_version_0_2_has_left_without_a_task_is_ignored() -> None:
     ours = written(container(Status.RUNNING, tasks={"one": KnownTask(arn=ARN, shown=True, version=3)}))
     theirs = {name: value for name, value in ours.items() if name not in OLDER_ATTRIBUTES}
     assert read(theirs | {"schema": 2, "status": "stopped"}) == container(Status.STOPPED)
+
+
+@pytest.mark.parametrize("own", OWN[1:])
+def test_an_entry_of_which_nothing_is_known_is_not_derived(own: KnownTask) -> None:
+    """Beside the container's own task, it would be read as that task."""
+    tasks = {"one": own, TOKEN: KnownTask()}
+    assert read(written(container(Status.RUNNING, tasks=tasks))).tasks == tasks
+
+
+@pytest.mark.parametrize("status", [Status.RUNNING, Status.PAUSED])
+def test_a_live_container_whose_task_has_ended_has_it(status: Status) -> None:
+    """The end has no row yet, and is recorded by the event or the drift sweep that shows the task."""
+    after = read(of_first_version(status, task_arn=ARN, task_version=7, ended_task_arn=ARN))
+    assert (after.own_token, after.last_task) == ("one", None)

@@ -38,6 +38,8 @@ _LEDGER_SINCE = 3  # the schema of the first version with a ledger
 _NO_NEWER = 2**53  # a version that no event reaches, which version 0.2 stores if the task's state is not known
 _DEADLINE = timedelta(seconds=60)
 
+_UNKNOWN = {"shown": False}  # an entry of which nothing is known, unlike an entry that is derived
+
 Item = dict[str, Any]
 
 
@@ -77,7 +79,7 @@ def with_older_form(item: Item, container: Container) -> Item:
         derived = _derived(older).get("tasks", {})
         names = {own: _name(older.get("task_arn")), token: token}
         older["tasks"] = {
-            each: {} if each in names and _same(derived.get(names[each]), known) else item["tasks"][each]
+            each: {} if each in names and _same(derived.get(names[each]), known) else item["tasks"][each] or _UNKNOWN
             for each, known in container.tasks.items()
         }
     return older
@@ -153,7 +155,8 @@ def _derived(item: Mapping[str, Any]) -> Item:
     tasks: dict[str, Item] = {}
     if arn is not None:
         has_ended = item.get("ended_task_arn") == arn
-        if has_ended or item["status"] == "stopped":
+        # A live container has a task, even if version 0.2 knew its end: the end has no row yet.
+        if item["status"] not in LIVE and (has_ended or item["status"] == "stopped"):
             derived["last_task"] = {"id": _name(arn), "version": min(version, _NO_NEWER), "gone": not has_ended}
         else:
             own: Item = {"arn": arn, "shown": True, "version": version if version < _NO_NEWER else 0}
