@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from boto3.dynamodb.types import TypeSerializer
 from longshore.aws.items import container_item, log_item
 from longshore.domain.history import append
-from longshore.domain.ledger import ledger_of
+from longshore.domain.ledger import KnownTask, ledger_of
 from longshore.domain.lifecycle import LaunchType, Operation, Status, Step
 from longshore.domain.models import Change, Container, PendingOperation, Runtime, Trigger
 
@@ -85,7 +85,8 @@ class Population:
             actor=USER,
             request_id=f"request-{number}",
         )
-        self.put(container.model_copy(update={"operation": pending, "requested_at": at}))
+        tasks = {pending.token: KnownTask(called_from=at)}
+        self.put(container.model_copy(update={"operation": pending, "requested_at": at, "tasks": tasks}))
 
     def damage(self, container: Container) -> None:
         """Make the item of a container unreadable."""

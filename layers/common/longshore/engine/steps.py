@@ -11,7 +11,7 @@ from typing import Any, assert_never
 from longshore.aws.ecs import Ecs, EcsError, PlacementError
 from longshore.aws.hosts import Action, CommandResult, CommandStatus, HostCommands
 from longshore.domain.clock import Clock
-from longshore.domain.ledger import TOKEN_REUSED
+from longshore.domain.ledger import TOKEN_REUSED, KnownTask
 from longshore.domain.lifecycle import Platform, Status, Step
 from longshore.domain.models import COMMANDS, Container, PendingOperation
 from longshore.domain.task import Task
@@ -135,6 +135,8 @@ class Steps:
 
     def _start(self, attempt: Attempt) -> Observation:
         token = attempt.pending.token
+        # The claim has written the entry. An operation must settle even if the item is damaged.
+        attempt.tasks.setdefault(token, KnownTask(called_from=attempt.pending.begun_at))
         if not self._only(attempt, token):
             return Unobserved("The previous task has not stopped")
         attempt.on_its_way = False
