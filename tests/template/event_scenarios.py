@@ -81,7 +81,8 @@ def task_events(scene: Scene) -> None:
     scene.stack.emulator.ecs.exit(scene.task_of(container), 1)
     with scene.recorder.interrupted("dynamodb", "TransactWriteItems", scene.expire):
         event = scene.task_event(container, "STOPPED")
-        assert scene.invoke("TaskStateChangeFunction", event) == {"effect": "stale"}
+        # The end of the task is stored for the expired container.
+        assert scene.invoke("TaskStateChangeFunction", event) == {"effect": "recorded"}
 
 
 def command_events(scene: Scene) -> None:
