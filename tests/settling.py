@@ -84,6 +84,19 @@ def set_looks_back(stack: LocalStack, container_id: str) -> bool:
             ExpressionAttributeValues={":looked": looked, ":due": {"S": to_text(moment + timedelta(seconds=30))}},
         )
         return True
+    tasks = item.get("tasks", {"M": {}})["M"]
+    for known in tasks.values():
+        known["M"] |= {"absent_since": looked} if "absent_since" in known["M"] else {}
+        known["M"] |= {"called_until": past[":past"]} if "called_until" in known["M"] else {}
+    if tasks and "operation" not in item:
+        due = {"S": to_text(moment + timedelta(seconds=30))}
+        stack.client("dynamodb").update_item(
+            TableName=table,
+            Key=key,
+            UpdateExpression="SET tasks = :tasks, pending_deadline = :due, tasks_due_at = :due",
+            ExpressionAttributeValues={":tasks": {"M": tasks}, ":due": due},
+        )
+        return True
     operation = item.get("operation", {"M": {}})["M"]
     absent = operation.get("absent", {"M": {}})["M"]
     if not absent:
