@@ -70,7 +70,8 @@ simulate-mutants: $(VENV)/ready ## Remove each safeguard of the invariants, and 
 mutate: $(VENV)/ready ## Run the tests against mutants of the engine: 90 % must be found (N=200, SEED=1, JOBS=2)
 	cd tests && $(abspath $(BIN))/python -m mutation --mutants $(if $(filter command environment,$(origin N)),$(N),200) --seed $(SEED) --jobs $(JOBS)
 
-explore: $(VENV)/ready ## Run every interleaving of two actors, with a bounded number of faults (MINUTES=90; QUICK=1: the part in CI)
+explore: $(VENV)/ready ## Check the protocol's model with Spin, then run every interleaving of two actors, with a bounded number of faults (MINUTES=90; QUICK=1: the parts in CI)
+	cd tests && $(abspath $(BIN))/python -m protocol --jobs $(JOBS) $(if $(QUICK),--quick)
 	cd tests && $(abspath $(BIN))/python -m exploration --minutes $(MINUTES) --jobs $(JOBS) $(if $(QUICK),--quick)
 
 bench: $(VENV)/ready $(VENV)/sam/ready ## Run the benchmarks, and write docs/performance.md (QUICK=1 only checks that they run; ONLY=cold,warm,...)

@@ -20,6 +20,7 @@ from longshore.domain.clock import SystemClock
 from longshore.domain.errors import ExternalServiceError
 from longshore.domain.history import append
 from longshore.domain.ids import new_id
+from longshore.domain.ledger import ledger_of
 from longshore.domain.lifecycle import LaunchType, Status
 from longshore.domain.models import Container, Trigger
 from longshore.domain.results import change_by_exit
@@ -234,8 +235,7 @@ class Adoption:
             candidate.wanted,
             Status.RUNNING,
             {"reason": "Adopted", "task_id": task.id},
-            task_arn=task.arn,
-            task_version=task.version,
+            tasks=ledger_of(task.arn, task.version),
             **({"observed_at": task.started_at} if task.started_at else {}),
         )
         try:
@@ -260,7 +260,7 @@ class Adoption:
     def _record_end(self, container: Container, task: Task | None) -> None:
         now = SystemClock().now()
         at: datetime = (task.stopped_at if task else None) or now
-        after, entry = append(container, change_by_exit(at, task, Trigger.SYSTEM), new_id(), now)
+        after, entry = append(container, change_by_exit(container, at, task, {}, Trigger.SYSTEM), new_id(), now)
         self._store.commit_observed(container, after, entry)
 
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -25,6 +24,7 @@ from longshore.aws.ecs import Ecs
 from longshore.aws.items import container_item
 from longshore.aws.writes import as_read
 from longshore.domain.clock import SystemClock, to_text
+from longshore.domain.ledger import arns
 from longshore.domain.lifecycle import Kind, LaunchType, Status
 from longshore.domain.models import Container
 from longshore.domain.runtime import CapacityProvider, Runtime
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
 _TRIES = 5
 _PAUSE = 0.05  # seconds; doubled after each try
-_UNTIL_LISTED = timedelta(minutes=5)  # ECS lists a new task at the latest after this time
 
 Values = dict[str, Any]
 
@@ -100,7 +99,6 @@ class Changes:
         def values(container: Container) -> Values:
             if container.project_id == project_id:
                 return {}
-            self._check_rows_have_project(container_id)
             live = {"live_project_id": project_id} if container.is_live else {}
             return {"project_id": project_id} | live
 
@@ -182,24 +180,6 @@ class Changes:
                 f" stopped. It is {container.status.value}: {how} it first."
             )
 
-    def _check_rows_have_project(self, container_id: str) -> None:
-        """Raise AdminError if `complete-history` would give rows of version 0.1 the new project."""
-        newest = self._dynamodb.query(
-            TableName=self._target.status_logs,
-            KeyConditionExpression="container_id = :id",
-            ExpressionAttributeValues={":id": {"S": container_id}},
-            ScanIndexForward=False,
-            Limit=1,
-            ConsistentRead=True,
-        )["Items"]
-        item = self._dynamodb.get_item(TableName=self._table, Key={"id": {"S": container_id}}, ConsistentRead=True)
-        shown_from = self._target.floors.floor(plain(item.get("Item", {})))
-        if newest and "project_id" not in newest[0] and newest[0]["transition_time"]["S"] >= shown_from:
-            raise AdminError(
-                f"The history of {container_id} was written by version 0.1 and does not contain its project:"
-                f" run `complete-history {container_id}` first."
-            )
-
     def _check_has_no_task(self, container: Container) -> None:
         if container.kind is Kind.SERVICE:
             if container.scaling is not None:
@@ -211,18 +191,18 @@ class Changes:
             raise AdminError(f"The container {container.id} is {container.status.value}: stop it first.")
         ecs = Ecs(self._target.ecs())
         tasks, _ = ecs.started_by(container.runtime, container.id, ["RUNNING"])
-        own = ecs.describe(container.runtime, container.task_arn) if container.task_arn else None
-        live = [task for task in (*tasks, *([own] if own else [])) if not task.is_stopped]
+        known = arns(container.tasks)
+        shown = ecs.describe_many(container.runtime.cluster, known) if known else {}
+        live = [task for task in (*tasks, *shown.values()) if not task.is_stopped]
         if live:
             raise AdminError(
                 f"The task {live[0].id} of the container {container.id} still runs: force-stop the container first, or"
                 " stop the task."
             )
-        recent = container.status_since > self._clock.now() - _UNTIL_LISTED
-        if container.status is Status.FAILED and recent and not container.task_ended:
+        if container.tasks:
             raise AdminError(
-                f"The container {container.id} failed within the last five minutes, and ECS may not show its task yet:"
-                " force-stop it first, or wait."
+                f"A task of the container {container.id} may still be alive, and ECS does not show it: force-stop the"
+                " container first, or wait."
             )
 
     # --- reads and writes ------------------------------------------------------------------------------------------

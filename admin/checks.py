@@ -13,7 +13,9 @@ from enum import StrEnum
 from typing import Any
 
 from longshore.aws.items import container_item
+from longshore.aws.older_form import without_older_form
 from longshore.domain.clock import to_text
+from longshore.domain.ledger import arns
 from longshore.domain.lifecycle import LIVE, Status
 from longshore.domain.models import Container, StatusLog
 from longshore.domain.pages import rank_key
@@ -21,8 +23,7 @@ from longshore.domain.ranges import NO_ROWS, NO_STATUS, Counts, shortened
 from longshore.domain.service import Scaling, Service
 from longshore.domain.task import Task
 from longshore.domain.times import EARLIEST
-from longshore.engine.commits import ON_ITS_WAY
-from longshore.engine.giving_up import LAST_ATTEMPT
+from longshore.engine.settle import LAST_ATTEMPT, ON_ITS_WAY
 from pydantic import ValidationError
 
 from admin.values import is_id
@@ -157,9 +158,7 @@ def _check_row(found: History, row: Item) -> None:
         "to_rank": rank_key(to_status, found.to_counts[to_status]),
         "from_rank": rank_key(from_status, found.from_counts[from_status or NO_STATUS]),
     }
-    counters = {"to_n": shortened(found.to_counts), "from_n": shortened(found.from_counts)}
-    # Rows of Longshore 0.1 have no counters.
-    wanted = ranks | {name: value for name, value in counters.items() if name in row}
+    wanted = ranks | {"to_n": shortened(found.to_counts), "from_n": shortened(found.from_counts)}
     wrong = [name for name, value in wanted.items() if row.get(name) != value]
     if wrong:
         found.misplaced.append(Place(str(at), wanted))
@@ -188,8 +187,8 @@ def _malformed(row: Item) -> str | None:
     for name in ("transition_time", "created_at"):
         if to_text(getattr(log, name)) != row[name]:
             return f"has the {name} {row[name]}, which is not in the API's time format"
-    if "project_id" in row and not is_id(str(row["project_id"])):
-        return f"has the project_id {row['project_id']}, which is not an id"
+    if not is_id(str(row.get("project_id"))):
+        return f"has the project_id {row.get('project_id')}, which is not an id"
     return None
 
 
@@ -210,9 +209,11 @@ def _compare(item: Item, found: History) -> Iterable[Fault]:
 def container_of(item: Item) -> Container | Fault:
     """Parse the item as the functions do. Return a fault if it is malformed."""
     try:
-        return Container.model_validate(item)
+        return Container.model_validate(without_older_form(item))
     except ValidationError as error:
         return Fault(Code.ITEM_MALFORMED, f"the item is malformed: {_first_fault(error)}")
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return Fault(Code.ITEM_MALFORMED, "the item is malformed: what it states about its tasks cannot be read")
 
 
 def index_keys(container: Container) -> dict[str, str]:
@@ -288,14 +289,11 @@ def task_faults(
     alive = own is not None and not own.is_stopped
     live = {task.arn for task in started if not task.is_stopped} | ({own.arn} if own is not None and alive else set())
     faults = []
-    if container.status in LIVE:
-        if not alive and (own is None or own.stopped_at is None or own.stopped_at < recent):
-            seen = "ECS does not show its task" if own is None else f"its task {own.id} has stopped"
-            faults.append(Fault(Code.TASK_MISSING, f"the container is {container.status.value}, but {seen}"))
-        live -= {container.task_arn or ""}
-    elif container.status is Status.FAILED:
-        # The operation failed without knowing whether the container's own task is running.
-        live -= {container.task_arn or ""}
+    if container.status in LIVE and not alive and (own is None or own.stopped_at is None or own.stopped_at < recent):
+        seen = "ECS does not show its task" if own is None else f"its task {own.id} has stopped"
+        faults.append(Fault(Code.TASK_MISSING, f"the container is {container.status.value}, but {seen}"))
+    # Tasks in the ledger that have to end are stopped by a sweep.
+    live -= set(arns(container.tasks))
     state = f"the container is {container.status.value}"
     faults += [
         Fault(Code.TASK_UNEXPECTED, f"{state}, and the unexpected task {_last(arn)} is running for it")

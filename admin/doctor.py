@@ -20,8 +20,9 @@ from longshore.aws.batches import batches
 from longshore.aws.ecs import Ecs
 from longshore.aws.services import MOST_DESCRIBED, Services
 from longshore.domain.clock import SystemClock
+from longshore.domain.ledger import BETWEEN_LOOKS
 from longshore.domain.lifecycle import Kind
-from longshore.domain.models import BETWEEN_LOOKS, Container
+from longshore.domain.models import Container
 from longshore.domain.service import Service
 from longshore.domain.task import Task, adopted_as
 
@@ -196,7 +197,8 @@ class Doctor:
 
     def awaits_second_look(self, container_ids: Iterable[str]) -> bool:
         """Return whether the drift sweep has not found the task or service of a container and needs a second look."""
-        return any("absent_since" in (self._item(each) or {}) for each in container_ids)
+        items = [self._item(each) or {} for each in container_ids]
+        return any("absent_since" in item or "tasks_due_at" in item for item in items)
 
     def look(self, container_id: str, present: Present | None = None) -> Look:
         """Look at a container once. The faults are not certain; see `examine`."""
@@ -266,5 +268,5 @@ def _settled(item: Item | None) -> Item | None:
     """Return the item without the attributes that sweeps write while they look for its task."""
     if item is None or "operation" in item:
         return item
-    noted = ("absent_since", "pending_shard", "pending_deadline")
+    noted = ("absent_since", "tasks", "tasks_due_at", "generation", "pending_shard", "pending_deadline")
     return {name: value for name, value in item.items() if name not in noted}

@@ -59,7 +59,7 @@ class Floors:
     def before(self, item: Item, floor: str) -> Counts:
         """Return the counters before the first row that is shown.
 
-        They are those of the first row. If it has none (version 0.1), or they contradict its ranks, the rows from it on
+        They are those of the first row. If they are missing or contradict its ranks, the rows from it on
         are counted and subtracted from the counters of the item. If these contradict each other, the ranks of the rows
         determine the result. A single wrong value is therefore found, and does not make other values look wrong.
 
@@ -119,7 +119,7 @@ def _counts_before(row: Item) -> Counts | None:
     counted = tuple(counts.get(status, 0) for counts, status in zip(both, own, strict=True))
     if {sum(counts.values()) for counts in both} != {row["seq"]} or counted != _ranks(row):
         return None
-    before = Edge(row["seq"], row["to_status"], row.get("from_status"), after).before
+    before = Edge(after, row["to_status"], row.get("from_status")).before
     return Counts(before.log_count, dict(+Counter(before.to_counts)), dict(+Counter(before.from_counts)))
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
-from longshore.aws.items import container_item, log_item
+from longshore.aws.items import container_item, container_of, log_item
 from longshore.domain.clock import SystemClock
 from longshore.domain.history import Entry, append
 from longshore.domain.ids import new_id
@@ -213,7 +213,7 @@ class Registry:
             except ClientError as error:
                 reasons: list[Any] = error.response.get("CancellationReasons", [])
                 if reasons and reasons[0].get("Code") == "ConditionalCheckFailed":
-                    return Container.model_validate(plain(reasons[0]["Item"]))
+                    return container_of(plain(reasons[0]["Item"]))
                 conflict = any(reason.get("Code") == "TransactionConflict" for reason in reasons)
                 if not conflict or attempt == _CONFLICT_TRIES - 1:
                     raise

@@ -5,8 +5,8 @@ the function's permission for `<stack>.*` does not extend to the rules of anothe
 adds the target, and then enables the rule. A rule therefore never fires without a target, and repeating the command
 completes a rule that an interrupted command left unfinished.
 
-The target's input transformer passes the scheduled time together with the input. Rules from older versions are named
-`<stack>-<schedule>`, or pass only the input. `migrate` replaces and updates them.
+The target's input transformer passes the scheduled time together with the input. The rule of the stack's own schedule
+is named `<stack>-<logical id>`. It is listed, but changed only by a deployment.
 """
 
 from __future__ import annotations
@@ -68,11 +68,6 @@ class Listed:
         """The ids of the containers that the schedule names."""
         return list(map(str, (self.input or {}).get("container_ids") or []))
 
-    @property
-    def outdated(self) -> bool:
-        """Whether an older version of `schedule add` created the rule."""
-        return not self.passes_time or (self.ours and not self.invokes)
-
     def as_json(self) -> dict[str, Any]:
         """Return the rule as printed by `schedule list --json`."""
         return {
@@ -122,8 +117,7 @@ class Schedules:
         """
         rule, wanted = self._rule_name(name), stops.model_copy(update={"rule": name}).model_dump(exclude_defaults=True)
         transformer = _transformer(wanted)
-        older = self._older(name)
-        for existing in [rule] if older is None else [rule, older]:
+        for existing in filter(None, (rule, self._of_stack(name))):
             self._check_same(name, existing, expression, wanted, replace=replace)
         target: TargetTypeDef = {
             "Id": _TARGET_ID,
@@ -132,8 +126,6 @@ class Schedules:
             "DeadLetterConfig": {"Arn": self._dead_letters},
         }
         self._write(rule, name, expression, target, enabled=enabled)
-        if older is not None:
-            self._delete(older)
         return self._listed(rule)
 
     def _check_same(self, name: str, rule: str, expression: str, wanted: Any, *, replace: bool) -> None:
@@ -160,47 +152,6 @@ class Schedules:
         if enabled:
             self._events.enable_rule(Name=rule)
 
-    def migrate(self) -> tuple[list[str], dict[str, str]]:
-        """Update every rule of an older version of `schedule add`. Safe to repeat.
-
-        Afterwards, the rules pass their scheduled time, and the stack permits their names to invoke its function. The
-        expression, the state and the other settings of the target do not change.
-
-        Returns:
-            The names of the updated schedules, and the reasons of failures by the name of the schedule.
-        """
-        changed: list[str] = []
-        refused: dict[str, str] = {}
-        for listed in self.all():
-            if listed.input is None and listed.outdated and self._replaced(listed):
-                # A migration was interrupted after it had removed the target.
-                self._delete(listed.rule)
-            if not listed.outdated or listed.input is None:
-                continue
-            if not listed.ours:
-                refused[listed.name] = "its rule was not created by `schedule add`"
-                continue
-            target: Any = {key: value for key, value in self._target(listed.rule).items() if key != "Input"}
-            try:
-                target["InputTransformer"] = _transformer(listed.input)
-                if listed.invokes:
-                    self._put_target(listed.rule, target)
-                else:
-                    rule = self._rule_name(listed.name)
-                    if (present := self._described(rule)) is not None:
-                        self._check_ours(rule, present)
-                    self._write(rule, listed.name, listed.expression, target, enabled=listed.enabled)
-                    self._delete(listed.rule)
-            except AdminError as error:
-                refused[listed.name] = str(error).rstrip(".")
-            else:
-                changed.append(listed.name)
-        return changed, refused
-
-    def _replaced(self, listed: Listed) -> bool:
-        """Return whether a rule of an older version has been replaced by a rule with the new name."""
-        return listed.ours and not listed.invokes and self._described(self._rule_name(listed.name)) is not None
-
     def _put_target(self, rule: str, target: TargetTypeDef) -> None:
         answer = self._events.put_targets(Rule=rule, Targets=[target])
         if answer["FailedEntryCount"]:
@@ -215,13 +166,16 @@ class Schedules:
         Raises:
             AdminError: The schedule does not exist, or its rule was not created by `schedule add`.
         """
-        rule, older = self._rule_name(name), self._older(name)
-        existing = [each for each in (rule, older) if each is not None and self._described(each) is not None]
-        if not existing:
+        self._delete(self._existing(name))
+
+    def _existing(self, name: str) -> str:
+        """Return the name of the rule of a schedule that `schedule add` created."""
+        rule = self._of_stack(name) or self._rule_name(name)
+        present = self._described(rule)
+        if present is None:
             raise AdminError(f"The schedule {name} does not exist.")
-        for each in existing:
-            self._check_ours(each, self._described(each))
-            self._delete(each)
+        self._check_ours(rule, present)
+        return rule
 
     def set_enabled(self, name: str, *, enabled: bool) -> None:
         """Enable or disable the rule of a schedule.
@@ -229,11 +183,7 @@ class Schedules:
         Raises:
             AdminError: The schedule does not exist, or its rule was not created by `schedule add`.
         """
-        rule = self._older(name) or self._rule_name(name)
-        present = self._described(rule)
-        if present is None:
-            raise AdminError(f"The schedule {name} does not exist.")
-        self._check_ours(rule, present)
+        rule = self._existing(name)
         if enabled:
             self._events.enable_rule(Name=rule)
         else:
@@ -251,12 +201,11 @@ class Schedules:
         """Return the rules that invoke the function, and rules of `schedule add` that have no target yet."""
         by_target = self._events.get_paginator("list_rule_names_by_target").paginate(TargetArn=self._function)
         names = {name for page in by_target for name in page["RuleNames"]}
-        for prefix in (self._rule_prefix, self._older_prefix):
-            for page in self._events.get_paginator("list_rules").paginate(NamePrefix=prefix):
-                for described in page["Rules"]:
-                    rule = described["Name"]
-                    if rule not in names and self._is_ours(described["Arn"]) and self._target(rule) is None:
-                        names.add(rule)
+        for page in self._events.get_paginator("list_rules").paginate(NamePrefix=self._rule_prefix):
+            for described in page["Rules"]:
+                rule = described["Name"]
+                if rule not in names and self._is_ours(described["Arn"]) and self._target(rule) is None:
+                    names.add(rule)
         return [self._listed(rule) for rule in sorted(names)]
 
     def _listed(self, rule: str) -> Listed:
@@ -267,7 +216,7 @@ class Schedules:
         invokes = rule.startswith(self._rule_prefix)
         expression, enabled = described.get("ScheduleExpression", ""), described["State"] != "DISABLED"
         return Listed(
-            name=rule.removeprefix(self._rule_prefix if invokes else self._older_prefix),
+            name=rule.removeprefix(self._rule_prefix if invokes else self._stack_prefix),
             rule=rule,
             expression=expression,
             enabled=enabled,
@@ -301,17 +250,15 @@ class Schedules:
         return f"{self._stack}."
 
     @property
-    def _older_prefix(self) -> str:
+    def _stack_prefix(self) -> str:
+        """The beginning of the names of the rules that CloudFormation creates."""
         return f"{self._stack}-"
 
-    def _older(self, name: str) -> str | None:
-        """Return the name that older versions gave to the schedule's rule, or None if the stack has no such rule."""
-        rule = f"{self._older_prefix}{name}"
-        present = self._described(rule)
+    def _of_stack(self, name: str) -> str | None:
+        """Return the name of the rule of the stack's own schedule, or None if it has another name."""
+        rule = f"{self._stack_prefix}{name}"
         # The name may also be that of a rule of another stack, such as longshore-dev.
-        if present is None or not (self._is_ours(present["Arn"]) or self._target(rule)):
-            return None
-        return rule
+        return rule if self._described(rule) is not None and self._target(rule) else None
 
     def _rule_name(self, name: str) -> str:
         rule = f"{self._rule_prefix}{name}"

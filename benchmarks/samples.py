@@ -13,6 +13,7 @@ from uuid import UUID
 
 from longshore.aws.items import container_item, log_item
 from longshore.domain.history import append
+from longshore.domain.ledger import ledger_of
 from longshore.domain.lifecycle import LaunchType, Status
 from longshore.domain.models import Change, Container, Runtime, Trigger
 
@@ -133,7 +134,8 @@ def write_replies(targets: Targets, function: str, folder: Path) -> tuple[Path, 
     rows = list(history(long_history(100)))
     container, items = rows[-1][0], [item for _, item in rows][: -ROWS_OF_A_PAGE - 1 : -1]
     status = Status(_STATUSES.get(function, "running"))
-    container = container.model_copy(update={"status": status, "task_arn": None if status == "stopped" else _TASK})
+    tasks = {} if status == "stopped" else ledger_of(_TASK)
+    container = container.model_copy(update={"status": status, "tasks": tasks})
     query = {
         "Items": items,
         "Count": len(items),

@@ -15,6 +15,7 @@ from longshore.aws.items import container_item, log_item
 from longshore.aws.scheduler import ScheduleGroup, ScheduleTarget
 from longshore.domain.clock import SystemClock
 from longshore.domain.history import append
+from longshore.domain.ledger import ledger_of
 from longshore.domain.lifecycle import LaunchType, Status
 from longshore.domain.models import Change, Container, Protection, Trigger
 from longshore.domain.runtime import CapacityProvider, Runtime
@@ -257,7 +258,7 @@ class Seeder:
             items.append(log_item(entry))
             moment += every * (5 + chance.random()) / 6
         if container.is_live and service is None:
-            container = container.model_copy(update={"task_arn": self._task(container)})
+            container = container.model_copy(update={"tasks": ledger_of(self._task(container))})
         container = container.model_copy(update={"stop_at": stop_at, "protection": protection})
         self._clear(identity)
         self._write(items)

@@ -10,7 +10,7 @@ from invariants import all_rows
 from longshore.domain.clock import SystemClock
 from longshore.domain.lifecycle import Operation, Step
 from longshore.domain.models import Container, PendingOperation, Trigger
-from longshore.engine.commits import DEADLINE
+from longshore.engine.settle import DEADLINE
 
 from admin.adoption import store_of
 from admin.target import local

@@ -10,9 +10,6 @@ import threading
 import traceback
 from typing import TextIO
 
-import longshore.engine.operations
-import longshore.engine.steps
-import longshore.engine.sweeps  # noqa: F401
 from longshore.domain.errors import LongshoreError
 from longshore.domain.lifecycle import Operation
 from longshore.domain.models import OperationRequest

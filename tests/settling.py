@@ -25,7 +25,7 @@ def eventually(look: Callable[[], T], until: Callable[[T], object] = bool, patie
 
 
 def pending(stack: LocalStack) -> list[dict[str, Any]]:
-    """Return the items, in DynamoDB's format, of all containers with a pending operation or a task that was not found.
+    """Return the items, in DynamoDB's format, of all containers with a pending operation or a task to look at.
 
     The index of due containers also contains those that are to be stopped later.
     """
@@ -34,8 +34,10 @@ def pending(stack: LocalStack) -> list[dict[str, Any]]:
         .get_paginator("scan")
         .paginate(
             TableName=stack.table_name("ContainersTable"),
-            FilterExpression="attribute_exists(#operation) OR attribute_exists(absent_since)",
-            ExpressionAttributeNames={"#operation": "operation"},
+            FilterExpression="attribute_exists(#operation) OR attribute_exists(absent_since) OR "
+            "attribute_exists(tasks_due_at) OR (attribute_exists(tasks) AND #status IN (:failed, :expired))",
+            ExpressionAttributeNames={"#operation": "operation", "#status": "status"},
+            ExpressionAttributeValues={":failed": {"S": "failed"}, ":expired": {"S": "expired"}},
             ConsistentRead=True,
         )
     )
@@ -78,8 +80,21 @@ def set_looks_back(stack: LocalStack, container_id: str) -> bool:
         stack.client("dynamodb").update_item(
             TableName=table,
             Key=key,
-            UpdateExpression="SET absent_since = :looked, pending_deadline = :due",
+            UpdateExpression="SET absent_since = :looked, pending_deadline = :due, tasks_due_at = :due",
             ExpressionAttributeValues={":looked": looked, ":due": {"S": to_text(moment + timedelta(seconds=30))}},
+        )
+        return True
+    tasks = item.get("tasks", {"M": {}})["M"]
+    for known in tasks.values():
+        known["M"] |= {"absent_since": looked} if "absent_since" in known["M"] else {}
+        known["M"] |= {"called_until": past[":past"]} if "called_until" in known["M"] else {}
+    if tasks and "operation" not in item:
+        due = {"S": to_text(moment + timedelta(seconds=30))}
+        stack.client("dynamodb").update_item(
+            TableName=table,
+            Key=key,
+            UpdateExpression="SET tasks = :tasks, pending_deadline = :due, tasks_due_at = :due",
+            ExpressionAttributeValues={":tasks": {"M": tasks}, ":due": due},
         )
         return True
     operation = item.get("operation", {"M": {}})["M"]

@@ -1,4 +1,4 @@
-"""Commands that check, complete, shorten and export the histories of containers."""
+"""Commands that check, shorten and export the histories of containers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from botocore.exceptions import BotoCoreError, ClientError
 from typer import Argument, Option
 
 from admin.commands.options import Context, Json
-from admin.completion import Completed, Completion
 from admin.doctor import Doctor, Look
 from admin.doctor_report import lines_of, print_report, summary
 from admin.errors import REFUSED, UNAVAILABLE, AdminError
@@ -91,34 +90,6 @@ def _repaired(repair: Repair, examiner: Doctor, faulty: dict[str, Look], *, sile
             repair.sweep(kind)
     still = _examined(list(faulty), examiner.examine, silent=silent)
     return {identity: still.get(identity, Look.healthy()) for identity in faulty}
-
-
-@app.command("complete-history")
-def complete_history(
-    context: Context,
-    ids: Annotated[
-        list[str] | None, Argument(help="Ids of the containers. Default: all.", metavar="[ID]...", show_default=False)
-    ] = None,
-    json: Json = False,
-) -> None:
-    """Add counters and project to history rows of version 0.1. Safe to repeat, and while the service runs."""
-    found = context.obj.target()
-    completion = Completion.of(found)
-    wanted = check_ids(ids or [], "the id") or list(Doctor.of(found).ids())
-    results: dict[str, Completed] = {}
-    with progress("Completing rows", silent=json) as step, ThreadPoolExecutor(_WORKERS) as executor:
-        done = executor.map(lambda each: completion.complete(each, step), wanted)
-        results = dict(zip(wanted, done, strict=True))
-    problems = {identity: each.problem for identity, each in results.items() if each.problem}
-    for identity, problem in problems.items():
-        remark(f"error: the history of {identity} was not completed: {problem}.")
-    rows, completed = (sum(getattr(each, name) for each in results.values()) for name in ("rows", "completed"))
-    if json:
-        as_json({"containers": len(wanted), "completed": completed, "complete": rows - completed, "failed": problems})
-    else:
-        print(f"{len(wanted)} containers: {completed} rows completed, {rows - completed} were complete")
-    if problems:
-        raise typer.Exit(REFUSED)
 
 
 @app.command("apply-retention")

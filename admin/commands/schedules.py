@@ -8,7 +8,7 @@ import typer
 from typer import Argument, Option
 
 from admin.commands.options import Context, Json
-from admin.errors import REFUSED, AdminError
+from admin.errors import AdminError
 from admin.output import as_json, remark, report, table
 from admin.registry import Registry
 from admin.scheduler import ApiSchedule, ApiSchedules, api_schedules, is_of_the_api
@@ -39,9 +39,6 @@ def schedule_list(context: Context, json: Json = False) -> None:
     for each, missing in zip(found, unknown, strict=True):
         if missing:
             remark(f"warning: the schedule {each.name} names unknown containers: {', '.join(missing)}.")
-    old = sum(each.ours and each.input is not None and each.outdated for each in rules)
-    if old:
-        remark(f"{old} schedules are of an older version: run `schedule migrate`.")
 
 
 def _listed(each: Listed | ApiSchedule) -> list[str]:
@@ -90,20 +87,6 @@ def schedule_add(
     added = Schedules.of(target).add(name, expression, stops, enabled=not disabled, replace=replace)
     state = "disabled" if disabled else f"next at {added.next_at:%Y-%m-%d %H:%M} UTC" if added.next_at else "enabled"
     report(f"Schedule {name}: {expression}, {state}.", added.as_json(), json=json)
-
-
-@app.command("migrate")
-def schedule_migrate(context: Context, json: Json = False) -> None:
-    """Update schedules that older versions added, after deploying this version. Safe to repeat."""
-    changed, refused = Schedules.of(context.obj.target()).migrate()
-    if not json:
-        for name in changed:
-            remark(f"Migrated the schedule {name}.")
-    for name, reason in refused.items():
-        remark(f"error: the schedule {name} was not migrated: {reason}.")
-    report(f"{len(changed)} migrated, {len(refused)} failed.", {"migrated": changed, "failed": refused}, json=json)
-    if refused:
-        raise typer.Exit(REFUSED)
 
 
 @app.command("pause")

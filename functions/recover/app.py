@@ -10,7 +10,8 @@ from longshore.engine.continuation import Position, sweep_drift
 from longshore.wiring import api_functions, event_functions
 
 if TYPE_CHECKING:
-    from longshore.engine.sweeps import Drift, Recovery
+    from longshore.engine.drift import Drift
+    from longshore.engine.sweeps import Recovery
 
 
 @event_handler(Metric.RECOVERY, counts_of=lambda result: result)

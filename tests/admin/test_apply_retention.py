@@ -18,7 +18,6 @@ from longshore.domain.lifecycle import LaunchType, Status
 from longshore.domain.models import Change, Container, Runtime, Trigger
 from longshore.domain.retention import MARGIN, expiry
 
-from admin.completion import ADDED
 from admin.doctor import Doctor
 from admin.retention import RetentionChange
 from admin.target import Target, local
@@ -222,25 +221,6 @@ def test_a_missing_row_of_a_shortened_history_is_found(stack: LocalStack, fresh_
     assert "CHAIN_BROKEN" in {fault.code for fault in Doctor.of(local()).look(fresh_id).history.faults}
 
 
-@pytest.mark.parametrize("deleted", [0, 14])
-def test_rows_of_version_0_1_are_completed_from_the_first_row_that_is_shown(
-    run: Any, stack: LocalStack, api: Any, fresh_id: str, deleted: int
-) -> None:
-    rows = history(stack, fresh_id)
-    shown = retained(rows)
-    for position in range(ROWS):
-        change_row(stack, fresh_id, position, **dict.fromkeys(ADDED))
-    for row in rows[:deleted]:
-        delete(stack, row)
-    for sort_by, order in ORDERS:
-        for query in filters(sort_by, rows):
-            wanted = expected(shown, sort_by, order, query)
-            assert shown_by(api, fresh_id, {**query, "sort_by": sort_by, "sort_order": order})[1] == wanted
-    assert run("complete-history", fresh_id).out == f"1 containers: {len(shown)} rows completed, 0 were complete\n"
-    assert all_rows(stack, fresh_id)[-len(shown) :] == shown
-    agree(api, stack, fresh_id, rows, shown)
-
-
 # --- apply-retention --------------------------------------------------------------------------------------------------
 
 
@@ -280,18 +260,12 @@ def test_a_shorter_retention(run: Any, stack: LocalStack, fresh_id: str, retenti
 
 
 @pytest.mark.parametrize("longer", [90, 0])
-@pytest.mark.parametrize("has_counters", [True, False])
-def test_a_longer_retention(
-    run: Any, stack: LocalStack, api: Any, fresh_id: str, retention: Any, longer: int, has_counters: bool
-) -> None:
+def test_a_longer_retention(run: Any, stack: LocalStack, api: Any, fresh_id: str, retention: Any, longer: int) -> None:
     """Rows that were hidden stay hidden, because some of them are deleted. The others are kept longer."""
     rows = history(stack, fresh_id, written_with=7, own=7)
     shown = retained(rows, 7)
     for row in rows[: -len(shown)][::2]:
         delete(stack, row)
-    if not has_counters:
-        for position in range(len(all_rows(stack, fresh_id))):
-            change_row(stack, fresh_id, position, to_n=None, from_n=None)
     # The functions keep the shorter retention of the container until the command has run.
     for sort_by, order in ORDERS:
         for query in filters(sort_by, rows):

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from api_client import Api
-from corruption import OLD, change, change_row, item, left_pending, remove_rows
+from corruption import OLD, item, left_pending, remove_rows
 from invariants import all_rows, check
 from longshore.aws.store import ConditionFailed
-from longshore.domain.clock import SystemClock
+from longshore.domain.clock import SystemClock, to_text
 from longshore.domain.history import append
 from longshore.domain.ids import new_id
 from longshore.domain.lifecycle import Status
@@ -19,7 +19,6 @@ from longshore.domain.models import Change, Trigger
 
 from admin.adoption import store_of
 from admin.changes import Changes
-from admin.completion import ADDED
 from admin.target import local
 from local.emulator import Emulator
 from local.seed import GONE_INSTANCE, INSTANCE, PROJECT, Seeder, container_id
@@ -112,7 +111,7 @@ def test_a_worker_with_an_older_snapshot_cannot_write(
     assert before is not None
     assert run(arguments[0], fresh_id, *arguments[1:]).code == 0
     now = SystemClock().now()
-    seen = Change(Status.RUNNING, now, Trigger.SYSTEM, task_arn=before.task_arn)
+    seen = Change(Status.RUNNING, now, Trigger.SYSTEM)
     assert isinstance(store.commit_observed(before, *append(before, seen, new_id(), now)), ConditionFailed)
     check(stack, fresh_id)
 
@@ -166,19 +165,6 @@ def test_a_failed_write_says_that_the_change_is_unknown(
     failed = run("move", fresh_id, OTHER)
     assert failed.code == 3
     assert "The container may or may not have been changed: repeat the command." in failed.err
-
-
-def test_rows_of_version_0_1_are_completed_first(run: Any, stack: LocalStack, seeder: Seeder, fresh_id: str) -> None:
-    """Otherwise, `complete-history` would give them the new project."""
-    seeder.add(fresh_id, ["stopped", "running", "stopped"])
-    for position in range(3):
-        change_row(stack, fresh_id, position, **dict.fromkeys(ADDED))
-    refused = run("move", fresh_id, OTHER)
-    assert refused.code == 1
-    assert f"run `complete-history {fresh_id}` first." in refused.err
-    assert run("complete-history", fresh_id).code == 0
-    assert run("move", fresh_id, OTHER).code == 0
-    assert {row["project_id"] for row in all_rows(stack, fresh_id)} == {PROJECT}
 
 
 # --- change -----------------------------------------------------------------------------------------------------------
@@ -279,8 +265,16 @@ def test_a_container_whose_task_may_run_is_not_unregistered(
     refused = run("unregister", fresh_id, "--yes")
     assert (refused.code, refused.err.startswith(f"error: The task {task.id} of the container")) == (1, True)
     stack.emulator.ecs.exit(task.arn, 0)
-    assert "failed within the last five minutes" in run("unregister", fresh_id, "--yes").err
-    change(stack, fresh_id, task_arn=task.arn, ended_task_arn=task.arn)
+    key, tasks = (
+        {"id": {"S": fresh_id}},
+        {":tasks": {"M": {"t": {"M": {"called_from": {"S": to_text(SystemClock().now())}}}}}},
+    )
+    table, dynamodb = stack.table_name("ContainersTable"), stack.client("dynamodb")
+    dynamodb.update_item(
+        TableName=table, Key=key, UpdateExpression="SET tasks = :tasks", ExpressionAttributeValues=tasks
+    )
+    assert "may still be alive" in run("unregister", fresh_id, "--yes").err
+    dynamodb.update_item(TableName=table, Key=key, UpdateExpression="REMOVE tasks")
     assert run("unregister", fresh_id, "--yes").code == 0
 
 

@@ -71,7 +71,7 @@ def test_the_examples(
     monkeypatch.chdir(tmp_path)
     table = stack.table_name("ContainersTable")
     documented = examples()
-    assert len(documented) == 31
+    assert len(documented) == 29
     # The examples check three containers.
     assert len(stack.client("dynamodb").scan(TableName=table)["Items"]) == 2
     checked = 0
@@ -147,7 +147,6 @@ def _use_everything(stack: LocalStack, run: Callable[..., None], identity: str) 
         ["schedule", "list"],
         ["schedule", "pause", "used"],
         ["schedule", "resume", "used"],
-        ["schedule", "migrate"],
         ["schedule", "remove", "used"],
         ["schedule", "pause", f"{PROJECT}.used"],
         ["schedule", "remove", f"{PROJECT}.used"],
@@ -176,7 +175,6 @@ def _use_everything(stack: LocalStack, run: Callable[..., None], identity: str) 
     run("doctor", "--all")
     _change_a_count(stack)
     run("doctor", "--all", "--repair")
-    run("complete-history")
 
 
 def _change_a_count(stack: LocalStack) -> None:

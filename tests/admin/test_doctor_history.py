@@ -83,22 +83,24 @@ def test_wrong_counters_of_a_row(
     check(stack, fresh_id)
 
 
-def test_rows_of_version_0_1_are_no_fault(run: Any, stack: LocalStack, seeder: Seeder, fresh_id: str) -> None:
-    """`complete-history` completes them. `doctor` does not add their counters, even if it repairs their ranks."""
+def test_missing_counters_of_a_row(run: Any, stack: LocalStack, seeder: Seeder, fresh_id: str) -> None:
     seeder.add(fresh_id, OLD)
-    change_row(stack, fresh_id, 5, to_n=None, from_n=None, project_id=None)
-    assert faults_of(run, fresh_id) == []
-    change_row(stack, fresh_id, 5, to_rank="running#0000000009")
-    faults_of(run, fresh_id, "--repair")
-    assert faults_of(run, fresh_id) == []
-    assert "to_n" not in all_rows(stack, fresh_id)[5]
-
-
-def test_a_row_of_an_invalid_project(run: Any, stack: LocalStack, seeder: Seeder, fresh_id: str) -> None:
-    seeder.add(fresh_id, OLD)
-    change_row(stack, fresh_id, 5, project_id="x")
+    rows = all_rows(stack, fresh_id)
+    change_row(stack, fresh_id, 5, to_n=None, from_n=None)
     ((code, text),) = faults_of(run, fresh_id)
-    assert (code, "has the project_id x, which is not an id" in text) == ("ROW_MALFORMED", True)
+    assert (code, "has the to_n None, not" in text) == ("RANK_WRONG", True)
+    faults_of(run, fresh_id, "--repair")
+    assert all_rows(stack, fresh_id) == rows
+
+
+@pytest.mark.parametrize("project_id", ["x", None])
+def test_a_row_of_an_invalid_project(
+    run: Any, stack: LocalStack, seeder: Seeder, fresh_id: str, project_id: str | None
+) -> None:
+    seeder.add(fresh_id, OLD)
+    change_row(stack, fresh_id, 5, project_id=project_id)
+    ((code, text),) = faults_of(run, fresh_id)
+    assert (code, f"has the project_id {project_id}, which is not an id" in text) == ("ROW_MALFORMED", True)
 
 
 def test_a_status_unlike_the_last_row_is_not_repaired(

@@ -136,8 +136,6 @@ def test_every_command_prints_json(run: Any, fresh_id: str) -> None:
     assert printed("unban", "bob") == {"user": "bob", "banned": False, "changed": True}
     added = printed("schedule", "add", "json", "--rate", "1 day", "--all")
     assert (added["name"], added["expression"]) == ("json", "rate(1 day)")
-    assert printed("schedule", "migrate") == {"migrated": [], "failed": {}}
     assert printed("schedule", "remove", "json") == {"name": "json", "removed": True}
     assert printed("adopt", "--project", PROJECT, "--family", "none") == []
     assert printed("adopt", "--project", PROJECT, "--family", "none", "--yes")["adopted"] == 0
-    assert printed("complete-history", fresh_id) == {"containers": 1, "completed": 0, "complete": 1, "failed": {}}

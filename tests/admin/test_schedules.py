@@ -55,23 +55,6 @@ def input_of(target: Any) -> Any:
     return filled["input"]
 
 
-def older(stack: LocalStack, name: str, *, state: str = "ENABLED", **constant: Any) -> None:
-    """Create a schedule as older versions of `schedule add` did: with another name, and without the scheduled time."""
-    events = stack.client("events")
-    tag = {"Key": "longshore:stack", "Value": "longshore"}
-    rule = f"longshore-{name}"
-    events.put_rule(Name=rule, ScheduleExpression="cron(0 18 ? * FRI *)", State=state, Tags=[tag])
-    assert stack.template is not None
-    outputs = stack.template.outputs
-    target = {
-        "Id": "scheduled-stop",
-        "Arn": outputs["ScheduledStopFunctionArn"],
-        "Input": json.dumps(constant | {"rule": name}, separators=(",", ":")),
-        "DeadLetterConfig": {"Arn": outputs["DeadLettersArn"]},
-    }
-    events.put_targets(Rule=rule, Targets=[target])
-
-
 def listed(run: Any) -> dict[str, Any]:
     return {each["name"]: each for each in json.loads(run("schedule", "list", "--json").out)}
 
@@ -149,86 +132,8 @@ def test_the_list(run: Any) -> None:
     assert found[NIGHTLY]["input"] == {"all": True, "rule": "nightly-stop"}
 
 
-def test_older_rules_are_listed_and_migrated(run: Any, stack: LocalStack) -> None:
-    older(stack, "weekend", project_id=PROJECT)
-    older(stack, "idle", state="DISABLED", container_ids=[container_id(11)])
-    run("schedule", "add", "new", *CRON, "--all")
-    shown = run("schedule", "list")
-    assert shown.err == "2 schedules are of an older version: run `schedule migrate`.\n"
-    before = listed(run)
-    assert {name: each["passes_time"] for name, each in before.items()} == {
-        NIGHTLY: True,
-        "idle": False,
-        "new": True,
-        "weekend": False,
-    }
-
-    migrated = run("schedule", "migrate")
-    assert (migrated.code, migrated.out) == (0, "")
-    assert migrated.err == "Migrated the schedule idle.\nMigrated the schedule weekend.\n2 migrated, 0 failed.\n"
-    after = listed(run)
-    assert all(each["passes_time"] for each in after.values())
-    assert {name: each["rule"] for name, each in after.items() if name != NIGHTLY} == {
-        "idle": "longshore.idle",
-        "new": "longshore.new",
-        "weekend": "longshore.weekend",
-    }
-    # Nothing else has changed.
-    changed: dict[str, Any] = {"passes_time": None, "rule": None, "invokes": None}
-    for name, each in before.items():
-        assert {**after[name], **changed} == {**each, **changed}
-    (target,) = rule_of(stack, "weekend")["Targets"]
-    assert stack.template is not None
-    assert target["DeadLetterConfig"] == {"Arn": stack.template.outputs["DeadLettersArn"]}
-    assert input_of(target) == {"project_id": PROJECT, "rule": "weekend"}
-
-    for name in ("idle", "weekend"):
-        assert rule_of(stack, name, "longshore-") is None
-
-    stack.emulator.calls.clear()
-    again = run("schedule", "migrate")
-    assert (again.code, again.err) == (0, "0 migrated, 0 failed.\n")
-    assert stack.emulator.calls.count("events", "PutTargets") == 0
-
-
-def test_a_rule_that_passes_its_time_is_renamed(run: Any, stack: LocalStack) -> None:
-    """The version before this one passed the time, but named rules so that another stack's name could contain them."""
-    older(stack, "weekend", project_id=PROJECT)
-    events = stack.client("events")
-    (target,) = rule_of(stack, "weekend", "longshore-")["Targets"]
-    given = target.pop("Input")
-    target["InputTransformer"] = {
-        "InputPathsMap": {"time": "$.time"},
-        "InputTemplate": f'{{"time": <time>, "input": {given}}}',
-    }
-    target["RetryPolicy"] = {"MaximumRetryAttempts": 3}
-    events.put_targets(Rule="longshore-weekend", Targets=[target])
-    assert (listed(run)["weekend"]["passes_time"], listed(run)["weekend"]["invokes"]) == (True, False)
-    assert run("schedule", "migrate").err == "Migrated the schedule weekend.\n1 migrated, 0 failed.\n"
-    assert rule_of(stack, "weekend", "longshore-") is None
-    assert rule_of(stack, "weekend")["Targets"] == [target]
-    assert rule_of(stack, "weekend")["State"] == "ENABLED"
-
-
-@pytest.mark.parametrize("operation", ["PutRule", "PutTargets", "EnableRule", "RemoveTargets", "DeleteRule"])
-@pytest.mark.parametrize("after_effect", [False, True])
-def test_a_renaming_can_be_repeated_after_an_error(
-    run: Any, stack: LocalStack, emulator: Emulator, operation: str, after_effect: bool
-) -> None:
-    older(stack, "weekend", all=True)
-    emulator.faults.add("events", operation, "InternalException", times=None, after_effect=after_effect)
-    assert run("schedule", "migrate").code == 3
-    # The schedule still exists, under one name or both.
-    assert "weekend" in listed(run)
-    emulator.faults.clear()
-    assert run("schedule", "migrate").code == 0
-    assert len(rule_of(stack, "weekend")["Targets"]) == 1
-    assert rule_of(stack, "weekend")["State"] == "ENABLED"
-    assert rule_of(stack, "weekend", "longshore-") is None
-
-
 def test_a_rule_of_another_stack_with_a_longer_name_is_left_alone(run: Any, stack: LocalStack) -> None:
-    """The older name of the schedule dev-weekend is that of the schedule weekend of the stack longshore-dev."""
+    """The rules that CloudFormation creates for a stack begin with `<stack>-`, like the name longshore-dev."""
     events = stack.client("events")
     tag = {"Key": "longshore:stack", "Value": "longshore-dev"}
     events.put_rule(Name="longshore-dev-weekend", ScheduleExpression="rate(1 hour)", Tags=[tag])
@@ -239,44 +144,6 @@ def test_a_rule_of_another_stack_with_a_longer_name_is_left_alone(run: Any, stac
         assert rule_of(stack, "dev-weekend", "longshore-")["ScheduleExpression"] == "rate(1 hour)"
     finally:
         events.delete_rule(Name="longshore-dev-weekend")
-
-
-def test_rules_that_cannot_be_migrated_are_reported(run: Any, stack: LocalStack) -> None:
-    # The input is within EventBridge's limit, but not together with the time.
-    older(stack, "long-list-of-ids", container_ids=[f"{number:024x}" for number in range(301)])
-    older(stack, "short", all=True)
-    foreign = "longshore-by-hand"
-    events = stack.client("events")
-    events.put_rule(Name=foreign, ScheduleExpression="rate(1 hour)")
-    assert stack.template is not None
-    arn = stack.template.outputs["ScheduledStopFunctionArn"]
-    events.put_targets(Rule=foreign, Targets=[{"Id": "1", "Arn": arn, "Input": '{"all": true}'}])
-    try:
-        migrated = run("schedule", "migrate")
-    finally:
-        events.remove_targets(Rule=foreign, Ids=["1"])
-        events.delete_rule(Name=foreign)
-    assert migrated.code == 1
-    too_long = "A schedule is limited to 8,192 characters of input, about 290 containers: add several."
-    lines = [
-        "Migrated the schedule short.",
-        "error: the schedule by-hand was not migrated: its rule was not created by `schedule add`.",
-        f"error: the schedule long-list-of-ids was not migrated: {too_long}",
-        "1 migrated, 2 failed.",
-    ]
-    assert migrated.err == "".join(f"{line}\n" for line in lines)
-
-
-def test_older_schedules_can_be_removed_and_added_again(run: Any, stack: LocalStack) -> None:
-    older(stack, "weekend", all=True)
-    assert run("schedule", "remove", "weekend").err == "Removed the schedule weekend.\n"
-    older(stack, "weekend", all=True)
-    assert run("schedule", "add", "weekend", *CRON, "--project", PROJECT).code == 1
-    assert run("schedule", "add", "weekend", *CRON, "--all").code == 0
-    (target,) = rule_of(stack, "weekend")["Targets"]
-    assert input_of(target) == {"all": True, "rule": "weekend"}
-    assert "Input" not in target
-    assert rule_of(stack, "weekend", "longshore-") is None
 
 
 def test_repeating_a_command_changes_nothing_and_other_settings_are_refused(run: Any, stack: LocalStack) -> None:

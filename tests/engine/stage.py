@@ -11,11 +11,12 @@ import pytest
 from boto3.dynamodb.types import TypeSerializer
 from longshore.aws.attributes import deserialize_item
 from longshore.aws.ecs import Ecs
-from longshore.aws.items import container_item, log_item
+from longshore.aws.items import container_item, container_of, log_item
 from longshore.domain.changes import ContainerChange
 from longshore.domain.errors import ExternalServiceError, LongshoreError
 from longshore.domain.history import append
-from longshore.domain.lifecycle import LIVE, LaunchType, Operation, Status
+from longshore.domain.ledger import KnownTask, LastTask
+from longshore.domain.lifecycle import LaunchType, Operation, Status
 from longshore.domain.models import Change, Container, OperationRequest, Outcome, PendingOperation, Runtime, Trigger
 from longshore.domain.task import Task
 from longshore.engine.attempt import Attempt
@@ -109,7 +110,8 @@ class Stage(Aws):
             task = self.ecs.adopt_running(cluster, family, container_id, None, launch_type)
             for process in task.containers:
                 process.paused = container.status is Status.PAUSED
-            container = container.model_copy(update={"task_arn": task.arn, "task_version": task.version})
+            known = KnownTask(arn=task.arn, shown=True, version=task.version)
+            container = container.model_copy(update={"tasks": {task.id: known}})
         self.ecs.drain_events()
         self.put(container)
         return container_id
@@ -120,9 +122,8 @@ class Stage(Aws):
         task = self.ecs.adopt_running(CLUSTER, definition, container_id)
         for process in task.containers:
             process.ignores_sigterm, process.stop_timeout = True, timedelta(seconds=stop_timeout)
-        live = [row["to_status"] for row in self.rows(container_id) if row["to_status"] in LIVE]
-        paused_task_arn = task.arn if live[-1:] == [Status.PAUSED] else None
-        self.edit(container_id, task_arn=task.arn, task_version=task.version, paused_task_arn=paused_task_arn)
+        known = KnownTask(arn=task.arn, shown=True, version=task.version)
+        self.edit(container_id, tasks={task.id: known})
         return task
 
     def put(self, container: Container) -> None:
@@ -200,8 +201,7 @@ class Stage(Aws):
                 if not isinstance(result.observation, Launched):
                     return result
                 known = Known(event_task, result.observation.task)
-                found = result.findings
-                self.edit_pending(container_id, task_arn=found.task_arn, task_run_at=found.task_run_at)
+                self.edit(container_id, tasks=dict(result.findings.tasks or {}))
 
     def looking(self, container_id: str, *, wait: float = 0, reported: Task | None = None) -> Attempt:
         """Return an attempt of the pending operation's step, for tests of its methods."""
@@ -263,7 +263,7 @@ class Stage(Aws):
     # --- observations -----------------------------------------------------------------------------------------------
 
     def container(self, container_id: str) -> Container:
-        return Container.model_validate(deserialize_item(self.dynamodb.tables["containers"].items[(container_id,)]))
+        return container_of(deserialize_item(self.dynamodb.tables["containers"].items[(container_id,)]))
 
     def status(self, container_id: str) -> str:
         return self.container(container_id).status.value
@@ -291,6 +291,22 @@ class Stage(Aws):
     def edit(self, container_id: str, **changes: Any) -> None:
         """Change attributes of a container's item."""
         self.put(self.container(container_id).model_copy(update=changes))
+
+    def known(self, container_id: str, token: str | None = None) -> KnownTask:
+        """Return what is known about a task of the container: of the only one, or the one with this key."""
+        tasks = self.container(container_id).tasks
+        return tasks[token] if token is not None else next(iter(tasks.values()))
+
+    def edit_known(self, container_id: str, token: str | None = None, **changes: Any) -> None:
+        """Change what is known about a task of the container: about the only one, or the one with this key."""
+        tasks = self.container(container_id).tasks
+        token = token if token is not None else next(iter(tasks))
+        self.edit(container_id, tasks={**tasks, token: tasks.get(token, KnownTask()).model_copy(update=changes)})
+
+    def lose(self, container_id: str, task: SimulatedTask, **changes: Any) -> None:
+        """Let the container's task count as gone: it is not in the ledger, although it may be alive."""
+        last = LastTask(id=task.id, version=task.version, gone=True)
+        self.edit(container_id, tasks={}, last_task=last.model_copy(update=changes))
 
     def edit_pending(self, container_id: str, **changes: Any) -> None:
         """Change attributes of the pending operation."""

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from longshore.domain.clock import to_text
 from longshore.domain.errors import ContainerExpiredError, ContainerNotFoundError, InvalidInputError, LaterRequestError
+from longshore.domain.ledger import KnownTask
 from longshore.domain.lifecycle import Operation, Status, Step
 from longshore.domain.models import OperationRequest, Trigger
 
@@ -28,7 +29,7 @@ MINUTE = timedelta(seconds=60)
 )
 def test_attributes_that_a_claim_stores(stage: Stage, status: str, operation: str, step: Step) -> None:
     container = stage.add(status)
-    stage.edit(container, command_number=HIGH + 7, generation=3, absent_since=stage.clock.now())
+    stage.edit(container, command_number=HIGH + 7, generation=3, tasks_due_at=stage.clock.now())
     before = stage.container(container)
     claimed_at = stage.clock.now() + timedelta(milliseconds=2)
     pending = stage.claim(container, operation)
@@ -50,9 +51,12 @@ def test_attributes_that_a_claim_stores(stage: Stage, status: str, operation: st
         "operation": pending,
         "command_number": HIGH + 9,  # two numbers per driver
         "requested_at": claimed_at,
-        "absent_since": None,
+        "tasks_due_at": None,
         "pending_deadline": claimed_at + MINUTE,
     }
+    if step is Step.START:
+        # The client token is in the ledger before RunTask is called.
+        changes["tasks"] = {pending.token: KnownTask(called_from=claimed_at)}
     assert stage.container(container) == before.model_copy(update=changes)
     item = stage.dynamodb.tables["containers"].items[(container,)]
     assert item["pending_shard"] == {"S": "1"}
@@ -91,8 +95,7 @@ def test_a_force_stop_supersedes_a_pending_operation(stage: Stage, operation: st
     pending = stage.claim(container, "force-stop")
     assert (pending.superseded, pending.since) == (operation, superseded.started_at)
     assert pending.started_at > superseded.started_at
-    assert (pending.superseded_start, pending.superseded_start_since) == (None, None)
-    assert (pending.task_arn, pending.task_run_at, pending.task_shown) == (None, None, False)
+    assert stage.container(container).tasks == before.tasks
     assert pending.command_number == superseded.command_number + 7
     assert stage.container(container).command_number == pending.command_number + 1
     assert stage.container(container).generation == before.generation + 1
@@ -102,14 +105,12 @@ def test_a_force_stop_supersedes_a_pending_operation(stage: Stage, operation: st
 def test_a_force_stop_keeps_the_data_of_the_superseded_start(stage: Stage) -> None:
     container = stage.add("stopped")
     stage.claim(container, "start")
-    since, run_at = stage.clock.now(), stage.clock.now() + timedelta(seconds=1)
-    known = {"task_arn": "arn:aws:ecs:x:y:task/z/1", "task_run_at": run_at, "task_shown": True}
-    stage.edit_pending(container, client_token="a" * 24, client_token_since=since, **known)
+    known = KnownTask(arn="arn:aws:ecs:x:y:task/z/1", called_until=stage.clock.now(), shown=True)
+    stage.edit(container, tasks={"a" * 24: known})
+    stage.edit_pending(container, client_token="a" * 24)
     pending = stage.claim(container, "force-stop")
-    assert (pending.superseded, pending.superseded_start, pending.superseded_start_since) == ("start", "a" * 24, since)
-    assert {name: getattr(pending, name) for name in known} == known
-    # It has its own token and age.
-    assert (pending.client_token, pending.client_token_since) == (None, None)
+    assert (pending.superseded, pending.client_token) == ("start", None)
+    assert stage.container(container).tasks == {"a" * 24: known}
 
 
 def test_a_force_stop_of_a_force_stop_is_refused(stage: Stage) -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from longshore.domain.clock import to_text
-from longshore.domain.models import BETWEEN_LOOKS, NO_NEWER
+from longshore.domain.ledger import BETWEEN_LOOKS, LastTask, ledger_of
 from longshore.engine.continuation import Position
 
 from engine.aws import CLUSTER, DENIED, FAILED, NO_ANSWER, THROTTLED, Call
@@ -40,7 +40,7 @@ def test_an_exit_without_an_event_is_recorded(stage: Stage, status: str, code: i
     assert task.stopped_at is not None
     assert row["transition_time"] == to_text(task.stopped_at)
     assert row["metadata"]["exit_code"] == code
-    assert stage.container(container).task_version == task.version
+    assert stage.container(container).last_task == LastTask(id=task.id, version=task.version)
 
 
 def test_a_task_that_is_gone_fails_the_container(stage: Stage) -> None:
@@ -49,13 +49,17 @@ def test_a_task_that_is_gone_fails_the_container(stage: Stage) -> None:
     before = stage.container(container)
     stage.ecs.forget(task.arn)
     assert stage.drift_sweep() == {"absent": 1}
-    absent_since = stage.container(container).absent_since
+    known = stage.known(container)
+    absent_since = known.absent_since
     assert absent_since is not None
-    changes = {"absent_since": absent_since, "pending_deadline": absent_since + BETWEEN_LOOKS}
-    assert stage.container(container) == before.model_copy(update=changes)
+    due_at = stage.container(container).tasks_due_at
+    assert due_at is not None
+    assert absent_since + BETWEEN_LOOKS <= due_at <= absent_since + BETWEEN_LOOKS + MILLISECOND
+    changes = {"tasks": {task.id: known}, "tasks_due_at": due_at, "pending_deadline": due_at}
+    assert stage.container(container) == before.model_copy(update=changes | {"generation": before.generation + 1})
     stage.advance(10)
     assert stage.drift_sweep() == {"absent": 1}
-    assert stage.container(container).absent_since == absent_since
+    assert stage.known(container) == known
     stage.tick = 0
     stage.clock.time = absent_since + LOOKS - MILLISECOND
     assert stage.drift_sweep() == {"absent": 1}
@@ -66,7 +70,8 @@ def test_a_task_that_is_gone_fails_the_container(stage: Stage) -> None:
     assert row["transition_time"] == to_text(stage.clock.now())
     assert row["metadata"] == {"reason": "The task is no longer known to ECS"}
     after = stage.container(container)
-    assert (after.task_arn, after.task_version, after.absent_since) == (task.arn, before.task_version, None)
+    assert (after.tasks, after.tasks_due_at) == ({}, None)
+    assert after.last_task == LastTask(id=task.id, version=known.version, gone=True)
 
 
 def test_a_task_that_ecs_returns_again(stage: Stage) -> None:
@@ -74,10 +79,10 @@ def test_a_task_that_ecs_returns_again(stage: Stage) -> None:
     before = stage.container(container)
     stage.hide_tasks(times=2)
     stage.drift_sweep()
-    assert stage.container(container).absent_since is not None
+    assert stage.known(container).absent_since is not None
     stage.advance(60)
     assert stage.drift_sweep() == {"shown again": 1, "stale": 1}
-    assert stage.container(container) == before
+    assert stage.container(container) == before.model_copy(update={"generation": before.generation + 2})
     # Two new lookups have to miss it.
     stage.advance(60)
     stage.hide_tasks(times=2)
@@ -90,15 +95,15 @@ def test_a_task_that_stops_after_it_was_absent(stage: Stage) -> None:
     stage.drift_sweep()
     stage.ecs.exit(stage.live(container)[0].arn, 0)
     assert stage.drift_sweep() == {"repaired": 1}
-    assert (stage.status(container), stage.container(container).absent_since) == ("stopped", None)
+    assert (stage.status(container), stage.container(container).tasks) == ("stopped", {})
 
 
-def test_a_claim_clears_the_absence_of_the_task(stage: Stage) -> None:
+def test_a_sighting_by_an_operation_clears_the_absence_of_the_task(stage: Stage) -> None:
     container = stage.add("running")
     stage.hide_tasks(times=2)
     stage.drift_sweep()
     stage.ask(container, "pause")
-    assert stage.container(container).absent_since is None
+    assert (stage.known(container).absent_since, stage.container(container).tasks_due_at) == (None, None)
 
 
 def test_a_task_that_ecs_returns_after_it_counted_as_gone(stage: Stage) -> None:
@@ -113,7 +118,7 @@ def test_a_task_that_ecs_returns_after_it_counted_as_gone(stage: Stage) -> None:
     row = stage.rows(container)[-1]
     assert (row["to_status"], row["triggered_by"]) == ("paused", "recovery")
     assert row["metadata"]["reason"] == "ECS shows the task running"
-    assert stage.container(container).task_version < NO_NEWER
+    assert stage.known(container).absent_since is None
 
 
 # --- containers that are skipped ------------------------------------------------------------------------------------
@@ -156,12 +161,10 @@ def test_a_container_that_is_deleted(stage: Stage) -> None:
 def test_a_container_without_a_task(stage: Stage) -> None:
     container = stage.add("running")
     stage.ecs.forget(stage.live(container)[0].arn)
-    stage.edit(container, task_arn=None)
+    stage.edit(container, tasks={})
     other = stage.add("running", number=2)
-    assert stage.drift_sweep() == {"absent": 1, "true": 1, "stale": 1}
+    assert stage.drift_sweep() == {"repaired": 1, "true": 1, "stale": 1}
     assert stage.parameters("DescribeTasks")[0]["tasks"] == [stage.container(other).task_arn]
-    stage.advance(30)
-    assert stage.sweep() == {"repaired": 1}
     assert stage.status(container) == "failed"
 
 
@@ -175,7 +178,7 @@ def test_a_container_that_changes_during_the_sweep(stage: Stage, absent: bool) -
         stage.ecs.exit(task.arn, 0)
     stage.after("DescribeTasks", lambda _: stage.edit(container, generation=7))
     assert stage.drift_sweep() == {"changed": 1} | ({"stale": 1} if absent else {})
-    assert (stage.status(container), stage.container(container).absent_since) == ("running", None)
+    assert (stage.status(container), stage.known(container).absent_since) == ("running", None)
 
 
 # --- failures ------------------------------------------------------------------------------------------------------
@@ -230,7 +233,7 @@ def test_a_failing_index(stage: Stage) -> None:
 @pytest.mark.parametrize("cluster", ["absent", "zzz"])
 def test_another_cluster_that_fails(stage: Stage, cluster: str) -> None:
     elsewhere = stage.add("running", number=1, cluster=cluster)
-    stage.edit(elsewhere, task_arn=f"arn:aws:ecs:us-east-1:123456789012:task/{cluster}/1")
+    stage.edit(elsewhere, tasks=ledger_of(f"arn:aws:ecs:us-east-1:123456789012:task/{cluster}/1"))
     container = stage.add("running", number=2)
     stage.ecs.exit(stage.live(container)[0].arn, 0)
     assert stage.drift_sweep() == {"failed": 1, "repaired": 1}
@@ -243,7 +246,7 @@ def test_containers_of_two_clusters(stage: Stage) -> None:
     stage.ecs.add_instance("other", "i-0000000000000000a")
     elsewhere = stage.add("running", number=1, cluster="other")
     task = stage.ecs.adopt_running("other", "web-1", elsewhere)
-    stage.edit(elsewhere, task_arn=task.arn, task_version=task.version)
+    stage.edit(elsewhere, tasks=ledger_of(task.arn, task.version))
     stage.add("running", number=2)
     assert stage.drift_sweep() == {"true": 2, "stale": 1}
     assert [call["cluster"] for call in stage.parameters("DescribeTasks")] == [CLUSTER, "other", CLUSTER]
@@ -294,7 +297,7 @@ def test_up_to_100_tasks_are_described_per_call(stage: Stage) -> None:
     model = stage.container(stage.add("running"))
     for number in range(250):
         arn = f"arn:aws:ecs:us-east-1:123456789012:task/default/{number:032x}"
-        stage.put(model.model_copy(update={"id": f"{number:024x}", "task_arn": arn}))
+        stage.put(model.model_copy(update={"id": f"{number:024x}", "tasks": ledger_of(arn)}))
     counts = stage.drift_sweep()
     assert counts == {"absent": 250, "true": 1, "stale": 1}
     assert [len(call["tasks"]) for call in stage.parameters("DescribeTasks")] == [100, 100, 51, 1]
@@ -313,7 +316,7 @@ def many(stage: Stage, count: int) -> None:
     stage.ecs.forget(stage.live(model.id)[0].arn)
     for number in range(count - 1):
         arn = f"arn:aws:ecs:us-east-1:123456789012:task/default/{number:032x}"
-        stage.put(model.model_copy(update={"id": f"{number:024x}", "task_arn": arn}))
+        stage.put(model.model_copy(update={"id": f"{number:024x}", "tasks": ledger_of(arn)}))
 
 
 @pytest.mark.parametrize("enough", [0, 1, 2, 3])

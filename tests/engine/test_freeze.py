@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from longshore.aws.hosts import SentFor
 from longshore.domain.lifecycle import Step
-from longshore.domain.models import NO_NEWER
 from longshore.engine.observations import Ended, NoEffect, Reached, Uncertain, Unobserved
 
 from engine.aws import DENIED, FAILED, HOST, NO_ANSWER, THROTTLED, Answer, Call
@@ -186,7 +185,7 @@ def test_the_host_refuses_because_the_task_has_just_ended(stage: Stage) -> None:
 @BOTH
 def test_a_container_without_a_task(stage: Stage, status: str, operation: str) -> None:
     container = stage.add(status)
-    stage.edit(container, task_arn=None)
+    stage.edit(container, tasks={})
     stage.claim(container, operation)
     assert stage.attempt(container).observation == Ended(stage.clock.now(), None)
 
@@ -198,7 +197,8 @@ def test_ecs_does_not_return_the_task(stage: Stage, status: str, operation: str)
     stage.hide_tasks()
     seen, findings = stage.attempt(container)
     assert seen == Unobserved("ECS does not show the task")
-    assert list(findings.absent) == [stage.container(container).task_arn]
+    assert findings.tasks is not None
+    assert [known.absent_since is None for known in findings.tasks.values()] == [False]
     assert stage.count("SendCommand") == 0
 
 
@@ -211,7 +211,8 @@ def test_the_task_is_gone(stage: Stage, status: str, operation: str) -> None:
     stage.sweep()
     after = stage.container(container)
     # A command may have paused or unpaused it, so its state is unknown if it comes back.
-    assert (after.status, after.operation, after.task_version) == ("failed", None, NO_NEWER)
+    assert after.last_task is not None
+    assert (after.status, after.operation, after.last_task.unclear) == ("failed", None, True)
     stage.heal()
     stage.advance(200)
     stage.drift_sweep()

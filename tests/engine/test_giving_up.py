@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from longshore.domain.clock import to_text
 from longshore.domain.errors import ExternalServiceError, OperationFailedError
-from longshore.domain.models import NO_NEWER
+from longshore.domain.ledger import PROCESSED_LATE
 
 from engine.aws import DENIED, FAILED, HOST, NOT_FOUND, THROTTLED
 from engine.stage import HIGH, USER, Stage, with_acting_event
@@ -72,7 +72,8 @@ def test_a_new_step_starts_with_no_attempts(stage: Stage) -> None:
     stopped_at = stage.container(container).last_transition_time
     pending = stage.pending(container)
     assert (pending.step, pending.attempts, pending.step_since, pending.has_row) == ("start", 0, stopped_at, True)
-    assert (pending.absent, pending.client_token_since) == ({}, stopped_at)
+    assert pending.absent == {}
+    assert stage.known(container, pending.token).called_from == stopped_at
 
 
 def test_the_row_of_a_start_that_is_given_up(stage: Stage) -> None:
@@ -96,7 +97,11 @@ def test_the_row_of_a_start_that_is_given_up(stage: Stage) -> None:
     assert row["transition_time"] == to_text(stage.clock.now())
     assert row["duration_ms"] == 120_000 - 1
     after = stage.container(container)
-    assert (after.operation, after.task_arn, after.task_version) == (None, None, 0)
+    assert after.operation is None
+    # Another driver may use the client token until the operation's deadline.
+    (known,) = after.tasks.values()
+    assert known.arn is None
+    assert known.called_until == stage.clock.now() + MINUTE + PROCESSED_LATE
     # No key stores an error.
     assert stage.record() is None
 
@@ -112,33 +117,35 @@ def test_a_start_that_is_given_up_stops_its_task(stage: Stage) -> None:
         (task.arn, "Longshore: the start was superseded")
     ]
     after = stage.container(container)
-    assert (after.status, after.task_arn, after.task_version) == ("failed", task.arn, 1)
+    assert (after.status, [known.arn for known in after.tasks.values()]) == ("failed", [task.arn])
+    assert after.due_at == after.status_since
     metadata = stage.rows(container)[-1]["metadata"]
     assert (metadata["reason"], metadata["task_id"]) == ("Gave up after 10 attempts: The task is PENDING", task.id)
 
 
 def test_a_start_that_is_given_up_keeps_a_task_that_ecs_does_not_return(stage: Stage) -> None:
-    """ECS does not return the task of a start that is given up: the container keeps it, and force-stop and restart end
-    it.
-    """
+    """ECS does not return the task of a start that is given up: the container keeps it, and it ends."""
     container = stage.add("stopped")
     stage.crash(container, "start", "RunTask")
     (task,) = stage.live(container)
     stage.clock.time = stage.pending(container).deadline
     stage.fail("DescribeTasks", FAILED, times=-1)
     stage.fail("StopTask", DENIED, times=-1)
-    due(stage, container, task_arn=task.arn, task_run_at=stage.clock.now())
+    stage.edit_known(container, arn=task.arn, called_until=stage.clock.now())
+    due(stage, container)
     with pytest.raises(OperationFailedError):
         stage.take_over(container, wait=0)
     after = stage.container(container)
-    assert (after.status, after.task_arn, after.task_version) == ("failed", task.arn, 0)
+    assert (after.status, [known.arn for known in after.tasks.values()]) == ("failed", [task.arn])
     assert stage.count("StopTask") == 1
-    # The task started after all: its event is applied.
+    # The task started after all: it is stopped.
     stage.heal()
-    stage.advance(1)
-    stage.deliver_all()
-    assert stage.status(container) == "running"
-    assert stage.rows(container)[-1]["metadata"]["reason"] == "ECS shows the task running"
+    for _ in range(3):
+        stage.advance(1)
+        stage.deliver_all()
+        stage.pass_deadline()
+    after = stage.container(container)
+    assert (after.status, after.tasks, stage.live(container)) == ("failed", {}, [])
 
 
 def test_a_start_without_a_task_stops_nothing(stage: Stage) -> None:
@@ -160,7 +167,7 @@ def test_a_stop_that_is_given_up_keeps_its_task_and_stops_nothing_more(stage: St
     with pytest.raises(OperationFailedError):
         stage.take_over(container, wait=0)
     after = stage.container(container)
-    assert (after.status, after.task_arn, after.task_version) == ("failed", before.task_arn, before.task_version)
+    assert (after.status, after.tasks) == ("failed", before.tasks)
     assert (stage.count("StopTask"), stage.count("SendCommand")) == (1, 0)
 
 
@@ -203,6 +210,7 @@ def test_an_event_is_never_the_last_attempt(stage: Stage) -> None:
     stage.claim(container, "start")
     stage.fail("RunTask", DENIED, times=-1)
     due(stage, container, attempts=10, age=timedelta(hours=5))
+    stage.edit_pending(container, deadline=stage.clock.now() + MINUTE)
     task = stage.ecs.adopt_running("default", "web-1", container)
     before = stage.container(container)
     with pytest.raises(ExternalServiceError):
@@ -225,8 +233,6 @@ def test_a_retry_can_be_the_last_attempt_but_is_not_counted(stage: Stage) -> Non
 
 # --- steps that have sent a command -----------------------------------------------------------------------------------
 
-COMMANDED = [("running", "pause", "unpause"), ("paused", "resume", "pause"), ("paused", "stop", "pause")]
-
 
 def exhaust(stage: Stage, container: str, operation: str) -> None:
     """Make the last attempt send a command whose result is unknown."""
@@ -236,10 +242,21 @@ def exhaust(stage: Stage, container: str, operation: str) -> None:
     due(stage, container)
 
 
-@pytest.mark.parametrize(("status", "operation", "opposite"), COMMANDED)
-def test_the_opposite_command_is_sent_before_the_end(stage: Stage, status: str, operation: str, opposite: str) -> None:
-    container = stage.add(status)
+@pytest.mark.parametrize("operation", ["resume", "stop"])
+def test_an_unpause_that_is_given_up_is_not_reverted(stage: Stage, operation: str) -> None:
+    """A sweep ends the task, and a frozen process would not handle SIGTERM."""
+    container = stage.add("paused")
     exhaust(stage, container, operation)
+    with pytest.raises(OperationFailedError):
+        stage.take_over(container, wait=0)
+    assert [command["action"] for command in stage.commands()] == [["unpause"]]
+    after = stage.container(container)
+    assert (after.status, after.operation, len(after.tasks)) == ("failed", None, 1)
+
+
+def test_the_opposite_command_is_sent_before_the_end(stage: Stage) -> None:
+    container = stage.add("running")
+    exhaust(stage, container, "pause")
     now = stage.clock.now()
     with pytest.raises(OperationFailedError) as raised:
         stage.take_over(container, wait=0)
@@ -247,10 +264,10 @@ def test_the_opposite_command_is_sent_before_the_end(stage: Stage, status: str, 
     assert raised.value.reason == reason
     first, second = stage.commands()
     assert (first["number"], second["number"]) == ([str(HIGH + 3)], [str(HIGH + 5)])
-    assert second["action"] == [opposite]
+    assert second["action"] == ["unpause"]
     assert second["expires"] == [str(int((now + MINUTE).timestamp()))]
     after = stage.container(container)
-    assert (after.status, after.operation, after.task_version) == ("failed", None, NO_NEWER)
+    assert (after.status, after.operation, len(after.tasks)) == ("failed", None, 1)
     assert after.command_number == HIGH + 6
     assert stage.rows(container)[-1]["metadata"]["reason"] == reason
     assert stage.count("GetCommandInvocation") == 0
@@ -312,7 +329,7 @@ def test_when_the_opposite_command_is_not_needed(stage: Stage, what: str, ends: 
         case "stopped":
             stage.ecs.exit(stage.live(container)[0].arn, 0)
         case "no task":
-            stage.edit(container, task_arn=None)
+            stage.edit(container, tasks={})
     with pytest.raises(ExternalServiceError) as raised:
         stage.take_over(container, wait=0)
     assert isinstance(raised.value, OperationFailedError) is ends

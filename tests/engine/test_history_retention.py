@@ -27,7 +27,7 @@ def exit_of(stage: Stage, container: str, retention: int) -> Container | Conditi
     with stage.open():
         before = stage.container(container)
         status = Status.STOPPED if before.status is Status.RUNNING else Status.RUNNING
-        change = Change(status, stage.clock.now(), Trigger.SYSTEM)
+        change = Change(status, stage.clock.now(), Trigger.SYSTEM, tasks={})
         return store(stage, retention).commit_observed(
             before, *append(before, change, f"{before.log_count:024x}", stage.clock.now())
         )

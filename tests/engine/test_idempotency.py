@@ -200,8 +200,7 @@ def test_the_first_of_two_answers_is_stored(stage: Stage) -> None:
 
     def accepted(_: Call) -> None:
         with stage.open():
-            until = stage.clock.now()
-            assert stage.wired.driver.accept(stage.container(container), until) is not None
+            assert stage.wired.driver.accept(stage.container(container)) is not None
 
     stage.before("RunTask", accepted)
     outcome = stage.ask(container, "start", key="k")

@@ -1,9 +1,11 @@
 """Tests of the step `kill`, for the container's task and for the task of a superseded start."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from longshore.domain.clock import to_text
+from longshore.domain.ledger import PROCESSED_LATE
 from longshore.domain.lifecycle import Status
 from longshore.engine.observations import Ended, NoEffect, Reached, Uncertain, Unobserved
 
@@ -16,7 +18,6 @@ MILLISECOND = timedelta(milliseconds=1)
 LOOKS = timedelta(seconds=30)
 UNSHOWN = timedelta(minutes=5)
 CONFLICT = AwsError("ConflictException", "The token is in use with other parameters")
-UNKNOWN = "ECS may have run a task, and does not list it yet"
 
 
 # --- the container's task ------------------------------------------------------------------------------------------
@@ -32,7 +33,7 @@ def test_a_task_is_killed_on_its_host_and_stopped(stage: Stage, status: str) -> 
     assert seen.task is not None
     assert (seen.at, seen.facts, seen.task.arn) == (stage.clock.now(), seen.task.facts, task.arn)
     assert (seen.facts["exit_code"], "kill_refused" in seen.facts) == (137, False)
-    assert (findings.acted, findings.task_arn) == (True, None)
+    assert (findings.acted, findings.tasks) == (True, {})
     names = [call.operation for call in stage.calls]
     assert names[:4] == ["DescribeTasks", "DescribeContainerInstances", "SendCommand", "StopTask"]
     assert stage.parameters("StopTask")[0]["reason"] == f"Longshore operation {pending.id}"
@@ -104,17 +105,18 @@ def test_a_task_that_ecs_never_returns(stage: Stage) -> None:
     stage.fail("StopTask", NOT_FOUND, times=-1)
     seen, findings = stage.attempt(container)
     assert seen == Unobserved("The task has not stopped")
-    (arn,) = findings.absent
+    assert findings.tasks is not None
+    assert [known.absent_since is None for known in findings.tasks.values()] == [False]
     stage.tick = 0
-    stage.edit_pending(container, absent={arn: stage.clock.now() - timedelta(seconds=30)})
+    stage.edit_known(container, absent_since=stage.clock.now() - timedelta(seconds=30))
     assert stage.attempt(container, wait=0).observation == Ended(stage.clock.now(), None)
-    stage.edit_pending(container, absent={arn: stage.clock.now() - timedelta(seconds=30) + MILLISECOND})
+    stage.edit_known(container, absent_since=stage.clock.now() - timedelta(seconds=30) + MILLISECOND)
     assert isinstance(stage.attempt(container, wait=0).observation, Unobserved)
 
 
 def test_a_container_without_a_task(stage: Stage) -> None:
     container = stage.add("running")
-    stage.edit(container, task_arn=None)
+    stage.edit(container, tasks={})
     stage.claim(container, "force-stop")
     assert stage.attempt(container).observation == Ended(stage.clock.now(), None)
 
@@ -146,7 +148,7 @@ def test_a_failed_container_whose_task_has_ended(stage: Stage) -> None:
     assert stage.status(container) == "failed"
     assert stage.ask(container, "force-stop").kind == "completed"
     assert (stage.count("StopTask"), stage.count("SendCommand")) == (0, 0)
-    assert stage.rows(container)[-1]["metadata"]["exit_code"] == 3
+    assert "exit_code" not in stage.rows(container)[-1]["metadata"]
 
 
 @pytest.mark.parametrize(("before", "ended"), [(MILLISECOND, True), (timedelta(), False)])
@@ -182,13 +184,14 @@ def superseding(stage: Stage, *, crash_at: str = "RunTask") -> tuple[str, list[S
 
 def test_the_client_token_finds_the_task(stage: Stage) -> None:
     container, (task,) = superseding(stage)
-    token = stage.pending(container).superseded_start
+    (token,) = stage.container(container).tasks
     seen, findings = stage.attempt(container)
     assert isinstance(seen, Reached)
-    assert (seen.task, seen.facts) == (None, {"kill_refused": "Not all containers of the task have started"})
+    assert seen.task is not None
+    assert seen.task.arn == task.arn
     assert [call["clientToken"] for call in stage.parameters("RunTask")] == [token]
     assert [call["task"] for call in stage.parameters("StopTask")] == [task.arn]
-    assert (findings.task_arn, findings.acted) == (task.arn, True)
+    assert (findings.tasks, findings.acted) == ({}, True)
     assert stage.live(container) == []
 
 
@@ -213,18 +216,31 @@ def test_a_start_that_continues_later_gets_the_stopped_task(stage: Stage) -> Non
 
 def test_a_recorded_task_needs_no_run_task(stage: Stage) -> None:
     container, (task,) = superseding(stage)
-    stage.edit_pending(container, task_arn=task.arn, task_run_at=stage.clock.now())
+    stage.edit_known(container, arn=task.arn, called_until=stage.clock.now())
     seen, _ = stage.attempt(container)
     assert isinstance(seen, Reached)
     assert (stage.count("RunTask"), stage.count("ListTasks")) == (0, 0)
 
 
-def test_a_placement_failure_proves_that_the_token_ran_no_task(stage: Stage) -> None:
+@pytest.mark.parametrize(("left", "proves"), [(timedelta(), True), (MILLISECOND, False)])
+def test_a_placement_failure_proves_that_a_token_ran_no_task_that_nobody_else_can_use(
+    stage: Stage, left: timedelta, proves: bool
+) -> None:
     container, _ = superseding(stage, crash_at="UpdateItem")
     stage.ecs.set_capacity(HOST, memory=0)
-    seen, findings = stage.attempt(container)
-    assert isinstance(seen, Reached)
+    stage.tick = 0
+    stage.edit_known(container, called_until=stage.clock.now() + left)
+    seen, findings = stage.attempt(container, wait=0)
+    assert isinstance(seen, Reached) is proves
+    assert bool(findings.tasks) is not proves
     assert (findings.acted, stage.count("StopTask"), stage.count("ListTasks")) == (False, 0, 0)
+
+
+def test_the_driver_of_a_superseded_start_may_use_its_token_until_its_deadline(stage: Stage) -> None:
+    container = stage.add("stopped")
+    deadline = stage.claim(container, "start").deadline
+    stage.claim(container, "force-stop")
+    assert stage.known(container).called_until == deadline + PROCESSED_LATE
 
 
 def test_a_token_whose_use_fails(stage: Stage) -> None:
@@ -241,7 +257,7 @@ def test_a_refused_token_leads_to_a_search(stage: Stage, error: Exception) -> No
     stage.fail("RunTask", error, times=-1)
     seen, findings = stage.attempt(container)
     assert isinstance(seen, Reached)
-    assert (findings.task_arn, stage.live(container)) == (task.arn, [])
+    assert (findings.tasks, stage.live(container), task.live) == ({}, [], False)
     assert stage.count("ListTasks") == 2
 
 
@@ -253,18 +269,10 @@ def test_a_refused_token_leads_to_a_search(stage: Stage, error: Exception) -> No
 def test_an_old_token_is_not_used(stage: Stage, age: timedelta, uses: int) -> None:
     container, (task,) = superseding(stage)
     stage.tick = 0
-    stage.edit_pending(container, superseded_start_since=stage.clock.now() - age)
+    stage.edit_known(container, called_from=stage.clock.now() - age)
     _, findings = stage.attempt(container, wait=0)
-    assert (stage.count("RunTask"), findings.task_arn) == (uses, task.arn)
-
-
-@pytest.mark.parametrize("since_claim", [True, False])
-def test_a_token_without_a_time_has_the_age_of_the_operation(stage: Stage, since_claim: bool) -> None:
-    container, _ = superseding(stage)
-    old = stage.clock.now() - timedelta(hours=3)
-    stage.edit_pending(container, superseded_start_since=None, **({"since": old} if since_claim else {}))
-    stage.attempt(container)
-    assert stage.count("RunTask") == (0 if since_claim else 1)
+    assert findings.tasks is not None
+    assert (stage.count("RunTask"), [known.arn for known in findings.tasks.values()]) == (uses, [task.arn])
 
 
 @pytest.mark.parametrize(
@@ -281,18 +289,16 @@ def test_a_token_without_a_time_has_the_age_of_the_operation(stage: Stage, since
 def test_two_late_searches_prove_that_a_superseded_start_ran_no_task(
     stage: Stage, age: timedelta, searched: timedelta | None, known: bool
 ) -> None:
-    """A task is ruled out five minutes after the claim, the latest time of its RunTask, by two searches without a
-    result.
-    """
+    """A task is ruled out five minutes after the latest time of its RunTask, by two searches without a result."""
     container, _ = superseding(stage, crash_at="UpdateItem")
     stage.fail("RunTask", DENIED, times=-1)
     stage.tick = 0
     now = stage.clock.now()
-    token = stage.pending(container).superseded_start
-    stage.edit_pending(container, started_at=now - age, absent={token: now - searched} if searched else {})
+    stage.edit_known(container, called_until=now - age, absent_since=now - searched if searched else None)
     seen, findings = stage.attempt(container, wait=0)
-    assert seen == (Reached(now) if known else Unobserved(UNKNOWN))
-    assert findings.absent == {token: now - searched if searched and searched <= timedelta(minutes=10) else now}
+    assert seen == (Reached(now) if known else Unobserved("The task has not stopped"))
+    first = now - searched if searched and searched <= timedelta(minutes=10) else now
+    assert [each.absent_since for each in (findings.tasks or {}).values()] == ([] if known else [first])
     assert stage.count("StopTask") == 0
 
 
@@ -321,12 +327,12 @@ def test_a_task_of_a_superseded_start_that_is_gone(stage: Stage) -> None:
     stage.ecs.forget(task.arn)
     stage.tick = 0
     now = stage.clock.now()
-    known = {"task_arn": task.arn, "absent": {task.arn: now - timedelta(seconds=30)}}
-    stage.edit_pending(container, **known, task_run_at=now - timedelta(minutes=5) + MILLISECOND)
+    known: dict[str, Any] = {"arn": task.arn, "absent_since": now - timedelta(seconds=30)}
+    stage.edit_known(container, None, **known, called_until=now - timedelta(minutes=5) + MILLISECOND)
     assert stage.attempt(container, wait=0).observation == Unobserved("The task has not stopped")
-    stage.edit_pending(container, **known, task_run_at=now - timedelta(minutes=5))
+    stage.edit_known(container, None, **known, called_until=now - timedelta(minutes=5))
     assert stage.attempt(container, wait=0).observation == Reached(now)
-    stage.edit_pending(container, **known, task_run_at=now, task_shown=True)
+    stage.edit_known(container, None, **known, called_until=now, shown=True)
     assert stage.attempt(container, wait=0).observation == Reached(now)
 
 
@@ -340,24 +346,24 @@ def test_the_row_of_a_force_stop_that_superseded_a_start(stage: Stage) -> None:
     assert (row["from_status"], row["to_status"]) == ("stopped", "stopped")
     metadata = row["metadata"]
     assert (metadata["command"], metadata["superseded"], metadata["request_id"]) == ("force-stop", "start", "r-2")
-    assert "task_id" not in metadata
+    assert metadata["task_id"] == task.id
     assert to_text(at) < row["transition_time"] <= to_text(stage.clock.now())
     assert not task.live
-    assert stage.container(container).task_arn is None
+    assert stage.container(container).tasks == {}
 
 
 def test_both_tasks_of_a_restart_of_a_failed_container(stage: Stage) -> None:
     container = stage.add("failed")
     leftover = stage.give_task(container)
-    stage.claim(container, "restart")
+    pending = stage.claim(container, "restart")
     other = stage.ecs.adopt_running("default", "web-1", container)
-    stage.edit_pending(container, task_arn=other.arn, task_run_at=stage.clock.now(), task_shown=True)
+    stage.edit_known(container, pending.token, arn=other.arn, shown=True)
     assert stage.ask(container, "force-stop").kind == "completed"
     assert stage.live(container) == []
     assert {call["task"] for call in stage.parameters("StopTask")} == {leftover.arn, other.arn}
     after = stage.container(container)
-    assert after.task_arn == leftover.arn
-    assert stage.rows(container)[-1]["metadata"]["task_id"] == leftover.id
+    assert after.tasks == {}
+    assert stage.rows(container)[-1]["metadata"]["task_id"] in (leftover.id, other.id)
 
 
 def test_a_superseded_start_stops_its_task(stage: Stage) -> None:

@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import pytest
 from longshore.domain.errors import ExternalServiceError
+from longshore.domain.ledger import ledger_of
 
 from engine.aws import DENIED, FAILED, HOST, NOT_FOUND, Answer, Call
 from engine.stage import Stage
@@ -197,7 +198,7 @@ def test_an_unreadable_item_does_not_stop_a_drift_sweep(stage: Stage) -> None:
 
 def test_a_missing_cluster_does_not_stop_a_drift_sweep(stage: Stage) -> None:
     elsewhere = stage.add("running", number=1, cluster="absent")
-    stage.edit(elsewhere, task_arn="arn:aws:ecs:us-east-1:123456789012:task/absent/1")
+    stage.edit(elsewhere, tasks=ledger_of("arn:aws:ecs:us-east-1:123456789012:task/absent/1"))
     container = stage.add("running", number=2)
     stage.ecs.exit(stage.live(container)[0].arn, 0)
     stage.drift_sweep()

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 from longshore.domain.errors import ContainerExpiredError, ContainerNotFoundError, OperationFailedError
-from longshore.engine.commits import DrivePolicy, Shared
+from longshore.engine.apply import Continue
 from longshore.engine.observations import Launched
+from longshore.engine.settle import DriverRole, settle
 
 from engine.aws import DENIED, HOST, Call, Crash
 from engine.stage import Stage
@@ -242,7 +243,7 @@ def test_a_sweep_continues_if_only_an_answer_was_stored(stage: Stage) -> None:
 
     def hook(_: Call) -> None:
         with stage.open():
-            assert stage.wired.driver.accept(stage.container(container), stage.clock.now()) is not None
+            assert stage.wired.driver.accept(stage.container(container)) is not None
 
     stage.before("TransactWriteItems", hook)
     outcome = stage.take_over(container)
@@ -260,7 +261,7 @@ def test_a_start_goes_on_without_a_lookup_if_only_an_answer_was_stored(stage: St
     def hook() -> None:
         stage.clock.waited = lambda: None
         with stage.open():
-            assert stage.wired.driver.accept(stage.container(container), stage.clock.now()) is not None
+            assert stage.wired.driver.accept(stage.container(container)) is not None
 
     stage.clock.waited = hook
     began = stage.clock.now()
@@ -275,14 +276,14 @@ def test_other_drivers_may_act_as_soon_as_a_task_is_stored(stage: Stage) -> None
     """Its events are applied, so a refused call no longer proves that nothing has happened."""
     container = stage.add("stopped")
     pending = stage.claim(container, "start")
-    policy = DrivePolicy(stage.clock.now() + timedelta(seconds=5), for_caller=True, alone=True)
+    before, until = stage.container(container), stage.clock.now() + timedelta(seconds=5)
     with stage.open():
-        result = stage.wired.steps.run(stage.container(container), pending, policy.until, look_first=False)
+        result = stage.wired.steps.run(before, pending, until, look_first=False)
         assert isinstance(result.observation, Launched)
-        leaving = stage.wired.driver._leaving
-        left = leaving.leave(stage.container(container), pending, result.observation, result, policy)
-    assert isinstance(left, Shared)
-    assert (left.alone, left.stored) == (False, True)
+        write = settle(before, result, DriverRole.CLAIMER, stage.clock.now(), fresh_token=pending.token)
+        left = stage.wired.driver._applier.apply(before, write, DriverRole.CLAIMER, until)
+    assert isinstance(left, Continue)
+    assert (left.is_alone, left.is_stored) == (False, True)
 
 
 def test_the_row_of_another_operation_does_not_count(stage: Stage) -> None:
@@ -312,7 +313,7 @@ def test_a_stored_202_is_the_answer(stage: Stage) -> None:
 
     def hook(_: Call) -> None:
         with stage.open():
-            stage.wired.driver.accept(stage.container(container), stage.clock.now())
+            stage.wired.driver.accept(stage.container(container))
         stage.ask(container, "force-stop")
 
     stage.before("TransactWriteItems", hook, skip=1)

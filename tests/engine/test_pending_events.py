@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from longshore.domain.clock import to_text
 from longshore.domain.errors import ExternalServiceError
+from longshore.domain.ledger import KnownTask, LastTask
 
 from engine.aws import CLUSTER, DENIED, FAILED, Call
 from engine.stage import Stage, event, with_acting_event
@@ -42,7 +43,8 @@ def test_the_end_of_the_task_is_applied_without_a_call(stage: Stage, status: str
     assert row["triggered_by"] == ("user" if operation == "force-stop" else "system")
     assert row["metadata"]["exit_code"] == 3
     assert (stage.count("DescribeTasks"), stage.count("StopTask"), stage.count("SendCommand")) == (0, 0, 0)
-    assert stage.container(container).task_version == task.version
+    after = stage.container(container)
+    assert (after.last_task, task.id in after.tasks) == (LastTask(id=task.id, version=task.version), False)
 
 
 @pytest.mark.parametrize(("status", "operation"), [*OPERATIONS, ("paused", "resume")])
@@ -62,10 +64,14 @@ def test_the_event_of_a_task_that_was_absent_is_a_sighting(stage: Stage) -> None
     stage.claim(container, "stop")
     (task,) = stage.live(container)
     now = stage.clock.now()
-    stage.edit_pending(container, absent={task.arn: now, "arn:x": now})
-    pending = stage.pending(container)
-    assert stage.deliver(event(task)) == "stale"
-    assert stage.pending(container) == pending.model_copy(update={"absent": {"arn:x": now}})
+    stage.edit_known(container, absent_since=now)
+    stage.edit_known(container, "other", arn="arn:x", absent_since=now)
+    before = stage.container(container)
+    assert stage.deliver(event(task, version=task.version - 1)) == "stale"
+    assert stage.deliver(event(task)) == "settled"
+    after = stage.container(container)
+    assert after.tasks == before.tasks | {task.id: KnownTask(arn=task.arn, shown=True, version=task.version)}
+    assert (after.operation, after.generation) == (before.operation, before.generation + 1)
     assert stage.deliver(event(task)) == "stale"
     assert writes(stage) == 1
 
@@ -80,14 +86,15 @@ def test_a_container_that_changes_while_an_event_is_applied_is_read_again(stage:
     assert (stage.status(container), stage.count("TransactWriteItems")) == ("failed", 2)
 
 
-@pytest.mark.parametrize(("newer", "effect"), [(-1, "stale"), (0, "stale"), (1, "settled")])
-def test_an_end_with_an_older_version_is_ignored(stage: Stage, newer: int, effect: str) -> None:
+@pytest.mark.parametrize("newer", [-1, 0, 1])
+def test_an_end_is_applied_regardless_of_its_version(stage: Stage, newer: int) -> None:
+    """A task that has stopped stays stopped."""
     container = stage.add("running")
     stage.claim(container, "stop")
     (task,) = stage.live(container)
     reported = event(task, "STOPPED", version=task.version + newer, stopCode="UserInitiated")
-    assert stage.deliver(reported) == effect
-    assert stage.status(container) == ("stopped" if effect == "settled" else "running")
+    assert stage.deliver(reported) == "settled"
+    assert (stage.status(container), stage.container(container).tasks) == ("stopped", {})
 
 
 def test_the_end_of_the_task_completes_a_stop(stage: Stage) -> None:
@@ -117,14 +124,17 @@ def test_the_end_of_a_leftover_task_continues_the_start(stage: Stage, newer: int
     container = stage.add("failed")
     leftover = stage.give_task(container, stop_timeout=40)
     assert stage.ask(container, "restart").kind == "accepted"
-    stage.edit(container, task_version=50)
+    stage.edit_known(container, leftover.id, version=50)
     stage.ecs.exit(leftover.arn, 137)
     stage.calls.clear()
     stage.change("RunTask", lambda _, answer: answer)
     assert stage.deliver(event(leftover, version=50 + newer)) == "settled"
     assert stage.count("RunTask") == 1
     (task,) = stage.live(container)
-    assert stage.pending(container).task_arn == task.arn
+    assert (list(stage.container(container).tasks), arn_of_start(stage, container)) == (
+        [stage.pending(container).token],
+        task.arn,
+    )
     stage.advance(1)
     stage.deliver_all()
     assert stage.status(container) == "running"
@@ -151,6 +161,11 @@ def started(stage: Stage, **labels: str) -> tuple[str, SimulatedTask]:
     return container, task
 
 
+def arn_of_start(stage: Stage, container: str) -> str | None:
+    """Return the ARN of the task that the pending start has run."""
+    return stage.known(container, stage.pending(container).token).arn
+
+
 def come_up(stage: Stage, task: SimulatedTask) -> None:
     stage.ecs._running(task, stage.clock.now())
     task.version += 1
@@ -167,7 +182,8 @@ def test_the_start_of_the_recorded_task_is_applied_without_a_call(stage: Stage) 
     assert (row["metadata"]["operation_id"], row["triggered_by"]) == (pending.id, "user")
     assert {call.service for call in stage.calls} == {"dynamodb"}
     after = stage.container(container)
-    assert (after.task_arn, after.task_version, after.operation) == (task.arn, task.version, None)
+    assert after.tasks == {pending.token: KnownTask(arn=task.arn, shown=True, version=task.version)}
+    assert after.operation is None
     # Again.
     assert stage.deliver(event(task)) == "stale"
 
@@ -179,7 +195,8 @@ def test_the_failure_of_the_recorded_task_is_applied_without_a_call(stage: Stage
     (row,) = stage.rows(container)[1:]
     assert (row["to_status"], row["metadata"]["reason"]) == ("failed", "Out of disk")
     assert {call.service for call in stage.calls} == {"dynamodb"}
-    assert stage.container(container).task_version == 9
+    after = stage.container(container)
+    assert (after.tasks, after.last_task) == ({}, LastTask(id=task.id, version=9))
 
 
 def test_the_end_of_the_recorded_task_after_it_ran(stage: Stage) -> None:
@@ -220,7 +237,8 @@ def test_another_task_than_the_recorded_task_is_stopped(stage: Stage, reported: 
     stray = stage.ecs.adopt_running(CLUSTER, "web-1", container)
     assert stage.deliver(event(stray, reported)) == "stray-stopped"
     assert [call["task"] for call in stage.parameters("StopTask")] == [stray.arn]
-    assert stage.pending(container).task_arn == task.arn
+    assert arn_of_start(stage, container) == task.arn
+    assert stage.known(container, stray.id).stray
 
 
 def test_the_end_of_another_task_than_the_recorded_task(stage: Stage) -> None:
@@ -259,8 +277,8 @@ def test_a_stray_task_before_the_start_has_run_its_task(stage: Stage) -> None:
     stage.claim(container, "start")
     stray = stage.ecs.adopt_running(CLUSTER, "web-1", container)
     assert stage.deliver(event(stray)) == "stray-stopped"
-    own = stage.pending(container).task_arn
-    assert own not in (None, stray.arn)
+    assert arn_of_start(stage, container) not in (None, stray.arn)
+    assert stage.known(container, stray.id).stray
     assert [call["task"] for call in stage.parameters("StopTask")] == [stray.arn]
 
 
@@ -295,53 +313,7 @@ def test_the_event_of_a_start_that_fails_is_delivered_again(stage: Stage) -> Non
     assert stage.status(container) == "running"
 
 
-# --- events of another task during other operations -------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("status", "operation"), OPERATIONS)
-def test_a_running_stray_task_is_stopped(stage: Stage, status: str, operation: str) -> None:
-    container = stage.add(status)
-    stage.claim(container, operation)
-    stray = stage.ecs.adopt_running(CLUSTER, "web-1", container)
-    assert stage.deliver(event(stray)) == "stray-stopped"
-    assert [call["task"] for call in stage.parameters("StopTask")] == [stray.arn]
-    assert stage.deliver(event(stray, "STOPPED")) == "stale"
-
-
-def test_the_end_of_the_task_of_a_superseded_start(stage: Stage) -> None:
-    container = stage.add("stopped", labels={"simulate.start": "never"})
-    stage.ask(container, "start")
-    (task,) = stage.live(container)
-    stage.claim(container, "force-stop")
-    stage.ecs._begin_stop(task, "UserInitiated", "asked", stage.clock.now())
-    stage.advance(1)
-    assert not task.live
-    stage.calls.clear()
-    assert stage.deliver(event(task)) == "settled"
-    assert stage.rows(container)[-1]["metadata"]["superseded"] == "start"
-    assert (stage.status(container), stage.container(container).operation) == ("stopped", None)
-    assert (stage.count("RunTask"), stage.count("DescribeTasks")) == (0, 0)
-
-
-def test_the_end_of_an_unknown_task_while_a_superseded_start_may_have_run_one(stage: Stage) -> None:
-    container = stage.add("stopped", labels={"simulate.start": "fail"})
-    stage.crash(container, "start", "RunTask")
-    stage.advance(1)
-    (task,) = stage.ecs.tasks()
-    stage.claim(container, "force-stop")
-    assert stage.deliver(event(task)) == "settled"
-    assert stage.count("RunTask") == 1
-    assert (stage.status(container), stage.container(container).operation) == ("stopped", None)
-
-
-def test_a_running_task_of_a_superseded_start_is_stopped(stage: Stage) -> None:
-    container = stage.add("stopped")
-    stage.crash(container, "start", "RunTask")
-    stage.advance(1)
-    (task,) = stage.live(container)
-    stage.claim(container, "force-stop")
-    assert stage.deliver(event(task)) == "stray-stopped"
-    assert stage.container(container).pending == "force-stop"
+# --- the operation afterwards -----------------------------------------------------------------------------------------
 
 
 def test_an_event_that_ends_an_operation_with_an_error_is_not_an_error(stage: Stage) -> None:

@@ -320,15 +320,8 @@ def test_a_damaged_container_has_no_name(scene: Scene) -> None:
     assert scene.bus.received[0]["container_name"] is None
 
 
-def test_a_row_of_version_0_1_has_the_project_of_its_container(scene: Scene) -> None:
-    record = scene.row(scene.add(1))
-    del record["dynamodb"]["NewImage"]["project_id"]
-    assert scene.publish(record) is None
-    assert scene.bus.received[0]["project_id"] == PROJECT
-
-
 def test_only_new_rows_are_events(scene: Scene) -> None:
-    """Administrators complete rows of version 0.1 (MODIFY), and rows expire (REMOVE)."""
+    """Administrators repair rows and apply a retention (MODIFY), and rows expire (REMOVE)."""
     container = scene.add(1)
     scene.row(container)
     scene.batches.add([scene.record(damaged(), "MODIFY"), scene.record(damaged(), "REMOVE")])

@@ -36,7 +36,7 @@ def test_two_retries_store_a_single_202(stage: Stage) -> None:
 
     def other(_: Call) -> None:
         with stage.open():
-            kept = stage.wired.driver.accept(stage.container(container), stage.clock.now())
+            kept = stage.wired.driver.accept(stage.container(container))
             assert kept is not None
             answers.append(kept)
 
@@ -232,7 +232,7 @@ def test_a_retrys_202_is_not_returned_after_a_concurrent_change(stage: Stage, ch
                 with pytest.raises(ExternalServiceError):
                     stage.take_over(container)
         now = stage.container(container)
-        assert stage.wired.driver.accept(before, stage.clock.now()) is None
+        assert stage.wired.driver.accept(before) is None
     assert stage.container(container) == now
     record = stage.record()
     assert record is None if change == "failed" else record is not None and "answer" not in record

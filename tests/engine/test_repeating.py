@@ -1,15 +1,18 @@
 """Tests of repeated calls, and of the record of the task that a call has run."""
 
 from collections.abc import Iterator
-from datetime import timedelta
 from typing import Any
 
 import pytest
 from longshore.aws.ecs import EcsError, PlacementError
+from longshore.domain.ledger import KnownTask
+from longshore.engine.attempt import Attempt
+from longshore.engine.waits import ChangedError, LateError
 
 from engine.aws import FAILED, HOST
 from engine.stage import Stage
 
+TOKEN = "a" * 24
 NOTED = "arn:aws:ecs:us-east-1:123456789012:task/default/noted"
 
 
@@ -111,33 +114,85 @@ def test_a_conflict_is_not_repeated_and_may_have_had_an_effect(stage: Stage, con
     assert (answers.answers, calling.acted) == (["no"], True)
 
 
-def test_a_placement_failure_cancels_earlier_failures(stage: Stage, container: str) -> None:
-    """A placement failure answers the token, so no task of the token exists."""
+def using(stage: Stage, container: str, **known: Any) -> Attempt:
+    """Return an attempt for a ledger with one client token."""
+    stage.edit(container, tasks={TOKEN: KnownTask(called_from=stage.clock.now(), **known)})
+    return stage.looking(container, wait=5)
+
+
+def test_a_placement_failure_has_no_effect(stage: Stage, container: str) -> None:
     stage.ecs.set_capacity(HOST, memory=0)
-    stage.fail("RunTask", FAILED)
-    running = stage.looking(container, wait=5)
+    running = using(stage, container)
     with pytest.raises(PlacementError):
-        running.run("a" * 24)
+        running.run(TOKEN)
     assert not running.acted
     running.acted = True
     with pytest.raises(PlacementError):
-        running.run("b" * 24)
+        running.run(TOKEN)
     assert running.acted
 
 
+def test_a_placement_failure_after_a_lost_call_proves_nothing(stage: Stage, container: str) -> None:
+    """ECS may still process the call that was not answered."""
+    stage.ecs.set_capacity(HOST, memory=0)
+    stage.fail("RunTask", FAILED)
+    running = using(stage, container)
+    with pytest.raises(EcsError) as raised:
+        running.run(TOKEN)
+    assert not isinstance(raised.value, PlacementError)
+    assert (raised.value.no_effect, running.acted) == (False, True)
+
+
 def test_run_records_the_task(stage: Stage, container: str) -> None:
-    running = stage.looking(container)
-    task = running.run("a" * 24)
-    assert (running.task_arn, running.task_run_at, running.task_shown) == (task.arn, stage.clock.now(), False)
-    assert running.absent == {}
+    running = using(stage, container, absent_since=stage.clock.now())
+    task = running.run(TOKEN)
+    known = running.tasks[TOKEN]
+    assert (known.arn, known.called_until, known.shown, known.absent_since) == (
+        task.arn,
+        stage.clock.now(),
+        False,
+        None,
+    )
     stage.advance(3)
-    again = running.run("a" * 24)
-    assert (again.arn, running.task_run_at) == (task.arn, stage.clock.now() - timedelta(seconds=3))
+    assert running.run(TOKEN).arn == task.arn
+    assert running.tasks[TOKEN] == known
 
 
 def test_another_task_is_recorded_again(stage: Stage, container: str) -> None:
-    stage.edit_pending(container, task_arn=NOTED, task_shown=True, task_run_at=stage.clock.now())
-    running = stage.looking(container)
+    running = using(stage, container, arn=NOTED, called_until=stage.clock.now())
     stage.advance(3)
-    task = running.run("a" * 24)
-    assert (running.task_arn, running.task_run_at, running.task_shown) == (task.arn, stage.clock.now(), False)
+    task = running.run(TOKEN)
+    known = running.tasks[TOKEN]
+    assert (known.arn, known.called_until) == (task.arn, stage.clock.now())
+
+
+def test_run_task_is_called_only_beside_ended_tasks(stage: Stage, container: str) -> None:
+    running = using(stage, container)
+    running.tasks["other"] = KnownTask(arn=NOTED)
+    with pytest.raises(AssertionError):
+        running.run(TOKEN)
+    assert stage.count("RunTask") == 0
+
+
+def test_run_task_is_not_called_after_the_deadline(stage: Stage, container: str) -> None:
+    running = using(stage, container)
+    stage.clock.time = running.pending.deadline
+    with pytest.raises(LateError):
+        running.run(TOKEN)
+    assert stage.count("RunTask") == 0
+
+
+def test_run_task_is_repeated_only_by_the_owner(stage: Stage, container: str) -> None:
+    """The operation is looked at before each call but the first of an attempt."""
+    stage.fail("RunTask", FAILED)
+    running = using(stage, container)
+    looks: list[int] = []
+
+    def has_changed() -> bool:
+        looks.append(stage.count("RunTask"))
+        return True
+
+    running._has_changed = has_changed
+    with pytest.raises(ChangedError):
+        running.run(TOKEN)
+    assert (looks, stage.count("RunTask")) == ([1], 1)

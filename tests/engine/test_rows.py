@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from longshore.domain.clock import to_text
+from longshore.domain.ledger import LastTask
 
 from engine.aws import CLUSTER, HOST
 from engine.stage import NUMBER, PROJECT, USER, Stage
@@ -90,23 +91,24 @@ def test_an_operation_that_succeeds(
     assert (after.last_transition_time, after.last_created_at) == (after.status_since, after.status_since)
     assert after.updated_at == after.status_since
     assert after.requested_at == claimed_at
-    assert (after.command_number, after.absent_since, after.history_full) == (NUMBER + 1, None, False)
+    assert (after.command_number, after.tasks_due_at, after.history_full) == (NUMBER + 1, None, False)
     assert after.log_count == 2 + len(goals)
     assert after.to_counts == counted(["stopped", status, *goals])
     assert after.from_counts == counted(["none", "stopped", status, *goals[:-1]])
     live = stage.live(container)
     if live:
-        assert (after.task_arn, after.task_version) == (live[0].arn, live[0].version)
+        (known,) = after.tasks.values()
+        assert (known.arn, known.version, known.shown) == (live[0].arn, live[0].version, True)
         assert live[0].containers[0].paused is (goals[-1] == "paused")
     elif before.task_arn:
         task = stage.ecs.task(before.task_arn)
-        assert (after.task_arn, after.task_version) == (task.arn, task.version)
+        assert (after.tasks, after.last_task) == ({}, LastTask(id=task.id, version=task.version))
     assert [command["action"] for command in stage.commands()] == [[action] for action in actions]
     # The event of the unpause and the driver both continue a restart with StopTask.
     twice = (status, operation) == ("paused", "restart")
     assert (stage.count("StopTask"), stage.count("RunTask")) == (stops + twice, runs)
     item = stage.dynamodb.tables["containers"].items[(container,)]
-    assert item["schema"] == {"N": "2"}
+    assert item["schema"] == {"N": "3"}
     assert item.get("live_project_id") == ({"S": PROJECT} if live else None)
     assert not {"pending_shard", "pending_deadline"} & item.keys()
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from longshore.domain.errors import ExternalServiceError
+from longshore.domain.ledger import KnownTask, LastTask
 from longshore.engine.attempt import Attempt
 
 from engine.aws import CLUSTER, FAILED, Answer, Call
@@ -14,13 +15,16 @@ from engine.stage import Stage
 MILLISECOND = timedelta(milliseconds=1)
 LOOKS = timedelta(seconds=30)
 LAST = timedelta(minutes=10)
+UNSHOWN = timedelta(minutes=5)
+HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
 def container(stage: Stage) -> Iterator[str]:
-    """Return a container with a pending start that has run nothing; calls take no time."""
+    """Return a container with a pending start that has run nothing for an hour; calls take no time."""
     container = stage.add("stopped")
     stage.claim(container, "start")
+    stage.edit_known(container, called_from=stage.clock.now() - HOUR)
     stage.tick = 0
     with stage.open():
         yield container
@@ -37,18 +41,20 @@ def incomplete(_: Call, answer: Answer) -> Answer:
 
 
 def test_two_searches_prove_that_a_token_was_not_used(stage: Stage, container: str) -> None:
+    stage.edit_known(container, "another", called_from=stage.clock.now() - HOUR)
     searching = stage.looking(container)
     token = searching.pending.token
     first = stage.clock.now()
     assert not search(stage, searching)
-    assert (searching.absent, searching.is_unused(token)) == ({token: first}, False)
+    assert (searching.tasks[token].absent_since, searching.ended) == (first, {})
     stage.clock.time = first + LOOKS - MILLISECOND
     assert not search(stage, searching)
-    assert not searching.is_unused(token)
+    assert (searching.tasks[token].absent_since, searching.ended) == (first, {})
     stage.clock.time = first + LOOKS
     assert not search(stage, searching)
-    assert (searching.absent, searching.is_unused(token)) == ({token: first}, True)
-    assert not searching.is_unused("another")
+    assert searching.ended == {token: None}
+    assert list(searching.tasks) == ["another"]
+    assert searching.tasks["another"].absent_since is None
 
 
 @pytest.mark.parametrize(
@@ -58,12 +64,56 @@ def test_two_searches_prove_that_a_token_was_not_used(stage: Stage, container: s
 def test_a_search_of_an_earlier_attempt(stage: Stage, container: str, since: timedelta, unused: bool) -> None:
     now = stage.clock.now()
     token = stage.pending(container).token
-    stage.edit_pending(container, absent={token: now - since})
+    stage.edit_known(container, absent_since=now - since)
     searching = stage.looking(container)
-    assert not searching.is_unused(token)  # this attempt has not searched yet
+    assert searching.ended == {}  # this attempt has not searched yet
     assert not search(stage, searching)
-    assert searching.is_unused(token) is unused
-    assert searching.absent == {token: now if since > LAST else now - since}
+    assert searching.ended == ({token: None} if unused else {})
+    if not unused:
+        assert searching.tasks[token].absent_since == (now if since > LAST else now - since)
+
+
+@pytest.mark.parametrize(
+    ("called_from", "called_until", "unused"),
+    [
+        # An operation uses the token, so that RunTask may have been called until it was too old.
+        (HOUR - MILLISECOND, None, False),
+        (HOUR, None, True),
+        # No operation uses it any more.
+        (LAST, UNSHOWN - MILLISECOND, False),
+        (LAST, UNSHOWN, True),
+        (None, UNSHOWN, True),
+        # RunTask may still be called.
+        (HOUR, -MILLISECOND, False),
+        # Nothing is known.
+        (None, None, False),
+    ],
+)
+def test_searches_prove_nothing_while_ecs_may_not_show_the_task_yet(
+    stage: Stage, container: str, called_from: timedelta | None, called_until: timedelta | None, unused: bool
+) -> None:
+    now = stage.clock.now()
+    token = stage.pending(container).token
+    stage.edit_known(
+        container,
+        called_from=called_from and now - called_from,
+        called_until=called_until and now - called_until,
+        absent_since=now - LOOKS,
+    )
+    searching = stage.looking(container)
+    assert not search(stage, searching)
+    assert searching.ended == ({token: None} if unused else {})
+    assert (token in searching.tasks) is not unused
+
+
+def test_a_late_answer_to_the_second_search_proves_nothing(stage: Stage, container: str) -> None:
+    stage.edit_known(container, absent_since=stage.clock.now() - LOOKS + MILLISECOND)
+    searching = stage.looking(container)
+    stage.tick = 1  # the lists of running and of stopped tasks
+    assert not search(stage, searching)
+    assert searching.ended == {}
+    assert not search(stage, searching)
+    assert searching.ended == {searching.pending.token: None}
 
 
 def test_a_listed_task_that_is_not_described_prevents_the_proof(stage: Stage, container: str) -> None:
@@ -73,34 +123,68 @@ def test_a_listed_task_that_is_not_described_prevents_the_proof(stage: Stage, co
     token = stage.pending(container).token
     searching = stage.looking(container)
     assert not search(stage, searching)
-    assert (searching.absent, searching.is_unused(token)) == ({}, False)
-    stage.edit_pending(container, absent={token: stage.clock.now() - LOOKS})
+    assert (searching.tasks[token].absent_since, searching.ended) == (None, {})
+    first = stage.clock.now() - LOOKS
+    stage.edit_known(container, absent_since=first)
     searching = stage.looking(container)
     assert not search(stage, searching)
-    assert not searching.is_unused(token)
+    assert (searching.tasks[token].absent_since, searching.ended) == (first, {})
 
 
 def test_a_search_that_finds_the_task_clears_earlier_searches(stage: Stage, container: str) -> None:
     token = stage.pending(container).token
     task = stage.ecs.adopt_running(CLUSTER, "web-1", container)
-    stage.edit_pending(container, absent={token: stage.clock.now() - LOOKS, "arn:x": stage.clock.now()})
+    now = stage.clock.now()
+    stage.edit_known(container, absent_since=now - LOOKS)
+    stage.edit_known(container, "x", arn="arn:x", shown=True, absent_since=now)
     searching = stage.looking(container)
     assert search(stage, searching)
-    assert searching.absent == {"arn:x": stage.clock.now()}
-    assert (searching.task_arn, searching.task_run_at, searching.task_shown) == (task.arn, stage.clock.now(), True)
-    assert (searching.acted, searching.is_unused(token)) == (False, False)
+    assert searching.tasks[token] == KnownTask(arn=task.arn, shown=True, version=task.version)
+    assert searching.tasks["x"].absent_since == now
+    assert (searching.acted, searching.ended) == (False, {})
+
+
+def test_a_search_that_finds_the_end_of_the_task_is_proof(stage: Stage, container: str) -> None:
+    token = stage.pending(container).token
+    task = stage.ecs.adopt_running(CLUSTER, "web-1", container)
+    stage.ecs.exit(task.arn, 0)
+    searching = stage.looking(container)
+    assert search(stage, searching)
+    found = searching.ended[token]
+    assert found is not None
+    assert (found.arn, found.is_stopped, searching.tasks) == (task.arn, True, {})
+
+
+def test_other_live_tasks_of_a_search_are_strays(stage: Stage, container: str) -> None:
+    """Tasks in the ledger, tasks that have stopped, and tasks whose end is known are not."""
+    token = stage.pending(container).token
+    tasks = [stage.ecs.adopt_running(CLUSTER, "web-1", container) for _ in range(5)]
+    stopped, of_token, known, ended, stray = tasks
+    stage.ecs.exit(stopped.arn, 0)
+    for task in tasks:
+        task.created_at = stage.clock.now() - HOUR
+    of_token.created_at = stage.clock.now()
+    stage.edit_known(container, "known", arn=known.arn, shown=True)
+    stage.edit(container, last_task=LastTask(id=ended.id))
+    searching = stage.looking(container)
+    assert search(stage, searching)
+    assert {key: each.arn for key, each in searching.tasks.items()} == {
+        token: of_token.arn,
+        "known": known.arn,
+        stray.id: stray.arn,
+    }
+    assert [key for key, each in searching.tasks.items() if each.stray] == [stray.id]
+    assert searching.tasks[stray.id].shown
 
 
 def test_a_search_that_fails_proves_nothing(stage: Stage, container: str) -> None:
-    token = stage.pending(container).token
-    stage.edit_pending(
-        container, absent={token: stage.clock.now() - LOOKS}, client_token_since=stage.clock.now() - LAST * 7
-    )
+    stage.edit_known(container, absent_since=stage.clock.now() - LOOKS, called_from=stage.clock.now() - LAST * 7)
     stage.fail("ListTasks", FAILED, times=-1)
     searching = stage.looking(container)
     with pytest.raises(ExternalServiceError):
         search(stage, searching)
-    assert not searching.is_unused(token)
+    assert searching.ended == {}
+    assert searching.tasks == stage.container(container).tasks
 
 
 @pytest.mark.parametrize(
@@ -138,7 +222,8 @@ def test_a_task_that_stops_between_the_two_lists_is_one_task(stage: Stage, conta
 def old(stage: Stage, container: str, **changes: Any) -> None:
     """Set the age of the pending start's token to an hour, and its deadline to now."""
     now = stage.clock.now()
-    stage.edit_pending(container, client_token_since=now - timedelta(minutes=60), deadline=now, **changes)
+    stage.edit_known(container, called_from=now - HOUR, **changes)
+    stage.edit_pending(container, deadline=now)
 
 
 def test_a_token_is_replaced_after_the_second_search(stage: Stage, container: str) -> None:
@@ -146,23 +231,39 @@ def test_a_token_is_replaced_after_the_second_search(stage: Stage, container: st
     pending = stage.pending(container)
     first = stage.clock.now()
     stage.take_over(container, wait=0)
-    assert stage.pending(container).absent == {pending.token: first}
+    assert stage.known(container, pending.token).absent_since == first
     assert stage.pending(container).deadline == first + LOOKS
     assert (stage.pending(container).token, stage.count("RunTask")) == (pending.token, 0)
     stage.clock.time = first + LOOKS
     stage.before("RunTask", lambda _: stage.hide_tasks())
     stage.take_over(container, wait=0)
     after = stage.pending(container)
-    assert (after.token == pending.token, after.token_since) == (False, first + LOOKS)
+    assert after.token != pending.token
+    assert list(stage.container(container).tasks) == [after.token]
+    assert stage.known(container, after.token).called_from == first + LOOKS
     assert [call["clientToken"] for call in stage.parameters("RunTask")] == [after.token]
-    assert pending.token not in after.absent
+
+
+def test_a_token_that_expires_during_the_search_is_replaced(stage: Stage, container: str) -> None:
+    """The token is old enough when the second search is sent, and was not when the attempt began."""
+    token, now = stage.pending(container).token, stage.clock.now()
+    stage.edit_known(container, called_from=now - HOUR + timedelta(seconds=2), absent_since=now - LOOKS * 2)
+    stage.edit_pending(container, deadline=now)
+    stage.fail("ListTasks", FAILED, times=6)
+    stage.take_over(container, wait=10)
+    assert stage.clock.now() >= now + timedelta(seconds=2)
+    (row,) = stage.rows(container)[1:]
+    assert row["to_status"] == "running"
+    (call,) = stage.parameters("RunTask")
+    assert call["clientToken"] != token
+    assert list(stage.container(container).tasks) == [call["clientToken"]]
 
 
 def test_a_token_is_not_replaced_while_a_listed_task_is_not_described(stage: Stage, container: str) -> None:
     stage.ecs.adopt_running(CLUSTER, "web-1", container)
     stage.change("DescribeTasks", incomplete)
     token = stage.pending(container).token
-    old(stage, container, absent={token: stage.clock.now() - LOOKS})
+    old(stage, container, absent_since=stage.clock.now() - LOOKS)
     outcome = stage.take_over(container, wait=0)
     assert outcome is not None
     assert (outcome.kind, stage.pending(container).token, stage.count("RunTask")) == ("accepted", token, 0)
@@ -179,8 +280,8 @@ def test_the_search_of_an_event_does_not_replace_the_token(stage: Stage, contain
     for _ in range(2):
         stage.deliver(reported)
         stage.advance(40)
-    assert (stage.pending(container).absent, stage.pending(container).token) == ({}, token)
-    assert stage.count("RunTask") == 0
+    assert (stage.known(container, token).absent_since, stage.pending(container).token) == (None, token)
+    assert (stage.count("RunTask"), list(stage.container(container).tasks)) == (0, [token])
 
 
 @pytest.mark.parametrize("stopped", [True, False])

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from longshore.domain.clock import to_text
+from longshore.domain.ledger import KnownTask, LastTask
 from longshore.domain.lifecycle import Status
 from longshore.domain.models import Container, Trigger
 
@@ -21,8 +22,22 @@ def absent(stage: Stage, since: timedelta, status: str = "running") -> str:
     """Return a due container whose task a sweep did not find the given time ago. Calls take no time."""
     container = stage.add(status)
     stage.tick = 0
-    stage.edit(container, absent_since=stage.clock.now() - since)
+    miss(stage, container, since)
     return container
+
+
+def miss(stage: Stage, container: str, since: timedelta) -> None:
+    """Record that a sweep did not find the container's task the given time ago."""
+    first = stage.clock.now() - since
+    stage.edit_known(container, absent_since=first)
+    stage.edit(container, tasks_due_at=first + LOOKS)
+
+
+def shown_again(before: Container) -> Container:
+    """Return the container after its task was found again. The generation refuses all writes that do not know it."""
+    tasks = {token: known.model_copy(update={"absent_since": None}) for token, known in before.tasks.items()}
+    changes = {"tasks": tasks, "tasks_due_at": None, "pending_deadline": None, "generation": before.generation + 1}
+    return before.model_copy(update=changes)
 
 
 # --- due times --------------------------------------------------------------------------------------------------------
@@ -50,12 +65,24 @@ def test_when_a_container_is_due(stage: Stage) -> None:
     container = stage.add("running")
     now = stage.clock.now()
     assert stage.container(container).due_at is None
-    stage.edit(container, absent_since=now)
+    miss(stage, container, timedelta())
     assert stage.container(container).due_at == now + LOOKS
     # While an operation is pending, only its deadline counts.
     stage.claim(container, "stop")
-    stage.edit(container, absent_since=now)
+    miss(stage, container, timedelta())
     assert stage.container(container).due_at == stage.pending(container).deadline
+
+
+@pytest.mark.parametrize("status", ["failed", "expired", "stopped"])
+def test_a_container_whose_tasks_have_to_end_is_due_at_once(stage: Stage, status: str) -> None:
+    container = stage.add("running", status)
+    assert stage.container(container).due_at is None
+    stage.give_task(container)
+    assert stage.container(container).due_at == stage.container(container).status_since
+    # A sweep that has called StopTask looks again later.
+    now = stage.clock.now()
+    stage.edit(container, tasks_due_at=now + LOOKS)
+    assert stage.container(container).due_at == now + LOOKS
 
 
 # --- results ----------------------------------------------------------------------------------------------------------
@@ -72,7 +99,8 @@ def test_the_task_is_gone(stage: Stage, status: str) -> None:
     assert (row["from_status"], row["to_status"], row["triggered_by"]) == (status, "failed", Trigger.RECOVERY)
     assert row["metadata"] == {"reason": "The task is no longer known to ECS"}
     after = stage.container(container)
-    assert (after.absent_since, after.task_arn, after.operation) == (None, task.arn, None)
+    assert (after.tasks, after.tasks_due_at, after.operation) == ({}, None, None)
+    assert after.last_task == LastTask(id=task.id, version=task.version, gone=True, paused=status == "paused")
     assert (stage.stuck, stage.pending_ids, stage.failures) == ([0], [], [])
     assert stage.sweep() == {}
 
@@ -81,7 +109,7 @@ def test_ecs_returns_the_task_again(stage: Stage) -> None:
     container = absent(stage, LOOKS)
     before = stage.container(container)
     assert stage.sweep() == {"shown again": 1}
-    assert stage.container(container) == before.model_copy(update={"absent_since": None, "pending_deadline": None})
+    assert stage.container(container) == shown_again(before)
     assert stage.sweep() == {}
 
 
@@ -90,7 +118,11 @@ def test_an_event_shows_the_task(stage: Stage) -> None:
     before = stage.container(container)
     (task,) = stage.live(container)
     assert stage.deliver(event(task, version=task.version + 1)) == "recorded"
-    assert stage.container(container) == before.model_copy(update={"absent_since": None, "pending_deadline": None})
+    token = before.own_token
+    assert token is not None
+    after = shown_again(before)
+    tasks = {token: after.tasks[token].model_copy(update={"version": task.version + 1})}
+    assert stage.container(container) == after.model_copy(update={"tasks": tasks})
     assert stage.sweep() == {}
 
 
@@ -108,8 +140,7 @@ def test_another_sweep_has_found_the_task(stage: Stage) -> None:
     stage.hide_tasks()
     with stage.open():
         assert look_again(stage, before) == "changed"
-    after = stage.container(container)
-    assert (after.status, after.absent_since) == (Status.RUNNING, None)
+    assert (stage.status(container), stage.known(container).absent_since) == (Status.RUNNING, None)
     assert len(stage.rows(container)) == 1
 
 
@@ -134,7 +165,8 @@ def test_the_task_has_ended(stage: Stage) -> None:
     (task,) = stage.live(container)
     stage.ecs.exit(task.arn, 0)
     assert stage.sweep() == {"repaired": 1}
-    assert (stage.status(container), stage.container(container).absent_since) == ("stopped", None)
+    after = stage.container(container)
+    assert (after.status, after.tasks, after.last_task) == ("stopped", {}, LastTask(id=task.id, version=task.version))
     assert stage.rows(container)[-1]["metadata"]["exit_code"] == 0
 
 
@@ -152,7 +184,7 @@ def test_the_task_has_ended(stage: Stage) -> None:
 def test_a_first_lookup_expires(stage: Stage, drift: bool, since: timedelta, effect: str, renewed: bool) -> None:
     """A first lookup that is too old proves nothing and is repeated."""
     container = absent(stage, since)
-    first = stage.container(container).absent_since
+    first = stage.known(container).absent_since
     now = stage.clock.now()
     stage.ecs.forget(stage.live(container)[0].arn)
     if drift:
@@ -162,7 +194,9 @@ def test_a_first_lookup_expires(stage: Stage, drift: bool, since: timedelta, eff
             assert look_again(stage, stage.container(container)) == effect
     after = stage.container(container)
     assert after.status == ("failed" if effect == "repaired" else "running")
-    assert after.absent_since == (None if effect == "repaired" else now if renewed else first)
+    absences = [known.absent_since for known in after.tasks.values()]
+    assert absences == ([] if effect == "repaired" else [now if renewed else first])
+    assert after.tasks_due_at == (None if effect == "repaired" else now + LOOKS if renewed else now - since + LOOKS)
     assert stage.count("UpdateItem") == (1 if renewed else 0)
 
 
@@ -170,11 +204,23 @@ def test_a_first_lookup_expires(stage: Stage, drift: bool, since: timedelta, eff
 def test_a_container_without_a_task(stage: Stage, changes: dict[str, Any]) -> None:
     container = absent(stage, LOOKS)
     stage.ecs.forget(stage.live(container)[0].arn)
-    stage.edit(container, **changes)
+    stage.edit(container, tasks={}, **changes)
     before = stage.container(container)
     with stage.open():
         assert stage.sweep() == {"true": 1}
-    assert stage.container(container) == before.model_copy(update={"absent_since": None, "pending_deadline": None})
+    assert stage.container(container) == shown_again(before)
+    assert stage.count("DescribeTasks") == 0
+    assert stage.sweep() == {}
+
+
+@pytest.mark.parametrize("drift", [False, True], ids=["recovery", "drift"])
+def test_a_live_container_without_a_task(stage: Stage, drift: bool) -> None:
+    container = absent(stage, LOOKS)
+    stage.ecs.forget(stage.live(container)[0].arn)
+    stage.edit(container, tasks={})
+    assert (stage.drift_sweep() if drift else stage.sweep()) == {"repaired": 1}
+    after = stage.container(container)
+    assert (after.status, after.tasks, after.tasks_due_at, after.last_task) == ("failed", {}, None, None)
     assert stage.count("DescribeTasks") == 0
     assert stage.sweep() == {}
 
@@ -190,17 +236,20 @@ def test_the_container_changes_during_the_lookup(stage: Stage, shown: bool) -> N
 
 
 def test_an_operation_is_claimed_between_the_lookups(stage: Stage) -> None:
-    """The claim clears the first lookup, but the index may still name the container."""
+    """The operation looks for its task from then on, but the index may still name the container."""
     container = absent(stage, LOOKS)
     stage.ecs.forget(stage.live(container)[0].arn)
     stage.after("Query", lambda _: stage.claim(container, "stop"), skip=1)
     assert stage.sweep() == {"continued elsewhere": 1}
-    assert (stage.status(container), stage.container(container).absent_since) == ("running", None)
+    after = stage.container(container)
+    assert (after.status, after.tasks_due_at, after.due_at) == ("running", None, stage.pending(container).deadline)
+    assert len(stage.rows(container)) == 1
 
 
 def test_the_index_names_a_container_whose_task_was_returned_again(stage: Stage) -> None:
     container = absent(stage, LOOKS)
-    stage.after("Query", lambda _: stage.edit(container, absent_since=None), skip=1)
+    after = shown_again(stage.container(container))
+    stage.after("Query", lambda _: stage.put(after), skip=1)
     assert stage.sweep() == {"settled": 1}
     assert stage.count("DescribeTasks") == 0
 
@@ -210,7 +259,7 @@ def test_a_failed_lookup(stage: Stage, call: str) -> None:
     """The container stays due, and the other containers are checked."""
     container = absent(stage, LOOKS)
     other = stage.add("running", number=2)
-    stage.edit(other, absent_since=stage.clock.now() - LOOKS)
+    miss(stage, other, LOOKS)
     for each in (container, other):
         stage.ecs.forget(stage.live(each)[0].arn)
     if call == "DescribeTasks":
@@ -284,6 +333,7 @@ def test_a_drift_sweep_reports_a_failed_list(stage: Stage) -> None:
 
 def test_a_failing_cluster_does_not_count_as_a_failed_list(stage: Stage) -> None:
     elsewhere = stage.add("running", cluster="absent")
-    stage.edit(elsewhere, task_arn="arn:aws:ecs:us-east-1:123456789012:task/absent/1")
+    known = KnownTask(arn="arn:aws:ecs:us-east-1:123456789012:task/absent/1", shown=True)
+    stage.edit(elsewhere, tasks={"1": known})
     assert stage.drift_sweep() == {"failed": 1}
     assert (stage.wired.drift.unlisted, stage.failures) == ([], [elsewhere])

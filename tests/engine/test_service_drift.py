@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from longshore.domain.models import BETWEEN_LOOKS, LOOKS_LAST
+from longshore.domain.ledger import BETWEEN_LOOKS, LOOKS_LAST
 
 from engine.aws import DENIED, NO_ANSWER, THROTTLED
 from engine.services import ServiceStage

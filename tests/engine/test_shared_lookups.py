@@ -35,12 +35,15 @@ def with_lookup(stage: Stage, container: str, lookup: Lookup) -> Attempt:
 
 def test_a_lookup_of_several_tasks_replaces_the_first_lookup_of_each(stage: Stage, container: str) -> None:
     (task,) = stage.live(container)
-    seen = Task.of(task.to_api())
+    stage.edit_known(container, "noted", arn=NOTED, shown=True)
+    own = stage.container(container).own_token
+    assert own is not None
+    seen = Task.of(task.to_api())._replace(version=7)
     looking = with_lookup(stage, container, Lookup(stage.clock.now(), frozenset({task.arn}), {task.arn: seen}))
-    assert looking.look(task.arn) == seen
-    assert (stage.count("DescribeTasks"), looking.own_version) == (0, seen.version)
-    assert looking.look(task.arn) == seen
-    assert looking.look(NOTED) is None
+    assert looking.look(own) == seen
+    assert (stage.count("DescribeTasks"), looking.tasks[own].version) == (0, 7)
+    assert looking.look(own) == Task.of(task.to_api())
+    assert looking.look("noted") is None
     assert stage.count("DescribeTasks") == 2
 
 
@@ -49,17 +52,20 @@ def test_the_time_of_a_lookup_of_several_tasks_is_that_of_its_request(
     stage: Stage, container: str, since: timedelta, gone: bool
 ) -> None:
     asked_at = stage.clock.now()
-    stage.edit_pending(container, absent={NOTED: asked_at - since})
+    stage.edit_known(container, "noted", arn=NOTED, shown=True, absent_since=asked_at - since)
     stage.advance(5)
     looking = with_lookup(stage, container, Lookup(asked_at, frozenset({NOTED}), {}))
-    assert looking.look(NOTED) is None
-    assert looking.is_gone(NOTED) is gone
+    assert looking.look("noted") is None
+    assert ("noted" in looking.ended) is gone
+    assert ("noted" in looking.tasks) is not gone
 
 
 def test_a_lookup_of_several_tasks_that_has_failed_proves_nothing(stage: Stage, container: str) -> None:
-    stage.edit_pending(container, absent={NOTED: stage.clock.now() - LOOKS})
+    stage.edit_known(container, "noted", arn=NOTED, shown=True, absent_since=stage.clock.now() - LOOKS)
     failure = EcsError("It failed", no_effect=False)
     looking = with_lookup(stage, container, Lookup(stage.clock.now(), frozenset({NOTED}), {}, failure))
     with pytest.raises(EcsError):
-        looking.look(NOTED)
-    assert not looking.is_gone(NOTED)
+        looking.look("noted")
+    assert looking.ended == {}
+    assert looking.look("noted") is None
+    assert looking.ended == {"noted": None}

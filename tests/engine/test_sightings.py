@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from longshore.domain.errors import ExternalServiceError
+from longshore.domain.ledger import LastTask
 from longshore.domain.task import Task
 
 from engine.aws import CLUSTER, Call
@@ -16,7 +17,7 @@ def absent(stage: Stage, operation: str = "stop") -> tuple[str, SimulatedTask]:
     container = stage.add("running")
     stage.claim(container, operation)
     (task,) = stage.live(container)
-    stage.edit_pending(container, absent={task.arn: stage.clock.now() - timedelta(seconds=30)})
+    stage.edit_known(container, absent_since=stage.clock.now() - timedelta(seconds=30))
     return container, task
 
 
@@ -24,8 +25,8 @@ def absent(stage: Stage, operation: str = "stop") -> tuple[str, SimulatedTask]:
 def test_an_event_of_a_task_that_has_not_stopped_is_a_sighting(stage: Stage, reported: str) -> None:
     container, task = absent(stage)
     generation = stage.container(container).generation
-    assert stage.deliver(event(task, reported)) == "stale"
-    assert stage.pending(container).absent == {}
+    assert stage.deliver(event(task, reported)) == "settled"
+    assert stage.known(container).absent_since is None
     assert stage.container(container).generation == generation + 1
 
 
@@ -41,8 +42,8 @@ def test_after_a_sighting_two_new_lookups_are_needed(stage: Stage) -> None:
 
 def test_a_task_found_by_the_drift_sweep_is_a_sighting(stage: Stage) -> None:
     container, _ = absent(stage)
-    assert stage.drift_sweep() == {"stale": 1}
-    assert stage.pending(container).absent == {}
+    assert stage.drift_sweep() == {"settled": 1}
+    assert stage.known(container).absent_since is None
 
 
 def test_the_end_of_a_task_is_no_sighting(stage: Stage) -> None:
@@ -54,10 +55,11 @@ def test_the_end_of_a_task_is_no_sighting(stage: Stage) -> None:
     assert stage.status(container) == "stopped"
 
 
-def test_an_outdated_end_does_not_clear_the_absence(stage: Stage) -> None:
+def test_an_outdated_state_does_not_clear_the_absence(stage: Stage) -> None:
     container, task = absent(stage)
+    stage.edit_known(container, version=task.version + 1)
     before = stage.container(container)
-    assert stage.deliver(event(task, "STOPPED", version=0)) == "stale"
+    assert stage.deliver(event(task)) == "stale"
     assert stage.container(container) == before
 
 
@@ -66,7 +68,10 @@ def test_another_task_is_no_sighting(stage: Stage) -> None:
     before = stage.container(container)
     stray = stage.ecs.adopt_running(CLUSTER, "web-1", container)
     assert stage.deliver(event(stray)) == "stray-stopped"
-    assert stage.container(container) == before
+    after = stage.container(container)
+    assert stage.known(container, stray.id).stray
+    tasks = {**before.tasks, stray.id: stage.known(container, stray.id)}
+    assert after == before.model_copy(update={"tasks": tasks, "generation": before.generation + 1})
 
 
 def test_an_event_of_the_recorded_task_of_a_start_is_a_sighting(stage: Stage) -> None:
@@ -74,17 +79,18 @@ def test_an_event_of_the_recorded_task_of_a_start_is_a_sighting(stage: Stage) ->
     stage.ask(container, "start")
     (task,) = stage.live(container)
     now = stage.clock.now()
-    stage.edit_pending(container, absent={task.arn: now, "arn:x": now})
+    stage.edit_known(container, stage.pending(container).token, absent_since=now)
+    stage.edit_known(container, "x", arn="arn:x", shown=True, absent_since=now)
     assert stage.deliver(event(task)) == "settled"
-    assert stage.pending(container).absent == {"arn:x": now}
+    assert stage.known(container, stage.pending(container).token).absent_since is None
+    assert stage.known(container, "x").absent_since == now
 
 
 def test_a_sighting_of_a_running_task_completes_the_start(stage: Stage) -> None:
-    """The sighting is recorded, and the container is read again before the start is committed."""
     container = stage.add("stopped", labels={"simulate.start": "never"})
     stage.ask(container, "start")
     (task,) = stage.live(container)
-    stage.edit_pending(container, absent={task.arn: stage.clock.now()})
+    stage.edit_known(container, absent_since=stage.clock.now())
     stage.ecs._running(task, stage.clock.now())
     task.version += 1
     assert stage.deliver(event(task)) == "settled"
@@ -92,11 +98,23 @@ def test_a_sighting_of_a_running_task_completes_the_start(stage: Stage) -> None:
 
 
 def test_a_sighting_that_conflicts_with_another_write(stage: Stage) -> None:
-    """The sighting is dropped, because the other write is newer."""
+    """The event is applied to the container as the other write has left it."""
     container, task = absent(stage)
     stage.before("UpdateItem", lambda _: stage.edit(container, generation=8))
-    assert stage.deliver(event(task)) == "stale"
-    assert (len(stage.pending(container).absent), stage.container(container).generation) == (1, 8)
+    assert stage.deliver(event(task)) == "settled"
+    assert (stage.known(container).absent_since, stage.container(container).generation) == (None, 9)
+    assert stage.count("UpdateItem") == 2
+
+
+def test_a_sighting_that_conflicts_with_the_end_of_its_task(stage: Stage) -> None:
+    container, task = absent(stage)
+    stage.ecs.exit(task.arn, 0)
+    stage.advance(1)
+    running = event(task, "RUNNING")
+    stage.before("UpdateItem", lambda _: stage.deliver_all())
+    assert stage.deliver(running) == "stale"
+    assert (stage.status(container), stage.container(container).tasks) == ("stopped", {})
+    assert stage.count("StopTask") == 0
 
 
 def test_a_driver_does_not_commit_a_missing_task_after_a_sighting(stage: Stage) -> None:
@@ -108,7 +126,9 @@ def test_a_driver_does_not_commit_a_missing_task_after_a_sighting(stage: Stage) 
     outcome = stage.take_over(container, wait=0)
     assert outcome is not None
     assert (outcome.kind, stage.status(container)) == ("accepted", "running")
-    assert list(stage.pending(container).absent) == [task.arn]
+    # Its second attempt has not found the task either, for the first time since the sighting.
+    assert stage.known(container).absent_since is not None
+    assert stage.container(container).task_arn == task.arn
 
 
 # --- events and concurrent changes ------------------------------------------------------------------------------------
@@ -220,7 +240,7 @@ def test_a_running_task_older_than_a_known_end_is_ignored(stage: Stage, newer: i
     """The answer of ECS may be older than an end that is already known."""
     container = stage.add("running", "failed")
     task = stage.give_task(container)
-    stage.edit(container, task_version=task.version - newer)
+    stage.edit(container, tasks={}, last_task=LastTask(id=task.id, version=task.version - newer, gone=True))
     if shown:
         assert stage.drift_sweep() == {effect: 1}
     else:
@@ -228,12 +248,30 @@ def test_a_running_task_older_than_a_known_end_is_ignored(stage: Stage, newer: i
     assert stage.status(container) == ("running" if effect == "recorded" else "failed")
 
 
-@pytest.mark.parametrize("newer", [-1, 0])
-def test_an_older_or_known_end_is_not_recorded(stage: Stage, newer: int) -> None:
-    """`shown` applies only to running tasks."""
+@pytest.mark.parametrize("newer", [-1, 0, 1])
+@pytest.mark.parametrize("shown", [True, False])
+def test_an_end_is_recorded_whatever_its_version(stage: Stage, shown: bool, newer: int) -> None:
+    """No state of a task follows STOPPED, and not every answer of ECS has a version."""
     container = stage.add("running")
     (task,) = stage.live(container)
     ended = Task.of(task.to_api() | {"lastStatus": "STOPPED", "version": task.version + newer})
     with stage.open():
+        assert stage.wired.drift._events.look_at(ended, CLUSTER, shown=shown) == "recorded"
+    after = stage.container(container)
+    assert (after.status, after.tasks) == ("failed", {})
+    assert after.last_task == LastTask(id=task.id, version=ended.version)
+
+
+@pytest.mark.parametrize("newer", [-1, 0])
+def test_a_known_end_is_not_recorded_again(stage: Stage, newer: int) -> None:
+    container = stage.add("running")
+    (task,) = stage.live(container)
+    stage.ecs.exit(task.arn, 3)
+    stage.advance(1)
+    stage.deliver_all()
+    before = stage.container(container)
+    ended = Task.of(task.to_api() | {"version": task.version + newer})
+    assert ended.is_stopped
+    with stage.open():
         assert stage.wired.drift._events.look_at(ended, CLUSTER, shown=True) == "stale"
-    assert stage.status(container) == "running"
+    assert stage.container(container) == before

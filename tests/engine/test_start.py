@@ -4,9 +4,10 @@ from datetime import timedelta
 from typing import Any
 
 from longshore.domain.clock import to_text
+from longshore.domain.ledger import KnownTask, LastTask
 from longshore.engine.observations import NeverRan, Reached, Unobserved
 
-from engine.stage import Stage
+from engine.stage import Stage, event
 from local.emulator.errors import AwsError
 
 MILLISECOND = timedelta(milliseconds=1)
@@ -35,8 +36,8 @@ def test_a_task_that_reaches_running(stage: Stage) -> None:
         2,
     )
     assert stage.parameters("RunTask")[0]["clientToken"] == pending.id
-    assert (findings.acted, findings.on_its_way, findings.task_arn) == (True, False, task.arn)
-    assert (findings.task_shown, findings.absent) == (True, {})
+    assert (findings.acted, findings.on_its_way) == (True, False)
+    assert findings.tasks == {pending.token: KnownTask(arn=task.arn, shown=True, version=2)}
 
 
 def test_a_task_that_does_not_reach_running_in_time(stage: Stage) -> None:
@@ -47,7 +48,8 @@ def test_a_task_that_does_not_reach_running_in_time(stage: Stage) -> None:
     assert isinstance(seen, Unobserved)
     assert seen.task is not None
     assert (seen.reason, seen.task.arn) == ("The task is PENDING", task.arn)
-    assert (findings.acted, findings.on_its_way, findings.task_arn) == (True, True, task.arn)
+    assert (findings.acted, findings.on_its_way) == (True, True)
+    assert [known.arn for known in (findings.tasks or {}).values()] == [task.arn]
 
 
 def test_a_task_that_is_stopping_before_it_reaches_running(stage: Stage) -> None:
@@ -67,7 +69,7 @@ def test_a_task_that_fails_to_start(stage: Stage) -> None:
     assert seen.task is not None
     assert seen.at == stage.clock.now()
     assert seen.reason.startswith("CannotPullContainerError")
-    assert findings.task_arn == seen.task.arn
+    assert findings.tasks == {}
 
 
 def test_the_row_of_a_task_that_fails_to_start(stage: Stage) -> None:
@@ -84,7 +86,7 @@ def test_the_row_of_a_task_that_fails_to_start(stage: Stage) -> None:
         "exit_code": None,
     }
     after = stage.container(container)
-    assert (after.task_arn, after.task_version, after.operation) == (task.arn, task.version, None)
+    assert (after.tasks, after.last_task, after.operation) == ({}, LastTask(id=task.id, version=task.version), None)
     assert stage.record() is None
 
 
@@ -101,14 +103,16 @@ def test_a_task_that_has_run_and_ended_before_the_first_lookup(stage: Stage) -> 
     assert (ended["triggered_by"], ended["metadata"]["exit_code"]) == ("system", 3)
     assert "command" not in ended["metadata"]
     after = stage.container(container)
-    assert (after.status, after.task_arn, after.task_version) == ("failed", task.arn, task.version)
+    assert (after.status, after.tasks, after.last_task) == ("failed", {}, LastTask(id=task.id, version=task.version))
 
 
 def test_the_event_of_the_end_is_applied_if_the_driver_crashes_before_its_row(stage: Stage) -> None:
     container = stage.add("stopped", labels={"simulate.exit-after": "0.05"})
     stage.crash(container, "start", "TransactWriteItems")
     (task,) = stage.ecs.tasks()
-    assert stage.container(container).task_version == task.version - 1
+    stage.advance(1)
+    assert stage.deliver(event(task)) == "recorded"
+    assert stage.status(container) == "stopped"
 
 
 # --- a recorded task -------------------------------------------------------------------------------------------------
@@ -117,7 +121,7 @@ def test_the_event_of_the_end_is_applied_if_the_driver_crashes_before_its_row(st
 def noted(stage: Stage, container: str) -> str:
     stage.crash(container, "start", "RunTask")
     (task,) = stage.live(container)
-    stage.edit_pending(container, task_arn=task.arn, task_run_at=stage.clock.now())
+    stage.edit_known(container, arn=task.arn, called_until=stage.clock.now())
     stage.calls.clear()
     return task.arn
 
@@ -140,7 +144,8 @@ def test_a_recorded_task_that_ecs_does_not_return(stage: Stage) -> None:
     seen, findings = stage.attempt(container)
     assert seen == Unobserved("ECS does not show the task")
     assert findings.on_its_way
-    assert findings.absent == {arn: start + MILLISECOND}
+    (known,) = (findings.tasks or {}).values()
+    assert (known.arn, known.absent_since) == (arn, start + MILLISECOND)
     assert stage.count("RunTask") == 0
 
 
@@ -159,7 +164,7 @@ def test_a_recorded_task_that_is_gone(stage: Stage) -> None:
     (row,) = stage.rows(container)[1:]
     assert (row["to_status"], row["metadata"]["reason"]) == ("failed", "The task is no longer known to ECS")
     after = stage.container(container)
-    assert (after.task_arn, after.task_version) == (arn, 0)
+    assert (after.tasks, after.last_task) == ({}, None)
 
 
 # --- repeated tokens whose task has stopped ---------------------------------------------------------------------------
@@ -200,7 +205,8 @@ def test_a_repeated_token_whose_task_ecs_does_not_return(stage: Stage) -> None:
     seen, findings = stage.attempt(container)
     assert isinstance(seen, Unobserved)
     assert seen.reason == "ECS does not show the task"
-    assert (list(findings.absent), findings.task_shown) == ([arn], False)
+    (known,) = (findings.tasks or {}).values()
+    assert (known.arn, known.absent_since is None, known.shown) == (arn, False, False)
 
 
 def test_a_repeated_token_whose_task_is_gone(stage: Stage) -> None:
@@ -208,9 +214,9 @@ def test_a_repeated_token_whose_task_is_gone(stage: Stage) -> None:
     arn = repeat_of_a_stopped_task(stage, container)
     past = stage.clock.now() - timedelta(minutes=6)
     stage.hide_tasks()
-    stage.edit_pending(container, absent={arn: past})
+    stage.edit_known(container, absent_since=past)
     seen, _ = stage.attempt(container)
     assert isinstance(seen, Unobserved)  # as far as this attempt knows, its RunTask was just now
-    stage.edit_pending(container, task_arn=arn, task_run_at=past)
+    stage.edit_known(container, arn=arn, called_until=past, absent_since=past)
     seen, _ = stage.attempt(container)
     assert isinstance(seen, NeverRan)

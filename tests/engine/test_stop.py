@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 from longshore.domain.clock import to_text
+from longshore.domain.ledger import LastTask
 from longshore.domain.lifecycle import Status
-from longshore.domain.models import NO_NEWER
 from longshore.engine.observations import Ended, NoEffect, Reached, Uncertain, Unobserved
 
 from engine.aws import DENIED, FAILED, HOST, THROTTLED
@@ -59,7 +59,7 @@ def test_a_task_that_stops_slowly(stage: Stage) -> None:
 
 def test_a_container_without_a_task(stage: Stage) -> None:
     container = stage.add("running")
-    stage.edit(container, task_arn=None)
+    stage.edit(container, tasks={})
     stage.claim(container, "stop")
     assert stage.attempt(container).observation == Ended(stage.clock.now(), None)
 
@@ -166,10 +166,11 @@ def test_a_task_that_is_gone(stage: Stage) -> None:
     (task,) = stage.live(container)
     stage.ecs.forget(task.arn)
     assert stage.ask(container, "stop").kind == "accepted"
-    absent = stage.pending(container).absent[task.arn]
+    known, absent = stage.container(container).tasks, stage.known(container).absent_since
+    assert absent is not None
     seen, findings = stage.attempt(container, wait=0)
     assert seen == Unobserved("The task has not stopped")
-    assert (findings.acted, findings.on_its_way, findings.absent) == (False, False, {task.arn: absent})
+    assert (findings.acted, findings.on_its_way, findings.tasks) == (False, False, known)
     stage.clock.time = absent + GONE
     stage.tick = 0
     assert stage.attempt(container, wait=0).observation == Ended(stage.clock.now(), None)
@@ -181,14 +182,15 @@ def test_the_row_of_a_task_that_is_gone(stage: Stage, status: str) -> None:
     """If the task comes back, its event is applied, unless a command may have paused or unpaused it."""
     container = stage.add(status)
     (task,) = stage.live(container)
-    version = stage.container(container).task_version
+    version = stage.known(container).version
     stage.ecs.forget(task.arn)
     stage.ask(container, "stop")
     stage.advance(31)
     stage.sweep()
     after = stage.container(container)
-    assert (after.status, after.operation, after.task_arn) == ("failed", None, task.arn)
-    assert after.task_version == (NO_NEWER if status == "paused" else version)
+    assert (after.status, after.operation, after.tasks) == ("failed", None, {})
+    paused = status == "paused"
+    assert after.last_task == LastTask(id=task.id, version=version, gone=True, paused=paused, unclear=paused)
 
 
 def test_a_sweep_that_does_not_find_the_task(stage: Stage) -> None:
@@ -209,7 +211,7 @@ def test_a_stopped_task_that_ecs_no_longer_returns(stage: Stage) -> None:
     assert seen == Unobserved("The task has not stopped")
     assert (findings.acted, findings.on_its_way) == (True, True)
     # Another lookup proves it.
-    stage.edit_pending(container, absent=dict(findings.absent))
+    stage.edit(container, tasks=dict(findings.tasks or {}))
     stage.advance(30)
     assert stage.attempt(container, look_first=True).observation == Ended(stage.clock.now(), None)
 

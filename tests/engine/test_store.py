@@ -50,7 +50,7 @@ def commit_observed(stage: Stage, store: Store, before: Container) -> Any:
 
 
 def note_idle(stage: Stage, store: Store, before: Container) -> Any:
-    return store.note_idle(before, before.model_copy(update={"absent_since": stage.clock.now()}))
+    return store.note_idle(before, before.model_copy(update={"tasks_due_at": stage.clock.now()}))
 
 
 def commit_expiry(stage: Stage, store: Store, before: Container) -> Any:
@@ -210,7 +210,7 @@ def test_registered_attributes_are_never_changed(stage: Stage, container: str) -
     before = stage.container(container)
     item = stage.dynamodb.tables["containers"].items[(container,)]
     item |= {"name": {"S": "renamed"}, "protection": {"S": "of a later version"}}
-    stage.wired.store.note_idle(before, before.model_copy(update={"absent_since": stage.clock.now(), "name": "old"}))
+    stage.wired.store.note_idle(before, before.model_copy(update={"tasks_due_at": stage.clock.now(), "name": "old"}))
     item = stage.dynamodb.tables["containers"].items[(container,)]
     assert (item["name"], item["protection"]) == ({"S": "renamed"}, {"S": "of a later version"})
 

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 from longshore.domain.errors import ExternalServiceError
+from longshore.domain.ledger import KnownTask
 
 from engine.aws import DENIED, FAILED, HOST, THROTTLED, Call, Crash
 from engine.stage import HIGH, Stage
@@ -190,13 +191,14 @@ def test_the_task_is_recorded_before_the_wait(stage: Stage) -> None:
     ran_at: list[datetime] = []
     stage.after("RunTask", lambda _: ran_at.append(stage.clock.now()))
     recorded: list[str | None] = []
-    stage.before("GetItem", lambda _: recorded.append(stage.pending(container).task_arn), skip=2)
+    stage.before("GetItem", lambda _: recorded.append(stage.known(container).arn), skip=2)
     stage.ask(container, "start")
     (task,) = stage.live(container)
     pending = stage.pending(container)
     assert recorded == [task.arn]
-    assert (pending.task_arn, pending.task_run_at, pending.task_shown) == (task.arn, ran_at[0], False)
-    assert (pending.absent, pending.answered, pending.deadline) == ({}, False, pending.started_at + MINUTE)
+    known = KnownTask(arn=task.arn, called_from=pending.started_at, called_until=ran_at[0])
+    assert stage.container(container).tasks == {pending.token: known}
+    assert (pending.answered, pending.deadline) == (False, pending.started_at + MINUTE)
     assert stage.container(container).generation == 1
 
 
@@ -213,13 +215,13 @@ def test_a_recorded_task_is_found_without_run_task(stage: Stage) -> None:
     container = stage.add("stopped", labels={"simulate.start": "never"})
     stage.ask(container, "start")
     stage.calls.clear()
-    before = stage.pending(container)
+    before, known = stage.pending(container), stage.known(container)
     stage.pass_deadline()
     assert (stage.count("RunTask"), stage.count("UpdateItem")) == (0, 2)  # taken over; the attempt does not count
     after = stage.pending(container)
-    renewed = ("deadline", "command_number", "command_expires_at", "task_shown")
+    renewed = ("deadline", "command_number", "command_expires_at")
     assert after.model_dump(exclude={*renewed}) == before.model_dump(exclude={*renewed})
-    assert (before.task_shown, after.task_shown) == (False, True)
+    assert (known.shown, stage.known(container).shown) == (False, True)
 
 
 def test_a_missing_task_is_looked_up_again_after_30_seconds(stage: Stage) -> None:
@@ -231,8 +233,9 @@ def test_a_missing_task_is_looked_up_again_after_30_seconds(stage: Stage) -> Non
     stage.ask(container, "start")
     pending = stage.pending(container)
     noted_at = stage.clock.now() - timedelta(milliseconds=1)
-    assert pending.absent == {pending.task_arn: first_look[0]}
-    assert (pending.deadline, pending.task_shown) == (noted_at + timedelta(seconds=30), False)
+    known = stage.known(container)
+    assert (known.absent_since, known.shown) == (first_look[0], False)
+    assert pending.deadline == noted_at + timedelta(seconds=30)
 
 
 def test_a_missing_task_does_not_extend_the_deadline(stage: Stage) -> None:

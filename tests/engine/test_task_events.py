@@ -5,9 +5,8 @@ from datetime import timedelta
 import pytest
 from longshore.domain.clock import to_text
 from longshore.domain.errors import ExternalServiceError
-from longshore.domain.lifecycle import Status
-from longshore.domain.models import NO_NEWER
-from longshore.domain.task import adopted_as
+from longshore.domain.ledger import KnownTask, LastTask
+from longshore.domain.task import Task, adopted_as
 
 from engine.aws import CLUSTER, DENIED, FAILED, NOT_FOUND, Call
 from engine.stage import Stage, event
@@ -46,7 +45,9 @@ def test_a_task_that_ends_by_itself(stage: Stage, status: str, code: int, expect
         "from_n": {"n": 1, status[0]: 1},
     }
     after = stage.container(container)
-    assert (after.status, after.task_arn, after.task_version) == (expected, task.arn, before.task_version + 1)
+    assert before.own is not None
+    assert (after.status, after.tasks) == (expected, {})
+    assert after.last_task == LastTask(id=task.id, version=before.own.version + 1)
     assert (after.generation, after.requested_at) == (before.generation, None)
     assert stage.pending_ids == []
     assert {call.service for call in stage.calls} == {"dynamodb"}
@@ -58,112 +59,141 @@ def test_a_task_that_ends_by_itself(stage: Stage, status: str, code: int, expect
 @pytest.mark.parametrize(
     ("status", "reported", "newer", "effect", "expected"),
     [
-        ("running", "STOPPED", -1, "stale", "running"),
-        ("running", "STOPPED", 0, "stale", "running"),
+        ("running", "STOPPED", -1, "recorded", "stopped"),
+        ("running", "STOPPED", 0, "recorded", "stopped"),
         ("running", "STOPPED", 1, "recorded", "stopped"),
         ("paused", "STOPPED", 1, "recorded", "stopped"),
         ("running", "RUNNING", 1, "stale", "running"),
         ("running", "DEACTIVATING", 1, "stale", "running"),
         ("paused", "RUNNING", 1, "stale", "paused"),
-        ("stopped", "STOPPED", 1, "stale", "stopped"),
-        ("stopped", "RUNNING", 1, "stale", "stopped"),
-        ("expired", "RUNNING", 1, "stale", "expired"),
-        ("expired", "STOPPED", 1, "stale", "expired"),
-        ("failed", "STOPPED", 0, "stale", "failed"),
-        ("failed", "STOPPED", 1, "recorded", "failed"),
-        ("failed", "RUNNING", -1, "stale", "failed"),
-        ("failed", "RUNNING", 0, "stale", "failed"),
-        ("failed", "RUNNING", 1, "recorded", "running"),
-        ("failed", "PENDING", 1, "stale", "failed"),
     ],
 )
 def test_events_of_the_containers_task(
     stage: Stage, status: str, reported: str, newer: int, effect: str, expected: str
 ) -> None:
+    """A task that has stopped stays stopped, so the version of that event does not matter."""
     container = stage.add("stopped", status)
-    task = stage.live(container)[0] if stage.live(container) else stage.give_task(container)
+    (task,) = stage.live(container)
     task.containers[0].exit_code = 0
-    version = stage.container(container).task_version
-    assert stage.deliver(event(task, reported, version=version + newer)) == effect
+    before = stage.container(container)
+    assert stage.deliver(event(task, reported, version=stage.known(container).version + newer)) == effect
     after = stage.container(container)
     assert after.status == expected
-    assert after.task_version == (version + newer if effect == "recorded" else version)
+    assert after.tasks == ({} if effect == "recorded" else before.tasks)
     assert len(stage.rows(container)) == (3 if expected != status else 2)
     assert stage.count("StopTask") == 0
 
 
-def test_a_task_of_a_failed_container_that_reaches_running(stage: Stage) -> None:
-    container = stage.add("stopped", "failed")
+@pytest.mark.parametrize("status", ["stopped", "expired", "failed"])
+@pytest.mark.parametrize(
+    ("reported", "newer", "effect", "stops"),
+    [
+        ("STOPPED", 0, "recorded", 0),
+        ("STOPPED", 1, "recorded", 0),
+        ("RUNNING", -1, "stale", 0),
+        ("RUNNING", 0, "stale", 0),
+        ("RUNNING", 1, "stray-stopped", 1),
+        ("PENDING", 1, "stray-stopped", 1),
+    ],
+)
+def test_events_of_a_task_that_has_to_end(
+    stage: Stage, status: str, reported: str, newer: int, effect: str, stops: int
+) -> None:
+    container = stage.add("stopped", status)
     task = stage.give_task(container)
+    assert stage.deliver(event(task, reported, version=task.version + newer)) == effect
+    after = stage.container(container)
+    assert (after.status, len(stage.rows(container)), stage.count("StopTask")) == (status, 2, stops)
+    assert bool(after.tasks) is (reported != "STOPPED")
+
+
+@pytest.mark.parametrize(("reported", "newer"), [("STOPPED", 1), ("RUNNING", -1), ("RUNNING", 1)])
+def test_a_late_event_of_a_task_whose_end_is_known(stage: Stage, reported: str, newer: int) -> None:
+    container = stage.add("running")
+    (task,) = stage.live(container)
+    assert stage.ask(container, "force-stop").kind == "completed"
+    before, calls = stage.container(container), stage.count("StopTask")
+    assert stage.deliver(event(task, reported, version=task.version + newer)) == "stale"
+    assert (stage.container(container), stage.count("StopTask")) == (before, calls)
+
+
+def test_a_task_of_a_start_that_was_given_up_is_stopped(stage: Stage) -> None:
+    container = stage.add("stopped", "failed")
+    task = stage.give_task(container, stop_timeout=0.1)
     task.version += 1
-    assert stage.deliver(event(task)) == "recorded"
-    row = stage.rows(container)[-1]
-    assert task.started_at is not None
-    assert (row["from_status"], row["to_status"], row["triggered_by"]) == ("failed", "running", "system")
-    assert row["transition_time"] == to_text(task.started_at)
-    assert row["metadata"] == {"task_id": task.id, "reason": "ECS shows the task running"}
-    assert stage.container(container).task_version == task.version
+    assert stage.deliver(event(task)) == "stray-stopped"
+    stage.advance(1)
+    stage.deliver_all()
+    assert (stage.status(container), stage.live(container), stage.container(container).tasks) == ("failed", [], {})
 
 
 @pytest.mark.parametrize("status", ["running", "paused"])
 def test_a_task_that_ecs_did_not_return_for_a_while(stage: Stage, status: str) -> None:
     container = stage.add("stopped", status, "failed")
     task = stage.give_task(container)
+    stage.lose(container, task, paused=status == "paused")
     task.version += 1
-    task.started_at = stage.clock.now() - timedelta(hours=2)
     assert stage.deliver(event(task)) == "recorded"
     row = stage.rows(container)[-1]
     moment = to_text(stage.clock.now() - timedelta(milliseconds=1))
-    assert (row["to_status"], row["transition_time"]) == (status, moment)
+    assert (row["from_status"], row["to_status"], row["triggered_by"]) == ("failed", status, "system")
+    assert row["transition_time"] == moment
     assert row["metadata"] == {"task_id": task.id, "reason": "ECS shows the task running"}
+    after = stage.container(container)
+    assert after.tasks == {task.id: KnownTask(arn=task.arn, shown=True, version=task.version)}
+    assert after.last_task is None
 
 
-@pytest.mark.parametrize("history", [("paused", "failed", "failed"), ("running", "paused", "failed", "failed")])
-def test_a_frozen_task_that_ecs_returns_after_another_failure(stage: Stage, history: tuple[str, ...]) -> None:
-    """The last row does not have the earlier status, because the container failed again while its task was missing."""
-    container = stage.add("stopped", *history)
+@pytest.mark.parametrize(
+    ("reported", "newer", "shown", "effect"),
+    [
+        ("RUNNING", 0, False, "stale"),
+        ("RUNNING", -1, True, "stale"),
+        ("PENDING", 1, False, "stale"),
+        ("STOPPED", 1, False, "stale"),
+        ("RUNNING", 0, True, "recorded"),
+        ("RUNNING", 1, True, "recorded"),
+    ],
+)
+def test_which_news_of_a_gone_task_count(stage: Stage, reported: str, newer: int, shown: bool, effect: str) -> None:
+    """DescribeTasks may return an old state too, but an equal version is current if ECS itself shows it."""
+    container = stage.add("stopped", "running", "failed")
     task = stage.give_task(container)
-    task.version += 1
-    task.started_at = stage.clock.now() - timedelta(hours=2)
-    assert stage.deliver(event(task)) == "recorded"
-    assert stage.status(container) == "paused"
+    stage.lose(container, task)
+    seen = Task.of(event(task, reported, version=task.version + newer)["detail"])
+    with stage.open():
+        assert stage.wired.drift._events.look_at(seen, CLUSTER, shown=shown) == effect
+    assert stage.status(container) == ("running" if effect == "recorded" else "failed")
+    assert stage.count("StopTask") == 0
 
 
-def test_another_task_is_not_frozen(stage: Stage) -> None:
-    """A start that was given up starts its task after all; whether the previous task was frozen does not matter."""
-    container = stage.add("stopped", "running", "paused")
-    stage.ask(container, "force-stop")
-    assert stage.container(container).was_paused
-    stage.crash(container, "start", "RunTask")
-    stage.clock.time = stage.pending(container).deadline
-    stage.take_over(container)
-    assert (stage.status(container), stage.container(container).was_paused) == ("running", False)
-
-
-def test_a_task_that_reaches_running_at_an_unknown_time(stage: Stage) -> None:
-    container = stage.add("stopped", "failed")
+def test_a_row_forgets_that_a_task_was_gone(stage: Stage) -> None:
+    """The task is then stopped if ECS shows it again."""
+    container = stage.add("stopped", "running", "failed")
     task = stage.give_task(container)
+    stage.lose(container, task)
+    assert stage.ask(container, "force-stop").kind == "completed"
     task.version += 1
-    task.started_at = None
-    assert stage.deliver(event(task)) == "recorded"
-    assert stage.rows(container)[-1]["transition_time"] == to_text(stage.clock.now() - timedelta(milliseconds=1))
+    assert stage.deliver(event(task)) == "stray-stopped"
+    assert stage.container(container).tasks[task.id].stray
 
 
-def test_a_task_that_reaches_running_for_a_container_without_rows(stage: Stage) -> None:
+def test_a_gone_task_in_an_unknown_state_is_stopped(stage: Stage) -> None:
+    """A command may have paused it."""
     container = stage.add("running", "failed")
     task = stage.give_task(container)
-    stage.dynamodb.tables["status-logs"].items.clear()
-    task.version += 1
-    assert stage.deliver(event(task)) == "recorded"
-    assert stage.status(container) == "running"
-
-
-def test_a_task_in_an_unknown_state_is_never_applied(stage: Stage) -> None:
-    container = stage.add("running", "failed")
-    task = stage.give_task(container)
-    stage.edit(container, task_version=NO_NEWER)
-    assert stage.deliver(event(task, version=NO_NEWER + 5)) == "stale"
+    stage.lose(container, task, unclear=True)
+    assert stage.deliver(event(task, version=task.version + 5)) == "stray-stopped"
     assert stage.status(container) == "failed"
+
+
+def test_a_gone_task_beside_another_task_is_stopped(stage: Stage) -> None:
+    container = stage.add("running", "failed")
+    task = stage.give_task(container)
+    stage.lose(container, task)
+    stage.edit_known(container, "token", called_from=stage.clock.now(), called_until=stage.clock.now())
+    assert stage.deliver(event(task, version=task.version + 5)) == "stray-stopped"
+    assert stage.container(container).tasks.keys() == {"token", task.id}
 
 
 def test_a_running_task_that_is_not_the_containers_is_stopped(stage: Stage) -> None:
@@ -298,26 +328,14 @@ def test_a_container_that_changes_before_every_write(stage: Stage) -> None:
 # --- tasks that ECS returns -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("newer", "effect"), [(0, "recorded"), (1, "recorded")])
-def test_a_running_task_that_ecs_returns_is_applied_regardless_of_its_version(
-    stage: Stage, newer: int, effect: str
-) -> None:
+def test_a_gone_task_that_ecs_returns_is_live_again(stage: Stage) -> None:
     container = stage.add("running", "failed")
     task = stage.give_task(container)
-    stage.edit(container, task_version=task.version - newer)
+    stage.lose(container, task)
     stage.drift_sweep()
     row = stage.rows(container)[-1]
     assert (row["to_status"], row["triggered_by"]) == ("running", "recovery")
-    assert stage.container(container).task_version == task.version
-    assert effect == "recorded"
-
-
-def test_ecs_returns_a_task_in_an_unknown_state(stage: Stage) -> None:
-    container = stage.add("running", "failed")
-    stage.give_task(container)
-    stage.edit(container, task_version=NO_NEWER)
-    assert stage.drift_sweep() == {"stale": 1}
-    assert stage.status(container) == Status.FAILED
+    assert stage.known(container).version == task.version
 
 
 def test_a_stray_task_that_ecs_returns_is_stopped(stage: Stage) -> None:

@@ -16,6 +16,7 @@ from longshore.domain.clock import Clock
 from longshore.domain.errors import LongshoreError
 from longshore.engine.changes import ContainerChanges
 from longshore.engine.counts import CountChanges
+from longshore.engine.drift import Drift
 from longshore.engine.driver import Driver
 from longshore.engine.events import CommandEvents, Servers, TaskEvents
 from longshore.engine.lifetimes import Lifetimes
@@ -27,7 +28,7 @@ from longshore.engine.service_drift import ServiceDrift
 from longshore.engine.service_events import ServiceEvents
 from longshore.engine.service_steps import StepsByKind
 from longshore.engine.steps import Steps
-from longshore.engine.sweeps import Drift, Recovery
+from longshore.engine.sweeps import Recovery
 
 
 class Wired(NamedTuple):

@@ -1,4 +1,4 @@
-"""Bounded exhaustive exploration: two actors on one container, in every order of their calls to AWS.
+"""Bounded exhaustive exploration: two or three actors on one container, in every order of their calls to AWS.
 
     search      depth-first search over sequences of choices, with a budget and pruning
     faults      the faults tried at each call
@@ -6,19 +6,21 @@
     world       the simulation's world with chosen faults and interleavings
     evidence    checks in addition to the simulation's
     digest      the digest of a world's state
-    scenarios   the start states, the actors and their pairs
+    starts      the start states
+    scenarios   the actors, and their pairs and triples
+    setup       the preparation of a start state
     run         a single run
     outside     the service of a run, and what others change of it
     explore     exploration of a scenario within a budget
     plan        the order of the scenarios, the part that CI runs, and the comparison without pruning
     report      progress and tables
 
-A run executes the real code of both actors on the simulation's emulators. Every AWS call is a choice point: which actor
+A run executes the real code of all actors on the simulation's emulators. Every AWS call is a choice point: which actor
 continues, and whether the call has a fault. Switching away from an actor that could continue is a preemption. The
 numbers of preemptions (P) and faults (F) are limited. When an actor waits, the other continues for free. Calls take no
 time; when both wait, the clock advances. For one preemption, an actor can also stall until the wait of the other is
 over, or until the next change in ECS or on a host; an actor that has not made its first call stalls for free. After
-both have ended, the events are delivered, the sweeps run without faults until nothing changes, and all checks are made.
+all have ended, the events are delivered, the sweeps run without faults until nothing changes, and all checks are made.
 
 The search omits the following, each for the given reason:
 
@@ -51,6 +53,7 @@ Services. A player that is about to change a service is not stalled: it decides 
 call at the latest when the client's timeout is over (the fault "lost reply, and processed later"). DescribeServices may
 show an older state, for a shorter time than an operation waits after the calls of the previous one.
 
-Out of bounds: more than two concurrent actors, more than one container, launch types other than EC2, events that are
-lost permanently, and calls that overlap in time with a change in the cluster (calls take no time).
+Out of bounds: more than three concurrent actors, triples that are not listed, more than one container, launch types
+other than EC2, events that are lost permanently, and calls that overlap in time with a change in the cluster (calls
+take no time).
 """

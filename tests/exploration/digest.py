@@ -42,6 +42,7 @@ def of(world: "ExploredWorld") -> bytes:
         [_plain(record) for record in world.service_checks.records.values()],
         _plain(world.service_checks._drivers),
         _plain(world.hostile_services.coming),
+        _plain(world.coming),
         _plain(world.hostile_services.recent()),
         _plain(world.answers.promised),
         _plain(world.kept_alive),

@@ -37,28 +37,12 @@ class Evidence:
         ssm.handle = self._watching(ssm.handle)  # type: ignore[method-assign]
 
     def written(self, table: str, after: Item | None) -> None:
-        """Record which actor drives the pending operation, and check what a row says about an operation's effect."""
+        """Record which actor drives the pending operation."""
         actor = self._world.scheduler.current
-        if table == "status-logs" and after is not None:
-            self._check_row(after)
         if table != "containers" or after is None or actor is None or "operation" not in after:
             return
         operation_id = after["operation"]["M"]["id"]["S"]
         self.facts["drivers"].setdefault(operation_id, set()).add(actor.name)
-
-    def _check_row(self, row: Item) -> None:
-        container_id, status = row["container_id"]["S"], row["to_status"]["S"]
-        by_operation = "operation_id" in row.get("metadata", {}).get("M", {})
-        tasks = [task for task in self._world.ecs._tasks.values() if task.live and task.started_by == container_id]
-        if by_operation and status == "stopped":
-            for task in tasks:
-                if task.desired_status == "RUNNING":
-                    raise Violation(f"an operation commits stopped, but the task {task.id[-6:]} was not asked to stop")
-        if not by_operation and status in ("stopped", "failed"):
-            own = self._world.ledger.containers.get(container_id, {}).get("task_arn")
-            for task in tasks:
-                if task.arn == own:
-                    raise Violation(f"{status} is written for an exit, but the task {task.id[-6:]} lives")
 
     def _watching(self, handle: _Handler) -> Any:
         def watched(operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -93,7 +77,8 @@ class Evidence:
         ledger = self._world.ledger
         for operation_id, noted in self.facts["effects"].items():
             effects = self._effects(noted)
-            if effects and ledger.fates.get(operation_id) is Fate.ABANDONED:
+            full = ledger.container_of.get(operation_id) in ledger.full  # takes no row
+            if effects and ledger.fates.get(operation_id) is Fate.ABANDONED and not full:
                 operation = ledger.operations[operation_id]["operation"]
                 raise Violation(f"{operation} ended without a row, but {' and '.join(effects)}")
         for one in asked:
@@ -124,6 +109,8 @@ class Evidence:
             or (key is not None and operation.get("idempotency_id") == key)
         ]
         fates = {fate for fate, _ in own}
+        if one.request.container_id in ledger.full:
+            return
         if outcome["kind"] == OutcomeKind.ACCEPTED and own and fates <= {Fate.ABANDONED}:
             raise Violation(f"{one.name} was answered 202, but its operation ended without a row")
         if outcome["kind"] != OutcomeKind.CONFLICT:

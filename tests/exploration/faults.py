@@ -6,6 +6,7 @@ from enum import StrEnum
 from botocore.exceptions import BotoCoreError, ReadTimeoutError
 from simulation.faults import READS, Faults, Kind, Plan
 from simulation.hostile_services import CHANGES
+from simulation.requests import LATE_CALLS
 
 from local.emulator.errors import AwsError
 
@@ -63,7 +64,7 @@ def faults_at(service: str, operation: str) -> tuple[Fault, ...]:
         return (*crashes, *errors, Fault.UNKNOWN, Fault.OLDER)
     known = service == "application-autoscaling" or operation in ("RunTask", "SendCommand", "ListServices")
     unknown = () if known else (Fault.UNKNOWN,)
-    lost = () if is_read(operation) else (Fault.LOST,)
+    lost = () if is_read(operation) else (Fault.LOST, Fault.LATE) if operation in LATE_CALLS else (Fault.LOST,)
     return (*crashes, *errors, *lost, *unknown)
 
 

@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from exploration.explore import Result
-from exploration.scenarios import STARTS, every, skipped
+from exploration.scenarios import every, skipped
 from exploration.search import Cost
+from exploration.starts import STARTS
 
 _SHOWN = 80  # lines of the trace of a violation
 _EVERY = 15.0  # seconds between two lines of progress if the output is not a terminal

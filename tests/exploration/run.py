@@ -5,37 +5,32 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
-from boto3.dynamodb.types import TypeSerializer
-from longshore.aws.items import container_item, log_item
 from longshore.domain.changes import ContainerChange
 from longshore.domain.errors import LongshoreError
-from longshore.domain.history import append
-from longshore.domain.lifecycle import LaunchType, Operation, Status
-from longshore.domain.models import Change, Container, Runtime, Trigger
+from longshore.domain.lifecycle import Operation
 from longshore.engine.schedules import ScheduleInput
 from simulation import checks
 from simulation.checks import Violation
-from simulation.dynamodb import Item, Unsupported
+from simulation.dynamodb import Unsupported
+from simulation.records import LIVE
 from simulation.scheduler import Actor, Crash
 from simulation.setup import CLUSTER
 from simulation.trace import START
 
 from exploration import digest, outside
 from exploration.faults import Fault, faults_at, reduced_faults_at
-from exploration.scenarios import CHANGES, STARTS, Other, Scenario, Start
+from exploration.scenarios import CHANGES, Other, Scenario
 from exploration.search import Chooser, Pruned
+from exploration.setup import DEADLINE, USERS, set_up
+from exploration.starts import STARTS
 from exploration.turns import ENVIRONMENT, Player
 from exploration.world import ExploredWorld
 from local.emulator.ecs import SimulatedTask
 
-CONTAINER = "507f1f77bcf86cd799439011"
-PROJECT = "507f1f77bcf86cd799439033"
-HOST = "i-0a1b2c3d4e5f60718"
-USERS = ("ann", "bob")
-_DEADLINE = 61.0  # seconds until the operation of a crashed or stalled actor is overdue
+_SWEEPS_OF_TASKS = 10  # minutes within which the tasks of a failed container have to end
 _MOST_SWEEPS = 120  # minutes within which everything has to settle
 _IDS = re.compile(r"[0-9a-f]{6,}|\d{4}-\d\d-\d\dT[\d:.]+Z|\b\d+ms\b")
 
@@ -89,7 +84,7 @@ def _reduced(service: str, operation: str, first: bool) -> tuple[Fault, ...]:
 
 
 def _run(world: ExploredWorld, scenario: Scenario, chooser: Chooser, *, symmetric: bool) -> None:
-    _set_up(world, STARTS[scenario.start])
+    set_up(world, STARTS[scenario.start])
     state = partial(digest.of, world)
     players = _players(world, scenario)
     world.scheduler.players = players
@@ -100,107 +95,23 @@ def _run(world: ExploredWorld, scenario: Scenario, chooser: Chooser, *, symmetri
     _calm(world)
     checks.settled(world, world.asked)
     world.evidence.settled(world.asked)
-    if Other.LATE in (scenario.first, scenario.second):
+    if Other.LATE in scenario.actors:
         world.evidence.nothing_was_undone()
-
-
-# --- the start -------------------------------------------------------------------------------------------------------
-
-
-def _set_up(world: ExploredWorld, start: Start) -> None:
-    definition = {"name": "app", "image": "busybox:local", "memory": 128, "essential": True}
-    if start.breaks:
-        definition["dockerLabels"] = {"simulate.start": "fail"}
-    world.catalog.add_task_definition("web", [definition])
-    world.ecs.add_instance(CLUSTER, HOST, cpu=1 << 20, memory=1 << 20)
-    for table, item in _items(start):
-        if table == "access" or not start.service:
-            world.dynamodb.handle("PutItem", {"TableName": table, "Item": item})
-    world.target = CONTAINER
-    if start.service:
-        world.target = outside.add(world, start.history, PROJECT)
-    if start.live and not start.service:
-        task = world.ecs.adopt_running(CLUSTER, "web", CONTAINER, HOST, task_id="0" * 31 + "1")
-        for process in task.containers:
-            process.paused = start.status is Status.PAUSED
-    world.ecs.drain_events()
-    for number, (operation, call) in enumerate(start.crashed):
-        _crash(world, f"before-{number}", operation, call)
-    if not start.capacity:
-        world.ecs.set_capacity(HOST, memory=0)
-    if start.crashed:
-        world.scheduler.run(world.scheduler.now + timedelta(seconds=_DEADLINE))
-
-
-@cache
-def _items(start: Start) -> list[tuple[str, Item]]:
-    """Return the items of a container in the start state. The items are never changed in place."""
-    access = {"scope": f"project#{PROJECT}", "role": "owner" if start.limits or start.service else "operator"}
-    items: list[tuple[str, Item]] = [
-        ("access", {name: TypeSerializer().serialize(value) for name, value in ({"user_id": user} | access).items()})
-        for user in USERS
-    ]
-    moment = START - timedelta(minutes=10)
-    container = Container(
-        id=CONTAINER,
-        project_id=PROJECT,
-        name="demo",
-        server_instance_id=HOST,
-        status=start.history[0],
-        status_since=moment,
-        runtime=Runtime(cluster=CLUSTER, task_definition="web", launch_type=LaunchType.EC2),
-        created_at=moment,
-        updated_at=moment,
-    )
-    for position, status in enumerate(start.history):
-        change = Change(to_status=status, observed_at=moment, triggered_by=Trigger.SYSTEM)
-        container, entry = append(container, change, f"{position:024x}", moment)
-        items.append(("status-logs", log_item(entry)))
-        moment += timedelta(seconds=50)
-    if start.live:
-        arn = f"arn:aws:ecs:us-east-1:123456789012:task/{CLUSTER}/{'0' * 31}1"
-        container = container.model_copy(update={"task_arn": arn, "task_version": 2})
-    limits: dict[str, Any] = dict(start.limits)
-    if "stop_at" in limits:
-        limits["stop_at"] = START + timedelta(seconds=limits["stop_at"])
-    if "idle_timeout" in limits:
-        limits["idle_timeout_at"] = START
-    return [*items, ("containers", container_item(container.model_copy(update=limits)))]
-
-
-def _crash(world: ExploredWorld, name: str, operation: Operation, call: str) -> None:
-    """Perform an operation that crashes after its first call to one of the named AWS operations."""
-    actor = Actor(name, timedelta(), None)
-    calls = call.split()
-    request = world.request
-
-    def crashing(service: str, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
-        answer = request(service, operation, parameters)
-        if operation in calls:
-            raise Crash
-        return answer
-
-    world.request = crashing  # type: ignore[method-assign]
-    world.ask(actor, operation, world.target, USERS[0], None)
-    while not actor.ended:
-        world.scheduler.run(world.scheduler.now + timedelta(milliseconds=100))
-    del world.request
-    assert actor.crashed, f"{operation} has not called {call}"
 
 
 # --- the players -----------------------------------------------------------------------------------------------------
 
 
 def _players(world: ExploredWorld, scenario: Scenario) -> list[Player]:
-    pair = (scenario.first, scenario.second)
+    pair = scenario.actors
     repeated = next((actor for actor in pair if isinstance(actor, Operation)), None) if Other.REPEAT in pair else None
     keys = STARTS[scenario.start].keys
     players = []
     for number, actor in enumerate(pair):
-        user = USERS[0] if repeated else USERS[number]
+        user = USERS[0] if repeated else USERS[number % len(USERS)]
         key = "key" if repeated or keys else None
         begin = _beginning(world, repeated if actor is Other.REPEAT else actor, user, key)
-        players.append(Player(f"{'ab'[number]}-{actor}", begin))
+        players.append(Player(f"{'abc'[number]}-{actor}", begin))
     return players
 
 
@@ -227,6 +138,8 @@ def _beginning(
         case Other.OUTSIDE | Other.SCALES:
             act = outside.change_count if actor is Other.OUTSIDE else outside.scale
             return _begun(lambda player: world.act(player, lambda: act(world)))
+        case Other.DEPLOY:
+            return _begun(lambda player: world.act(player, lambda: _deploy(world)))
         case Other.RECOVERY:
             return _begun(lambda player: world.act(player, lambda: _recover(world)))
         case Other.DRIFT:
@@ -299,9 +212,17 @@ def _exit(world: ExploredWorld) -> None:
         raise
 
 
+def _deploy(world: ExploredWorld) -> None:
+    """Let the current version run in every later invocation."""
+    world.happens("the current version is deployed")
+    assert world.versions.second is not None
+    world.document = world.versions.document(world.versions.second)
+    world.use(world.versions.second)
+
+
 def _recover(world: ExploredWorld) -> None:
     if not any(asked.name.startswith("before") for asked in world.asked):
-        world.clock.sleep(_DEADLINE)
+        world.clock.sleep(DEADLINE)
     world.recovery.sweep()
 
 
@@ -318,6 +239,9 @@ def _calm(world: ExploredWorld) -> None:
     """Deliver the events, and run the sweeps until nothing changes."""
     world.note("world", "the phase with faults ends")
     world.faults.on = False
+    world.ecs.recover()
+    if world.versions.second is not None:
+        world.use(world.versions.second)
     _finish(world)
     if world.hostility.lifetimes:
         _alone(world, "sweep-of-lifetimes", world.recovery.sweep)
@@ -326,9 +250,10 @@ def _calm(world: ExploredWorld) -> None:
         if not world.ledger.pending():
             # Tasks that were asked to stop need time to do so.
             world.scheduler.run(world.scheduler.now + timedelta(minutes=1))
-            if not world.mailbox:
+            if not world.mailbox and not (number <= _SWEEPS_OF_TASKS and _has_tasks_to_end(world)):
                 break
-            continue
+            if world.mailbox:
+                continue
         _alone(world, f"sweep-{number}", world.recovery.sweep)
     _check_by_events(world)
     for number in range(1, _MOST_SWEEPS + 1):
@@ -344,6 +269,14 @@ def _calm(world: ExploredWorld) -> None:
             _deliver(world)
         elif (world.ledger.changes, _tasks(world)) == before:
             return
+
+
+def _has_tasks_to_end(world: ExploredWorld) -> bool:
+    """Return whether a container that is neither running nor paused has a task, which a sweep has to end."""
+    return any(
+        each["status"] not in LIVE and any(world.ledger.alive.all_tasks(container_id))
+        for container_id, each in world.ledger.containers.items()
+    )
 
 
 def _check_by_events(world: ExploredWorld) -> None:

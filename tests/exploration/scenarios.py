@@ -1,164 +1,13 @@
-"""The scenarios: the start states of a container, the actors, and the pairs to explore."""
+"""The scenarios: the actors, and the pairs and triples to explore from each start state."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from itertools import combinations_with_replacement
 
 from longshore.domain.lifecycle import Operation, Platform, Proceed, Status, decide
-from simulation.hostility import Hostility
 
-# Effects are visible at the first lookup: each further lookup would be a choice point that reveals nothing new.
-_PROMPT = Hostility(run_delay=0.1, stop_delay=0.1, command_delay=0.1, wait=1.0)
-_LIMITED = replace(_PROMPT, lifetimes=True)
-# Effects are visible after the caller was answered 202.
-_SLOW = Hostility(run_delay=3, stop_delay=3, command_delay=3, wait=0.1)
-
-
-@dataclass(frozen=True)
-class Start:
-    """The state of the container and its cluster at the start of a run.
-
-    Args:
-        why: The reason why this state matters.
-        history: The statuses of its rows.
-        crashed: Requests that crash before the run starts: the operation, and the call after which it crashes. Their
-            deadline has passed when the run starts.
-        live: Whether it has a running task.
-        capacity: Whether the cluster has room for another task.
-        breaks: Whether a new task stops before it reaches RUNNING.
-        service: Whether it stands for a service, which is a scalable target.
-        keys: Whether each caller sends its own Idempotency-Key.
-        limits: `stop_at` in seconds after the start of the run, or `idle_timeout` in seconds from then on, by name.
-        hostility: The settings of the simulated AWS.
-    """
-
-    why: str
-    history: tuple[Status, ...]
-    crashed: tuple[tuple[Operation, str], ...] = ()
-    live: bool = False
-    capacity: bool = True
-    breaks: bool = False
-    service: bool = False
-    keys: bool = False
-    limits: tuple[tuple[str, int], ...] = ()
-    hostility: Hostility = field(default=_PROMPT)
-
-    @property
-    def status(self) -> Status:
-        return self.history[-1]
-
-    @property
-    def pending(self) -> Operation | None:
-        return self.crashed[-1][0] if self.crashed else None
-
-
-_STOPPED = (Status.STOPPED,)
-_RUNNING = (Status.STOPPED, Status.RUNNING)
-_STOPPED_SERVICE = (Status.RUNNING, Status.STOPPED)
-
-STARTS = {
-    "stopped": Start("a start runs a task, and at most one task may run", _STOPPED),
-    "full": Start("RunTask is refused after the claim: the operation is undone", _STOPPED, capacity=False),
-    "running": Start("stops, pauses and exits meet, and running work could be lost", _RUNNING, live=True),
-    "paused": Start("a stop has two effects: it unpauses and stops the task", (*_RUNNING, Status.PAUSED), live=True),
-    "failed": Start(
-        "its task still lives, and must end before another task runs", (*_RUNNING, Status.FAILED), live=True
-    ),
-    "broken": Start("its task stops before it reaches RUNNING, so that the operation fails", _STOPPED, breaks=True),
-    "slow": Start(
-        "every request is answered 202, which is stored for its key, and ends later",
-        _RUNNING,
-        live=True,
-        keys=True,
-        hostility=_SLOW,
-    ),
-    "slow-full": Start(
-        "a request is answered 202, and its operation turns out to be impossible",
-        (*_RUNNING, Status.FAILED),
-        live=True,
-        capacity=False,
-        keys=True,
-        hostility=_SLOW,
-    ),
-    "start-overdue": Start(
-        "a start has crashed after RunTask, and is continued or superseded", _STOPPED, ((Operation.START, "RunTask"),)
-    ),
-    "kill-overdue": Start(
-        "a force-stop that superseded a start has crashed, and has to find a task without knowing its ARN",
-        _STOPPED,
-        ((Operation.START, "RunTask"), (Operation.FORCE_STOP, "UpdateItem TransactWriteItems")),
-    ),
-    "stop-overdue": Start(
-        "a stop has crashed after StopTask: it has had its effect but has no row",
-        _RUNNING,
-        ((Operation.STOP, "StopTask"),),
-        live=True,
-    ),
-    "restart-overdue": Start(
-        "a restart has crashed in its second step, and already has a row",
-        _RUNNING,
-        ((Operation.RESTART, "RunTask"),),
-        live=True,
-    ),
-    "ending": Start(
-        "its `stop_at` passes, while a user moves it, protects the container or stops it",
-        _RUNNING,
-        live=True,
-        limits=(("stop_at", 30),),
-        hostility=_LIMITED,
-    ),
-    "idle": Start(
-        "it has been idle for its timeout, while a user keeps it alive",
-        _RUNNING,
-        live=True,
-        limits=(("idle_timeout", 30),),
-        hostility=_LIMITED,
-    ),
-    "paused-ending": Start(
-        "it is paused, and its `stop_at` passes",
-        (*_RUNNING, Status.PAUSED),
-        live=True,
-        limits=(("stop_at", 30),),
-        hostility=_LIMITED,
-    ),
-    "limited": Start(
-        "it is stopped, its `stop_at` passes, and an operation starts it",
-        _STOPPED,
-        limits=(("stop_at", 30),),
-        hostility=_LIMITED,
-    ),
-    "service-stopped": Start("a start restores the count, and then the scaling", _STOPPED_SERVICE, service=True),
-    "service-running": Start(
-        "a stop stores the count, and suspends the scaling", (Status.RUNNING,), live=True, service=True
-    ),
-    "service-start-overdue": Start(
-        "a start has crashed between the count and the scaling",
-        _STOPPED_SERVICE,
-        ((Operation.START, "UpdateService"),),
-        service=True,
-    ),
-    "service-stop-overdue": Start(
-        "a stop has crashed between the scaling and the count",
-        (Status.RUNNING,),
-        ((Operation.STOP, "RegisterScalableTarget"),),
-        live=True,
-        service=True,
-    ),
-    "service-roll-overdue": Start(
-        "a rolling restart has crashed, and must not be repeated",
-        (Status.RUNNING,),
-        ((Operation.RESTART, "UpdateService"),),
-        live=True,
-        service=True,
-    ),
-    "pause-overdue": Start(
-        "a pause has crashed after its command was sent: the processes are frozen, and the status says running",
-        _RUNNING,
-        ((Operation.PAUSE, "SendCommand"),),
-        live=True,
-    ),
-}
+from exploration.starts import STARTS, Start
 
 
 class Other(StrEnum):
@@ -179,6 +28,7 @@ class Other(StrEnum):
     COUNT = "change-count"  # a user changes the count of the service
     OUTSIDE = "outside-count"  # somebody else changes the count of the service
     SCALES = "scaling-policy"  # a scaling policy raises the count of the service
+    DEPLOY = "deployment"  # the deployment of the current version while version 0.2 runs
     HINT = "service-event"  # an event of the service, or of one of its tasks
 
 
@@ -191,19 +41,26 @@ ACTORS: tuple[Operation | Other, ...] = (*Operation, *Other)
 
 @dataclass(frozen=True)
 class Scenario:
-    """A pair of actors and their start state."""
+    """Two or three actors and their start state."""
 
     first: Operation | Other
     second: Operation | Other
     start: str
+    third: Operation | Other | None = None
+
+    @property
+    def actors(self) -> tuple[Operation | Other, ...]:
+        return (self.first, self.second) if self.third is None else (self.first, self.second, self.third)
 
     @property
     def name(self) -> str:
-        return f"{self.first}+{self.second}:{self.start}"
+        return f"{'+'.join(self.actors)}:{self.start}"
 
     @property
     def is_symmetric(self) -> bool:
         """Return whether both actors do the same, so that it does not matter which starts first."""
+        if self.third is not None:
+            return False
         return self.first == self.second or (self.second is Other.REPEAT and isinstance(self.first, Operation))
 
     @classmethod
@@ -211,10 +68,27 @@ class Scenario:
         """Parse a scenario's name, such as `start+stop:stopped`. Raises ValueError."""
         by_name = {str(actor): actor for actor in ACTORS}
         pair, _, start = name.partition(":")
-        first, _, second = pair.partition("+")
-        if first not in by_name or second not in by_name or start not in STARTS:
+        names = pair.split("+")
+        if len(names) not in (2, 3) or not {*names} <= {*by_name} or start not in STARTS:
             raise ValueError(f"no such scenario: {name}")
-        return cls(by_name[first], by_name[second], start)
+        first, second, *third = (by_name[each] for each in names)
+        return cls(first, second, start, *third)
+
+
+TRIPLES = (
+    # A driver that was superseded, the force-stop that superseded it, and a start that follows.
+    "start+force-stop+start:full-once",
+    "start+force-stop+start:stopped",
+    "restart+force-stop+start:failed",
+    # An event and a sweep continue the operation of a caller.
+    "start+started+recovery:stopped",
+    "restart+stopped-event+recovery:running",
+    "start+started+recovery:start-overdue",
+    # The code of version 0.2 begins an operation that the current version supersedes or continues.
+    "start+deployment+force-stop:upgrade",
+    "start+deployment+recovery:upgrade",
+)
+"""The scenarios with three actors, each of which can show faults that two actors cannot."""
 
 
 def proceeds(start: Start, operation: Operation) -> bool:
@@ -226,6 +100,9 @@ def proceeds(start: Start, operation: Operation) -> bool:
 def skipped(scenario: Scenario) -> str | None:
     """Return why a pair is not explored from a start state, or None if it is explored."""
     start, pair = STARTS[scenario.start], (scenario.first, scenario.second)
+    if start.pairs is not None or Other.DEPLOY in pair:
+        named = scenario.name.partition(":")[0] in (start.pairs or ())
+        return None if named else "it is explored with the actors that matter for it, or with three actors"
     if start.service:
         return _skipped_service(start, pair)
     if any(actor in OF_SERVICES for actor in pair):
@@ -316,10 +193,11 @@ def _skipped_other(scenario: Scenario, *, runs: bool, stops: bool, acts: bool) -
 
 
 def scenarios() -> Iterator[Scenario]:
-    """Yield every pair that is explored."""
+    """Yield every pair and triple that is explored."""
     for scenario in every():
         if skipped(scenario) is None:
             yield scenario
+    yield from map(Scenario.parse, TRIPLES)
 
 
 def every() -> Iterator[Scenario]:

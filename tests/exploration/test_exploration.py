@@ -9,8 +9,9 @@ import pytest
 
 from exploration import plan
 from exploration.explore import Job, explore, outcomes, replay
-from exploration.scenarios import STARTS, Other, Scenario, every, scenarios, skipped
+from exploration.scenarios import TRIPLES, Other, Scenario, every, scenarios, skipped
 from exploration.search import FREE, Chooser, Cost, Pruned, Search
+from exploration.starts import STARTS
 
 Step = Callable[[dict[str, int]], None]
 
@@ -162,7 +163,8 @@ def test_every_pair_is_explored_or_skipped_for_a_reason() -> None:
     explored = {scenario.name for scenario in scenarios()}
     for scenario in every():
         assert (scenario.name in explored) is (skipped(scenario) is None)
-    actors = {actor for scenario in scenarios() for actor in (scenario.first, scenario.second)}
+    assert {*TRIPLES} <= explored
+    actors = {actor for scenario in scenarios() for actor in scenario.actors}
     assert actors >= set(Other)
     assert {scenario.start for scenario in scenarios()} == set(STARTS)
     assert all(Scenario.parse(name).name in explored for name in (*plan.QUICK, *plan.COMPARED))

@@ -67,6 +67,7 @@ class ExploredWorld(World):
     scheduler: Turns
     target: str  # the id of the container
     faults: ChosenFaults
+    refused: Callable[[], None] = staticmethod(lambda: None)  # called when RunTask could not place a task
 
     def __init__(self, chooser: Chooser, faulty: Faulty, hostility: Hostility) -> None:
         self.items: dict[tuple[str, ...], str] = {}
@@ -92,7 +93,7 @@ class ExploredWorld(World):
         valid = mock.Mock(validate=lambda *_: mock.Mock(has_errors=lambda: False))
         report = valid.validate()
         with (
-            World("exploration", hostility=Hostility.none()).open(),
+            World("exploration", hostility=Hostility(first_version="before")).open(),
             mock.patch.object(os, "urandom", _entropy.randbytes),
             mock.patch.object(service_attempt, "SHOWN_AFTER", _SHOWN_AFTER),
             mock.patch.object(service_steps, "SHOWN_AFTER", _SHOWN_AFTER),
@@ -109,7 +110,7 @@ class ExploredWorld(World):
         if not isinstance(player, Player):
             return None
         fault = self.scheduler.before_call(player, service, operation)
-        self.hostile_services.always_late = _LATE if fault is Fault.LATE else None
+        self.hostile_services.always_late = self.late_after = _LATE if fault is Fault.LATE else None
         if fault is not None:
             self.note(player.name, f"fault at {service}:{operation}: {fault}")
         return fault
@@ -120,6 +121,8 @@ class ExploredWorld(World):
         answer: Any = None
         try:
             answer = super().request(service, operation, parameters)
+            if operation == "RunTask" and answer["failures"]:
+                self.refused()
             if isinstance(player, Player) and self.faults.fault is Fault.UNKNOWN:
                 answer = hide(answer)
             if isinstance(player, Player) and self.faults.fault is Fault.OLDER:
@@ -165,8 +168,8 @@ class ExploredWorld(World):
         def body() -> None:
             try:
                 result[0] = function()
-            except LongshoreError as error:
-                result[0] = error
+            except self.versions.errors as error:
+                result[0] = self.versions.as_current(error)
             except Exception as error:
                 raise Violation(f"an unexpected exception: {type(error).__name__}: {error}") from error
 
@@ -175,6 +178,7 @@ class ExploredWorld(World):
             if isinstance(actor, Player):
                 actor.learn(self.scheduler.now, actor.crashed, repr(result[0]))
             ended(result[0])
+            self.ledger.alive.ended(actor)
 
         self.note(actor.name, "starts")
         self.scheduler.spawn(actor, body, over)
@@ -190,9 +194,10 @@ class ExploredWorld(World):
         def ended(answer: Any) -> None:
             asked.ended, asked.answer = True, answer
             if not actor.crashed:
-                self.ledger.answered(asked, self.asked)
+                self.ledger.answered(asked, self.asked, actor)
 
-        self.act(actor, lambda: self.operations.perform(request), ended)
+        perform = self.versions.perform(self.library)
+        self.act(actor, lambda: perform(request), ended)
 
     def change(self, actor: Actor, container_id: str, user: str, change: ContainerChange) -> None:
         """Change a container as a caller."""

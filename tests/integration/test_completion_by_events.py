@@ -13,7 +13,7 @@ from api_client import Api
 from host_script import FAR_FUTURE, parameters
 from integration.recording_stack import RecordingStack, accepted, running, settled, stopped_event
 from invariants import all_rows, check
-from longshore.engine.giving_up import LAST_ATTEMPT
+from longshore.engine.settle import LAST_ATTEMPT
 from settling import eventually, make_overdue
 
 from local.runtime import FunctionError

@@ -131,7 +131,8 @@ def test_an_event_with_a_known_version_is_stale(stack: RecordingStack, api: Api,
         event = stopped_event(stack, fresh_id)
     known = task_version(stack, fresh_id)
     assert known > 0
-    assert deliver(stack, {**event, "detail": {**event["detail"], "version": known}}) == "stale"
+    running = {"version": known, "lastStatus": "RUNNING"}
+    assert deliver(stack, {**event, "detail": {**event["detail"], **running}}) == "stale"
     assert len(all_rows(stack, fresh_id)) == 2
     assert deliver(stack, event) == "recorded"
 

@@ -244,23 +244,6 @@ def test_rows_belong_to_the_project_that_they_were_written_under(stack: LocalSta
     assert api.logs(moved).json()["data"]["pagination"]["total"] == len(before) + len(after)
 
 
-def test_rows_without_a_project_are_not_in_the_history_of_a_project(
-    stack: LocalStack, api: Api, seeder: Seeder, fresh_id: str
-) -> None:
-    """Version 0.1 wrote such rows. `python -m admin complete-history` adds the project."""
-    seeder.add(fresh_id, ["stopped", "running", "stopped"])
-    dynamodb = stack.client("dynamodb")
-    first = api.rows(fresh_id)[0]
-    dynamodb.update_item(
-        TableName=stack.table_name("StatusLogsTable"),
-        Key={name: {"S": first[name]} for name in ("container_id", "transition_time")},
-        UpdateExpression="REMOVE project_id",
-    )
-    ids = [row["id"] for row in api.rows(fresh_id)]
-    assert [row["id"] for row in walk(api, PROJECT, container_id=fresh_id, sort_order="asc")] == ids[1:]
-    assert ids[0] not in [row["id"] for row in walk(api, PROJECT, limit=100)]
-
-
 @pytest.mark.parametrize("user", ["viewer", "operator", "owner"])
 def test_members_read_the_history(api: Api, user: str) -> None:
     assert logs(api, PROJECT, user).status_code == 200

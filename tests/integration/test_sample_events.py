@@ -179,8 +179,11 @@ def task_state_change(stack: LocalStack, event: Any) -> None:
     stack.client("dynamodb").update_item(
         TableName=stack.table_name("ContainersTable"),
         Key={"id": {"S": container_id(12)}},
-        UpdateExpression="SET task_arn = :arn",
-        ExpressionAttributeValues={":arn": {"S": event["detail"]["taskArn"]}},
+        UpdateExpression="SET task_arn = :arn, tasks = :tasks",
+        ExpressionAttributeValues={
+            ":arn": {"S": event["detail"]["taskArn"]},
+            ":tasks": {"M": {event["detail"]["taskArn"].rsplit("/", 1)[-1]: {"M": {}}}},
+        },
     )
     assert answer(stack, "task_state_change", event) == {"effect": "recorded"}
     row = all_rows(stack, container_id(12))[-1]

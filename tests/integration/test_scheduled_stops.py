@@ -75,6 +75,7 @@ def many_running(stack: LocalStack, count: int) -> list[str]:
     """Add running containers, with their tasks, to one project, faster than the seeder."""
     from longshore.aws.items import container_item, log_item
     from longshore.domain.history import append
+    from longshore.domain.ledger import ledger_of
     from longshore.domain.lifecycle import LaunchType, Status
     from longshore.domain.models import Change, Container, Runtime, Trigger
 
@@ -99,8 +100,7 @@ def many_running(stack: LocalStack, count: int) -> list[str]:
             to_status=Status.RUNNING,
             observed_at=started_at,
             triggered_by=Trigger.USER,
-            task_arn=task.arn,
-            task_version=task.version,
+            tasks=ledger_of(task.arn, task.version),
         )
         container, entry = append(container, change, identity, started_at)
         containers.append(container_item(container))

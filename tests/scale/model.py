@@ -21,6 +21,7 @@ from longshore.domain.errors import LongshoreError
 from longshore.domain.models import Container, OperationRequest, Outcome
 from longshore.engine.continuation import Position
 from longshore.engine.counts import CountChanges
+from longshore.engine.drift import Drift
 from longshore.engine.driver import Driver
 from longshore.engine.events import TaskEvents
 from longshore.engine.lifetimes import Lifetimes
@@ -31,7 +32,7 @@ from longshore.engine.recorder import Recorder
 from longshore.engine.schedules import ScheduledRuns, ScheduleInput
 from longshore.engine.service_drift import ServiceDrift
 from longshore.engine.steps import Steps
-from longshore.engine.sweeps import Drift, Recovery
+from longshore.engine.sweeps import Recovery
 from simulation.aws import clients
 from simulation.cloud import table_properties
 from simulation.dynamodb import DynamoDb

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from boto3.dynamodb.types import TypeSerializer
 from longshore.aws.items import container_item, log_item
 from longshore.domain.history import append
+from longshore.domain.ledger import KnownTask, ledger_of
 from longshore.domain.lifecycle import LaunchType, Operation, Status, Step
 from longshore.domain.models import Change, Container, PendingOperation, Runtime, Trigger
 
@@ -62,7 +63,7 @@ class Population:
         if running:
             task = self._model.ecs.adopt_running(CLUSTER, _FAMILY, identity)
             self._model.ecs.drain_events()
-            change = change._replace(to_status=Status.RUNNING, task_arn=task.arn, task_version=task.version)
+            change = change._replace(to_status=Status.RUNNING, tasks=ledger_of(task.arn, task.version))
             if not has_task:
                 self._model.ecs.forget(task.arn)
         container, entry = append(container, change, f"f{number:023x}", at)
@@ -84,7 +85,8 @@ class Population:
             actor=USER,
             request_id=f"request-{number}",
         )
-        self.put(container.model_copy(update={"operation": pending, "requested_at": at}))
+        tasks = {pending.token: KnownTask(called_from=at)}
+        self.put(container.model_copy(update={"operation": pending, "requested_at": at, "tasks": tasks}))
 
     def damage(self, container: Container) -> None:
         """Make the item of a container unreadable."""

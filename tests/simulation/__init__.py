@@ -11,7 +11,7 @@ A seed determines the whole run. The modules:
     delivery          late, duplicate, early and lost events
     faults            which AWS calls fail, and how
     aws               boto3 clients that send requests to the emulators instead of the network
-    wiring            the current library; `versions` switches to or from version 0.1 in some runs
+    wiring            the current library; `versions` switches to or from version 0.2 in some runs
     cloud, world      the AWS, the actors and the trace of a run
     setup             the containers, tasks and hosts at the start of a run
     workload          the requests of callers; `misfortunes` are failures in the cluster

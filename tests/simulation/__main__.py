@@ -124,7 +124,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--first-version",
         choices=("before", "after"),
-        help="every run has a deployment: version 0.1 runs before it (an upgrade) or after it (a rollback)",
+        help="every run has a deployment: version 0.2 runs before it (an upgrade) or after it (a rollback)",
     )
     parser.add_argument(
         "--deployed-during",

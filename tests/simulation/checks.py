@@ -1,21 +1,20 @@
 """The invariants, which are checked at every moment of a run or after it.
 
-1. A container has at most one live task. At every moment, at most one of its live tasks that were not asked to stop is
-   not a stray. A stray is a task that started after its operation had ended, because the RunTask call was late, or that
-   ListTasks did not return to the force-stop that superseded its start. ECS cannot prevent strays, so the engine has to
-   detect and stop them. After the run there are no strays: one task if the status is running or paused, none if it is
-   stopped or expired, and at most the container's own task if it is failed.
+1. A container has at most one live task. A task lives until its `lastStatus` is STOPPED. RunTask never creates a second
+   one, except by a call that was already sent when its driver lost the operation (`alive`). After the run, the only
+   live tasks are those of running and paused containers, one each.
 2. The processes of a container are frozen if and only if it is paused, once its last command has had time to take
-   effect.
+   effect. An operation does not freeze processes that it has asked to stop.
 3. After every write, the rows form a chain and the last row has the container's status. A row is true: no `stopped`
-   while a task lives, no `running` for a task that never ran or whose end is recorded, and no exit of a task that still
-   lives. An operation starts only where the table of transitions allows it.
+   while a task lives or a RunTask call is under way, `running` only with exactly one live task, and no exit of a task
+   that still lives. Its times and metadata are those of its operation and its task (`row_checks`). An operation starts
+   only where the table of transitions allows it. A force-stop is not given up without a StopTask.
 4. Counters and ranks equal the counted values.
-5. Answers are true. Completed: the row exists when the answer is returned. Accepted: the operation, or the operation
-   that superseded it, ends with a row. Conflict: another operation had put the container into that state at a moment
-   between request and answer. An operation that ends without a row has had no effect. No exceptions other than the
-   library's own. An Idempotency-Key has one effect and one answer, except for failures and for 202s before the final
-   answer. A stored answer is never replaced.
+5. Answers are true. Completed: the row exists when the answer is returned, and ECS agrees (`answers_of_ecs`).
+   Accepted: the operation, or the operation that superseded it, ends with a row. Conflict: another operation had put
+   the container into that state at a moment between request and answer. An operation that ends without a row has had no
+   effect. No exceptions other than the library's own. An Idempotency-Key has one effect and one answer, except for
+   failures and for 202s before the final answer. A stored answer is never replaced.
 6. A scheduled stop does not undo what a user requested after its scheduled time.
 7. No operation stays pending.
 8. `lifetime_checks` has the invariants of lifetimes and protections.
@@ -63,16 +62,16 @@ def _stored_rows(world: "World", container_id: str) -> list[dict[str, Any]]:
 def check_tasks(world: "World", container_id: str, container: dict[str, Any]) -> None:
     """Raise Violation unless the tasks of a container without a pending operation match its status."""
     ledger = world.ledger
-    live = [task for task in world.ecs._tasks.values() if task.live and task.started_by == container_id]
-    status, arn = container["status"], container.get("task_arn")
-    words = ", ".join(f"{task.arn[-6:]} ({ledger.story(task)})" for task in live) or "none"
+    live = list(ledger.alive.all_tasks(container_id))
+    status = container["status"]
+    words = ", ".join(f"{task.id[-6:]} ({ledger.story(task)})" for task in live) or "none"
     if status in LIVE:
-        if [task.arn for task in live] != [arn]:
-            raise Violation(f"{status}, its task is {(arn or 'none')[-6:]}, and its live tasks are {words}")
+        if len(live) != 1:
+            raise Violation(f"{status}, and its live tasks are {words}")
         paused = {process.paused for process in live[0].containers if process.running}
         if paused != {status == "paused"} and ledger.strict:
             raise Violation(ledger.effects.words(container_id, frozen=any(paused)))
-    elif live and (status != "failed" or [task.arn for task in live] != [arn]):
-        raise Violation(f"{status}, its task is {(arn or 'none')[-6:]}, and its live tasks are {words}")
-    elif live:
-        world.remark("failed, with its own task alive")
+    elif live and ledger.strict:
+        raise Violation(f"a live task is forgotten: {status}, and its live tasks are {words}")
+    elif live and (status != "failed" or [task.arn for task in live] != [container.get("task_arn")]):
+        raise Violation(f"{status}, and its live tasks are {words}")

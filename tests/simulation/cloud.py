@@ -13,12 +13,14 @@ from local.emulator.ecs import SimulatedTask, StaticCatalog
 from local.emulator.errors import AwsError
 from local.emulator.ssm import CommandSimulation
 from simulation import lifetime_checks
+from simulation.alive import Call
 from simulation.commands import CommandPlans
 from simulation.dynamodb import DynamoDb, Item
 from simulation.faults import Faults
-from simulation.hostile_ecs import Effects, HostileEcs
+from simulation.hostile_ecs import HostileEcs
 from simulation.hostile_services import HostileServices, SlowServices
 from simulation.hostility import Hostility, Reached
+from simulation.hosts import Effects
 from simulation.ledger import Ledger
 from simulation.scheduler import Actor, Scheduler
 from simulation.service_checks import ServiceChecks
@@ -58,7 +60,9 @@ class Cloud:
     odd: dict[str, Reached]  # id of an item: the behaviour to count when it is read
     document: dict[str, Any]  # the content of the document of host commands
     ssm_down_until: datetime | None = None
+    malformed: set[str]  # ids of containers whose pending operation is damaged
     moved: set[str]  # ids of containers that were moved to another project
+    processing: Call | None = None  # the RunTask call that is processed now
 
     def _build_aws(self) -> None:
         settings = self.hostility
@@ -74,9 +78,12 @@ class Cloud:
             rng=self.rng("ecs"),
         )
         self.ecs.changed = self.ledger.effects.changed
+        self.ecs.reached, self.ecs.stuck_rate = self.reached, settings.stuck_stopping
+        self.ecs.chances = self.rng("stuck")
         self.hostile_ecs = HostileEcs(
             self.ecs, settings, lambda: self.scheduler.now, self.rng("hostile ecs"), self.reached, self._notes_absence
         )
+        self.hostile_ecs.alive = self.ledger.alive
         self.services = SlowServices(
             self.ecs, lambda: self.scheduler.now, settings.services, self.rng("services"), self.reached
         )
@@ -130,7 +137,7 @@ class Cloud:
         runs = task is not None and task.desired_status == "RUNNING"
         answer = self.hostile_ecs.handle(actor, operation, parameters)
         if operation == "RunTask":
-            self.ledger.ran(answer["tasks"], parameters.get("clientToken"))
+            self.ledger.ran(answer["tasks"], parameters.get("clientToken"), self.processing)
         elif task is not None and runs:
             lifetime_checks.check_stop(self.ledger.world, task)
             self.ledger.effects.stopped(task, str(parameters.get("reason", "")))
@@ -146,17 +153,22 @@ class Cloud:
             name = key.get("id", {}).get("S", "")
             if name in self.odd:
                 self.reached(self.odd[name])
+            if name in self.malformed and "operation" in self.ledger.containers[name]:
+                self.reached(Reached.MALFORMED)
+                self.malformed.discard(name)
             if name in self.moved and actor.name.startswith("schedule"):
                 self.reached(Reached.PROJECT_LEFT)
-        return self.dynamodb.handle(operation, parameters)
+        try:
+            return self.dynamodb.handle(operation, parameters)
+        finally:
+            for container_id in _containers_in(operation, parameters, keys):
+                self.ledger.alive.looked(actor, container_id)
 
     def _written(self, table: str, before: Item | None, after: Item | None) -> None:
         self.ledger.written(table, before, after)
 
     def _notes_absence(self, task: SimulatedTask) -> bool:
-        container = self.ledger.containers.get(task.started_by or "", {})
-        noted = (container.get("operation") or {}).get("absent") or {}
-        return bool(container.get("absent_since")) or task.arn in noted
+        return _notes_absence(self.ledger.containers.get(task.started_by or "", {}))
 
     def _history_is_full(self, container_id: str) -> None:
         self.ledger.full.add(container_id)
@@ -164,3 +176,18 @@ class Cloud:
 
     def _lag(self) -> int:
         return self._chances.randint(0, self.hostility.index_lag) if self.faults.on else 0
+
+
+def _containers_in(operation: str, parameters: dict[str, Any], keys: list[dict[str, Any]]) -> set[str]:
+    """Return the ids of the containers whose items a request reads or writes. `keys` has those that it reads."""
+    writes = [write for item in parameters.get("TransactItems", ()) for write in item.values()]
+    writes += [parameters] if operation in ("UpdateItem", "PutItem") else []
+    keys = [*keys, *(write.get("Key") or write.get("Item") or {} for write in writes)]
+    return {key["id"]["S"] for key in keys if "id" in key}
+
+
+def _notes_absence(value: Any) -> bool:
+    """Return whether an item records, in any attribute with such a name, that a lookup has found nothing."""
+    if not isinstance(value, dict):
+        return False
+    return any((each and "absent" in str(name)) or _notes_absence(each) for name, each in value.items())

@@ -34,11 +34,14 @@ class Delivery:
         name = f"event {detail['taskArn'][-6:]}v{detail['version']}"
 
         def arrives() -> Any:
-            if world.hostile_ecs.shown(detail["taskArn"]):
+            if world.hostile_ecs.shown(detail["taskArn"], world.scheduler.current):
                 world.reached(Reached.EVENT_EARLY)
             if str(detail.get("group", "")).startswith("service:"):
                 return world.service_events.apply(event)
-            return world.events.apply(detail)
+            effect = world.events.apply(detail)
+            if detail["lastStatus"] == "STOPPED" and detail.get("startedBy") in world.ledger.containers:
+                world.ledger.effects.applied(detail["startedBy"], detail["taskArn"])
+            return effect
 
         self.send(name, arrives)
 

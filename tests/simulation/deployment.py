@@ -97,4 +97,4 @@ class Deployment:
         if world.ledger.pending():
             world.reached(Reached.CODE_UPGRADED if before else Reached.CODE_DOWNGRADED)
         world.use(self._library)
-        world.note("world", f"{'the current version' if before else 'version 0.1'} is deployed")
+        world.note("world", f"{'the current version' if before else 'version 0.2'} is deployed")

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from local.emulator.ecs import SimulatedTask
 from simulation.records import LIVE, Fate, Violation
-from simulation.scheduler import Actor
 
 if TYPE_CHECKING:
     from simulation.ledger import Ledger
@@ -38,7 +37,8 @@ class Effects:
     mismatched: dict[str, datetime] = field(
         default_factory=dict
     )  # container id: since when its processes do not match its status
-    ended: dict[str, tuple[datetime, Actor | None]] = field(default_factory=dict)  # see check_ends
+    stoppers: dict[str, set[str]] = field(default_factory=dict)  # task ARN: operations whose StopTask was accepted
+    told: dict[str, tuple[str, datetime]] = field(default_factory=dict)  # see check_ends
 
     # --- records -----------------------------------------------------------------------------------------------------
 
@@ -54,6 +54,8 @@ class Effects:
             return
         container = self.ledger.containers.get(task.started_by or "", {})
         named = reason.removeprefix(_REASON) if reason.startswith(_REASON) else None
+        if named is not None:
+            self.stoppers.setdefault(task.arn, set()).add(named)
         owner = named or (container.get("operation") or {}).get("id")
         if owner is not None:
             self._did(owner, f"stopped the task {task.id[-6:]}")
@@ -68,6 +70,8 @@ class Effects:
         step = (container.get("operation") or {}).get("step")
         wanted = {"pause": ("pause",), "unpause": ("unpause", "stop"), "kill": ("kill",)}[action]
         self.ledger.world.stats[f"host: {action}{'' if step in wanted else ' without a pending operation for it'}"] += 1
+        if action == "pause" and self.ledger.strict:
+            self._check_frozen(task)
         if action != "kill":
             return
         senders = {
@@ -92,6 +96,24 @@ class Effects:
             name = self.ledger.operations[operation_id]["operation"]
             raise Violation(f"{name} {operation_id} ended without a row, but it {done[0]}")
 
+    def _check_frozen(self, task: SimulatedTask) -> None:
+        """Raise Violation if an operation has frozen processes that it has asked to stop, which now ignore SIGTERM."""
+        if task.desired_status != "STOPPED" or task.stopping_at is None:
+            return
+        sent = [
+            each
+            for each in self.sent
+            if each.container_id == task.started_by
+            and each.action == "pause"
+            and self.ledger.now <= each.at + COMMAND_OVER
+        ]
+        stoppers = self.stoppers.get(task.arn, set())
+        if sent and all(each.at > task.stopping_at and each.operation_id in stoppers for each in sent):
+            raise Violation(
+                f"operation {sent[-1].operation_id} has frozen the processes of the task {task.id[-6:]} after its "
+                "StopTask was accepted: they cannot handle SIGTERM"
+            )
+
     def check_processes(self) -> None:
         """Raise Violation if processes do not match the container's status and no command can still change them."""
         now = self.ledger.now
@@ -104,33 +126,36 @@ class Effects:
             if now > max(last + COMMAND_OVER, since + _SOON):
                 raise Violation(self.words(container_id, frozen=frozen))
 
-    def check_ends(self) -> None:
-        """Raise Violation if a live container's item already holds the version of its task's end.
+    def applied(self, container_id: str, arn: str) -> None:
+        """Record that the event of a task's end was applied, or ignored as known."""
+        self.told[container_id] = (arn, self.ledger.now)
 
-        The engine ignores every event of that end as known. Only the function that wrote the version can still write
-        the row of the exit.
+    def check_ends(self) -> None:
+        """Raise Violation if a container is live although the event of its last task's end was applied.
+
+        A function that has read the container since may still write the row of the exit.
         """
-        for container_id, container in self.ledger.containers.items():
-            task = self.ledger.world.ecs._tasks.get(container.get("task_arn") or "")
+        for container_id, (arn, at) in list(self.told.items()):
+            container = self.ledger.containers[container_id]
+            tasks = [task for task in self.ledger.world.ecs._tasks.values() if task.started_by == container_id]
+            last = max(tasks, key=lambda task: task.created_at, default=None)
             idle = container["status"] in LIVE and "operation" not in container
-            if not idle or task is None or task.live or container.get("task_version", 0) < task.version:
-                self.ended.pop(container_id, None)
-                continue
-            since, writer = self.ended.setdefault(container_id, (self.ledger.now, self.ledger.world.scheduler.current))
-            if (writer is None or writer.ended) and self.ledger.now - since > _SOON:
+            if not idle or last is None or last.arn != arn or any(task.live for task in tasks):
+                del self.told[container_id]
+            elif self.ledger.now - at > _SOON and not self.ledger.alive.is_in_use(container_id):
                 raise Violation(
-                    f"the container {container_id[-2:]} says {container['status']}, and its task {task.id[-6:]} has "
-                    "ended: the item holds the version of the end, so that its event is ignored"
+                    f"the container {container_id[-2:]} says {container['status']}, and its task {last.id[-6:]} has "
+                    "ended: the event of the end was ignored"
                 )
 
     def _differing(self) -> Iterator[tuple[str, bool]]:
         for container_id, container in self.ledger.containers.items():
             if container["status"] not in ("running", "paused") or "operation" in container:
                 continue
-            task = self.ledger.world.ecs._tasks.get(container.get("task_arn") or "")
-            if task is None or task.desired_status != "RUNNING":
+            tasks = self.ledger.alive.tasks(container_id)
+            if len(tasks) != 1 or tasks[0].desired_status != "RUNNING":
                 continue
-            paused = {process.paused for process in task.containers if process.running}
+            paused = {process.paused for process in tasks[0].containers if process.running}
             if paused and paused != {container["status"] == "paused"}:
                 yield container_id, any(paused)
 

@@ -9,6 +9,9 @@ DescribeTasks, StopTask, ListTasks or an event).
 - An older task disappears from DescribeTasks, StopTask or both for less than 25 seconds at a time. It disappears again
 only if it has been seen since, at least 60 seconds later, and if its container's item no longer records the earlier
 absence.
+
+`absences` breaks the last limit: a known task is in no answer for minutes, and then ECS shows it again. The engine may
+conclude that it is gone, but has to end it when it is shown again.
 """
 
 import random
@@ -20,6 +23,7 @@ from typing import Any
 from local.emulator.ecs import Cluster, SimulatedTask, TaskSimulation
 from local.emulator.ecs.quotas import Limit, Quotas
 from local.emulator.errors import AwsError
+from simulation.alive import Alive
 from simulation.hostility import Hostility, Reached
 from simulation.scheduler import Actor
 
@@ -39,31 +43,6 @@ class _Sight:
     may_flicker_from: datetime | None = None  # None: not shown yet
     shown: bool = True  # whether the last request found the task
     missed_by: set[Actor] = field(default_factory=set)  # actors whose last request did not find the task
-
-
-class Effects(TaskSimulation):
-    """The simulated tasks. Reports the changes that commands make on hosts."""
-
-    changed: Callable[[SimulatedTask, str], None] = lambda *_: None
-
-    def host_command(self, *arguments: Any, **named: Any) -> Any:
-        """Change processes like the base class, and call `changed` with each task and the change."""
-        before = {arn: _state(task) for arn, task in self._tasks.items()}
-        result = super().host_command(*arguments, **named)
-        for arn, state in before.items():
-            task = self._tasks.get(arn)
-            if task is not None and (now := _state(task)) != state:
-                if now[0] < state[0]:
-                    self.changed(task, "kill")
-                elif now[1] != state[1]:
-                    self.changed(task, "pause" if now[1] > state[1] else "unpause")
-        return result
-
-
-def _state(task: SimulatedTask) -> tuple[int, int]:
-    """Return the number of running processes and the number of paused ones."""
-    running = [process for process in task.containers if process.running]
-    return len(running), sum(process.paused for process in running)
 
 
 class HostileEcs:
@@ -101,6 +80,8 @@ class HostileEcs:
         self._failed: set[str] = set()  # client tokens for which RunTask returned failures
         self.on = True
         self.unlisted: set[str] = set()  # ARNs of tasks that a ListTasks did not return
+        self.absent: dict[str, datetime] = {}  # ARN: until when no answer contains the task
+        self.alive: Alive | None = None
 
     def handle(self, actor: Actor, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
         """Answer a request of the ECS API. Raises AwsError."""
@@ -117,12 +98,18 @@ class HostileEcs:
             case "DescribeTasks":
                 return self._describe(actor, parameters)
             case "ListTasks":
-                return self._list(parameters)
+                return self._list(actor, parameters)
         return self._tasks.handle(operation, parameters)
 
-    def shown(self, arn: str) -> bool:
-        """Record that an event shows the task. Returns whether ECS's API does not return it yet."""
+    def hide(self, arn: str, seconds: float) -> None:
+        """Let no answer contain a task for some time."""
+        self.absent[arn] = self._now() + timedelta(seconds=seconds)
+
+    def shown(self, arn: str, actor: Actor | None = None) -> bool:
+        """Record that an event shows the task to an actor. Returns whether ECS's API does not return it yet."""
         task, sight = self._tasks._tasks.get(arn), self._sights.get(arn)
+        if self.alive is not None and actor is not None:
+            self.alive.shows_again(actor, arn)
         if task is None or sight is None:
             return False
         early = self.on and any(until > self._now() for until in sight.hidden_until.values())
@@ -192,13 +179,13 @@ class HostileEcs:
         answer["failures"] += [{"arn": arn, "reason": "MISSING"} for arn in hidden]
         return answer
 
-    def _list(self, parameters: dict[str, Any]) -> dict[str, Any]:
+    def _list(self, actor: Actor, parameters: dict[str, Any]) -> dict[str, Any]:
         answer = self._tasks.handle("ListTasks", parameters)
         token = self._last_token.get(str(parameters.get("startedBy")), "")
         if self.expired(token, self._tasks._cluster(parameters, "us-east-1")):
             # The engine searches for the task of a token that it can no longer use.
             self._reached(Reached.TOKEN_EXPIRED)
-        hidden = [arn for arn in answer["taskArns"] if self._is_hidden(None, arn, "ListTasks")]
+        hidden = [arn for arn in answer["taskArns"] if self._is_hidden(actor, arn, "ListTasks")]
         self.unlisted.update(hidden)
         answer["taskArns"] = [arn for arn in answer["taskArns"] if arn not in hidden]
         return answer
@@ -210,16 +197,21 @@ class HostileEcs:
 
     # --- visibility -------------------------------------------------------------------------------------------------
 
-    def _is_hidden(self, actor: Actor | None, arn: str, view: str) -> bool:
+    def _is_hidden(self, actor: Actor, arn: str, view: str) -> bool:
         task = self._tasks._tasks.get(arn)
-        if task is None or not self.on:
+        if task is None:
+            return False
+        if self._is_absent(actor, arn):
+            return True
+        if not self.on:
             return False
         # A task that existed before the run counts as shown.
         sight = self._sights.setdefault(arn, _Sight(may_flicker_from=task.created_at))
         now = self._now()
         until = sight.hidden_until.get(view)
         if until is not None and now < until:
-            self._missed(sight, actor)
+            if view != "ListTasks":
+                self._missed(sight, actor)
             self._reached(
                 {
                     "StopTask": Reached.STOP_UNKNOWN_NEW,
@@ -228,12 +220,28 @@ class HostileEcs:
                 }[view]
             )
             return True
-        if view != "ListTasks" and self._flickers(task, sight, view, now):
+        if view == "ListTasks":
+            self._seen(sight)
+            return False
+        if self._flickers(task, sight, view, now):
             self._missed(sight, actor)
             stops = view == "StopTask"
             self._reached(Reached.STOP_UNKNOWN_FLICKER if stops else Reached.MISSING_FLICKER)
             return True
         self._seen(sight, actor)
+        return False
+
+    def _is_absent(self, actor: Actor, arn: str) -> bool:
+        """Return whether no answer contains the task for minutes."""
+        if arn not in self.absent or self.alive is None:
+            return False
+        if self.on and self._now() < self.absent[arn]:
+            self._reached(Reached.ABSENT)
+            self.alive.hides(arn)
+            return True
+        if arn in self.alive.hidden:
+            self._reached(Reached.RETURNED)
+            self.alive.shows_again(actor, arn)
         return False
 
     @staticmethod

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 _PRESENT = 0.25  # the probability that a run has a behaviour
-_PRESENT_FIRST = 0.08  # the probability of version 0.1, which excludes the other behaviours
+_PRESENT_FIRST = 0.08  # the probability of version 0.2, which excludes the other behaviours
 
 
 class Reached(StrEnum):
@@ -41,13 +41,24 @@ class Reached(StrEnum):
     MISSING_CLUSTER = "a container belongs to a missing cluster"
     TWIN = "a request with a key is repeated within milliseconds"
     HISTORY_FULL = "a container's history is full"
-    CODE_UPGRADED = "an operation of version 0.1 is pending at the upgrade"
+    CODE_UPGRADED = "an operation of version 0.2 is pending at the upgrade"
     CODE_DOWNGRADED = "an operation of the current version is pending at the downgrade"
     SCHEDULE_LATE = "a scheduled stop arrives hours late"
     SCHEDULE_TWICE = "a scheduled stop arrives twice"
     PROJECT_LEFT = "a container leaves its project before a scheduled stop"
     LIFETIME_ENDED = "a sweep stops a container whose lifetime has ended"
     PROTECTED = "an operation is refused because of a protection"
+    HOST_LOST = "a task on a lost host does not stop"
+    STUCK_STOPPING = "a task stays STOPPING although its host is reachable"
+    ABSENT = "ECS does not find a known task for minutes"
+    RETURNED = "ECS shows a task again after minutes"
+    RUN_LATE = "RunTask is processed after its reply was lost"
+    STOP_LATE = "StopTask is processed after its reply was lost"
+    CALL_DENIED = "a call to ECS or Systems Manager is denied for long"
+    CALL_THROTTLED = "a call to ECS or Systems Manager is throttled for long"
+    CALL_FAILED = "a call to ECS or Systems Manager fails for long"
+    FAILED_ALIVE = "an operation begins on a failed container whose task lives"
+    MALFORMED = "an attribute of a pending operation is malformed"
     SERVICE_SLOW = "the scheduler of services takes longer than a call waits"
     SERVICE_STALE = "DescribeServices shows an older state"
     SERVICE_CALL_LATE = "a call that changes a service is processed after its reply was lost"
@@ -132,10 +143,17 @@ class Hostility:
     other_clusters: bool = False
     twins: float = 0.0  # the probability that a request with a key is repeated within milliseconds
     history_room: float | None = None  # how many GB a container's history may still grow
-    first_version: str = ""  # "before" or "after" the deployment: when version 0.1 runs
+    first_version: str = ""  # "before" or "after" the deployment: when version 0.2 runs
     deployed_during: str = ""  # the operation that is pending at the deployment; empty: any or none
     schedules_odd: float = 0.0  # the probability that a scheduled stop arrives late, twice, or hours late
     project_changes: float = 0.0  # the probability that a container leaves its project before a scheduled stop
+    hosts_lost: bool = False  # hosts are lost for an hour or longer, so that their tasks do not stop
+    stuck_stopping: float = 0.0  # the probability that a task that was asked to stop does not stop for hours
+    absences: int = 0  # how often ECS does not find a known task for minutes
+    calls_late: float = 0.0  # the probability that RunTask or StopTask is processed after its reply was lost
+    refused_call: str = ""  # a call that is refused for long, and how: such as `StopTask:denied`
+    failed_alive: float = 0.0  # the probability that a container is failed at the start, and has a live task
+    malformed: bool = False  # an attribute of a pending operation becomes malformed
     lifetimes: bool = False  # callers limit the running time of containers, keep them alive and protect them
     services: ServiceHostility | None = None  # some containers stand for services
 
@@ -162,7 +180,7 @@ class Hostility:
             value, present = draw(rng), rng.random() < (_PRESENT_FIRST if name == "first_version" else _PRESENT)
             if present if only is None else name in only:
                 settings[name] = value
-        if "outage_hours" in settings:
+        if any(name in settings for name in ("outage_hours", "hosts_lost", "stuck_stopping", "refused_call")):
             # Operations stay pending more often if they take longer than a call waits.
             settings |= {"wait": rng.choice((0, 2)), "run_delay": rng.choice((3, 12, 25))}
         if "quota" in settings:
@@ -175,7 +193,7 @@ class Hostility:
         if "services" in only if only is not None else present:
             settings["services"] = drawn
         if settings.get("first_version"):
-            # Version 0.1 withstands only the behaviours that it was tested with.
+            # Version 0.2 withstands only the behaviours that it was tested with.
             settings = {name: settings[name] for name in (*_ALWAYS, "first_version")} | {
                 "liveness": False,
                 "priorities": False,
@@ -188,7 +206,7 @@ class Hostility:
 
         Args:
             rng: The random stream.
-            first_version: When version 0.1 runs: "before" or "after" the deployment.
+            first_version: When version 0.2 runs: "before" or "after" the deployment.
             deployed_during: The operation that is pending at the deployment; empty: any or none.
         """
         drawn = cls.draw(rng, ["first_version"])
@@ -200,10 +218,26 @@ class Hostility:
         return any((self.commands_late, self.commands_twice, self.commands_never, self.docker_hangs))
 
     @property
+    def lasts_hours(self) -> bool:
+        """Whether the run has a phase of hours in which operations end because their attempts are used up."""
+        return self.hosts_lost or self.stuck_stopping > 0 or bool(self.refused_call)
+
+    @property
     def behaviours(self) -> list[str]:
         """The names of the behaviours in the run."""
         gentle = Hostility()
         return [name for name in BEHAVIOURS if getattr(self, name) != getattr(gentle, name)]
+
+
+_REFUSABLE = (
+    "RunTask",
+    "StopTask",
+    "DescribeTasks",
+    "ListTasks",
+    "DescribeContainerInstances",
+    "SendCommand",
+    "GetCommandInvocation",
+)
 
 
 def _choice(*values: Any) -> Callable[[random.Random], Any]:
@@ -244,5 +278,12 @@ _BEHAVIOURS: dict[str, Callable[[random.Random], Any]] = {
     "first_version": _choice("before", "after"),
     "schedules_odd": _choice(0.3, 0.8),
     "project_changes": _choice(0.3, 0.8),
+    "hosts_lost": _choice(True),
+    "stuck_stopping": _choice(0.3, 1.0),
+    "absences": _choice(1, 2),
+    "calls_late": _choice(0.3, 1.0),
+    "refused_call": lambda rng: f"{rng.choice(_REFUSABLE)}:{rng.choice(('denied', 'throttled', 'failed'))}",
+    "failed_alive": _choice(0.5, 1.0),
+    "malformed": _choice(True),
 }
 BEHAVIOURS = (*_BEHAVIOURS, "lifetimes", "services")

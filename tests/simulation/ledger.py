@@ -11,9 +11,14 @@ from longshore.domain.models import Runtime
 
 from local.emulator.ecs import SimulatedTask
 from simulation import lifetime_checks
+from simulation.alive import Alive, Call
+from simulation.answers_of_ecs import check_answer
 from simulation.dynamodb import Item
 from simulation.effects import Effects
+from simulation.hostility import Reached
 from simulation.records import LIVE, Asked, Fate, State, Violation, describe
+from simulation.row_checks import check_row
+from simulation.scheduler import Actor
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -49,10 +54,11 @@ class Ledger:
 
     def __post_init__(self) -> None:
         self.effects = Effects(self)
+        self.alive = Alive(self)
 
     @property
     def strict(self) -> bool:
-        """Whether all checks apply. Version 0.1 is known to violate those that were added later."""
+        """Whether all checks apply. Version 0.2 is known to violate those that were added later."""
         return not self.world.hostility.first_version
 
     @property
@@ -66,13 +72,15 @@ class Ledger:
 
     # --- records ----------------------------------------------------------------------------------------------------
 
-    def ran(self, tasks: list[dict[str, Any]], token: str | None) -> None:
-        """Record the tasks that RunTask returned."""
+    def ran(self, tasks: list[dict[str, Any]], token: str | None, call: Call | None = None) -> None:
+        """Record the tasks that RunTask returned, and check those that the call has created."""
         for described in tasks:
             arn = described["taskArn"]
             if arn in self.tokens:
                 continue
             self.tokens[arn] = token
+            if call is not None and self.strict:
+                self.alive.created(call, arn)
             if self.fates.get(self.owners.get(token or "", token or ""), Fate.PENDING) is not Fate.PENDING:
                 self.strays.add(arn)
                 self.world.stats["strays"] += 1
@@ -101,7 +109,7 @@ class Ledger:
                 State(self.now, new["status"], new.get("operation"), new.get("protection"))
             )
             self._follow(old, new)
-            self._check_task_of(old, new)
+            self._check_tasks(old, new)
             lifetime_checks.check_write(self.world, old, new)
             self.world.service_checks.written(old, new)
 
@@ -116,6 +124,8 @@ class Ledger:
             self.fates[now["id"]] = Fate.PENDING
             self.operations[now["id"]] = now
             self.container_of[now["id"]] = new["id"]
+            if old and old["status"] == Status.FAILED and any(self.alive.all_tasks(new["id"])):
+                self.world.reached(Reached.FAILED_ALIVE)
             self._check_claim(old, new, now)
             self.world.claimed(now["operation"])
         if was is None or (now is not None and now["id"] == was["id"]):
@@ -173,24 +183,26 @@ class Ledger:
             )
             raise Violation(f"the stored answer {describe(was)} was replaced by {describe(now)}")
 
-    def _check_task_of(self, old: dict[str, Any], new: dict[str, Any]) -> None:
-        """Check that a status written for the container's task is true, and that its end was not recorded before."""
-        if not old or old["log_count"] == new["log_count"]:
+    def _check_tasks(self, old: dict[str, Any], new: dict[str, Any]) -> None:
+        """Check that a status that is written is true of the container's tasks."""
+        if not old or old["log_count"] == new["log_count"] or "service" in new["runtime"]:
             return
+        container_id = new["id"]
+        if not self.strict:
+            self._check_status_of_first(old, new)
+        elif container_id not in self.without_tasks:
+            if new["status"] == Status.STOPPED:
+                self.alive.check_stopped(container_id)
+            if new["status"] == Status.RUNNING and old["status"] not in LIVE:
+                self.alive.check_running(container_id)
+
+    def _check_status_of_first(self, old: dict[str, Any], new: dict[str, Any]) -> None:
+        """Check a status that version 0.2 has written, or the current version beside it."""
         task = self.world.ecs._tasks.get(new.get("task_arn") or "")
-        if new["status"] == Status.STOPPED:
-            if task is not None and task.live:
-                raise Violation(f"stopped is written, and the container's task {task.id[-6:]} is {task.last_status}")
-            for other in self._wanted(new["id"]):
-                if self.strict and not self.is_stray(other):
-                    raise Violation(f"stopped is written, and a task lives: {other.id[-6:]} ({self.story(other)})")
-        if new["status"] == Status.RUNNING and old["status"] not in LIVE:
-            if task is not None and task.started_at is None:
-                raise Violation(f"running is written, and the task {task.id[-6:]} has never run")
-            if task is not None and not task.live and old.get("task_arn") == task.arn:
-                known = old.get("task_version", 0) >= task.version
-                if known:
-                    raise Violation(f"running is written of the task {task.id[-6:]}, whose end is known")
+        if new["status"] == Status.STOPPED and task is not None and task.live:
+            raise Violation(f"stopped is written, and the container's task {task.id[-6:]} is {task.last_status}")
+        if new["status"] == Status.RUNNING and old["status"] not in LIVE and task and task.started_at is None:
+            raise Violation(f"running is written, and the task {task.id[-6:]} has never run")
 
     def _check_row(self, row: dict[str, Any]) -> None:
         """Check that an operation's row is written while it is pending, and an exit's row after the task has ended."""
@@ -201,26 +213,32 @@ class Ledger:
         pending, owner = states[-2].operation, metadata.get("operation_id")
         if owner is not None and (pending is None or pending["id"] != owner):
             raise Violation(f"a row of the operation {owner} was written when it was not pending")
-        task = self.world.ecs._tasks.get(self.containers[row["container_id"]].get("task_arn") or "")
-        if row["to_status"] == Status.FAILED and owner is not None and pending is not None and task is not None:
-            self._check_giving_up(pending, task)
-        gone = row["to_status"] in (Status.FAILED, Status.STOPPED) and owner is None
-        if gone and task is not None and task.live:
-            reason = metadata.get("reason")
+        if "service" in self.containers[row["container_id"]]["runtime"]:
+            return
+        check_row(self, row)
+        tasks = self.alive.tasks(row["container_id"])
+        if row["to_status"] == Status.FAILED and owner is not None and pending is not None and tasks:
+            self._check_giving_up(pending, tasks)
+        if owner is None and row["to_status"] in (Status.FAILED, Status.STOPPED) and tasks:
+            task, reason = tasks[0], metadata.get("reason")
             raise Violation(
-                f"the row {row['to_status']} says that the task {task.id[-6:]} has ended ({reason}), and it is "
+                f"the row {row['to_status']} says that the task has ended ({reason}), and the task {task.id[-6:]} is "
                 f"{task.last_status}"
             )
 
-    def _check_giving_up(self, pending: dict[str, Any], task: SimulatedTask) -> None:
-        """Check that an operation on a healthy task is not given up within ten minutes."""
+    def _check_giving_up(self, pending: dict[str, Any], tasks: list[SimulatedTask]) -> None:
+        """Check that an operation on a healthy task is not given up within ten minutes, or without a StopTask."""
         lasted = self.now - datetime.fromisoformat(pending["started_at"])
-        healthy = task.last_status == task.desired_status == "RUNNING"
-        if healthy and lasted < _SHORTEST_TRIES:
-            raise Violation(
-                f"{pending['operation']} {pending['id']} was given up after {round(lasted.total_seconds())} s: the row "
-                f"says failed, and the task {task.id[-6:]} is RUNNING"
-            )
+        name = f"{pending['operation']} {pending['id']}"
+        for task in tasks:
+            healthy = task.last_status == task.desired_status == "RUNNING"
+            if healthy and lasted < _SHORTEST_TRIES:
+                raise Violation(
+                    f"{name} was given up after {round(lasted.total_seconds())} s: the row says failed, and the task "
+                    f"{task.id[-6:]} is RUNNING"
+                )
+            if pending["operation"] == Operation.FORCE_STOP and task.arn not in self.alive.asked_to_stop:
+                raise Violation(f"{name} was given up, and StopTask was never called for the task {task.id[-6:]}")
 
     # --- checks at every moment -------------------------------------------------------------------------------------
 
@@ -240,7 +258,7 @@ class Ledger:
             if rows and rows[-1]["to_status"] != container["status"] and not full:
                 raise Violation(f"the status is {container['status']}, and the last row says {rows[-1]['to_status']}")
         self._dirty.clear()
-        for container_id in self.containers:
+        for container_id in self.containers if not self.strict else ():
             tasks = list(self._wanted(container_id))
             if len(tasks) > 1:
                 own = [task for task in tasks if not self.is_stray(task)]
@@ -271,9 +289,11 @@ class Ledger:
         """Return the ids of the containers with a pending operation."""
         return sorted(name for name, container in self.containers.items() if "operation" in container)
 
-    def answered(self, one: Asked, asked: list[Asked]) -> None:
-        """Check an answer when it is returned."""
+    def answered(self, one: Asked, asked: list[Asked], actor: Actor) -> None:
+        """Check an answer when it is returned to an actor."""
         self.world.answers.answered(one, asked)
+        if self.strict and one.request.container_id not in self.without_tasks:
+            check_answer(self, one, actor)
 
 
 def _check_schedule(ledger: Ledger, container: dict[str, Any], claimed: dict[str, Any], name: str) -> None:

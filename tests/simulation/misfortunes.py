@@ -209,7 +209,6 @@ class Misfortunes:
             if counts_as is not None:
                 world.reached(counts_as)
             wanted = world.versions.stop_input(world.library, given | {"time": time})
-            more = {"now": world.clock.now()} if world.library.package == "longshore" else {}
-            return world.schedules.run(wanted, name, world.enough_time, **more)
+            return world.schedules.run(wanted, name, world.enough_time, now=world.clock.now())
 
         world.later(seconds, lambda: self._delivery.send(name, run, may_be_lost=False))

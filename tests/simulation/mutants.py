@@ -15,6 +15,7 @@ from typing import Any
 from unittest import mock
 
 from simulation.conditions import without
+from simulation.ledger_mutants import LEDGER
 from simulation.lifetime_mutants import LIFETIMES
 from simulation.service_mutants import SERVICES
 
@@ -82,38 +83,22 @@ def client_token() -> Iterator[None]:
 
 
 @contextmanager
-def event_version() -> Iterator[None]:
-    """Apply every event regardless of its version."""
-    from longshore.engine.events import TaskEvents
-
-    original = TaskEvents.look_at
-
-    def look_at(self: TaskEvents, task: Any, cluster: str, **options: Any) -> Any:
-        container = self._container_of(task)
-        newest = max(task.version, (container.task_version if container else 0) % 2**53 + 1)
-        return original(self, task._replace(version=newest), cluster, **options)
-
-    with mock.patch.object(TaskEvents, "look_at", look_at):
-        yield
-
-
-@contextmanager
 def recovery() -> Iterator[None]:
     """Let the recovery sweep continue no operation."""
     from longshore.engine.sweeps import Recovery
 
-    with mock.patch.object(Recovery, "_recover", return_value="left"):
+    with mock.patch.object(Recovery, "_take", return_value="left"):
         yield
 
 
 @contextmanager
 def command_number() -> Iterator[None]:
     """Give every command to a host the same number."""
-    from longshore.engine import driver, giving_up, operations
+    from longshore.engine import driver, operations, settle
 
     with (
         mock.patch.object(driver, "next_command_number", return_value=1),
-        mock.patch.object(giving_up, "next_command_number", return_value=1),
+        mock.patch.object(settle, "next_command_number", return_value=1),
         mock.patch.object(operations, "next_command_number", return_value=1),
     ):
         yield
@@ -127,31 +112,17 @@ def stop_task_proves_absence() -> Iterator[None]:
     """Treat a task that StopTask does not find as gone."""
     from longshore.engine.attempt import Attempt
 
-    stop, is_gone = Attempt.stop, Attempt.is_gone
-    unknown: set[tuple[int, str]] = set()
+    stop = Attempt.stop
 
-    def stopped(self: Attempt, arn: str, reason: str) -> Any:
-        task = stop(self, arn, reason)
-        if task is None:
-            unknown.add((id(self), arn))
+    def stopped(self: Attempt, token: str, reason: str) -> Any:
+        task = stop(self, token, reason)
+        if task is None and token in self.tasks:
+            self._remove(token, None)
         return task
 
     with (
         mock.patch.object(Attempt, "stop", stopped),
-        mock.patch.object(Attempt, "is_gone", lambda self, arn: (id(self), arn) in unknown or is_gone(self, arn)),
-    ):
-        yield
-
-
-@contextmanager
-def one_describe_proves_absence() -> Iterator[None]:
-    """Treat a task that a single DescribeTasks does not return as gone."""
-    from longshore.engine import attempt, sweeps
-
-    with (
-        mock.patch.object(attempt, "BETWEEN_LOOKS", timedelta()),
-        mock.patch.object(attempt, "UNSHOWN", timedelta()),
-        mock.patch.object(sweeps.Drift, "_is_gone", return_value=True),
+        mock.patch.object(Attempt, "_stop_or_look", lambda self, token, reason, _: self.stop(token, reason)),
     ):
         yield
 
@@ -159,7 +130,7 @@ def one_describe_proves_absence() -> Iterator[None]:
 @contextmanager
 def retries_count_as_attempts() -> Iterator[None]:
     """Count a caller's retries as attempts, and take over without waiting for a command."""
-    from longshore.engine import commits, driver, giving_up
+    from longshore.engine import settle
     from longshore.engine.driver import Driver
 
     original = Driver.take_over
@@ -172,10 +143,8 @@ def retries_count_as_attempts() -> Iterator[None]:
 
     with (
         mock.patch.object(Driver, "take_over", take_over),
-        mock.patch.object(giving_up, "LEAST_TIME", timedelta()),
-        mock.patch.object(commits, "awaits_host", return_value=False),
-        mock.patch.object(giving_up, "awaits_host", return_value=False),
-        mock.patch.object(driver, "awaits_host", return_value=False),
+        mock.patch.object(settle, "LEAST_TIME", timedelta()),
+        mock.patch.object(settle, "awaits_host", return_value=False),
     ):
         yield
 
@@ -194,11 +163,11 @@ def refusal_hides_effects() -> Iterator[None]:
         refused: list[str] = []
         retry = Attempt.retry
 
-        def retrying(attempt: Attempt, call: Any, *, effect: bool = True) -> Any:
+        def retrying(attempt: Attempt, call: Any, *, effect: bool = True, **more: Any) -> Any:
             from longshore.aws.ecs import EcsError
 
             try:
-                return retry(attempt, call, effect=effect)
+                return retry(attempt, call, effect=effect, **more)
             except EcsError as error:
                 if error.no_effect:
                     refused.append(error.reason)
@@ -219,12 +188,12 @@ def refusal_hides_effects() -> Iterator[None]:
 @contextmanager
 def accepted_ends_without_row() -> Iterator[None]:
     """Undo an operation that cannot be placed although a caller was answered 202."""
-    from longshore.engine.driver import Driver
+    from longshore.engine import settle
 
-    def nothing_happened(pending: Any, findings: Any, _: Any) -> bool:
+    def nothing_happened(pending: Any, findings: Any) -> bool:
         return not findings.acted and not pending.has_row and pending.superseded is None
 
-    with mock.patch.object(Driver, "_nothing_happened", staticmethod(nothing_happened)):
+    with mock.patch.object(settle, "_nothing_happened", nothing_happened):
         yield
 
 
@@ -268,24 +237,6 @@ def retry_conflicts_with_own_key() -> Iterator[None]:
 
 
 @contextmanager
-def start_has_version_of_end() -> Iterator[None]:
-    """Write the version of a task's end with the row of its start."""
-    from longshore.domain.results import change_by
-    from longshore.engine import driver
-
-    class Version(int):
-        def __sub__(self, _: int) -> int:
-            return int(self)
-
-    def change(*arguments: Any) -> Any:
-        made = change_by(*arguments)
-        return made if made.task_version is None else made._replace(task_version=Version(made.task_version))
-
-    with mock.patch.object(driver, "change_by", change):
-        yield
-
-
-@contextmanager
 def tokens_never_expire() -> Iterator[None]:
     """Reuse client tokens regardless of their age."""
     from longshore.engine import steps
@@ -296,15 +247,14 @@ def tokens_never_expire() -> Iterator[None]:
 
 MUTANTS: dict[str, Callable[[], Any]] = {
     "stop-task-proves-absence": stop_task_proves_absence,
-    "one-describe-proves-absence": one_describe_proves_absence,
     "retries-count-as-attempts": retries_count_as_attempts,
     "refusal-hides-effects": refusal_hides_effects,
     "accepted-ends-without-row": accepted_ends_without_row,
     "schedules-override-requests": schedules_override_requests,
     "commands-without-expiry": commands_without_expiry,
     "retry-conflicts-with-own-key": retry_conflicts_with_own_key,
-    "start-has-version-of-end": start_has_version_of_end,
     "tokens-never-expire": tokens_never_expire,
+    **LEDGER,
     **LIFETIMES,
     **SERVICES,
     "operation": operation,
@@ -313,7 +263,6 @@ MUTANTS: dict[str, Callable[[], Any]] = {
     "nothing-pending": nothing_pending,
     "transaction": transaction,
     "client-token": client_token,
-    "event-version": event_version,
     "recovery": recovery,
     "command-number": command_number,
 }

@@ -87,6 +87,8 @@ def _simulate(world: World) -> None:
     world.scheduler.run(workload.begin())
     if (end := workload.outage()) is not None:
         world.scheduler.run(end)
+    if (end := workload.hours()) is not None:
+        world.scheduler.run(end)
     if world.hostility.liveness:
         workload.heal_ecs()
         _check_liveness(world, workload)

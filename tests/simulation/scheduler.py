@@ -43,6 +43,7 @@ class Actor:
         self.healed = healed
         self.stricken = False  # whether its last call had a fault
         self.disturbed = False  # whether any of its calls had a fault
+        self.failed: set[str] = set()  # the operations of AWS that have failed for it
         self.ended = False
         self.crashed = False
 

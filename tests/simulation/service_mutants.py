@@ -129,9 +129,9 @@ def overtaken_driver_calls() -> Any:
 
     Too rare for the simulation: the exploration finds it.
     """
-    from longshore.engine.commits import Shared
+    from longshore.engine.apply import Continue
 
-    return mock.patch.object(Shared, "stored", property(lambda _: True))
+    return mock.patch.object(Continue, "is_stored", property(lambda _: True))
 
 
 @contextmanager

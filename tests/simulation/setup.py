@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from boto3.dynamodb.types import TypeSerializer
 from longshore.aws.items import container_item, log_item
 from longshore.domain.history import append
+from longshore.domain.ledger import ledger_of
 from longshore.domain.lifecycle import LaunchType, Status
 from longshore.domain.models import Change, Container, Runtime, Trigger
 
@@ -68,7 +69,12 @@ class Setup:
             commands = world.hostility.commands_differ or world.hostility.deployed_during in ("pause", "resume")
             running = rng.random() < (0.8 if commands else 0.4 if world.hostility.twins else 0)
             history = rng.choice(_HISTORIES[2:4] if running else _HISTORIES)
-            self.containers.append(self.add(f"507f1f77bcf86cd7994390{number + 11}", history, on_host=running))
+            alive = rng.random() < world.hostility.failed_alive
+            if alive:
+                history = ("stopped", "running", "failed")
+            self.containers.append(
+                self.add(f"507f1f77bcf86cd7994390{number + 11}", history, on_host=running, alive=alive)
+            )
         if world.hostility.other_clusters:
             self._add_other_clusters()
         for number in range(world.hostility.unreadable):
@@ -86,9 +92,15 @@ class Setup:
         self.world.dynamodb.handle("PutItem", {"TableName": table, "Item": _serialized(item)})
 
     def add(
-        self, container_id: str, statuses: tuple[str, ...], cluster: str = CLUSTER, *, on_host: bool = False
+        self,
+        container_id: str,
+        statuses: tuple[str, ...],
+        cluster: str = CLUSTER,
+        *,
+        on_host: bool = False,
+        alive: bool = False,
     ) -> str:
-        """Register a container with a history, and its task if it has one. Returns its id."""
+        """Register a container with a history, and its task if it is live or `alive` is set. Returns its id."""
         rng = self._rng
         fargate = rng.random() < 0.15 and not on_host
         behaviour = rng.choice(_BEHAVIOURS[:5] if on_host else _BEHAVIOURS)
@@ -105,7 +117,7 @@ class Setup:
         )
         container = self._with_history(container_id, statuses, runtime, server)
         arn = None
-        if container.is_live and cluster in (CLUSTER, OTHER_CLUSTER):
+        if (container.is_live or alive) and cluster in (CLUSTER, OTHER_CLUSTER):
             launch_type = "FARGATE" if fargate else "EC2"
             task = self.world.ecs.adopt_running(cluster, family, container_id, server, launch_type)
             for process in task.containers:
@@ -113,7 +125,7 @@ class Setup:
             arn = task.arn
         elif container.is_live:
             arn = f"arn:aws:ecs:us-east-1:123456789012:task/{cluster}/{rng.getrandbits(128):032x}"
-        container = container.model_copy(update={"task_arn": arn})
+        container = container.model_copy(update={"tasks": ledger_of(arn) if arn else {}})
         item = self.world.versions.as_first_writes(container_item(container))
         self.world.dynamodb.handle("PutItem", {"TableName": "containers", "Item": item})
         where = server or ("fargate" if fargate else "any")

@@ -1,15 +1,19 @@
-"""Upgrades from version 0.1 and rollbacks to it, under the faults that version 0.1 withstands."""
+"""Upgrades from version 0.2 and rollbacks to it, under the faults that version 0.2 withstands."""
 
 import random
 from collections import Counter
+from datetime import UTC, datetime
 
 import pytest
-from longshore.aws.items import CHANGEABLE
-from longshore.domain.service import ServiceState
+from longshore.aws.attributes import deserialize_item
+from longshore.aws.items import container_item, container_of
+from longshore.domain.ledger import ledger_of
+from longshore.domain.lifecycle import LaunchType, Status
+from longshore.domain.models import Container, Runtime
 
 from simulation.hostility import Hostility
 from simulation.run import Report, run
-from simulation.versions import FIRST_TEMPLATE, first_version_is_there, host_document
+from simulation.versions import first_version_is_there
 from simulation.world import World
 
 pytestmark = pytest.mark.skipif(not first_version_is_there(), reason="requires the history of the repository")
@@ -42,24 +46,23 @@ def test_a_run_is_reproducible() -> None:
     assert digests[0] == digests[1] != simulate(1, "after", "restart", digested=True).digest
 
 
-def test_each_version_deploys_its_own_document() -> None:
-    first, current = host_document(FIRST_TEMPLATE), host_document()
-    assert first["parameters"].keys() < current["parameters"].keys()
-
-
-def test_version_0_1_writes_fewer_attributes() -> None:
+def test_version_0_2_writes_its_own_form() -> None:
     world = World("1", hostility=Hostility(first_version="before"))
-    row = dict.fromkeys(("id", "container_id", "seq", "to_rank", "metadata", "schema", "project_id", "to_n", "from_n"))
-    assert world.versions.as_first_writes(row).keys() == row.keys() - {"schema", "project_id", "to_n", "from_n"}
-    item = dict.fromkeys((*CHANGEABLE, "id", "project_id", "name", "labels"))
-    later = {
-        "ended_task_arn",
-        "paused_task_arn",
-        "command_number",
-        "requested_at",
-        "absent_since",
-        "history_full",
-        "schema",
-    }
-    later |= {"reached_without_row", "history_retention", "labels", *ServiceState.model_fields}
-    assert world.versions.as_first_writes(item).keys() == item.keys() - later
+    row = {"id": {"S": "1"}, "seq": {"N": "1"}, "schema": {"N": "3"}}
+    assert world.versions.as_first_writes(row) == row | {"schema": {"N": "2"}}
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    container = Container(
+        id="1",
+        project_id="2",
+        name="demo",
+        status=Status.RUNNING,
+        status_since=at,
+        runtime=Runtime(cluster="default", task_definition="web", launch_type=LaunchType.EC2),
+        tasks=ledger_of("arn:aws:ecs:eu-central-1:123456789012:task/default/0", version=3),
+        created_at=at,
+        updated_at=at,
+    )
+    item = container_item(container)
+    written = world.versions.as_first_writes(item)
+    assert written == {name: value for name, value in item.items() if name != "tasks"} | {"schema": {"N": "2"}}
+    assert container_of(deserialize_item(written)).tasks == container.tasks

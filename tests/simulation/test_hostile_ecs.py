@@ -8,8 +8,9 @@ import pytest
 
 from local.emulator.ecs import StaticCatalog
 from local.emulator.errors import AwsError
-from simulation.hostile_ecs import Effects, HostileEcs
+from simulation.hostile_ecs import HostileEcs
 from simulation.hostility import Hostility, Reached
+from simulation.hosts import Effects
 from simulation.scheduler import Actor
 from simulation.trace import START
 

@@ -8,6 +8,8 @@ from longshore.domain.models import Container, OperationRequest, Outcome
 from longshore.domain.pages import StatusLogsQuery
 from longshore.domain.views import StatusLogsPage
 
+from simulation import calamities
+from simulation.calamities import Calamities
 from simulation.changes import Changes
 from simulation.checks import check_page
 from simulation.delivery import Delivery
@@ -36,6 +38,12 @@ _FOCI = (
     (Operation.RESTART, Operation.FORCE_STOP),
     (Operation.PAUSE, Operation.STOP, Operation.FORCE_STOP),
 )
+_ENDS = (
+    (Operation.START, Operation.FORCE_STOP),
+    (Operation.RESTART, Operation.FORCE_STOP),
+    (Operation.STOP, Operation.FORCE_STOP, Operation.PAUSE),
+    (Operation.PAUSE, Operation.STOP),
+)
 _TWIN = timedelta(seconds=0.05)
 
 
@@ -54,6 +62,7 @@ class Workload:
         self._drifts = 0
         self.delivery = Delivery(world)
         self.misfortunes = Misfortunes(world, self.delivery, self.containers, world.rng("misfortunes"))
+        self.calamities = Calamities(world, self.containers, world.rng("calamities"))
         self._changes = Changes(world, self.containers)
         self._outsiders = Outsiders(world)
         world.deliver = self.delivery.deliver
@@ -77,6 +86,8 @@ class Workload:
             return focus if rng.random() < 0.3 else _FREEZE
         if settings.twins and rng.random() < 0.4:
             return _FREEZE
+        if settings.lasts_hours or settings.failed_alive:
+            return focus if rng.random() < 0.3 else rng.choice(_ENDS)
         if settings.outage_hours:
             return focus if rng.random() < 0.4 else _BEGIN
         return focus
@@ -93,6 +104,7 @@ class Workload:
             requests, self._span = rng.randint(5, 14), max(self._span, rng.choice((120.0, 240.0)))
         self._schedule_requests(requests, start, self._span)
         self.misfortunes.schedule(start, self._span)
+        self.calamities.schedule(start, self._span)
         self._changes.schedule(start, self._span)
         self._outsiders.schedule(start, self._span)
         for number in range(rng.choice((0, 1, 3))):
@@ -130,6 +142,19 @@ class Workload:
         world.note("world", "the sweeps and the event functions run again")
         start = world.scheduler.now
         self._schedule_requests(rng.choice((0, 1, 2)), start, 120.0)
+        self._schedule_sweeps(start + timedelta(minutes=4))
+        return start + timedelta(minutes=3)
+
+    def hours(self) -> datetime | None:
+        """Let an hour and a half pass if the run has such a phase. Returns the end of the requests that follow it."""
+        world, rng = self.world, self._rng
+        if not world.hostility.lasts_hours:
+            return None
+        for pause in calamities.SWEEPS:
+            self.sweep()
+            world.scheduler.run(world.scheduler.now + pause)
+        start = world.scheduler.now
+        self._schedule_requests(rng.choice((1, 2, 3)), start, 120.0)
         self._schedule_sweeps(start + timedelta(minutes=4))
         return start + timedelta(minutes=3)
 
@@ -197,7 +222,7 @@ class Workload:
             asked.ended = True
             asked.answer = answer
             if not actor.crashed:
-                world.ledger.answered(asked, self.asked)
+                world.ledger.answered(asked, self.asked, actor)
             self._follow_up(container_id, chosen[0])
 
         world.note(name, f"requests {chosen[0]} of {container_id[-2:]}{f' with {key} of {user}' if key else ''}")
@@ -249,6 +274,7 @@ class Workload:
         """Make ECS consistent and unlimited; all other faults stay."""
         self.world.hostile_ecs.on = False
         self.misfortunes.restore_ecs()
+        self.calamities.calm_down()
         self._outsiders.calm_down()
         self.world.note("world", "ECS and one worker are healed")
 
@@ -258,6 +284,7 @@ class Workload:
         self.world.hostile_ecs.on = False
         self.world.plans.on = False
         self.misfortunes.calm_down()
+        self.calamities.calm_down()
         self._outsiders.calm_down()
         self.world.note("world", "the phase with faults ends")
 

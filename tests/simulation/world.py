@@ -15,16 +15,15 @@ from unittest import mock
 from longshore.domain.errors import LongshoreError
 from longshore.domain.models import Container
 
-from local.emulator.errors import AwsError
 from simulation.answers import Answers
 from simulation.aws import clients
-from simulation.cloud import TABLES, Cloud, table_properties
-from simulation.faults import Faults, Kind
-from simulation.hostile_services import CHANGES, HostileServices
+from simulation.cloud import TABLES, table_properties
+from simulation.faults import Faults
 from simulation.hostility import Hostility, Reached
 from simulation.ledger import Ledger
 from simulation.records import Asked, Violation
-from simulation.scheduler import Actor, Crash, Priorities, Scheduler, VirtualClock
+from simulation.requests import Requests
+from simulation.scheduler import Actor, Priorities, Scheduler, VirtualClock
 from simulation.setup import CLUSTER
 from simulation.trace import START, Line
 from simulation.versions import Versions
@@ -33,12 +32,10 @@ from simulation.wiring import Library, one_after_the_other
 __all__ = ["CLUSTER", "TABLES", "World", "table_properties"]
 
 _RESERVE = timedelta(seconds=8)  # the part of a function's time that a batch does not use
-_LONGEST_STALL = 400  # seconds
-_LOST = (Kind.CRASH_AFTER, Kind.LOST)  # the caller does not learn whether the call was processed
 _RETRIES = (60.0, 120.0)  # seconds after which Lambda retries a failed event
 
 
-class World(Cloud):
+class World(Requests):
     """The environment of the actors. All draws come from the seed, each kind of draw from its own stream.
 
     Args:
@@ -83,11 +80,14 @@ class World(Cloud):
         self.faults = faults or Faults(self.rng("faults"))
         self._priorities = Priorities(self.rng("priorities")) if self.hostility.priorities else None
         self._chances = self.rng("world")
+        self._late_chances = self.rng("late calls")
+        self.coming = []
         self.ledger = Ledger(self)
         self.answers = Answers(self.ledger)
         self.deliver: Callable[[dict[str, Any]], None] = lambda _: None  # receives the events of AWS
         self.claimed: Callable[[str], None] = lambda _: None  # receives the name of each operation that is claimed
         self.odd: dict[str, Reached] = {}  # id of an item: the behaviour to count when it is read
+        self.malformed: set[str] = set()  # ids of containers whose pending operation is damaged
         self.moved: set[str] = set()  # ids of containers that were moved to another project
         self.kept_alive: dict[str, list[datetime]] = {}  # container id: when callers requested what was answered 200
         self._build_aws()
@@ -113,9 +113,8 @@ class World(Cloud):
         with ExitStack() as stack:
             stack.enter_context(mock.patch.object(os, "urandom", entropy.randbytes))
             for package in self.versions.packages:
-                engine = f"{package}.engine" if package == "longshore" else package
-                for name in ("operations", "reader", *(["changes"] if package == "longshore" else [])):
-                    module = import_module(f"{engine}.{name}")
+                for name in ("operations", "reader", "changes"):
+                    module = import_module(f"{package}.engine.{name}")
                     if hasattr(module, "together"):
                         stack.enter_context(mock.patch.object(module, "together", one_after_the_other))
             yield
@@ -161,6 +160,7 @@ class World(Cloud):
             self.note(name, "crashed" if actor.crashed else "ended", result[0])
             self.stats["actors crashed" if actor.crashed else "actors ended"] += 1
             ended(actor, result[0])
+            self.ledger.alive.ended(actor)
 
         self.note(name, "starts")
         self.scheduler.spawn(actor, body, over)
@@ -185,10 +185,6 @@ class World(Cloud):
         actor = self.scheduler.current
         return actor is None or actor.killed_at is None or self.scheduler.now + _RESERVE < actor.killed_at
 
-    def note(self, actor: str, action: str, subject: Any = None) -> None:
-        """Add a line to the trace."""
-        self.trace.append(Line(self.scheduler.now, actor, action, subject))
-
     def remark(self, what: str) -> None:
         """Count something that is not a violation but noteworthy: `--find` prints the runs in which it occurs."""
         self.stats[f"remark: {what}"] += 1
@@ -196,92 +192,6 @@ class World(Cloud):
     def digest(self) -> str:
         """Return a hash of the whole trace."""
         return hashlib.sha256("\n".join(map(str, self.trace)).encode()).hexdigest()
-
-    # --- requests --------------------------------------------------------------------------------------------------
-
-    def request(self, service: str, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
-        """Perform a request of the current actor to AWS, with the fault drawn for it."""
-        actor = self.scheduler.current
-        assert actor is not None, "a request outside of an actor"
-        assert not actor.ended, f"{actor.name} continues after its end"
-        plan = self.faults.plan(service, operation, again=actor.stricken)
-        kind = None if actor.healed else plan.kind
-        if kind is None and not actor.healed and operation == "SendCommand" and self.plans.loses_reply():
-            kind = Kind.LOST
-        actor.stricken = kind is not None
-        self.stats["calls"] += 1
-        if kind:
-            actor.disturbed = True
-            self.stats[f"fault: {kind}"] += 1
-        before, after = plan.before, plan.after
-        if operation in CHANGES:
-            kind, before = HostileServices.limited(kind, before)
-        if actor.healed or (self._priorities and kind not in (Kind.SLOW, Kind.STALL)):
-            before = self._priorities.pause(actor) if self._priorities else 0.01
-            after = self._priorities.pause(actor) if self._priorities else 0.01
-        name = f"{service}:{operation}"
-        if kind is Kind.CRASH_BEFORE:
-            self.note(actor.name, f"crashes before {name}")
-            raise Crash
-        if kind is Kind.OVERTAKEN:
-            self._wait_for_a_change()
-        self.scheduler.pause(before)
-        if kind in (Kind.FAILED, Kind.DENIED, Kind.CONFLICT):
-            self.note(actor.name, f"{name} fails ({kind})", parameters)
-            self.scheduler.pause(after)
-            raise self._error(kind, service, operation, parameters)
-        answer = self._perform(
-            actor, name, service, operation, parameters, lost_after=before if kind in _LOST else None
-        )
-        if kind is Kind.CRASH_AFTER:
-            self.note(actor.name, f"crashes after {name}")
-            raise Crash
-        self.scheduler.pause(after)
-        if kind is Kind.REPEATED:
-            answer = self._perform(actor, f"{name} again", service, operation, parameters)
-            self.scheduler.pause(before)
-        if kind is Kind.LOST:
-            self.note(actor.name, f"{name}: the reply is lost")
-            raise self._error(kind, service, operation, parameters)
-        if isinstance(answer, AwsError):
-            raise answer
-        return answer
-
-    def _wait_for_a_change(self) -> None:
-        seen = self.ledger.changes
-        for _ in range(_LONGEST_STALL):
-            self.scheduler.pause(1)
-            if self.ledger.changes != seen:
-                return
-
-    def _error(self, kind: Kind, service: str, operation: str, parameters: dict[str, Any]) -> Exception:
-        items = len(parameters.get("TransactItems", [None]))
-        error = self.faults.error(kind, service, operation, items)
-        return error if isinstance(error, AwsError) else error()
-
-    def _perform(
-        self,
-        actor: Actor,
-        name: str,
-        service: str,
-        operation: str,
-        parameters: dict[str, Any],
-        *,
-        lost_after: float | None = None,
-    ) -> dict[str, Any] | AwsError:
-        """Process a request now, or later if its reply is lost `lost_after` seconds after its beginning."""
-        lost = lost_after is not None and operation in CHANGES
-        if lost and self.hostile_services.later(actor, operation, parameters, lost_after or 0.0):
-            return {}
-        try:
-            answer = self._handle(actor, service, operation, parameters)
-        except AwsError as error:
-            self.note(actor.name, f"{name} -> {error.code}", parameters)
-            self.after_effect()
-            return error
-        self.note(actor.name, name, parameters)
-        self.after_effect()
-        return answer
 
     # --- observations -----------------------------------------------------------------------------------------------
 
@@ -296,6 +206,8 @@ class World(Cloud):
         for event in events:
             detail = event["detail"]
             self.note("ecs", f"task {detail['taskArn'][-6:]} v{detail['version']} {detail['lastStatus']}")
+            if "startedAt" in detail:
+                self.ledger.alive.started.add(str(detail.get("startedBy")))
             self.deliver(event)
         for event in self.ssm.drain_events():
             detail = event["detail"]

@@ -66,9 +66,12 @@ def task_events(scene: Scene) -> None:
     scene.stack.client("dynamodb").update_item(
         TableName=scene.stack.table_name("ContainersTable"),
         Key={"id": {"S": container}},
-        UpdateExpression="SET #status = :failed REMOVE live_project_id",
+        UpdateExpression="SET #status = :failed, last_task = :gone REMOVE live_project_id, task_arn, tasks",
         ExpressionAttributeNames={"#status": "status"},
-        ExpressionAttributeValues={":failed": {"S": "failed"}},
+        ExpressionAttributeValues={
+            ":failed": {"S": "failed"},
+            ":gone": {"M": {"id": {"S": task.id}, "gone": {"BOOL": True}}},
+        },
     )
     event = iso_times({"detail": task.to_api() | {"version": 99}})
     assert scene.invoke("TaskStateChangeFunction", event) == {"effect": "recorded"}
@@ -78,7 +81,8 @@ def task_events(scene: Scene) -> None:
     scene.stack.emulator.ecs.exit(scene.task_of(container), 1)
     with scene.recorder.interrupted("dynamodb", "TransactWriteItems", scene.expire):
         event = scene.task_event(container, "STOPPED")
-        assert scene.invoke("TaskStateChangeFunction", event) == {"effect": "stale"}
+        # The end of the task is stored for the expired container.
+        assert scene.invoke("TaskStateChangeFunction", event) == {"effect": "recorded"}
 
 
 def command_events(scene: Scene) -> None:

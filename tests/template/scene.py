@@ -198,14 +198,18 @@ class Scene:
         self.stack.emulator.faults.add("ecs", "RunTask", "ConflictException", status=400)
 
     def failed_with_a_live_task(self, launch_type: str = "EC2") -> str:
-        """Add a container that is `failed` because its task was not found, although the task is running."""
+        """Add a container that is `failed` although its task is running."""
         container = self.add(FAILED, launch_type=launch_type)
         host = MANAGED_INSTANCE if launch_type == "EXTERNAL" else INSTANCE
+        arn = self.stray(container, host)
         self.stack.client("dynamodb").update_item(
             TableName=self.stack.table_name("ContainersTable"),
             Key={"id": {"S": container}},
-            UpdateExpression="SET task_arn = :task",
-            ExpressionAttributeValues={":task": {"S": self.stray(container, host)}},
+            UpdateExpression="SET task_arn = :task, tasks = :tasks",
+            ExpressionAttributeValues={
+                ":task": {"S": arn},
+                ":tasks": {"M": {arn.rsplit("/", 1)[-1]: {"M": {}}}},
+            },
         )
         return container
 

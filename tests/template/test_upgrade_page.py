@@ -58,7 +58,7 @@ def test_parameters_and_outputs_exist() -> None:
         "StreamEnabled",
         "StreamViewType",
     }
-    assert {"TokenIssuer", "ManageApiGatewayAccount", "TokenSecretArn"} <= given <= STACK.parameters.keys()
+    assert {"ManageApiGatewayAccount", "TokenSecretArn"} <= given <= STACK.parameters.keys()
     read = set(re.findall(r"(?:\$\(|`)output (\w+)", PAGE))
     assert {"Version", "ContainersTableName"} <= read <= STACK.outputs.keys()
 
@@ -67,4 +67,4 @@ def test_administration_commands_exist() -> None:
     named = {tuple(words.split()) for words in re.findall(r"python -m admin ((?:schedule )?[a-z][a-z-]+)", PAGE)}
     commands: Any = get_command(app).commands  # type: ignore[attr-defined]
     known = {(name,) for name in commands} | {("schedule", name) for name in commands["schedule"].commands}
-    assert {("complete-history",), ("schedule", "migrate"), ("doctor",)} <= named <= known
+    assert {("doctor",), ("schedule", "list")} <= named <= known

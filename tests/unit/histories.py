@@ -11,7 +11,7 @@ from longshore.domain.history import Entry, append
 from longshore.domain.lifecycle import LaunchType, Status
 from longshore.domain.models import Change, Container, Runtime, Trigger
 from longshore.domain.pages import Span
-from longshore.domain.ranges import NO_ROWS, NO_STATUS, Counts, Edge
+from longshore.domain.ranges import NO_ROWS, Counts, Edge
 from longshore.domain.roles import Role
 
 START = datetime(2025, 1, 15, 10, 30, tzinfo=UTC)
@@ -60,7 +60,6 @@ class PagesInMemory:
     Args:
         container: The container when its counters are read.
         entries: Its rows. There may be newer rows than the counters say.
-        bare: The numbers of the rows that have no counters.
         deleted: The numbers of the rows that DynamoDB has deleted.
         hidden: The counters that are stored with the floor of the container.
     """
@@ -69,18 +68,13 @@ class PagesInMemory:
         self,
         container: Container,
         entries: list[Entry],
-        bare: frozenset[int] = frozenset(),
         deleted: frozenset[int] = frozenset(),
         hidden: Counts = NO_ROWS,
     ) -> None:
         self._container = container
-        written: Any = [entry._replace(counts=None) if entry.seq in bare else entry for entry in entries]  # type: ignore[arg-type]
-        self._written: list[Entry] = written
-        self._entries = [entry for entry in self._written if entry.seq not in deleted]
-        self._deleted = deleted
+        self._entries = [entry for entry in entries if entry.seq not in deleted]
         self._hidden = hidden
         self.edges = 0
-        self.counted = 0
         self.queries = 0
 
     def counters(self, _: str) -> Read:
@@ -97,11 +91,6 @@ class PagesInMemory:
         self.edges += 1
         found = [entry for entry in self._entries if to_text(entry.log.transition_time) <= until]
         return edge(found[-1]) if found else None
-
-    def rows_with(self, _: str, column: str, status: str, most: int, seq: int) -> int:
-        self.counted += 1
-        found = [entry.seq for entry in self._written if (getattr(entry.log, column) or NO_STATUS) == status]
-        return sum(number <= seq or number in self._deleted for number in found[:most])
 
     def page(self, _: str, where: Span, newest: int) -> list[dict[str, Any]]:
         self.queries += 1
@@ -135,7 +124,7 @@ class EverybodyReads:
 
 
 def edge(entry: Entry) -> Edge:
-    return Edge(entry.seq, entry.log.to_status, entry.log.from_status, entry.counts)
+    return Edge(entry.counts, entry.log.to_status, entry.log.from_status)
 
 
 def row(entry: Entry) -> dict[str, Any]:

@@ -19,8 +19,7 @@ from longshore.domain.lifecycle import (
     in_progress,
     next_step,
 )
-from longshore.engine.commits import DEADLINE
-from longshore.engine.giving_up import LAST_ATTEMPT
+from longshore.engine.settle import DEADLINE, LAST_ATTEMPT
 from longshore.engine.sweeps import _STUCK
 
 ROOT = Path(__file__).parents[2]

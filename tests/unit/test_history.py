@@ -12,6 +12,7 @@ from longshore.aws.items import container_item, log_item
 from longshore.domain.clock import MILLISECOND, SystemClock, to_text
 from longshore.domain.errors import UnreadableItemError
 from longshore.domain.history import Entry, append
+from longshore.domain.ledger import ledger_of
 from longshore.domain.lifecycle import LaunchType, Status
 from longshore.domain.models import Change, Container, Runtime, Trigger
 from longshore.domain.pages import Span, StatusLogsQuery, page_of, rank_key
@@ -215,8 +216,7 @@ def test_a_row_contains_the_change() -> None:
         START + timedelta(seconds=5),
         duration_ms=3500,
         metadata={"command": "start", "rule": None, "exit_code": 0, "reason": ""},
-        task_arn="arn:task",
-        task_version=4,
+        tasks=ledger_of("arn:task", 4),
     )
     after, entry = append(container, given, "b" * 24, START + timedelta(seconds=6))
     assert entry.log.model_dump(mode="json") == {
@@ -231,13 +231,13 @@ def test_a_row_contains_the_change() -> None:
         # Only None is left out.
         "metadata": {"command": "start", "exit_code": 0, "reason": ""},
     }
-    assert (after.task_arn, after.task_version) == ("arn:task", 4)
+    assert (after.task_arn, after.tasks) == ("arn:task", ledger_of("arn:task", 4))
 
 
 def test_a_change_without_a_task_keeps_the_task_of_the_container() -> None:
-    container = empty().model_copy(update={"task_arn": "arn:mine", "task_version": 7})
+    container = empty().model_copy(update={"tasks": ledger_of("arn:mine", 7)})
     after, _ = append(container, change(Status.STOPPED, START), "a" * 24, START)
-    assert (after.task_arn, after.task_version) == ("arn:mine", 7)
+    assert after.tasks == ledger_of("arn:mine", 7)
 
 
 def test_append_does_not_modify_its_argument() -> None:

@@ -1,6 +1,7 @@
 """Tests of filters of a history, with random histories and compared with filtering and sorting all rows."""
 
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from longshore.aws.history_pages import HistoryPages
 from longshore.aws.items import log_item
 from longshore.domain.clock import to_text
+from longshore.domain.errors import UnreadableItemError
 from longshore.domain.history import Entry
 from longshore.domain.lifecycle import Status
 from longshore.domain.models import Container
@@ -88,16 +90,7 @@ def test_a_page_equals_filtering_and_sorting_all_rows(seed: int, rows: int, quer
     container, entries = random_history(seed, rows)
     pages = PagesInMemory(container, entries)
     check(pages, query, entries)
-    assert pages.counted == 0
     assert pages.queries <= (len(Status) + 1 if query.has_range else 1)
-
-
-@SOME
-@given(st.integers(0, 10**6), st.integers(1, 40), asked(), st.data())
-def test_rows_without_counters_are_counted(seed: int, rows: int, query: StatusLogsQuery, data: Any) -> None:
-    container, entries = random_history(seed, rows)
-    bare = data.draw(st.frozensets(st.integers(1, rows)) | st.just(frozenset(range(1, rows + 1))))
-    check(PagesInMemory(container, entries, bare), query, entries)
 
 
 @SOME
@@ -105,12 +98,11 @@ def test_rows_without_counters_are_counted(seed: int, rows: int, query: StatusLo
 def test_newer_rows_than_the_counters_are_not_in_the_page(
     seed: int, rows: int, query: StatusLogsQuery, data: Any
 ) -> None:
-    """The counters are read while rows are added, by this version or by version 0.1."""
+    """The counters are read while rows are added."""
     _, entries = random_history(seed, rows)
     at_read = data.draw(st.integers(1, rows - 1))
     container, _ = random_history_up_to(seed, rows, at_read)
-    bare = data.draw(st.sampled_from([frozenset(), frozenset(range(at_read + 1, rows + 1))]))
-    check(PagesInMemory(container, entries, bare), query, entries[:at_read])
+    check(PagesInMemory(container, entries), query, entries[:at_read])
 
 
 def random_history_up_to(seed: int, rows: int, count: int) -> tuple[Container, list[Entry]]:
@@ -189,17 +181,11 @@ def test_contradicting_counters_are_an_error() -> None:
         read(PagesInMemory(wrong, entries), query)
 
 
-@pytest.mark.parametrize("number", range(1, 12))
-@pytest.mark.parametrize("most", [0, 1, 6, 11])
-def test_a_binary_search_counts_rows_without_counters(number: int, most: int) -> None:
-    """Row 2n has the status; the history has `most` such rows."""
-
-    class Index:
-        def query(self, **request: Any) -> Any:
-            rank = int(request["ExpressionAttributeValues"][":rank"]["S"].removeprefix("failed#"))
-            assert 1 <= rank <= most
-            return {"Items": [{"seq": {"N": str(2 * rank)}}]}
-
-    client: Any = Index()
+@pytest.mark.parametrize("damaged", [{"to_n"}, {"from_n"}, {"to_n", "from_n"}])
+def test_a_row_without_counters_cannot_be_read(damaged: set[str]) -> None:
+    _, entries = random_history(3, 30)
+    item = {name: value for name, value in log_item(entries[-1]).items() if name not in damaged}
+    client: Any = SimpleNamespace(query=lambda **_: {"Items": [item]})
     pages = HistoryPages(client, containers="containers", status_logs="logs")
-    assert pages.rows_with("a" * 24, "to_status", "failed", most, number) == min(number // 2, most)
+    with pytest.raises(UnreadableItemError):
+        pages.first_row("507f1f77bcf86cd799439011", "2025-01-01T00:00:00.000Z")

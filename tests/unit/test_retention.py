@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from longshore.aws.history_pages import Counters, HistoryPages
+from longshore.aws.history_pages import Counters
 from longshore.aws.items import log_item
 from longshore.aws.store import IDEMPOTENCY_WINDOW
 from longshore.domain.clock import to_text
@@ -18,7 +18,7 @@ from longshore.domain.pages import SORT_COLUMNS, StatusLogsQuery
 from longshore.domain.ranges import NO_ROWS, Counts
 from longshore.domain.retention import MARGIN, SHORTEST, expiry, floor_of, oldest, shorter
 from longshore.domain.times import EARLIEST
-from longshore.engine.commits import ON_ITS_WAY
+from longshore.engine.settle import ON_ITS_WAY
 from unit.histories import START, PagesInMemory, random_history
 from unit.test_history_ranges import SOME, asked, check, read
 
@@ -52,8 +52,7 @@ def test_a_page_equals_filtering_and_sorting_the_retained_rows(
     retained = shown(entries, floor)
     expired = [entry.seq for entry in entries if entry not in retained]
     deleted = data.draw(st.frozensets(st.sampled_from(expired))) if expired else frozenset()
-    bare = data.draw(st.sampled_from([frozenset(), frozenset(range(1, rows + 1)), frozenset(range(1, rows, 2))]))
-    pages = PagesInMemory(container, entries, bare, deleted, hidden)
+    pages = PagesInMemory(container, entries, deleted, hidden)
     check(pages, query, retained, setting, now)
     # Only a lengthened retention that is not applied yet takes another read.
     assert pages.edges <= 2 + (own is not None and own < (setting or 31))
@@ -154,18 +153,3 @@ def test_the_stored_floor_of_an_item() -> None:
     counters = Counters("a" * 24, "b" * 24, 3, {"history_floor": {"M": {"at": {"S": "x"}, **counts}}})
     assert counters.hidden == Counts(3, {"running": 3}, {})
     assert Counters("a" * 24, "b" * 24, 3, {}).hidden == NO_ROWS
-
-
-@pytest.mark.parametrize("gone", [set(), {1}, {1, 2, 3}, {2}, {1, 3}])
-def test_a_binary_search_counts_deleted_rows(gone: set[int]) -> None:
-    """Row 10n has rank n. All rows that the search has to find are from the floor on, and exist."""
-
-    class Index:
-        def query(self, **request: Any) -> Any:
-            rank = int(request["ExpressionAttributeValues"][":rank"]["S"].removeprefix("failed#"))
-            return {"Items": [] if rank in gone else [{"seq": {"N": str(10 * rank)}}]}
-
-    client: Any = Index()
-    pages = HistoryPages(client, containers="containers", status_logs="logs")
-    for seq in range(30, 90):
-        assert pages.rows_with("a" * 24, "to_status", "failed", 8, seq) == seq // 10

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from longshore.edge.http import Answer, Document, PublicRequest, public_endpoint
+from longshore.edge.http import SECURITY_HEADERS, Answer, Document, PublicRequest, public_endpoint
 from longshore.edge.static import StaticFiles
 from unit.http_calls import CONTEXT, Log, body_of
 
@@ -49,7 +49,7 @@ def test_a_file_has_the_headers_of_the_manifest(files: StaticFiles, log: Log) ->
     for event in (proxied(slash=True), proxied("index.html")):
         response = ask(files, event)
         assert (response["statusCode"], response["body"]) == (200, "<p>é")
-        assert response["headers"] == {**HEADERS, "X-Request-Id": "request-1"}
+        assert response["headers"] == {**SECURITY_HEADERS, **HEADERS, "X-Request-Id": "request-1"}
         assert response["isBase64Encoded"] is False
     assert [(line["status"], line["code"]) for line in log.lines if line["message"] == "request answered"] == [
         (200, "OK"),
@@ -60,7 +60,7 @@ def test_a_file_has_the_headers_of_the_manifest(files: StaticFiles, log: Log) ->
 def test_head_has_the_same_headers_and_no_body(files: StaticFiles) -> None:
     response = ask(files, proxied("index.html", method="HEAD"))
     assert (response["statusCode"], response["body"]) == (200, "")
-    assert response["headers"] == {**HEADERS, "X-Request-Id": "request-1"}
+    assert response["headers"] == {**SECURITY_HEADERS, **HEADERS, "X-Request-Id": "request-1"}
 
 
 @pytest.mark.parametrize("etag", ['W/"0123"', '"0123"', "*", '"x", W/"0123"', ("a", '"0123"')])
@@ -70,7 +70,7 @@ def test_a_known_entity_tag(files: StaticFiles, etag: str | tuple[str, ...], met
     response = ask(files, proxied("index.html", method=method, etag=given))
     assert (response["statusCode"], response["body"]) == (304, "")
     # A browser replaces the headers of its copy with these.
-    assert response["headers"] == {**HEADERS, "X-Request-Id": "request-1"}
+    assert response["headers"] == {**SECURITY_HEADERS, **HEADERS, "X-Request-Id": "request-1"}
 
 
 @pytest.mark.parametrize("etag", ['W/"01234"', '"012"', "0123", '""', "W/*"])

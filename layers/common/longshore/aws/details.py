@@ -27,7 +27,7 @@ from longshore.aws.attributes import deserialize_item
 from longshore.aws.items import KEYS, LIFETIME, container_of
 from longshore.aws.transactions import StoreError, call
 from longshore.aws.updates import ConditionFailed
-from longshore.aws.writes import Writes, as_read, same
+from longshore.aws.writes import Writes, as_read, same, same_key
 from longshore.domain.clock import Clock
 from longshore.domain.lifecycle import PROTECTED_FROM
 from longshore.domain.models import Container
@@ -79,11 +79,10 @@ class ContainerDetails:
             condition = condition.also(_NOTHING_ENDS, **_OPERATIONS)
         # Removing the protection restores a key that the recovery sweep has moved.
         if changes.keys() & {*LIFETIME, "desired_count"} or ("protection" in changes and changes["protection"] is None):
-            condition = condition.and_also(same(container, LIFETIME))
             if container.operation is not None:
-                condition = condition.also("attribute_exists(#operation)")
+                condition = condition.and_also(same(container, LIFETIME)).also("attribute_exists(#operation)")
             else:
-                condition = condition.and_also(as_read(container, None)).and_also(same(container, ["absent_since"]))
+                condition = condition.and_also(as_read(container, None)).and_also(same_key(container))
                 names += KEYS
         request: Any = self._writes.update(after, condition, names)["Update"] | {"ReturnValues": "ALL_NEW"}
         for attempt in range(_CONFLICT_TRIES):

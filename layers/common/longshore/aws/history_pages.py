@@ -1,14 +1,13 @@
 """Pages of a container's history."""
 
-from bisect import bisect_right
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from longshore.aws.attributes import deserialize_item, serialize
 from longshore.aws.transactions import call
 from longshore.domain.errors import UnreadableItemError
-from longshore.domain.pages import Span, rank_key
-from longshore.domain.ranges import NO_ROWS, NO_STATUS, Counts, Edge, expanded
+from longshore.domain.pages import Span
+from longshore.domain.ranges import NO_ROWS, Counts, Edge, expanded
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
@@ -94,6 +93,7 @@ class HistoryPages:
 
         Raises:
             StoreError: DynamoDB failed.
+            UnreadableItemError: The row is damaged.
         """
         return self._edge(container_id, ">=", since, ascending=True)
 
@@ -102,6 +102,7 @@ class HistoryPages:
 
         Raises:
             StoreError: DynamoDB failed.
+            UnreadableItemError: The row is damaged.
         """
         return self._edge(container_id, "<=", until, ascending=False)
 
@@ -117,41 +118,6 @@ class HistoryPages:
             )
         )
         return _edge_of(answer["Items"][0]) if answer["Items"] else None
-
-    def rows_with(self, container_id: str, column: str, status: str, most: int, seq: int) -> int:
-        """Count the rows up to number `seq` that have a status, without counters of the row.
-
-        Ranks increase with the numbers of the rows, so a binary search finds the last of these rows: about 20 reads for
-        a million rows.
-
-        Args:
-            container_id: The container.
-            column: `to_status` or `from_status`.
-            status: The status; NO_STATUS for null.
-            most: The number of rows of the whole history that have the status.
-            seq: The number of the last row to count.
-
-        Raises:
-            StoreError: DynamoDB failed.
-        """
-        index, attribute = ("by-to-status", "to_rank") if column == "to_status" else ("by-from-status", "from_rank")
-        name = None if status == NO_STATUS else status
-
-        def number_of(rank: int) -> int:
-            answer = call(
-                lambda: self._dynamodb.query(
-                    TableName=self._status_logs,
-                    IndexName=index,
-                    KeyConditionExpression=f"container_id = :container AND {attribute} = :rank",
-                    ExpressionAttributeValues={":container": {"S": container_id}, ":rank": {"S": rank_key(name, rank)}},
-                    ProjectionExpression="seq",
-                    ConsistentRead=True,
-                )
-            )
-            # DynamoDB has deleted the row because of the retention. All rows in question are newer.
-            return int(answer["Items"][0]["seq"]["N"]) if answer["Items"] else 0
-
-        return bisect_right(range(1, most + 1), seq, key=number_of)
 
     def page(self, container_id: str, where: Span, newest: int) -> "list[Item]":
         """Read the rows of a part of a page with one Query that reads exactly these rows.
@@ -216,9 +182,9 @@ def shown(item: Item) -> Item:
 
 
 def _edge_of(item: Item) -> Edge:
-    seq = int(item["seq"]["N"])
-    counts = None
-    if "to_n" in item and "from_n" in item:
+    try:
         row = deserialize_item({"to": item["to_n"], "from": item["from_n"]})
-        counts = Counts(seq, expanded(row["to"]), expanded(row["from"]))
-    return Edge(seq, item["to_status"]["S"], item["from_status"]["S"] if "from_status" in item else None, counts)
+    except KeyError as error:
+        raise UnreadableItemError(item["container_id"]["S"]) from error
+    counts = Counts(int(item["seq"]["N"]), expanded(row["to"]), expanded(row["from"]))
+    return Edge(counts, item["to_status"]["S"], item["from_status"]["S"] if "from_status" in item else None)

@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from longshore.aws.attributes import serialize_item
+from longshore.aws.older_form import OLDER_ATTRIBUTES, with_older_form, without_older_form
 from longshore.domain.clock import to_text
 from longshore.domain.errors import UnreadableItemError
 from longshore.domain.history import Entry
@@ -17,16 +18,19 @@ Item = dict[str, Any]
 PENDING_SHARDS = 8
 """Number of partition keys over which the index `pending-by-deadline` is spread."""
 
-SCHEMA = 2
-"""Version of the format of items and rows. Longshore 0.1 did not write this attribute."""
+SCHEMA = 3
+"""Version of the format of containers' items. Version 0.2 wrote 2: see `older_form.py`."""
+
+ROW_SCHEMA = 2
+"""Version of the format of history rows."""
 
 CHANGEABLE = (
     "status",
     "status_since",
-    "task_arn",
-    "task_version",
-    "ended_task_arn",
-    "paused_task_arn",
+    "tasks",
+    "tasks_due_at",
+    "last_task",
+    *OLDER_ATTRIBUTES,
     "generation",
     "operation",
     "command_number",
@@ -77,7 +81,7 @@ def container_item(container: Container) -> Item:
     1 KB: each further KB of it costs a write unit per write, and two per transaction.
     """
     item = container.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
-    item |= {"schema": SCHEMA} | {name: getattr(container, name) for name in COUNTED}
+    item = with_older_form(item, container) | {"schema": SCHEMA} | {name: getattr(container, name) for name in COUNTED}
     if container.is_live:
         item["live_project_id"] = container.project_id
     due = container.due_at
@@ -95,7 +99,7 @@ def log_item(entry: Entry, retention: int = 0) -> Item:
         retention: The retention in days, after which DynamoDB deletes the row; 0: never.
     """
     row = entry.log.model_dump(mode="json", exclude_none=True)
-    row |= {"seq": entry.seq, "to_rank": entry.to_rank, "from_rank": entry.from_rank, "schema": SCHEMA}
+    row |= {"seq": entry.seq, "to_rank": entry.to_rank, "from_rank": entry.from_rank, "schema": ROW_SCHEMA}
     if retention:
         row["expires_at"] = expiry(entry.log.transition_time, retention)
     return serialize_item(row | {"project_id": entry.project_id} | row_counters(entry.counts))
@@ -134,8 +138,8 @@ def container_of(item: Item) -> Container:
         UnreadableItemError: The item is damaged, or was written by a later version.
     """
     try:
-        return Container.model_validate(item)
-    except ValidationError as error:
+        return Container.model_validate(without_older_form(item))
+    except (ValidationError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise UnreadableItemError(str(item.get("id"))) from error
 
 

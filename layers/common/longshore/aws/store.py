@@ -25,14 +25,15 @@ from longshore.aws.attributes import deserialize_item, serialize
 from longshore.aws.batches import read_containers
 from longshore.aws.history_size import HistorySizes
 from longshore.aws.index import ContainerIndex
-from longshore.aws.items import CHANGEABLE, LIFETIME, STOP_AT, Item, container_of, log_of, record_of
+from longshore.aws.items import CHANGEABLE, STOP_AT, Item, container_of, log_of, record_of
 from longshore.aws.transactions import HistoryFullError, Transactions, call
 from longshore.aws.updates import ConditionFailed, Updates
-from longshore.aws.writes import Condition, Writes, as_read, as_stored, same, unchanged
+from longshore.aws.writes import Condition, Writes, as_read, as_stored, same, same_key, unchanged
 from longshore.domain.clock import Clock, to_text
 from longshore.domain.errors import UnreadableItemError
 from longshore.domain.history import Entry
-from longshore.domain.lifecycle import PROTECTED_FROM
+from longshore.domain.ledger import without
+from longshore.domain.lifecycle import PROTECTED_FROM, Step
 from longshore.domain.models import COMMANDS, Container, IdempotencyRecord, Outcome, PendingOperation, StatusLog
 from longshore.domain.retention import shorter
 from longshore.domain.unchanged import UNCHANGED, Unchanged
@@ -174,6 +175,7 @@ class Store:
                 "command_number": pending.command_number + COMMANDS - 1,
                 "requested_at": requested_at,
                 "absent_since": None,
+                "tasks_due_at": None,
             }
             | stops
         )
@@ -229,8 +231,8 @@ class Store:
     def commit_observed(self, before: Container, after: Container, entry: Entry) -> Container | ConditionFailed:
         """Write a change that no operation has caused. The container must be as read, with nothing pending.
 
-        Two lookups that do not find a task prove that it is gone. If another worker has found the task since the
-        container was read, it has cleared `absent_since`, and the write is refused.
+        Two lookups that do not find a task or a service prove that it is gone. If another worker has found it since the
+        container was read, it has changed the ledger or cleared `absent_since`, and the write is refused.
         """
         condition = as_read(before, None)
         if before.absent_since is not None:
@@ -241,13 +243,20 @@ class Store:
         """Write attributes of a container with nothing pending, without a row."""
         return self._updates.apply(as_read(before, None), after)
 
+    def note_ledger(self, before: Container, after: Container) -> Container | ConditionFailed:
+        """Write the ledger of a container with nothing pending, without a row.
+
+        Raises the generation, so that no claim or row is written with the ledger of before.
+        """
+        return self.note_idle(before, after.model_copy(update={"generation": before.generation + 1}))
+
     def defer(self, container: Container, until: datetime) -> Container | ConditionFailed:
         """Move the key of the index of a protected container, so that the recovery sweep finds it later.
 
         Writes nothing else. Removing the protection moves the key back.
         """
         condition = as_read(container, None).also("attribute_exists(#protection)")
-        condition = condition.and_also(same(container, (*LIFETIME, "absent_since")))
+        condition = condition.and_also(same_key(container))
         return self._updates.move_key(condition, container, until)
 
     def commit_expiry(self, before: Container, after: Container, entry: Entry) -> Container | ConditionFailed:
@@ -289,7 +298,9 @@ class Store:
         pending = before.operation
         assert pending is not None
         # Otherwise an operation without an effect would prevent a schedule from acting on the container.
-        changes = {"operation": None, "requested_at": pending.requested_before}
+        changes: dict[str, Any] = {"operation": None, "requested_at": pending.requested_before}
+        if pending.step is Step.START:
+            changes["tasks"] = without(before.tasks, pending.token)
         # Nothing has changed the service, so a later operation stores its count and its scaling anew.
         changes |= dict.fromkeys((*pending.stored, "calls_end_at"))
         condition = self._still_pending(before).also("NOT #operation.event_acted = :event_acted", event_acted=True)

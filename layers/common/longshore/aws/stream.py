@@ -46,9 +46,6 @@ class Record(NamedTuple):
         """
         try:
             row = deserialize_item(self.content["dynamodb"]["NewImage"])
-            if container is not None:
-                # Version 0.1, which may run during a deployment, writes rows without a project.
-                row.setdefault("project_id", container.project_id)
             known = container if container is not None and container.project_id == row.get("project_id") else None
             facts = {"container_name": known and known.name, "labels": known.labels if known else {}}
             return StatusChange.model_validate({"from_status": None} | row | facts)

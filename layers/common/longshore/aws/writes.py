@@ -6,9 +6,10 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from longshore.aws.attributes import serialize, serialize_item
-from longshore.aws.items import CHANGEABLE, KEYS, Item, container_item, log_item
+from longshore.aws.items import CHANGEABLE, KEYS, LIFETIME, Item, container_item, log_item
 from longshore.domain.clock import to_text
 from longshore.domain.history import Entry
+from longshore.domain.lifecycle import Kind
 from longshore.domain.models import Container, IdempotencyRecord, PendingOperation
 
 
@@ -58,6 +59,15 @@ def same(container: Container, names: Sequence[str]) -> Condition:
     stored = container.model_dump(mode="json", include=set(names), exclude_none=True)
     clauses = [f"#{name} = :was_{name}" if name in stored else f"attribute_not_exists(#{name})" for name in names]
     return Condition(" AND ".join(clauses), {f":was_{name}": serialize(value) for name, value in stored.items()})
+
+
+def same_key(container: Container) -> Condition:
+    """Require that what the key of the index depends on is as read, besides what `as_read` requires.
+
+    A noted lookup of a task raises the generation. The item may have an `absent_since` for version 0.2, or a
+    `tasks_due_at` that version 0.2 has left there.
+    """
+    return same(container, LIFETIME if container.kind is Kind.TASK else (*LIFETIME, "absent_since"))
 
 
 def as_stored(container: Container) -> Container:

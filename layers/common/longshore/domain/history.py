@@ -4,7 +4,8 @@ from datetime import datetime
 from typing import NamedTuple
 
 from longshore.domain.clock import MILLISECOND, to_text
-from longshore.domain.lifecycle import Kind, Status
+from longshore.domain.ledger import LastTask
+from longshore.domain.lifecycle import Kind
 from longshore.domain.models import Change, Container, StatusLog
 from longshore.domain.pages import rank_key
 from longshore.domain.ranges import NO_STATUS, Counts
@@ -24,6 +25,10 @@ class Entry(NamedTuple):
     from_rank: str
     project_id: str
     counts: Counts
+
+
+def _ended_for_certain(task: LastTask | None) -> LastTask | None:
+    return None if task is None or task.gone else task
 
 
 def append(container: Container, change: Change, log_id: str, now: datetime) -> tuple[Container, Entry]:
@@ -63,19 +68,15 @@ def append(container: Container, change: Change, log_id: str, now: datetime) -> 
         triggered_by=change.triggered_by,
         metadata=metadata or None,
     )
-    task_arn = change.task_arn or container.task_arn
-    was_paused = container.status is Status.PAUSED if container.is_live else container.was_paused
-    ended_task_arn = task_arn if change.task_ended else None
     after = container_after.model_copy(
         update={
             "status": change.to_status,
             "status_since": at,
             "absent_since": None,
             "apply_count_at": None,
-            "task_arn": task_arn,
-            "task_version": container.task_version if change.task_version is None else change.task_version,
-            "paused_task_arn": task_arn if was_paused and task_arn == container.task_arn else None,
-            "ended_task_arn": container.ended_task_arn if change.task_ended is None else ended_task_arn,
+            "tasks": dict(container.tasks if change.tasks is None else change.tasks),
+            "tasks_due_at": None,
+            "last_task": change.last_task or _ended_for_certain(container.last_task),
             "log_count": container.log_count + 1,
             "to_counts": to_counts,
             "from_counts": from_counts,

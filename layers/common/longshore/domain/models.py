@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from pydantic import ConfigDict, Field
 
 from longshore.domain.base import Model, Timestamp
+from longshore.domain.ledger import BETWEEN_LOOKS, KnownTask, LastTask, Ledger
 from longshore.domain.lifecycle import (
     LIVE,
     PROTECTED_FROM,
@@ -26,15 +27,6 @@ from longshore.domain.lifecycle import (
 from longshore.domain.runtime import Runtime as Runtime
 from longshore.domain.service import ServiceState
 from longshore.domain.unchanged import UNCHANGED, Unchanged
-
-BETWEEN_LOOKS = timedelta(seconds=30)
-"""The shortest time between two lookups that together prove that a task is gone."""
-
-LOOKS_LAST = timedelta(minutes=10)
-"""An older lookup that did not find a task proves nothing: ECS may have shown the task since."""
-
-NO_NEWER = 2**53
-"""A task version that no event reaches: no later event of the task is applied."""
 
 
 class Trigger(StrEnum):
@@ -68,14 +60,8 @@ class PendingOperation(Model):
     request_id: str | None = None
     rule: str | None = None
     superseded: Operation | None = None
-    superseded_start: str | None = None  # client token of the superseded operation, if it may have run a task
-    superseded_start_since: Timestamp | None = None  # when that token was first used at the earliest; None: at `since`
-    client_token: str | None = None  # of RunTask; None: the operation's id
-    client_token_since: Timestamp | None = None  # when it was first used at the earliest; None: at started_at
-    task_arn: str | None = None  # the task that this operation or the superseded start has run
-    task_run_at: Timestamp | None = None  # the latest time at which the task can have been run; None: not known
-    task_shown: bool = False  # ECS has shown that task
-    absent: dict[str, Timestamp] = {}  # by task ARN or client token: the first lookup that found nothing
+    client_token: str | None = None  # of RunTask, the key of its task in the ledger; None: the operation's id
+    absent: dict[str, Timestamp] = {}  # by the name of a service: the first lookup that did not find it
     command_number: int = 0  # number of the first command to a host that the current driver may send
     command_expires_at: Timestamp | None = None  # when the driver's commands expire; None: at the deadline
     sent_command: str | None = None  # host and id of the last command, if its result is not known yet
@@ -96,16 +82,6 @@ class PendingOperation(Model):
     def token(self) -> str:
         """The client token for RunTask."""
         return self.client_token or self.id
-
-    @property
-    def token_since(self) -> datetime:
-        """The earliest time at which the client token can have been used."""
-        return self.client_token_since or self.started_at
-
-    @property
-    def superseded_token_since(self) -> datetime:
-        """The earliest time at which the client token of the superseded start can have been used."""
-        return self.superseded_start_since or self.since
 
     @property
     def begun_at(self) -> datetime:
@@ -142,15 +118,14 @@ class Container(ServiceState):
     status: Status
     status_since: Timestamp
     runtime: Runtime
-    task_arn: str | None = None
-    ended_task_arn: str | None = None  # the last task whose end ECS has shown
-    paused_task_arn: str | None = None  # the last task with which the last live status was `paused`
-    task_version: int = 0  # the newest version of the task that is known; older events are ignored
+    tasks: dict[str, KnownTask] = {}  # the ledger: see domain/ledger.py
+    tasks_due_at: Timestamp | None = None  # when a sweep looks at the ledger next, unless an operation is pending
+    last_task: LastTask | None = None  # the container's own task that has left the ledger last
     generation: int = 0
     operation: PendingOperation | None = None
     command_number: int = 0  # the highest number that a command to a host can have
     requested_at: Timestamp | None = None  # when the last operation was requested; for a schedule, its scheduled time
-    absent_since: Timestamp | None = None  # the drift sweep's first lookup that did not find the task
+    absent_since: Timestamp | None = None  # the drift sweep's first lookup that did not find the service
     history_full: bool = False  # the history has reached DynamoDB's limit of 10 GB and takes no more rows
     reached_without_row: dict[str, Status] | None = None  # per id of an operation, the last status it reached since
     history_large: bool = False  # the last row that was written found the history near that limit
@@ -172,16 +147,29 @@ class Container(ServiceState):
     created_at: Timestamp
     updated_at: Timestamp
 
-    # Version 0.1 changes `task_arn` but not the other two ARNs, which then belong to a task before.
     @property
-    def task_ended(self) -> bool:
-        """Whether ECS has shown the end of the task."""
-        return self.task_arn is not None and self.ended_task_arn == self.task_arn
+    def own_token(self) -> str | None:
+        """The key of the task that makes the container running or paused. None if the container is not live."""
+        if not self.is_live:
+            return None
+        return next((token for token, known in self.tasks.items() if not known.stray), None)
 
     @property
-    def was_paused(self) -> bool:
-        """Whether the last live status with the task was `paused`."""
-        return self.task_arn is not None and self.paused_task_arn == self.task_arn
+    def own(self) -> KnownTask | None:
+        """The task that makes the container running or paused. None if the container is not live."""
+        token = self.own_token
+        return self.tasks[token] if token is not None else None
+
+    @property
+    def task_arn(self) -> str | None:
+        """The ARN of the task that makes the container running or paused."""
+        return self.own.arn if self.own is not None else None
+
+    @property
+    def unwanted(self) -> list[str]:
+        """The keys of the tasks that have to end while nothing is pending: all but the container's own."""
+        own = self.own_token
+        return [token for token in self.tasks if token != own]
 
     @property
     def kind(self) -> Kind:
@@ -197,14 +185,20 @@ class Container(ServiceState):
         if self.operation is not None:
             return self.operation.deadline
         look_at = self.absent_since + BETWEEN_LOOKS if self.absent_since is not None else None
-        return _earliest(look_at, self.ends_at, self.apply_count_at)
+        return _earliest(look_at, self._ledger_due_at, self.ends_at, self.apply_count_at)
+
+    @property
+    def _ledger_due_at(self) -> datetime | None:
+        """When a sweep looks at the ledger: immediately after the container has become `failed` with tasks in it."""
+        if self.tasks_due_at is None and self.tasks and not self.is_live:
+            return self.status_since
+        return self.tasks_due_at
 
     @property
     def is_listed(self) -> bool:
         """Whether the recovery sweep will find the container in time. Only for a container as it was read.
 
-        Version 0.1 removes the key of the index when an operation ends. The recovery sweep moves the key of a protected
-        container to a later time than `due_at`.
+        The recovery sweep moves the key of a protected container to a later time than `due_at`.
         """
         due, listed = self.due_at, self.pending_deadline
         return due is None or (listed is not None and (listed <= due or self.protection is not None))
@@ -301,9 +295,8 @@ class Change(NamedTuple):
     triggered_by: Trigger
     duration_ms: int | None = None
     metadata: Mapping[str, Any] = MappingProxyType({})
-    task_arn: str | None = None  # the container's task from now on; None: unchanged
-    task_version: int | None = None  # None: unchanged
-    task_ended: bool | None = None  # None: unchanged
+    tasks: Ledger | None = None  # the ledger from now on; None: unchanged
+    last_task: LastTask | None = None  # None: unchanged, but a task that was gone is forgotten
     attributes: Mapping[str, Any] = MappingProxyType({})  # further attributes of the container from now on
 
 

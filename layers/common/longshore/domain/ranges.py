@@ -7,9 +7,6 @@ state how many rows of each status the range has, and which ranks they have:
     time             from |              | to
     counters   before: 41 rows           after: 90 rows      the range has rows 42 to 90
 
-Rows that Longshore 0.1 wrote have no counters until an administrator completes them. Their counters are read from the
-indexes if a query needs them.
-
 Reading a page needs no pydantic: this module must not import the models, which take a third of a cold start.
 """
 
@@ -47,25 +44,19 @@ NO_ROWS = Counts(0, {}, {})
 
 
 class Edge(NamedTuple):
-    """The first or last row of a range of time.
+    """The first or last row of a range of time. `after` are the counters after the row."""
 
-    Attributes:
-        counts: The counters after the row; None if the row was written without counters.
-    """
-
-    seq: int
+    after: Counts
     to_status: str
     from_status: str | None
-    counts: Counts | None
 
     @property
-    def after(self) -> Counts:
-        """The counters after the row. Without counters of the row, only the number of rows."""
-        return self.counts or Counts(self.seq, {}, {})
+    def seq(self) -> int:
+        return self.after.log_count
 
     @property
     def before(self) -> Counts:
-        """The counters before the row, as complete as those after it."""
+        """The counters before the row."""
         own_from = self.from_status or NO_STATUS
         return Counts(
             self.seq - 1,

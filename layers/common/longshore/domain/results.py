@@ -5,13 +5,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from longshore.domain.errors import ContainerExpiredError, ContainerProtectedError, StateConflictError
+from longshore.domain.ledger import LastTask, Ledger
 from longshore.domain.lifecycle import Operation, Refused, Status, decide, done, in_progress, status_after_exit
 from longshore.domain.models import Change, Container, Outcome, OutcomeKind, PendingOperation, Trigger
 from longshore.domain.task import Task
 
 
 def change_by(
-    pending: PendingOperation, to_status: Status, at: datetime, facts: Mapping[str, Any], task: Task | None
+    pending: PendingOperation, to_status: Status, at: datetime, facts: Mapping[str, Any], tasks: Ledger | None = None
 ) -> Change:
     """Build the change that an operation's step has made.
 
@@ -20,7 +21,7 @@ def change_by(
         to_status: The new status.
         at: When the change was observed (UTC).
         facts: Added to the metadata of the row.
-        task: The task that the container has from now on. None keeps the task that it has.
+        tasks: The ledger from now on. None keeps the ledger.
     """
     return Change(
         to_status=to_status,
@@ -36,36 +37,64 @@ def change_by(
             "superseded": pending.superseded.value if pending.superseded else None,
             **facts,
         },
-        task_arn=task.arn if task else None,
-        task_version=task.version if task else None,
-        task_ended=task.is_stopped if task else None,
+        tasks=tasks,
     )
 
 
-def change_by_exit(at: datetime, task: Task | None, triggered_by: Trigger = Trigger.SYSTEM) -> Change:
-    """Build the change for a task that ended on its own.
+def change_by_exit(
+    container: Container,
+    at: datetime,
+    task: Task | None,
+    tasks: Ledger,
+    triggered_by: Trigger = Trigger.SYSTEM,
+    *,
+    unclear: bool = False,
+) -> Change:
+    """Build the change for the container's own task that ended on its own.
 
     Args:
+        container: The container before the change.
         at: When the task ended, or when it was found to be gone (UTC).
-        task: The stopped task. None when it is gone; later events of the task then still apply.
+        task: The stopped task. None when it is gone; if ECS shows it again, the container is live again.
+        tasks: The ledger without the task. While another task is in it, the container is not `stopped`.
         triggered_by: `system` for an event, `recovery` for a sweep.
+        unclear: Whether a command to the host may have paused or unpaused the task.
     """
+    last = left_by(container, task, unclear=unclear)
     if task is None:
         return Change(
             to_status=Status.FAILED,
             observed_at=at,
             triggered_by=triggered_by,
             metadata={"reason": "The task is no longer known to ECS"},
+            tasks=tasks,
+            last_task=last,
         )
     return Change(
-        to_status=status_after_exit(task.exit_code),
+        to_status=Status.FAILED if tasks else status_after_exit(task.exit_code),
         observed_at=at,
         triggered_by=triggered_by,
         metadata=task.facts,
-        task_arn=task.arn,
-        task_version=task.version,
-        task_ended=True,
+        tasks=tasks,
+        last_task=last,
     )
+
+
+def left_by(container: Container, task: Task | None, *, unclear: bool = False) -> LastTask | None:
+    """Return what to remember of the container's own task, which leaves the ledger.
+
+    Args:
+        container: The container before.
+        task: The stopped task. None when it is gone.
+        unclear: Whether a command to the host may have paused or unpaused the task.
+    """
+    if task is not None:
+        return LastTask(id=task.id, version=task.version)
+    own = container.own
+    if own is None or own.arn is None:
+        return None
+    paused = container.status is Status.PAUSED
+    return LastTask(id=own.arn.rsplit("/", 1)[-1], version=own.version, gone=True, paused=paused, unclear=unclear)
 
 
 def completed(container: Container, pending: PendingOperation, status: Status) -> Outcome:

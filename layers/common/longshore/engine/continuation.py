@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from longshore.aws.functions import Function
 
 if TYPE_CHECKING:
-    from longshore.engine.sweeps import Drift
+    from longshore.engine.drift import Drift
 
 
 class Part(StrEnum):

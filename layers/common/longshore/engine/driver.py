@@ -17,30 +17,24 @@ from functools import partial
 from longshore.aws.store import ConditionFailed, Store
 from longshore.domain.clock import Clock
 from longshore.domain.errors import OperationFailedError
-from longshore.domain.lifecycle import GOAL, Kind, Proceed, Refused, Status, Step, decide, next_step
-from longshore.domain.models import NO_NEWER, Container, Outcome, PendingOperation, Trigger, next_command_number
-from longshore.domain.results import change_by, change_by_exit, completed, conflict
+from longshore.domain.ids import new_id
+from longshore.domain.lifecycle import Step
+from longshore.domain.models import Container, Outcome, PendingOperation, next_command_number
 from longshore.domain.task import Task
-from longshore.engine.commits import DEADLINE, Commits, DrivePolicy, OvertakenError, Shared, stored_findings
-from longshore.engine.giving_up import GivingUp, as_seen
+from longshore.engine.apply import Applier, Continue, OvertakenError
 from longshore.engine.known import Known, Lookup
-from longshore.engine.leaving import Leaving
 from longshore.engine.observations import (
     Changed,
-    Ended,
     Findings,
     Launched,
-    NeverRan,
-    NoEffect,
     Noting,
     Observation,
-    Reached,
     Result,
+    Reverted,
     Uncertain,
-    Unobserved,
 )
-from longshore.engine.recorder import Recorder
-from longshore.engine.steps import Steps, awaits_host
+from longshore.engine.settle import DEADLINE, DriverRole, settle
+from longshore.engine.steps import Steps
 from longshore.engine.waits import has_changed
 
 
@@ -61,10 +55,7 @@ class Driver:
         self._store = store
         self._steps = steps
         self._clock = clock
-        self._recorder = Recorder(store, clock)
-        self._commits = Commits(store, steps, clock)
-        self._giving_up = GivingUp(store, steps, self._commits, clock)
-        self._leaving = Leaving(store, self._commits, clock)
+        self._applier = Applier(store, steps, clock)
 
     def take_over(self, container: Container, until: datetime, *, for_caller: bool = False) -> Outcome | None:
         """Continue a pending operation whose deadline has expired: `take` and `drive`.
@@ -82,7 +73,7 @@ class Driver:
             ExternalServiceError: ECS, Systems Manager or DynamoDB failed after retries.
         """
         taken = self.take(container, for_caller=for_caller)
-        return self.drive(taken, DrivePolicy(until, for_caller, counted=not for_caller)) if taken else None
+        return self.drive(taken, DriverRole.CALLER if for_caller else DriverRole.SWEEP, until) if taken else None
 
     def take(self, container: Container, *, for_caller: bool = False) -> Container | None:
         """Become the driver of a pending operation whose deadline has expired.
@@ -134,15 +125,15 @@ class Driver:
         assert pending is not None
         # A start without a task may call RunTask here. Its claimer must then not abandon it, even if its own RunTask is
         # refused.
-        may_run = pending.step is Step.START and pending.task_arn is None and container.kind is Kind.TASK
+        known = container.tasks.get(pending.token)
+        may_run = pending.step is Step.START and known is not None and known.arn is None
         if may_run and not pending.has_row and not pending.event_acted:
             noted = self._store.note_event_acts(container, pending)
             if isinstance(noted, ConditionFailed):
                 return False
             container = noted
         try:
-            policy = DrivePolicy(self._clock.now(), for_caller=False, owns=False, raises_overtaken=True)
-            self.drive(container, policy, event_task=event_task, host_is_done=host_is_done)
+            self.drive(container, DriverRole.EVENT, self._clock.now(), event_task=event_task, host_is_done=host_is_done)
         except OperationFailedError:
             return True  # The operation has ended, and its row states the reason.
         except OvertakenError:
@@ -152,17 +143,19 @@ class Driver:
     def drive(
         self,
         container: Container,
-        policy: DrivePolicy,
+        role: DriverRole,
+        until: datetime,
         *,
         event_task: Task | None = None,
         host_is_done: bool = False,
         lookup: Lookup | None = None,
     ) -> Outcome:
-        """Drive the pending operation from its current step until it ends or the time of `policy` runs out.
+        """Drive the pending operation from its current step until it ends or the time runs out.
 
         Args:
             container: The container as read, with the operation.
-            policy: How long to wait, and how to handle the result.
+            role: On whose behalf.
+            until: Stop waiting for effects at this time (UTC).
             event_task: A task as an event describes it, used instead of asking ECS.
             host_is_done: Whether the current step's command to the host is known to have succeeded.
             lookup: A lookup of the tasks that was made after the operation was claimed or taken over.
@@ -171,44 +164,26 @@ class Driver:
             The answer: completed, accepted (still pending) or a conflict.
 
         Raises:
-            OvertakenError: The container has changed since it was read, and `policy.raises_overtaken` is set.
+            OvertakenError: The container has changed since it was read, and the role is that of an event's handler.
             ContainerExpiredError: The container has expired.
             OperationFailedError: The operation has ended without success.
             ExternalServiceError: A service failed; the operation is pending and will be continued.
         """
-        known = Known(event_task, lookup=lookup, acts=policy.owns)
+        known = Known(event_task, lookup=lookup, acts=role.owns)
         while True:
-            pending = container.operation
-            assert pending is not None
-            settled: Container | Shared | Outcome
-            if pending.giving_up is not None:
-                settled = self._giving_up.finish(container, pending, policy, reverted=host_is_done)
-            else:
-                result = self._steps.run(
-                    container,
-                    pending,
-                    policy.until,
-                    look_first=not policy.for_caller,
-                    known=known,
-                    host_is_done=host_is_done,
-                    has_changed=partial(has_changed, self._store, container),
-                )
-                seen = result.observation
-                noted = seen if isinstance(seen, Noting) else None
-                known = known._replace(lookup=None, launched=_still_launched(known, seen), noted=noted)
-                settled = self._settle(container, pending, result, policy)
-            match settled:
-                case Outcome():
-                    return settled
-                case Shared():
-                    # What another driver's write has prevented from being stored is not continued.
-                    known = known if settled.stored else known._replace(noted=None)
-                    container, policy = settled.container, policy._replace(alone=settled.alone)
-                case Container():
-                    # The command and the counted attempt belong to the previous step.
-                    container, host_is_done, policy = settled, False, policy._replace(counted=False)
+            result = self._attempt(container, role, until, known, host_is_done=host_is_done)
+            seen = result.observation
+            noted = seen if isinstance(seen, Noting) else None
+            known = known._replace(lookup=None, launched=_still_launched(known, seen), noted=noted)
+            write = settle(container, result, role, self._clock.now(), fresh_token=new_id())
+            settled = self._applier.apply(container, write, role, until)
+            if isinstance(settled, Outcome):
+                return settled
+            container, known, role = settled.container, _still_noted(known, settled), _next_role(role, settled)
+            # The command belongs to the previous step.
+            host_is_done = host_is_done and not settled.is_next
 
-    def accept(self, container: Container, until: datetime) -> Outcome | None:
+    def accept(self, container: Container) -> Outcome | None:
         """Answer 202 to a repeated request while another driver continues its operation.
 
         Returns:
@@ -217,104 +192,39 @@ class Driver:
         Raises:
             StoreError: DynamoDB failed.
         """
+        return self._applier.accept(container)
+
+    def _attempt(
+        self, container: Container, role: DriverRole, until: datetime, known: Known, *, host_is_done: bool
+    ) -> Result:
+        """Make one attempt at the step, or revert a pause that was given up."""
         pending = container.operation
         assert pending is not None
-        policy = DrivePolicy(until, for_caller=True, owns=False, raises_overtaken=True)
-        try:
-            settled = self._commits.accept(
-                container, pending, Unobserved("No effect has been observed yet"), stored_findings(pending), policy
-            )
-        except OvertakenError:
-            return None
-        return settled if isinstance(settled, Outcome) else None
+        if pending.giving_up is not None:
+            return self._revert(container, pending, pending.giving_up, host_is_done=host_is_done)
+        return self._steps.run(
+            container,
+            pending,
+            until,
+            look_first=role in (DriverRole.SWEEP, DriverRole.EVENT),
+            known=known,
+            host_is_done=host_is_done,
+            has_changed=partial(has_changed, self._store, container),
+        )
 
-    # --- handling observations -------------------------------------------------------------------------------------
+    def _revert(self, container: Container, pending: PendingOperation, reason: str, *, host_is_done: bool) -> Result:
+        """Unpause a task whose pause was given up. After its expiry time the pause can no longer take effect."""
+        since = pending.giving_up_since
+        expired = since is None or self._clock.now() >= since + DEADLINE
+        if host_is_done or self._steps.unpause(container, pending) or expired:
+            return Result(Reverted(), Findings())
+        return Result(Uncertain(reason), Findings(acted=True))
 
-    def _settle(
-        self, container: Container, pending: PendingOperation, result: Result, policy: DrivePolicy
-    ) -> Container | Shared | Outcome:
-        """Commit or store an attempt's result. Returns the answer, or the container to continue with."""
-        seen, findings = result
-        match seen:
-            case Reached():
-                return self._reached(container, pending, seen, policy)
-            case Ended():
-                return self._ended(container, pending, seen, policy)
-            case NeverRan():
-                return self._never_ran(container, pending, seen, findings, policy)
-            case NoEffect() if self._nothing_happened(pending, findings, policy):
-                if isinstance(self._store.abandon(container), ConditionFailed):
-                    return self._commits.overtaken(container, None, policy)
-                raise OperationFailedError(seen.reason)
-            case NoEffect() if seen.final:
-                change = change_by(pending, Status.FAILED, self._clock.now(), {"reason": seen.reason}, None)
-                return self._commits.fail(container, as_seen(change, container, findings), None, policy)
-            case Unobserved() | Uncertain() | NoEffect() if policy.owns and self._giving_up.is_due(pending, result):
-                return self._giving_up.begin(container, pending, result, policy)
-            case _:
-                return self._leaving.leave(container, pending, seen, result, policy)
 
-    def _reached(
-        self, container: Container, pending: PendingOperation, seen: Reached, policy: DrivePolicy
-    ) -> Container | Shared | Outcome:
-        goal = GOAL[pending.step]
-        step = next_step(pending.operation, pending.step)
-        outcome = completed(container, pending, goal)
-        change = change_by(pending, goal, seen.at, seen.facts, seen.task)._replace(attributes=seen.attributes)
-        ran_and_ended = pending.step is Step.START and seen.task is not None and seen.task.is_stopped
-        if ran_and_ended and change.task_version is not None:
-            # The task's exit is a second row. If this driver crashes before writing it, an event of this version must
-            # still be newer than the stored version.
-            change = change._replace(task_version=change.task_version - 1)
-        result = self._commits.commit(container, change, step, None if step else outcome)
-        if isinstance(result, ConditionFailed):
-            return self._commits.overtaken(container, seen.task, policy)
-        if step is not None:
-            return result
-        if ran_and_ended:
-            recorded = self._recorder.record_exit(result, seen.task, Trigger.SYSTEM)
-            if isinstance(recorded, ConditionFailed) and policy.raises_overtaken:
-                # The event that reported the end must be applied to the operation that was claimed since.
-                raise OvertakenError
-        return self._commits.first_answer(pending, outcome, policy)
+def _still_noted(known: Known, settled: Continue) -> Known:
+    """Return what the driver knows. What another driver's write has prevented from being stored is not continued."""
+    return known if settled.is_stored or settled.is_next else known._replace(noted=None)
 
-    def _ended(
-        self, container: Container, pending: PendingOperation, seen: Ended, policy: DrivePolicy
-    ) -> Container | Shared | Outcome:
-        """Write the row of a task that ended on its own. Then continue the operation, or end it with a conflict."""
-        change = change_by_exit(seen.at, seen.task)
-        if seen.task is None and awaits_host(container, pending):
-            # A command may have paused the task. If ECS shows the task again, it is not known whether it is paused.
-            change = change._replace(task_version=NO_NEWER)
-        verdict = decide(change.to_status, pending.operation, None, container.runtime.platform)
-        step = verdict.step if isinstance(verdict, Proceed) else None
-        answer = None
-        if isinstance(verdict, Refused):
-            ended = container.model_copy(update={"status": change.to_status, "operation": None})
-            answer = conflict(ended, pending.operation, verdict.message)
-        # The next step stops the task if it still exists, and need not prove again that it is gone.
-        absent = pending.absent if seen.task is None else {}
-        result = self._commits.commit(container, change, step, answer, absent=absent)
-        if isinstance(result, ConditionFailed):
-            return self._commits.overtaken(container, None, policy)
-        return self._commits.first_answer(pending, answer, policy) if answer else result
 
-    def _never_ran(
-        self,
-        container: Container,
-        pending: PendingOperation,
-        seen: NeverRan,
-        findings: Findings,
-        policy: DrivePolicy,
-    ) -> Shared | Outcome:
-        facts = (seen.task.facts if seen.task else {}) | {"reason": seen.reason}
-        change = change_by(pending, Status.FAILED, seen.at, facts, seen.task)._replace(attributes=findings.attributes)
-        if seen.task is None:
-            change = change._replace(task_arn=findings.task_arn, task_version=0, task_ended=False)
-        return self._commits.fail(container, change, seen.task, policy)
-
-    @staticmethod
-    def _nothing_happened(pending: PendingOperation, findings: Findings, policy: DrivePolicy) -> bool:
-        """Check whether a refusal proves that the operation has had no effect at all."""
-        first = policy.alone and pending.attempts == 0 and not pending.answered
-        return first and not findings.acted and not pending.has_row and pending.superseded is None
+def _next_role(role: DriverRole, settled: Continue) -> DriverRole:
+    return DriverRole.CALLER if role is DriverRole.CLAIMER and not settled.is_alone else role

@@ -1,8 +1,8 @@
 """Applies events: changes of ECS tasks, host commands that succeeded, servers that were terminated.
 
-Events may arrive late, more than once and out of order. A task's event is applied only if the task is the container's
-or was run by its pending operation, and only if the event's version is higher than the last known version. It is then
-applied without asking ECS, which may not show the new state yet.
+Events may arrive late, more than once and out of order. The event of a task in the container's ledger is applied
+without asking ECS, which may not show the new state yet: the end of the task always, and other states only if the
+event's version is higher than the last known version.
 """
 
 import re
@@ -11,15 +11,16 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from longshore.aws.ecs import Ecs
+from longshore.aws.ecs import Ecs, EcsError
 from longshore.aws.hosts import HostCommands
 from longshore.aws.store import ConditionFailed, Store
 from longshore.domain.clock import Clock
 from longshore.domain.errors import ExternalServiceError, LongshoreError
 from longshore.domain.history import append
 from longshore.domain.ids import new_id
+from longshore.domain.ledger import Ledger, callable_until, token_of, with_stray, without
 from longshore.domain.lifecycle import Status, Step
-from longshore.domain.models import NO_NEWER, Change, Container, PendingOperation, Trigger
+from longshore.domain.models import Change, Container, PendingOperation, Trigger
 from longshore.domain.task import Task, adopted_as
 from longshore.engine.driver import Driver
 from longshore.engine.recorder import Recorder
@@ -90,20 +91,13 @@ class TaskEvents:
             if container is None or container.runtime.cluster.rsplit("/", 1)[-1] != cluster.rsplit("/", 1)[-1]:
                 return Effect.FOREIGN
             if container.operation is not None:
-                self._note_sighting(container, container.operation, task)
-                effect = self._while_pending(container, task)
+                effect = self._while_pending(container, container.operation, task)
             else:
                 effect = self._while_idle(container, task, shown=shown)
             if effect is not None:
                 return effect
             # The container has changed since it was read.
         raise ExternalServiceError("The container is receiving too many requests")
-
-    def _note_sighting(self, container: Container, pending: PendingOperation, task: Task) -> None:
-        """Store that a task exists that the operation's driver did not find."""
-        if task.arn in pending.absent and not task.is_stopped:
-            absent = {arn: first for arn, first in pending.absent.items() if arn != task.arn}
-            self._store.note(container, pending.model_copy(update={"absent": absent}), None)
 
     def _container_of(self, task: Task) -> Container | None:
         """Return the container that has run or adopted the task."""
@@ -115,66 +109,124 @@ class TaskEvents:
 
     def _while_idle(self, container: Container, task: Task, *, shown: bool) -> Effect | None:
         """Apply a task's state while nothing is pending. Returns None if the container has changed in the meantime."""
-        if task.arn != container.task_arn:
-            return self._stop_stray(container, task)
-        news = task.version > container.task_version
-        result: Container | ConditionFailed
-        if task.is_running and container.status is Status.FAILED and container.task_version != NO_NEWER:
+        token = token_of(container.tasks, task.arn)
+        if token is None:
+            return self._unknown(container, task, shown=shown)
+        known = container.tasks[token]
+        is_own = token == container.own_token
+        if task.is_stopped:
+            if is_own:
+                result = self._recorder.record_exit(container, task, Trigger.SYSTEM)
+                return None if isinstance(result, ConditionFailed) else Effect.RECORDED
+            return self._note(container, without(container.tasks, token))
+        if task.version <= known.version and not (shown and known.absent_since is not None):
+            return Effect.STALE
+        if not is_own:
+            self._stop(container, task)
+        if known.absent_since is not None:
+            # A sweep did not find the task, but it exists.
+            return self._note(container, {**container.tasks, token: known.seen(task)})
+        return Effect.STALE if is_own else Effect.STRAY_STOPPED
+
+    def _unknown(self, container: Container, task: Task, *, shown: bool) -> Effect | None:
+        """Handle a task that is not in the ledger of its container, which has nothing pending.
+
+        A task that is alive must be known, so it is added to the ledger, and stopped. The only task that may run is
+        that of a failed container which only counted as gone.
+        """
+        if task.is_stopped or has_ended(container, task):
+            return Effect.STALE
+        last = container.last_task
+        was_gone = last is not None and last.gone and last.id == task.id and not last.unclear
+        if container.status is Status.FAILED and was_gone and not container.tasks and last is not None:
             # DescribeTasks may return an old state too: here, one from before an end that is already known.
-            if not news and not (shown and task.version == container.task_version):
+            is_current = task.version > last.version or (shown and task.version == last.version)
+            if not task.is_running or not is_current:
                 return Effect.STALE
-            # The task started after its start was given up, or ECS did not show it for a while.
             trigger = Trigger.RECOVERY if shown else Trigger.SYSTEM
             result = self._recorder.record_running(container, task, trigger)
-        elif not news:
-            return Effect.STALE
-        elif task.is_stopped and container.is_live:
-            result = self._recorder.record_exit(container, task, Trigger.SYSTEM)
-        elif task.is_stopped and container.status is Status.FAILED:
-            # Store the task's end. An older event that shows the task running may still arrive.
-            ended = container.model_copy(update={"task_version": task.version, "ended_task_arn": task.arn})
-            result = self._store.note_idle(container, ended)
-        elif task.is_running and container.is_live and container.absent_since is not None:
-            # A sweep did not find the task, but it exists.
-            result = self._store.note_idle(container, container.model_copy(update={"absent_since": None}))
-        else:
-            return Effect.STALE
-        return None if isinstance(result, ConditionFailed) else Effect.RECORDED
+            return None if isinstance(result, ConditionFailed) else Effect.RECORDED
+        return self._end_stray(container, task, lambda tasks: self._note(container, tasks))
 
-    def _while_pending(self, container: Container, task: Task) -> Effect | None:
+    def _note(self, container: Container, tasks: Ledger) -> Effect | None:
+        """Store a ledger of a container with nothing pending. Returns None if the container has changed meanwhile."""
+        noted = self._recorder.note_ledger(container, tasks)
+        return None if isinstance(noted, ConditionFailed) else Effect.RECORDED
+
+    def _while_pending(self, container: Container, pending: PendingOperation, task: Task) -> Effect | None:
         """Apply a task's state to the pending operation. Returns None if the container has changed in the meantime."""
-        pending = container.operation
-        assert pending is not None
         self._on_pending(pending)
+        token = token_of(container.tasks, task.arn)
         starting = pending.step is Step.START
-        if task.arn == container.task_arn:
-            # A stop waits for the end of the container's task, and a pause fails with it. A start needs it only while
-            # the previous task of a failed container has not stopped.
-            if not task.is_stopped or (starting and container.status is not Status.FAILED):
-                return Effect.STALE
-            if task.version <= container.task_version and container.is_live:
-                return Effect.STALE
+        if token is None:
+            return self._unknown_while_pending(container, pending, task)
+        if task.is_stopped:
+            if pending.step in (Step.PAUSE, Step.UNPAUSE) and token != container.own_token:
+                # The step does not depend on the task, which was only to end.
+                return self._note_pending(container, pending, without(container.tasks, token))
             return Effect.SETTLED if self._driver.settle(container, event_task=task) else None
-        if not starting:
-            if task.is_stopped and pending.superseded_start is not None:
+        known = container.tasks[token]
+        if starting and token == pending.token:
+            if task.is_running:
+                return Effect.SETTLED if self._driver.settle(container, event_task=task) else None
+            if known.absent_since is None:
+                return Effect.SETTLED  # Events of the task's way to RUNNING say nothing new.
+        if known.absent_since is not None and task.version >= known.version:
+            # The operation's driver did not find the task, but it exists.
+            return self._note_pending(container, pending, {**container.tasks, token: known.seen(task)})
+        return Effect.STALE
+
+    def _unknown_while_pending(self, container: Container, pending: PendingOperation, task: Task) -> Effect | None:
+        """Handle a task that is not in the ledger of its container. Returns None if the container has changed."""
+        if has_ended(container, task):
+            return Effect.STALE
+        known = container.tasks.get(pending.token)
+        if pending.step is Step.START and known is not None and known.arn is None:
+            # It may be the task of this start, whose RunTask was not answered, and which its client token finds.
+            if not (task.is_running or task.is_stopped):
+                return Effect.SETTLED
+            if not self._driver.settle(container, event_task=task):
+                return None
+            current = self._store.container(container.id)
+            if current is None or token_of(current.tasks, task.arn) is not None or current.task_arn == task.arn:
+                return Effect.SETTLED
+            operation = current.operation
+            if operation is not None and (known := current.tasks.get(operation.token)) and known.arn is None:
+                return Effect.SETTLED
+            return None if not task.is_stopped else Effect.SETTLED
+        if task.is_stopped:
+            if pending.step is Step.KILL and any(known.arn is None for known in container.tasks.values()):
                 # It may be the task of the start that the force-stop has superseded. The force-stop waits for its end.
                 return Effect.SETTLED if self._driver.settle(container, event_task=task) else None
-            return self._stop_stray(container, task)
-        # If the operation has no task stored, the start calls RunTask with its client token, which returns its task.
-        if (task.is_running or task.is_stopped) and not self._driver.settle(container, event_task=task):
-            return None
-        current = self._store.container(container.id)
-        known = {current.task_arn, current.operation.task_arn if current.operation else None} if current else {task.arn}
-        if current and task.arn not in known and (current.operation is None or current.operation.task_arn is not None):
-            return self._stop_stray(current, task)
-        return Effect.SETTLED
-
-    def _stop_stray(self, container: Container, task: Task) -> Effect:
-        """Stop a task that its container does not have, because the operation that ran it has been superseded."""
-        if task.is_stopped:
             return Effect.STALE
-        self._ecs.stop(container.runtime, task.arn, "Longshore: not the task that its container has")
-        return Effect.STRAY_STOPPED
+        return self._end_stray(container, task, lambda tasks: self._note_pending(container, pending, tasks))
+
+    def _note_pending(self, container: Container, pending: PendingOperation, tasks: Ledger) -> Effect | None:
+        """Store a ledger of a container with a pending operation. Returns None if the container has changed."""
+        noted = self._store.note(container.model_copy(update={"tasks": dict(tasks)}), pending, None)
+        return None if isinstance(noted, ConditionFailed) else Effect.SETTLED
+
+    def _end_stray(self, container: Container, task: Task, note: Callable[[Ledger], Effect | None]) -> Effect | None:
+        """Stop a task that is not in the ledger, and add it, also if ECS refuses to stop it now."""
+        tasks = with_stray(container.tasks, task)
+        try:
+            stopped = self._stop(container, task)
+        except EcsError:
+            note(tasks)
+            raise
+        if stopped is not None and stopped.is_stopped:
+            return Effect.STALE
+        return None if note(tasks) is None else Effect.STRAY_STOPPED
+
+    def _stop(self, container: Container, task: Task) -> Task | None:
+        """Call StopTask for a task that its container must not have. Returns None if ECS does not know the task."""
+        return self._ecs.stop(container.runtime, task.arn, "Longshore: not the task that its container has")
+
+
+def has_ended(container: Container, task: Task) -> bool:
+    """Check whether ECS has shown the end of the task, so that an event of it is late."""
+    last = container.last_task
+    return last is not None and not last.gone and last.id == task.id
 
 
 def container_ids_of(task: Task) -> list[str]:
@@ -293,6 +345,10 @@ class Servers:
                     "superseded": container.pending,
                 },
             )
+            if container.operation is not None:
+                # A driver may still call RunTask with the client token of a start. A sweep ends the tasks.
+                operation = container.operation
+                change = change._replace(tasks=callable_until(container.tasks, operation.token, operation.deadline))
             after, entry = append(container, change, new_id(), self._clock.now())
             if not isinstance(self._store.commit_expiry(container, after, entry), ConditionFailed):
                 return True

@@ -60,7 +60,7 @@ class Lifetimes:
         if rule is None:
             return None
         if container.protection is not None:
-            if container.absent_since is not None:
+            if container.absent_since is not None or container.tasks_due_at is not None:
                 return None
             deferred = self._store.defer(container, now + DEFERRAL)
             return "changed" if isinstance(deferred, ConditionFailed) else "deferred"

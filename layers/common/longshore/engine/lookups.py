@@ -6,7 +6,7 @@ from itertools import chain
 from longshore.aws.batches import batches
 from longshore.aws.ecs import Ecs, EcsError
 from longshore.domain.clock import Clock
-from longshore.domain.lifecycle import Step
+from longshore.domain.ledger import arns
 from longshore.domain.models import Container
 from longshore.engine.known import Lookup
 from longshore.engine.pace import ClusterReads
@@ -29,15 +29,15 @@ class Lookups:
         """
         wanted: dict[str, dict[str, list[str]]] = {}
         for container in containers:
-            wanted.setdefault(container.runtime.cluster, {})[container.id] = _arns_of(container)
+            wanted.setdefault(container.runtime.cluster, {})[container.id] = arns(container.tasks)
         found: dict[str, Lookup] = {}
         for cluster, of_containers in sorted(wanted.items()):
             by_arn: dict[str, Lookup] = {}
             for batch in batches(dict.fromkeys(chain(*of_containers.values()))):
                 for lookup in self._look_up(cluster, batch):
                     by_arn |= dict.fromkeys(lookup.arns, lookup)
-            for container_id, arns in of_containers.items():
-                found[container_id] = _joined([by_arn[arn] for arn in arns], arns, self._clock)
+            for container_id, own in of_containers.items():
+                found[container_id] = _joined([by_arn[arn] for arn in own], own, self._clock)
         return found
 
     def _look_up(self, cluster: str, arns: list[str]) -> list[Lookup]:
@@ -51,14 +51,6 @@ class Lookups:
             half = len(arns) // 2
             return [*self._look_up(cluster, arns[:half]), *self._look_up(cluster, arns[half:])]
         return [Lookup(asked_at, frozenset(arns), tasks)]
-
-
-def _arns_of(container: Container) -> list[str]:
-    """Return the ARNs of the tasks that will be looked up."""
-    operation = container.operation
-    kills = operation is not None and operation.step is Step.KILL
-    own = container.task_arn if container.is_live or kills else None
-    return [arn for arn in (own, operation.task_arn if operation else None) if arn]
 
 
 def _joined(lookups: list[Lookup], arns: list[str], clock: Clock) -> Lookup:

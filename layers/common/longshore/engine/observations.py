@@ -5,6 +5,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from longshore.domain.ledger import Ledger
 from longshore.domain.service import Scaling, Service
 from longshore.domain.task import Task
 
@@ -78,6 +79,10 @@ class TokenExpired(NamedTuple):
     """ECS may have forgotten the client token, and no task of it exists. A new token is needed."""
 
 
+class Reverted(NamedTuple):
+    """A pause that was given up cannot take effect any more: Systems Manager has accepted the unpause."""
+
+
 class NoEffect(NamedTuple):
     """The request was refused. An earlier call of the attempt may have had an effect if `Findings.acted` is set."""
 
@@ -93,7 +98,17 @@ class Uncertain(NamedTuple):
 
 
 Observation = (
-    Reached | Ended | NeverRan | Unobserved | Launched | Changed | Noting | TokenExpired | NoEffect | Uncertain
+    Reached
+    | Ended
+    | NeverRan
+    | Unobserved
+    | Launched
+    | Changed
+    | Noting
+    | TokenExpired
+    | Reverted
+    | NoEffect
+    | Uncertain
 )
 
 
@@ -102,12 +117,9 @@ class Findings(NamedTuple):
 
     acted: bool = False
     on_its_way: bool = False
-    task_arn: str | None = None
-    task_run_at: datetime | None = None
-    task_shown: bool = False
-    absent: Mapping[str, datetime] = MappingProxyType({})
-    own_version: int | None = None
+    tasks: Ledger | None = None  # None: as it was
     sent_command: str | None = None
+    absent: Mapping[str, datetime] = MappingProxyType({})  # services that were not found, by their name
     attributes: Mapping[str, Any] = MappingProxyType({})  # of the container; written with the row of a failure
 
 

@@ -10,7 +10,7 @@ pending and will be settled.
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any, assert_never
+from typing import assert_never
 
 from longshore.aws.access import Access, Grants
 from longshore.aws.items import LIFETIME
@@ -25,7 +25,8 @@ from longshore.domain.errors import (
     LaterRequestError,
 )
 from longshore.domain.ids import new_id
-from longshore.domain.lifecycle import BEGINNING, ENDING, Proceed, Refusal, Refused, Step
+from longshore.domain.ledger import KnownTask, callable_until
+from longshore.domain.lifecycle import BEGINNING, ENDING, Kind, Proceed, Refusal, Refused, Step
 from longshore.domain.models import (
     Container,
     IdempotencyRecord,
@@ -37,9 +38,9 @@ from longshore.domain.models import (
 from longshore.domain.results import conflict, given, superseded
 from longshore.domain.roles import Role
 from longshore.domain.unchanged import UNCHANGED, Unchanged
-from longshore.engine.commits import DEADLINE, DrivePolicy
 from longshore.engine.concurrency import together
 from longshore.engine.driver import Driver
+from longshore.engine.settle import DEADLINE, DriverRole
 
 _CLAIM_TRIES = 5
 _JOIN_POLL = 0.2  # seconds
@@ -140,7 +141,7 @@ class Operations:
             claimed = self._claim(container, request, verdict)
             match claimed:
                 case Container():
-                    return given(self._driver.drive(claimed, DrivePolicy(until, for_caller=True, alone=True)))
+                    return given(self._driver.drive(claimed, DriverRole.CLAIMER, until))
                 case Replayed():
                     record = claimed.record
                 case ConditionFailed():
@@ -165,7 +166,7 @@ class Operations:
             raise ExternalServiceError(f"The container's history is {extent}: only stop and force-stop are possible")
         pending = self._pending(container, request, verdict)
         return self._store.claim(
-            container,
+            container.model_copy(update={"tasks": _claimed_tasks(container, pending)}),
             pending,
             supersedes=verdict.supersedes,
             requested_at=request.requested_at or pending.started_at,
@@ -235,7 +236,6 @@ class Operations:
             request_id=request.request_id,
             rule=request.rule,
             superseded=superseded.operation if superseded else None,
-            **(_task_of(superseded) if superseded and superseded.step is Step.START else {}),
             requested_before=container.requested_at,
             command_number=next_command_number(container, now),
             command_expires_at=now + DEADLINE,
@@ -307,7 +307,7 @@ class Operations:
             pending = container.operation
             if pending is not None and pending.id == record.operation_id:
                 if self._clock.now() >= until:
-                    settled = self._driver.accept(container, until)
+                    settled = self._driver.accept(container)
                     if settled is not None:
                         return settled
                 outcome = self._driver.take_over(container, until, for_caller=True)
@@ -333,12 +333,10 @@ def _depends_on(request: OperationRequest) -> tuple[str, ...]:
     return () if request.requested_at is None else ("hold_until",)
 
 
-def _task_of(superseded: PendingOperation) -> dict[str, Any]:
-    """Return the attributes by which a force-stop finds a task that the superseded start may have run."""
-    return {
-        "superseded_start": superseded.token,
-        "superseded_start_since": superseded.token_since,
-        "task_arn": superseded.task_arn,
-        "task_run_at": superseded.task_run_at,
-        "task_shown": superseded.task_shown,
-    }
+def _claimed_tasks(container: Container, pending: PendingOperation) -> dict[str, KnownTask]:
+    """Return the ledger with the claim: the client token of a start, and how long that of a superseded one is used."""
+    superseded = container.operation
+    tasks = callable_until(container.tasks, superseded.token, superseded.deadline) if superseded else container.tasks
+    if pending.step is Step.START and container.kind is Kind.TASK:
+        return {**tasks, pending.token: KnownTask(called_from=pending.started_at)}
+    return dict(tasks)

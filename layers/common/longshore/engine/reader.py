@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from longshore.aws.access import Access
 from longshore.domain.clock import Clock
 from longshore.domain.pages import StatusLogsQuery, page_of
-from longshore.domain.ranges import EMPTY, Counts, Edge, Range, between, last_in
+from longshore.domain.ranges import EMPTY, Edge, Range, between, last_in
 from longshore.domain.retention import oldest
 from longshore.domain.roles import Role
 from longshore.domain.times import EARLIEST
@@ -138,24 +138,4 @@ class HistoryReader:
             return EMPTY
         if first is not None and (first.seq > current.log_count or (last is not None and last.seq < first.seq)):
             return EMPTY
-        last = last_in(current, last)
-        if query.column is not None:
-            first, last = (edge and self._with_counts(current, query, edge) for edge in (first, last))
-        return between(current, first, last, current.hidden)
-
-    def _with_counts(self, current: "Counters", query: StatusLogsQuery, edge: Edge) -> Edge:
-        """Return a row with its counters of the query's status column, which are counted if the row has none."""
-        if edge.counts is not None:
-            return edge
-        in_to = query.column == "to_status"
-        wanted = {
-            status: most
-            for status, most in (current.to_counts if in_to else current.from_counts).items()
-            if query.status in (None, status)
-        }
-        column = "to_status" if in_to else "from_status"
-        found = together(
-            *(partial(self._pages.rows_with, current.id, column, *each, edge.seq) for each in wanted.items())
-        )
-        counted = dict(zip(wanted, found, strict=True))
-        return edge._replace(counts=Counts(edge.seq, counted if in_to else {}, {} if in_to else counted))
+        return between(current, first, last_in(current, last), current.hidden)

@@ -1,9 +1,10 @@
-"""Records changes that no operation has caused: a task ended on its own, or ran after its start was given up."""
+"""Records changes that no operation has caused: a task ended on its own, or ECS shows a task again that was gone."""
 
 from longshore.aws.store import ConditionFailed, Store
 from longshore.domain.clock import Clock
 from longshore.domain.history import append
 from longshore.domain.ids import new_id
+from longshore.domain.ledger import BETWEEN_LOOKS, Ledger, ledger_of, without
 from longshore.domain.lifecycle import Status
 from longshore.domain.models import Change, Container, Trigger
 from longshore.domain.results import change_by_exit
@@ -34,13 +35,14 @@ class Recorder:
             StoreError: DynamoDB failed.
         """
         at = (task.stopped_at if task else None) or self._clock.now()
-        return self._record(container, change_by_exit(at, task, triggered_by))
+        own = container.own_token
+        tasks = container.tasks if own is None else without(container.tasks, own)
+        return self._record(container, change_by_exit(container, at, task, tasks, triggered_by))
 
     def record_running(self, container: Container, task: Task, triggered_by: Trigger) -> Container | ConditionFailed:
-        """Write the row of a failed container whose task is running.
+        """Write the row of a failed container whose task counted as gone, and is running.
 
-        Either the task started after its start was given up, or ECS did not show the task for a while. A container that
-        was paused when ECS stopped showing its task is `paused` again.
+        A container that was paused when ECS stopped showing its task is `paused` again.
 
         Args:
             container: The container as read.
@@ -53,17 +55,26 @@ class Recorder:
         Raises:
             StoreError: DynamoDB failed.
         """
-        came_up = task.started_at is not None and task.started_at > container.status_since
         change = Change(
-            to_status=Status.PAUSED if container.was_paused else Status.RUNNING,
-            observed_at=task.started_at if came_up and task.started_at else self._clock.now(),
+            to_status=Status.PAUSED if container.last_task and container.last_task.paused else Status.RUNNING,
+            observed_at=self._clock.now(),
             triggered_by=triggered_by,
             metadata={"task_id": task.id, "reason": "ECS shows the task running"},
-            task_arn=task.arn,
-            task_version=task.version,
-            task_ended=False,
+            tasks=ledger_of(task.arn, task.version),
         )
         return self._record(container, change)
+
+    def note_ledger(self, container: Container, tasks: Ledger) -> Container | ConditionFailed:
+        """Store the ledger of a container with nothing pending, and when a sweep has to look at it next, without a row.
+
+        Raises:
+            StoreError: DynamoDB failed.
+        """
+        after = container.model_copy(update={"tasks": dict(tasks), "tasks_due_at": None})
+        own = after.own
+        if after.unwanted or (own is not None and own.absent_since is not None):
+            after = after.model_copy(update={"tasks_due_at": self._clock.now() + BETWEEN_LOOKS})
+        return self._store.note_ledger(container, after)
 
     def _record(self, container: Container, change: Change) -> Container | ConditionFailed:
         after, entry = append(container, change, new_id(), self._clock.now())

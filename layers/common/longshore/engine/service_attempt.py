@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 from longshore.aws.ecs import EcsError
 from longshore.aws.services import CALL_LASTS, SHOWN_AFTER, Services
 from longshore.domain.clock import Clock
+from longshore.domain.ledger import BETWEEN_LOOKS, LOOKS_LAST
 from longshore.domain.lifecycle import Step
-from longshore.domain.models import BETWEEN_LOOKS, LOOKS_LAST, Container, PendingOperation
+from longshore.domain.models import Container, PendingOperation
 from longshore.domain.service import Service
 from longshore.engine.observations import NeverRan, Plan, Reached, Unobserved
 from longshore.engine.waits import Waits

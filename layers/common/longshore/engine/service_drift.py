@@ -22,8 +22,9 @@ from longshore.domain.clock import Clock
 from longshore.domain.errors import LongshoreError, UnreadableItemError
 from longshore.domain.history import append
 from longshore.domain.ids import new_id
+from longshore.domain.ledger import BETWEEN_LOOKS, LOOKS_LAST
 from longshore.domain.lifecycle import Kind, Status
-from longshore.domain.models import BETWEEN_LOOKS, LOOKS_LAST, Change, Container, Trigger
+from longshore.domain.models import Change, Container, Trigger
 from longshore.domain.service import Service
 from longshore.domain.task import adopted_as
 from longshore.engine.counts import CountChanges

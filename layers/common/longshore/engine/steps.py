@@ -11,10 +11,12 @@ from typing import Any, assert_never
 from longshore.aws.ecs import Ecs, EcsError, PlacementError
 from longshore.aws.hosts import Action, CommandResult, CommandStatus, HostCommands
 from longshore.domain.clock import Clock
+from longshore.domain.ledger import TOKEN_REUSED, KnownTask
 from longshore.domain.lifecycle import Platform, Status, Step
-from longshore.domain.models import Container, PendingOperation
+from longshore.domain.models import COMMANDS, Container, PendingOperation
 from longshore.domain.task import Task
-from longshore.engine.attempt import TOKEN_REPLACED, TOKEN_REUSED, UNSHOWN, Attempt
+from longshore.engine.attempt import Attempt
+from longshore.engine.ending import end_all
 from longshore.engine.known import Known
 from longshore.engine.observations import (
     Changed,
@@ -30,7 +32,7 @@ from longshore.engine.observations import (
     Uncertain,
     Unobserved,
 )
-from longshore.engine.waits import ChangedError
+from longshore.engine.waits import ChangedError, LateError
 
 _NOT_SHOWN = "ECS does not show the task"
 
@@ -73,6 +75,8 @@ class Steps:
             )
         except ChangedError:
             observation = Changed(attempt.started)
+        except LateError:
+            observation = Unobserved("The operation takes too long")
         except PlacementError as error:
             observation = NoEffect(error.reason, final=True)
         except EcsError as error:
@@ -80,41 +84,31 @@ class Steps:
                 observation = NoEffect(error.reason)
             else:
                 observation = Uncertain(error.reason, throttled=error.throttled)
-        findings = Findings(
-            attempt.acted,
-            attempt.on_its_way,
-            attempt.task_arn,
-            attempt.task_run_at,
-            attempt.task_shown,
-            attempt.absent,
-            attempt.own_version,
-            attempt.sent_command,
-        )
+        if isinstance(observation, Unobserved | Uncertain | NoEffect) and container.own_token is not None:
+            attempt.keep(container.own_token)
+        findings = Findings(attempt.acted, attempt.on_its_way, attempt.tasks, attempt.sent_command)
         return Result(observation, findings)
 
-    def revert(self, container: Container, pending: PendingOperation) -> bool:
-        """Send the opposite of the step's command to the host, without waiting for its result.
+    def unpause(self, container: Container, pending: PendingOperation) -> bool:
+        """Send an unpause to the host of a task whose pause was given up, without waiting for its result.
 
         Returns:
             Whether Systems Manager has accepted the command, or none is needed because the task has ended.
         """
         attempt = Attempt(self._ecs, self._clock, container, pending, self._clock.now())
-        action = Action.UNPAUSE if pending.step is Step.PAUSE else Action.PAUSE
+        own = container.own_token
         try:
-            task = attempt.look(container.task_arn) if container.task_arn else None
+            task = attempt.look(own) if own is not None else None
             if task is None:
-                return container.task_arn is None
+                return own is None
             return task.is_stopped or not isinstance(
-                self._hosts.send(action, container, task, pending.command_number), CommandResult
+                self._hosts.send(Action.UNPAUSE, container, task, pending.command_number), CommandResult
             )
         except EcsError:
             return False
 
-    def stop_stray(self, container: Container, task_arn: str) -> None:
-        """Stop a task whose start operation has been superseded.
-
-        Best effort. If the call fails, the task is stopped when an event reports that it is running.
-        """
+    def stop_now(self, container: Container, task_arn: str) -> None:
+        """Call StopTask for a task that has to end. Best effort: the task is in the ledger, or an event adds it."""
         try:
             self._ecs.stop(container.runtime, task_arn, "Longshore: the start was superseded")
         except EcsError:
@@ -140,88 +134,98 @@ class Steps:
                 assert_never(step)
 
     def _start(self, attempt: Attempt) -> Observation:
-        container, pending = attempt.container, attempt.pending
-        if container.status is Status.FAILED and container.task_arn and pending.task_arn is None:
-            # The container's task may still exist, and a container has at most one live task. Its own task is run only
-            # when that has ended.
-            if attempt.end([container.task_arn], f"Longshore operation {pending.id}") is None:
-                return Unobserved("The previous task has not stopped")
-            attempt.on_its_way = False
-        task = _task_of_start(attempt)
+        token = attempt.pending.token
+        # The claim has written the entry. An operation must settle even if the item is damaged.
+        attempt.tasks.setdefault(token, KnownTask(called_from=attempt.pending.begun_at))
+        if not self._only(attempt, token):
+            return Unobserved("The previous task has not stopped")
+        attempt.on_its_way = False
+        was_launched = attempt.tasks[token].arn is not None
+        task = _task_of_start(attempt, token)
         if not isinstance(task, Task):
             return task
         attempt.started = task
-        if pending.task_arn is None and not (task.is_running or task.is_stopped) and not attempt.waits.are_over:
+        if not was_launched and not (task.is_running or task.is_stopped) and not attempt.waits.are_over:
             return Launched(task)
-        task = attempt.watch(task, lambda seen: seen.is_running or seen.is_stopped)
+        task = attempt.watch(token, task)
         now = attempt.now()
         if task.is_running:
+            if attempt.tasks.keys() != {token}:
+                return Unobserved("Another task of the container has not stopped", task)
             return Reached(now, {"task_id": task.id}, task)
         if not task.is_stopped:
             attempt.on_its_way = True
             return Unobserved(task.stopped_reason or f"The task is {task.last_status}", task)
-        if task.stopped_at is None:
+        if task.stopped_at is None and token not in attempt.ended:
             # For a repeated client token whose task has stopped, RunTask returns the task without details.
-            task = attempt.find(task.arn) or task
-        if task.started_at is not None:
+            task = attempt.find(token) or task
+        if task.started_at is not None and attempt.tasks.keys() <= {token}:
             # The task ran, and ended before the first lookup.
             return Reached(task.started_at, {"task_id": task.id}, task)
-        if task.stopped_at is None and not attempt.is_gone(task.arn):
+        if task.stopped_at is None and token not in attempt.ended:
             return Unobserved(_NOT_SHOWN, task)
         return NeverRan(now, task.stopped_reason or "The task stopped before it ran", task)
 
     def _stop(self, attempt: Attempt, *, look_first: bool, host_is_done: bool) -> Observation:
-        container, pending = attempt.container, attempt.pending
-        arn = container.task_arn
-        if arn is None:
+        container, own = attempt.container, attempt.container.own_token
+        if own is None:
             return Ended(attempt.now(), None)
         paused = container.status is Status.PAUSED
         if paused or look_first:
-            task = attempt.find(arn)
-            if task is None and not attempt.is_gone(arn):
+            task = attempt.find(own)
+            if task is None and own not in attempt.ended:
                 return Unobserved(_NOT_SHOWN)
-            if task is None or task.is_stopped:
-                return _stopped(attempt, task)
-            if paused and not host_is_done:
+            if paused and task is not None and not task.is_stopped:
                 # A paused process does not handle SIGTERM.
-                result = self._command(attempt, Action.UNPAUSE, task)
-                if result.status is not CommandStatus.DONE:
-                    return self._not_done(attempt, result)
-            # The task is no longer paused although the container's status is `paused`: there was an effect.
-            attempt.acted = attempt.acted or paused
-        ended = attempt.end([arn], f"Longshore operation {pending.id}")
-        if ended is None:
+                if not host_is_done:
+                    result = self._command(attempt, Action.UNPAUSE, task)
+                    if result.status is not CommandStatus.DONE:
+                        return self._not_done(attempt, result)
+                # The task is no longer paused although the container's status is `paused`: there was an effect.
+                attempt.acted = True
+        if not end_all(attempt, list(attempt.tasks), _reason(attempt)) or attempt.tasks:
             return Unobserved("The task has not stopped")
-        return _stopped(attempt, ended.get(arn))
+        return _stopped(attempt, attempt.ended[own])
 
     def _kill(self, attempt: Attempt) -> Observation:
-        container, pending = attempt.container, attempt.pending
-        if pending.superseded_start is not None and not _has_task_of_superseded_start(attempt):
-            return Unobserved("ECS may have run a task, and does not list it yet")
-        arns = [arn for arn in dict.fromkeys((container.task_arn, attempt.task_arn)) if arn]
-        seen = {arn: task for arn in arns if (task := attempt.look(arn)) is not None}
-        own = seen.get(container.task_arn or "")
-        if container.is_live and (
-            (own is None and (container.task_arn is None or attempt.is_gone(container.task_arn)))
-            or (own is not None and own.is_stopped and _before(own.stopped_at, pending.since))
-        ):
-            return Ended((own.stopped_at if own else None) or attempt.now(), own)
-        living = [task for task in seen.values() if not task.is_stopped]
+        container, pending, own = attempt.container, attempt.pending, attempt.container.own_token
+        seen = _seen(attempt)
+        if container.is_live and (own is None or own in attempt.ended):
+            task = attempt.ended[own] if own is not None else None
+            if task is None or _before(task.stopped_at, pending.since):
+                return Ended((task.stopped_at if task else None) or attempt.now(), task)
         facts: dict[str, Any] = {}
-        for number, task in enumerate(living if container.runtime.platform is Platform.HOST else []):
+        living = [task for task in seen if not task.is_stopped]
+        for number, task in enumerate(living[:COMMANDS] if container.runtime.platform is Platform.HOST else []):
             # Do not wait for the result. If the host does not answer, StopTask still stops the task, more slowly.
-            sent = self._hosts.send(Action.KILL, container, task, pending.command_number + number)
-            if isinstance(sent, CommandResult):
-                facts["kill_refused"] = sent.reason
-            attempt.acted |= not isinstance(sent, CommandResult) or sent.status is not CommandStatus.NO_EFFECT
-        waiting = [arn for arn in arns if not (arn in seen and seen[arn].is_stopped) and not attempt.is_gone(arn)]
-        ended = attempt.end(waiting, f"Longshore operation {pending.id}")
-        if ended is None:
+            refusal = self._send_kill(attempt, task, pending.command_number + number)
+            if refusal is not None:
+                facts["kill_refused"] = refusal
+        if not end_all(attempt, list(attempt.tasks), _reason(attempt), may_run=True) or attempt.tasks:
             return Unobserved("The task has not stopped")
-        own = ended.get(container.task_arn or "", own)
-        return Reached(attempt.now(), facts | (own.facts if own else {}), own)
+        task = attempt.ended.get(own) if own is not None else _last_ended(attempt)
+        return Reached(attempt.now(), facts | (task.facts if task else {}), task)
+
+    def _send_kill(self, attempt: Attempt, task: Task, number: int) -> str | None:
+        """Send a kill to the task's host. Returns why it was not sent, if so: StopTask does not depend on it."""
+        try:
+            sent = self._hosts.send(Action.KILL, attempt.container, task, number)
+        except EcsError as error:
+            return error.reason
+        attempt.acted |= not isinstance(sent, CommandResult) or sent.status is not CommandStatus.NO_EFFECT
+        return sent.reason if isinstance(sent, CommandResult) else None
+
+    def _only(self, attempt: Attempt, token: str) -> bool:
+        """End every task but one. Returns whether all of the others are proven ended."""
+        others = [each for each in attempt.tasks if each != token]
+        if others:
+            end_all(attempt, others, _reason(attempt))
+        return attempt.tasks.keys() == {token}
 
     def _pause_or_unpause(self, attempt: Attempt, action: Action, *, host_is_done: bool) -> Observation:
+        own = attempt.container.own_token
+        if action is Action.UNPAUSE and own is not None and not self._only(attempt, own):
+            return Unobserved("Another task of the container has not stopped")
         task = self._own(attempt)
         if not isinstance(task, Task):
             return task
@@ -232,12 +236,14 @@ class Steps:
 
     def _own(self, attempt: Attempt) -> Task | Observation:
         """Return the container's task if it has not stopped. Otherwise return the observation."""
-        arn = attempt.container.task_arn
-        task = attempt.find(arn) if arn else None
-        if task is not None and not task.is_stopped:
-            return task
-        if task is None and arn is not None and not attempt.is_gone(arn):
-            return Unobserved(_NOT_SHOWN)
+        own = attempt.container.own_token
+        if own is not None and own not in attempt.ended:
+            task = attempt.find(own)
+            if task is not None and not task.is_stopped:
+                return task
+            if own not in attempt.ended:
+                return Unobserved(_NOT_SHOWN)
+        task = attempt.ended[own] if own is not None else None
         return Ended((task.stopped_at if task else None) or attempt.now(), task)
 
     def _command(self, attempt: Attempt, action: Action, task: Task) -> CommandResult:
@@ -246,8 +252,9 @@ class Steps:
         A command that has succeeded has ended before its expiry time, and no later command of the operation was sent.
         """
         if attempt.sent_command is not None:
-            host, command_id = attempt.sent_command.split()
-            if self._hosts.has_succeeded(command_id, host):
+            # An operation must settle even if the attribute is damaged: the command is then sent again.
+            host, _, command_id = attempt.sent_command.partition(" ")
+            if command_id and self._hosts.has_succeeded(command_id, host):
                 attempt.acted = True
                 return CommandResult(CommandStatus.DONE)
         result = self._hosts.act(action, attempt.container, task, attempt.pending.command_number, attempt.until)
@@ -267,32 +274,54 @@ class Steps:
                 return Uncertain(result.reason)
 
 
-def _task_of_start(attempt: Attempt) -> Task | Observation:
+def _task_of_start(attempt: Attempt, token: str) -> Task | Observation:
     """Return the task that the operation has run, or run it. Otherwise return the observation."""
-    pending = attempt.pending
-    if pending.task_arn is not None:
+    known = attempt.tasks[token]
+    if known.arn is not None:
         if attempt.launched is not None:
             return attempt.launched
-        task = attempt.find(pending.task_arn)
+        task = attempt.find(token)
         if task is not None:
             return task
-        if attempt.is_gone(pending.task_arn):
+        if token in attempt.ended:
             return NeverRan(attempt.now(), "The task is no longer known to ECS", None)
         attempt.on_its_way = True
         return Unobserved(_NOT_SHOWN)
-    age = attempt.now() - pending.token_since
+    age = attempt.now() - (known.called_from or attempt.pending.started_at)
     if age < TOKEN_REUSED:
         try:
-            return attempt.run(pending.token)
+            return attempt.run(token)
         except EcsError as error:
             if not error.conflict:
                 raise
-    task = attempt.search(pending.token, pending.started_at)
+    task = attempt.search(token, attempt.pending.started_at)
     if task is not None:
         return task
-    if age < TOKEN_REPLACED or not attempt.is_unused(pending.token):
-        return Unobserved("ECS may have run the task, and does not list it yet")
-    return TokenExpired()
+    if token in attempt.ended:
+        return TokenExpired()  # It is proven unused, and too old to be used again.
+    return Unobserved("ECS may have run the task, and does not list it yet")
+
+
+def _seen(attempt: Attempt) -> list[Task]:
+    """Look up all tasks of the ledger. A lookup that fails does not matter here: StopTask does not depend on it."""
+    seen: list[Task] = []
+    for token in [each for each, known in attempt.tasks.items() if known.arn is not None]:
+        try:
+            task = attempt.look(token)
+        except EcsError:
+            continue
+        if task is not None:
+            seen.append(task)
+    return seen
+
+
+def _last_ended(attempt: Attempt) -> Task | None:
+    """Return the task that a force-stop of a container without a live status has ended."""
+    return next((task for task in reversed(attempt.ended.values()) if task is not None), None)
+
+
+def _reason(attempt: Attempt) -> str:
+    return f"Longshore operation {attempt.pending.id}"
 
 
 def _stopped(attempt: Attempt, task: Task | None) -> Observation:
@@ -301,38 +330,6 @@ def _stopped(attempt: Attempt, task: Task | None) -> Observation:
         return Ended(now, None)
     by_itself = task.stop_code not in (None, "UserInitiated") or _before(task.stopped_at, attempt.pending.since)
     return Ended(task.stopped_at or now, task) if by_itself else Reached(now, task.facts, task)
-
-
-def _has_task_of_superseded_start(attempt: Attempt) -> bool:
-    """Find the task that the superseded start has run, if any. Returns False if that is not known yet.
-
-    ECS lists new tasks late, so only the client token identifies with certainty the task that a superseded start
-    has run or is about to run. RunTask is therefore called again with that token. Every later call with the token
-    returns the same task, which is stopped here:
-
-        start        claim ------------------------------ RunTask(token): the task that was stopped
-        force-stop           claim -- RunTask(token) -- StopTask -- commit
-
-    If the token is too old to be used, the tasks that ECS lists are searched. That no task is found is proof only
-    after two searches, and five minutes after the last RunTask that the start can have called.
-    """
-    pending = attempt.pending
-    token = pending.superseded_start
-    if attempt.task_arn is not None or token is None:
-        return True
-    if attempt.now() - pending.superseded_token_since < TOKEN_REUSED:
-        try:
-            attempt.run(token)
-        except PlacementError:
-            return True
-        except EcsError as error:
-            if not error.no_effect and not error.conflict:
-                raise
-        else:
-            return True
-    if attempt.search(token, pending.superseded_token_since) is not None:
-        return True
-    return attempt.now() - pending.started_at >= UNSHOWN and attempt.is_unused(token)
 
 
 def awaits_host(container: Container, pending: PendingOperation) -> bool:

@@ -27,6 +27,10 @@ class ChangedError(Exception):
     """Another worker has changed the operation."""
 
 
+class LateError(Exception):
+    """The deadline of the operation has passed, so another worker may take it over at any time."""
+
+
 class Waits:
     """The waits of an attempt.
 

@@ -165,9 +165,11 @@ def container_reader() -> ContainerReader:
 @cache
 def container_changes() -> "ContainerChanges":
     from longshore.aws.details import ContainerDetails
+    from longshore.domain.ledger import KnownTask
     from longshore.engine.changes import ContainerChanges
     from longshore.engine.counts import CountChanges
 
+    KnownTask.model_rebuild()
     details = ContainerDetails(dynamodb(), settings().containers_table, SystemClock())
     counts = CountChanges(store(), services_of(), SystemClock())
     return ContainerChanges(store(), details, access(), counts, SystemClock())
@@ -255,11 +257,12 @@ def driver() -> "Driver":
 def driver_of(ecs: "Ecs", services: "Services") -> "Driver":
     """Create a driver that calls ECS in this way."""
     # Functions that only read do not import these.
+    from longshore.domain.ledger import KnownTask, LastTask
     from longshore.domain.models import Container, IdempotencyRecord, Outcome, PendingOperation, StatusLog
     from longshore.engine.driver import Driver
     from longshore.engine.service_steps import StepsByKind
 
-    for model in (Container, IdempotencyRecord, Outcome, PendingOperation, StatusLog):
+    for model in (Container, IdempotencyRecord, KnownTask, LastTask, Outcome, PendingOperation, StatusLog):
         model.model_rebuild()
     clock = SystemClock()
     return Driver(store(), StepsByKind(ecs, hosts(), clock, services), clock)

@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     from longshore.aws.ecs import Ecs
     from longshore.aws.services import Services
     from longshore.engine.continuation import SweepContinuation
+    from longshore.engine.drift import Drift
     from longshore.engine.events import CommandEvents, Servers
     from longshore.engine.publishing import Publisher
     from longshore.engine.recorder import Recorder
     from longshore.engine.schedules import Continuation, ScheduledRuns
     from longshore.engine.service_drift import ServiceDrift
     from longshore.engine.service_events import ServiceEvents
-    from longshore.engine.sweeps import Drift, OnFailure, Recovery
+    from longshore.engine.sweeps import OnFailure, Recovery
 
 _WORKERS = 16
 
@@ -73,11 +74,12 @@ def command_events() -> "CommandEvents":
 
 @cache
 def servers() -> "Servers":
+    from longshore.domain.ledger import KnownTask
     from longshore.domain.models import Container, StatusLog
     from longshore.edge.lambda_events import log_failure
     from longshore.engine.events import Servers
 
-    for model in (Container, StatusLog):
+    for model in (Container, KnownTask, StatusLog):
         model.model_rebuild()
     return Servers(api_functions.store(), SystemClock(), log_failure)
 
@@ -113,6 +115,7 @@ def sweep_continuation(function_arn: str) -> "SweepContinuation":
 
 def sweeps() -> None:
     """Import the sweeps during the initialization. A new sweep is created for each event."""
+    import longshore.engine.drift
     import longshore.engine.lifetimes
     import longshore.engine.sweeps  # noqa: F401
 
@@ -175,9 +178,9 @@ def recovery(function: str, enough_time: Callable[[], bool]) -> "Recovery":
 
 def drift(function: str, enough_time: Callable[[], bool]) -> "Drift":
     from longshore.edge.lambda_events import log_pending
+    from longshore.engine.drift import Drift
     from longshore.engine.events import TaskEvents
     from longshore.engine.lookups import Lookups
-    from longshore.engine.sweeps import Drift
 
     # With several clusters, the containers and each cluster are swept by invocations that run at the same time.
     number = len(clusters())
