@@ -77,10 +77,12 @@ def set_looks_back(stack: LocalStack, container_id: str) -> bool:
     moment = datetime.now(UTC) - timedelta(minutes=2)
     looked = {"S": to_text(moment)}
     if "absent_since" in item:
+        is_service = "service" in item["runtime"]["M"]
         stack.client("dynamodb").update_item(
             TableName=table,
             Key=key,
-            UpdateExpression="SET absent_since = :looked, pending_deadline = :due, tasks_due_at = :due",
+            UpdateExpression="SET absent_since = :looked, pending_deadline = :due"
+            + ("" if is_service else ", tasks_due_at = :due"),
             ExpressionAttributeValues={":looked": looked, ":due": {"S": to_text(moment + timedelta(seconds=30))}},
         )
         return True
@@ -88,7 +90,9 @@ def set_looks_back(stack: LocalStack, container_id: str) -> bool:
     for known in tasks.values():
         known["M"] |= {"absent_since": looked} if "absent_since" in known["M"] else {}
         known["M"] |= {"called_until": past[":past"]} if "called_until" in known["M"] else {}
-    if tasks and "operation" not in item:
+    if "operation" not in item:
+        if not tasks or "pending_shard" not in item:
+            return False
         due = {"S": to_text(moment + timedelta(seconds=30))}
         stack.client("dynamodb").update_item(
             TableName=table,

@@ -368,3 +368,19 @@ def test_an_event_with_a_refused_lookup_does_not_change_the_operation(stage: Sta
     with pytest.raises(ExternalServiceError):
         stage.deliver(event(task))
     assert stage.container(container) == with_acting_event(before)
+
+
+@pytest.mark.parametrize(("operation", "status"), [("start", "running"), ("force-stop", "stopped")])
+def test_an_event_after_the_deadline_takes_the_operation_over(stage: Stage, operation: str, status: str) -> None:
+    """Only a driver may find out with RunTask which task a client token has run."""
+    container = stage.add("stopped")
+    stage.crash(container, "start", "RunTask")
+    stage.advance(1)
+    (task,) = stage.live(container)
+    if operation == "force-stop":
+        stage.crash(container, "force-stop", "RunTask")
+        stage.ecs.exit(task.arn, 1)
+    stage.advance(61)
+    assert stage.deliver(event(task)) == "settled"
+    assert (stage.status(container), stage.container(container).operation) == (status, None)
+    assert len(stage.rows(container)) == 2

@@ -44,7 +44,7 @@ def task_events(scene: Scene) -> None:
     # The event of the end of a failed container's task is late: a force-stop has superseded the restart by then. The
     # restart may have run another task, which has to be stopped too.
     for launch_type, refuses in (("EC2", False), ("EXTERNAL", False), ("EC2", True)):
-        container = scene.failed_with_a_live_task(launch_type)
+        container = scene.failed_with_live_tasks(launch_type)
         scene.stack.emulator.ecs.exit(scene.task_of(container), 1)
         scene.task_event(container, "STOPPED")
         scene.leave_pending(container, "restart", by="RunTask", lost=True)
@@ -52,6 +52,13 @@ def task_events(scene: Scene) -> None:
         scene.leave_pending(container, "force-stop", by="RunTask")
         if refuses:
             scene.stack.emulator.faults.add("ecs", "RunTask", "AccessDeniedException", status=400)
+        assert scene.deliver(container, "STOPPED") == "settled"
+
+    # One of two tasks has ended while a force-stop ends both. The other one is killed.
+    for launch_type in ("EC2", "EXTERNAL"):
+        container = scene.failed_with_live_tasks(launch_type, number=2)
+        scene.leave_pending(container, "force-stop")
+        scene.stack.emulator.ecs.exit(scene.stack.emulator.ecs.live(started_by=container)[0].arn, 1)
         assert scene.deliver(container, "STOPPED") == "settled"
 
     # A stray task.

@@ -133,7 +133,7 @@ def force_stop_supersedes_a_start(scene: Scene) -> None:
 
 
 def restart_of_a_failed_container_with_a_live_task(scene: Scene) -> None:
-    scene.post(scene.failed_with_a_live_task(), "restart")
+    scene.post(scene.failed_with_live_tasks(), "restart")
 
 
 def saved_schedules(scene: Scene) -> None:

@@ -176,8 +176,8 @@ class Scene:
 
         service, act, _ = ACTS[operation]
         services = {by or act: "ecs" if by else service}
-        if operation in ("stop", "restart"):
-            # A paused container is resumed first.
+        if operation in ("stop", "restart", "force-stop"):
+            # A paused container is resumed first, and a force-stop kills.
             services["SendCommand"] = "ssm"
         faults = self.stack.emulator.faults
         for call, name in services.items():
@@ -197,18 +197,18 @@ class Scene:
         """Let the next RunTask fail because its client token was used with other parameters."""
         self.stack.emulator.faults.add("ecs", "RunTask", "ConflictException", status=400)
 
-    def failed_with_a_live_task(self, launch_type: str = "EC2") -> str:
-        """Add a container that is `failed` although its task is running."""
+    def failed_with_live_tasks(self, launch_type: str = "EC2", number: int = 1) -> str:
+        """Add a container that is `failed` although tasks of it are running."""
         container = self.add(FAILED, launch_type=launch_type)
         host = MANAGED_INSTANCE if launch_type == "EXTERNAL" else INSTANCE
-        arn = self.stray(container, host)
+        arns = [self.stray(container, host) for _ in range(number)]
         self.stack.client("dynamodb").update_item(
             TableName=self.stack.table_name("ContainersTable"),
             Key={"id": {"S": container}},
             UpdateExpression="SET task_arn = :task, tasks = :tasks",
             ExpressionAttributeValues={
-                ":task": {"S": arn},
-                ":tasks": {"M": {arn.rsplit("/", 1)[-1]: {"M": {}}}},
+                ":task": {"S": arns[0]},
+                ":tasks": {"M": {arn.rsplit("/", 1)[-1]: {"M": {"arn": {"S": arn}}} for arn in arns}},
             },
         )
         return container

@@ -72,19 +72,19 @@ class Driver:
             OperationFailedError: The operation has ended without success.
             ExternalServiceError: ECS, Systems Manager or DynamoDB failed after retries.
         """
-        taken = self.take(container, for_caller=for_caller)
+        taken = self.take(container, counts=not for_caller)
         return self.drive(taken, DriverRole.CALLER if for_caller else DriverRole.SWEEP, until) if taken else None
 
-    def take(self, container: Container, *, for_caller: bool = False) -> Container | None:
+    def take(self, container: Container, *, counts: bool = True) -> Container | None:
         """Become the driver of a pending operation whose deadline has expired.
 
         Driving it repeats the current step with the operation's original ids, so that effects that already happened are
         found rather than repeated. When the step runs out of attempts, the container becomes `failed`. Attempts for a
-        repeated API request do not count.
+        repeated API request, and those of an event's handler, do not count.
 
         Args:
             container: The container as read; its operation may have been completed since.
-            for_caller: Whether the operation is continued for an API request.
+            counts: Whether the attempt counts towards giving up the step.
 
         Returns:
             The container, or None if another worker has taken over or completed the operation.
@@ -99,7 +99,7 @@ class Driver:
         renewed = pending.model_copy(
             update={
                 "deadline": now + DEADLINE,
-                "attempts": pending.attempts + (not for_caller),
+                "attempts": pending.attempts + counts,
                 "command_number": next_command_number(container, now),
                 "command_expires_at": now + DEADLINE,
             }
@@ -108,7 +108,10 @@ class Driver:
         return None if isinstance(taken, ConditionFailed) else taken
 
     def settle(self, container: Container, *, event_task: Task | None = None, host_is_done: bool = False) -> bool:
-        """Apply an event to the pending operation, which keeps its driver. Do not wait; commit the step if it is done.
+        """Apply an event to the pending operation. Do not wait; commit the step if it is done.
+
+        The operation keeps its driver, unless its deadline has passed and a task's ARN has to be found out with RunTask,
+        which only a driver may call.
 
         Args:
             container: The container as read.
@@ -123,15 +126,20 @@ class Driver:
         """
         pending = container.operation
         assert pending is not None
-        # A start without a task may call RunTask here. Its claimer must then not abandon it, even if its own RunTask is
-        # refused.
         known = container.tasks.get(pending.token)
-        may_run = pending.step is Step.START and known is not None and known.arn is None
-        if may_run and not pending.has_row and not pending.event_acted:
-            noted = self._store.note_event_acts(container, pending)
-            if isinstance(noted, ConditionFailed):
+        if pending.deadline <= self._clock.now() and any(each.arn is None for each in container.tasks.values()):
+            taken = self.take(container, counts=False)
+            if taken is None:
                 return False
-            container = noted
+            container = taken
+        elif pending.step is Step.START and known is not None and known.arn is None:
+            # RunTask may be called here. The claimer must then not abandon the operation, even if its own RunTask is
+            # refused.
+            if not pending.has_row and not pending.event_acted:
+                noted = self._store.note_event_acts(container, pending)
+                if isinstance(noted, ConditionFailed):
+                    return False
+                container = noted
         try:
             self.drive(container, DriverRole.EVENT, self._clock.now(), event_task=event_task, host_is_done=host_is_done)
         except OperationFailedError:
