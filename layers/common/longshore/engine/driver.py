@@ -110,8 +110,8 @@ class Driver:
     def settle(self, container: Container, *, event_task: Task | None = None, host_is_done: bool = False) -> bool:
         """Apply an event to the pending operation. Do not wait; commit the step if it is done.
 
-        The operation keeps its driver, unless its deadline has passed and a task's ARN has to be found out with RunTask,
-        which only a driver may call.
+        The operation keeps its driver, unless its deadline has passed and the ARN of a task is not known: only a driver
+        may find it out with RunTask.
 
         Args:
             container: The container as read.
@@ -127,19 +127,19 @@ class Driver:
         pending = container.operation
         assert pending is not None
         known = container.tasks.get(pending.token)
+        may_run = pending.step is Step.START and known is not None and known.arn is None
         if pending.deadline <= self._clock.now() and any(each.arn is None for each in container.tasks.values()):
             taken = self.take(container, counts=False)
             if taken is None:
                 return False
             container = taken
-        elif pending.step is Step.START and known is not None and known.arn is None:
+        elif may_run and not pending.has_row and not pending.event_acted:
             # RunTask may be called here. The claimer must then not abandon the operation, even if its own RunTask is
             # refused.
-            if not pending.has_row and not pending.event_acted:
-                noted = self._store.note_event_acts(container, pending)
-                if isinstance(noted, ConditionFailed):
-                    return False
-                container = noted
+            noted = self._store.note_event_acts(container, pending)
+            if isinstance(noted, ConditionFailed):
+                return False
+            container = noted
         try:
             self.drive(container, DriverRole.EVENT, self._clock.now(), event_task=event_task, host_is_done=host_is_done)
         except OperationFailedError:
