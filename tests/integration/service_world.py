@@ -13,9 +13,17 @@ WEB = "service/main/web"
 
 
 class World:
-    """A cluster with an instance, and the service `web`."""
+    """A cluster with an instance, and the service `web`.
 
-    def __init__(self, **parameters: Any) -> None:
+    Args:
+        delays: Parameters of the simulation.
+        network_mode: The network mode of the task definitions.
+        parameters: Parameters of CreateService.
+    """
+
+    def __init__(
+        self, *, delays: dict[str, Any] | None = None, network_mode: str = "bridge", **parameters: Any
+    ) -> None:
         self.time = datetime(2030, 1, 1, tzinfo=UTC)
         catalog = StaticCatalog()
         catalog.add_cluster("main")
@@ -23,9 +31,11 @@ class World:
         for family, labels in self.labels.items():
             memory = 1000 if family == "large" else 100
             catalog.add_task_definition(
-                family, [{"name": "app", "image": "app:1", "memory": memory, "dockerLabels": labels}]
+                family,
+                [{"name": "app", "image": "app:1", "memory": memory, "dockerLabels": labels}],
+                network_mode=network_mode,
             )
-        self.ecs = TaskSimulation(catalog, lambda: self.time, rng=random.Random(1))
+        self.ecs = TaskSimulation(catalog, lambda: self.time, rng=random.Random(1), **(delays or {}))
         self.scaling = ScalableTargets(self.ecs, lambda: self.time)
         self.host = self.ecs.add_instance("main", "i-1", memory=4000)
         self.create(**{"desiredCount": 3, **parameters})

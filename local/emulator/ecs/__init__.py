@@ -3,6 +3,7 @@
     PROVISIONING ──► PENDING ──► RUNNING ──► STOPPING (Fargate: DEACTIVATING) ──► STOPPED ──► forgotten
     (Fargate only)      │                                                           ▲         after an hour
                         └─ the image cannot be pulled, or StopTask ─────────────────┘
+    Behind a load balancer, a task is DEACTIVATING first; `life` describes what it passes until it is STOPPED.
 
 `advance(now)` carries out the changes that are due, in order of time. `next_due()` returns the time of the next change,
 for virtual clocks. Every request and control first advances to the time of the injected clock. All methods are

@@ -23,6 +23,9 @@ class Agenda:
     rng: the source of ids; seed it for a reproducible simulation.
     engine: runs the containers of the tasks; the delays then do not apply.
     service_delay: seconds from a change of a service or of its tasks until the service scheduler acts on it.
+    deregistration_delay: seconds in which a task of a service with a load balancer is DEACTIVATING: "The default is 300
+        seconds" (target group attributes in the Elastic Load Balancing documentation).
+    deprovision_delay: seconds in which a task with a network interface is DEPROVISIONING.
     """
 
     def __init__(
@@ -35,6 +38,8 @@ class Agenda:
         account: str = ACCOUNT,
         engine: Engine | None = None,
         service_delay: float = 0.2,
+        deregistration_delay: float = 300.0,
+        deprovision_delay: float = 0.0,
     ) -> None:
         self._catalog = catalog
         self._now = now
@@ -42,6 +47,8 @@ class Agenda:
         self._run_delay = timedelta(seconds=run_delay)
         self._stop_delay = timedelta(seconds=stop_delay)
         self._service_delay = timedelta(seconds=service_delay)
+        self._deregistration_delay = timedelta(seconds=deregistration_delay)
+        self._deprovision_delay = timedelta(seconds=deprovision_delay)
         self._rng = rng or random.Random()
         self._account = account
         self._lock = threading.RLock()

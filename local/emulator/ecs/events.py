@@ -4,6 +4,7 @@ import json
 from datetime import datetime
 from typing import Any
 
+from local.emulator.ecs.service_deployments import Hook, ServiceDeployment
 from local.emulator.ecs.services import Deployment, SimulatedService
 from local.emulator.ecs.tasks import SimulatedTask
 
@@ -49,6 +50,24 @@ def deployment_state_change(
         "reason": deployment.rollout_state_reason,
     }
     return _event("ECS Deployment State Change", service.arn, service.region, detail, at, event_id, account)
+
+
+def hook_state_change(
+    service: SimulatedService, deployment: ServiceDeployment, hook: Hook, at: datetime, event_id: str, account: str
+) -> dict[str, Any]:
+    """Return the "ECS Hook State Change" event of a hook that waits for a person.
+
+    Source: "Pause hooks for Amazon ECS service deployments" in the ECS Developer Guide, which names the detail type and
+    the event name. The other members of the detail are not documented there.
+    """
+    detail = {
+        "eventType": "INFO",
+        "eventName": f"HOOK_{hook.status}",
+        "serviceDeploymentArn": deployment.arn,
+        "hookId": hook.id,
+        "updatedAt": at,
+    }
+    return _event("ECS Hook State Change", service.arn, service.region, detail, at, event_id, account)
 
 
 def _event(

@@ -1,6 +1,17 @@
-"""The life cycle of tasks: their state changes over time, and the resulting events."""
+"""The life cycle of tasks: their state changes over time, and the resulting events.
 
-from datetime import datetime
+A task that ends passes states in which it is alive and in none of the counts of its service:
+
+    RUNNING ──► DEACTIVATING ──► STOPPING ──► DEPROVISIONING ──► STOPPED
+
+Source: "Amazon ECS task lifecycle" in the ECS Developer Guide. DEACTIVATING: "for tasks that are part of a service that
+is configured to use multiple Elastic Load Balancing target groups, the target group deregistration occurs during this
+state." DEPROVISIONING: "for tasks that use the awsvpc network mode, the elastic network interface needs to be detached
+and deleted." Service in the ECS API reference: `runningCount` is "the number of tasks in the cluster that are in the
+RUNNING state", and `pendingCount` of those "in the PENDING state".
+"""
+
+from datetime import datetime, timedelta
 from typing import Any
 
 from local.emulator.ecs.agenda import Agenda
@@ -99,7 +110,14 @@ class TaskLife(Agenda):
 
     def _next_status(self, task: SimulatedTask, at: datetime) -> None:
         task.step_at = None
-        if task.desired_status == "STOPPED":
+        if task.desired_status == "STOPPED" and task.last_status == "DEACTIVATING":
+            task.last_status = "STOPPING"
+            self._terminate_containers(task, at)
+            self._changed(task, at)
+        elif task.desired_status == "STOPPED" and (deregistration := self._deregistration(task)):
+            task.last_status, task.step_at = "DEACTIVATING", at + deregistration
+            self._changed(task, at)
+        elif task.desired_status == "STOPPED":
             task.last_status = "DEACTIVATING" if task.launch_type == "FARGATE" else "STOPPING"
             self._changed(task, at)
         elif task.last_status == "PROVISIONING":
@@ -146,13 +164,18 @@ class TaskLife(Agenda):
         task.stopping_at = at
         if task.last_status == "RUNNING":
             task.step_at = at + self._stop_delay / 2
-            self._terminate_containers(task, at)
+            if not self._deregistration(task):
+                self._terminate_containers(task, at)
         else:
             task.step_at = None
             # A start in progress cannot be cancelled. The task ends when the engine reports the result.
             if self._engine is None or task.last_status == "PROVISIONING":
                 task.stopped_unstarted_at = at + self._stop_delay
         self._changed(task, at)
+
+    def _deregistration(self, task: SimulatedTask) -> timedelta:  # noqa: ARG002  (tasks of services override it)
+        """Return how long the processes of a task that is asked to stop run on, because it is deregistered first."""
+        return timedelta()
 
     def _terminate_containers(self, task: SimulatedTask, at: datetime) -> None:
         """Send SIGTERM to the running containers, and SIGKILL after the stopTimeout."""
@@ -181,7 +204,12 @@ class TaskLife(Agenda):
             self._changed(task, at)
         else:
             task.execution_stopped_at = at
-            self._stopped(task, at)
+            if task.attachments and self._deprovision_delay:
+                task.last_status, task.step_at = "DEPROVISIONING", None
+                task.stopped_unstarted_at = at + self._deprovision_delay
+                self._changed(task, at)
+            else:
+                self._stopped(task, at)
 
     def _stopped(self, task: SimulatedTask, at: datetime) -> None:
         task.last_status = task.desired_status = "STOPPED"

@@ -51,6 +51,17 @@ def stalled(desired: int, new: Counts, replaced: Counts | None) -> Plan:
     return Plan(0, min(surplus, new.wanted), max(0, surplus - new.wanted))
 
 
+def staged(desired: int, new: Counts, replaced: Counts | None, *, starts: bool) -> Plan:
+    """Return the next steps of a deployment whose stages keep the tasks that it replaces.
+
+    Source: DeploymentConfiguration in the ECS API reference: a blue/green deployment runs "two identical production
+    environments". `starts`: whether the new tasks may start.
+    """
+    old = 0 if replaced is None else replaced.wanted
+    missing, surplus = max(0, desired - new.wanted), max(0, new.wanted - desired)
+    return Plan(missing if starts else 0, surplus, max(0, old - desired))
+
+
 def failure_threshold(desired: int) -> int:
     """Return the number of failed tasks at which the circuit breaker ends a deployment.
 

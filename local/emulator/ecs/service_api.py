@@ -7,7 +7,7 @@ from typing import Any
 
 from local.emulator.ecs.api import TaskApi, launch_type_of, page
 from local.emulator.ecs.catalog import REGION, Cluster
-from local.emulator.ecs.service_scheduler import ServiceScheduler
+from local.emulator.ecs.deployment_api import DeploymentApi
 from local.emulator.ecs.services import SETTINGS, SimulatedService
 from local.emulator.errors import AwsError
 
@@ -25,10 +25,10 @@ _DETAILS = (
 )
 
 
-class ServiceApi(ServiceScheduler):
+class ServiceApi(DeploymentApi):
     """CreateService, UpdateService, DescribeServices, ListServices and DeleteService, and the operations of tasks."""
 
-    OPERATIONS = TaskApi.OPERATIONS | _SERVICE_OPERATIONS
+    OPERATIONS = TaskApi.OPERATIONS | DeploymentApi.DEPLOYMENT_OPERATIONS | _SERVICE_OPERATIONS
 
     def handle(self, operation: str, parameters: dict[str, Any], region: str = REGION) -> dict[str, Any]:
         """Perform one of OPERATIONS. Parameters and result are those of the ECS API. Raises AwsError."""

@@ -8,12 +8,11 @@ and health checks, it does not repeat the events of a steady state, and it looks
 """
 
 from datetime import datetime, timedelta
-from typing import Any
 
-from local.emulator.ecs.api import TaskApi
-from local.emulator.ecs.events import deployment_state_change, service_action
-from local.emulator.ecs.rollout import Plan, failure_threshold, plan, stalled
-from local.emulator.ecs.services import Counts, Deployment, SimulatedService
+from local.emulator.ecs.rollout import Plan, plan, staged, stalled
+from local.emulator.ecs.service_deployments import STAGES
+from local.emulator.ecs.service_rollouts import Rollouts
+from local.emulator.ecs.services import Deployment, SimulatedService
 from local.emulator.ecs.tasks import SimulatedTask
 from local.emulator.errors import AwsError
 
@@ -28,7 +27,7 @@ _REFUSALS = {
 }
 
 
-class ServiceScheduler(TaskApi):
+class ServiceScheduler(Rollouts):
     """Services on the clock of the tasks. `Agenda` describes the parameters of the constructor."""
 
     # ── time ──
@@ -47,10 +46,6 @@ class ServiceScheduler(TaskApi):
             super()._carry_out(due)
         else:
             self._look_at(next(each for each in self._services.values() if each.due == due), due)
-
-    def _wake(self, service: SimulatedService, at: datetime) -> None:
-        """Let the scheduler look at a service soon."""
-        service.look_by(at + self._service_delay)
 
     def _changed(self, task: SimulatedTask, at: datetime) -> None:
         super()._changed(task, at)
@@ -75,15 +70,13 @@ class ServiceScheduler(TaskApi):
             assert self._time is not None
             self._wake(service, self._time)
 
+    def _deregistration(self, task: SimulatedTask) -> timedelta:
+        service = self._service_of(task)
+        return self._deregistration_delay if service and service.details.get("loadBalancers") else timedelta()
+
     def _service_of(self, task: SimulatedTask) -> SimulatedService | None:
         name = task.group.removeprefix("service:")
         return None if name == task.group else self._services.get((task.cluster.arn, name))
-
-    def _tasks_of(self, service: SimulatedService) -> list[SimulatedTask]:
-        """Return the tasks of a service, oldest first."""
-        return [
-            task for task in self._tasks.values() if task.group == service.group and task.cluster == service.cluster
-        ]
 
     # ── one look at a service ──
 
@@ -91,6 +84,7 @@ class ServiceScheduler(TaskApi):
         service.due = None
         if service.status == "ACTIVE":
             self._end_failed_deployment(service, at)
+            self._progress(service, at)
             self._follow(self._plan(service), service, at)
             self._conclude(service, at)
         elif service.status == "DRAINING":
@@ -100,16 +94,13 @@ class ServiceScheduler(TaskApi):
         new, replaced = self._counts(service)
         if service.primary.rollout_state == "FAILED":
             return stalled(service.desired_count, new, replaced)
+        current = service.current
+        if current.staged and current.stage != STAGES[-1]:
+            starts = STAGES.index(current.stage) >= STAGES.index("SCALE_UP")
+            return staged(service.desired_count, new, replaced, starts=starts)
         limits = service.deployment_configuration
         minimum, maximum = int(limits["minimumHealthyPercent"]), int(limits["maximumPercent"])
         return plan(service.desired_count, minimum, maximum, new, replaced)
-
-    def _counts(self, service: SimulatedService) -> tuple[Counts, Counts | None]:
-        """Return the tasks of the PRIMARY deployment and those of the others, if there are others."""
-        mine = self._tasks_of(service)
-        new = Counts.of(task for task in mine if task.started_by == service.primary.id)
-        others = Counts.of(task for task in mine if task.started_by != service.primary.id)
-        return new, others if service.replaced else None
 
     def _follow(self, steps: Plan, service: SimulatedService, at: datetime) -> None:
         wanted = [task for task in self._tasks_of(service) if task.live and task.desired_status == "RUNNING"]
@@ -158,8 +149,7 @@ class ServiceScheduler(TaskApi):
 
     def _count_failure(self, service: SimulatedService, deployment: Deployment, at: datetime) -> None:
         """Count a task that could not be placed or started, and let the scheduler wait before the next one."""
-        deployment.failed_tasks += 1
-        deployment.updated_at = at
+        self._count_failed_task(service, deployment, at)
         service.failures += 1
         wait = self._service_delay * 2 ** min(service.failures, 16)
         service.not_before = at + min(wait, _LONGEST_WAIT)
@@ -167,91 +157,13 @@ class ServiceScheduler(TaskApi):
 
     # ── ends ──
 
-    def _end_failed_deployment(self, service: SimulatedService, at: datetime) -> None:
-        """End a deployment with too many failed tasks, if the circuit breaker is enabled."""
-        breaker = service.deployment_configuration["deploymentCircuitBreaker"]
-        primary = service.primary
-        monitored = breaker.get("enable") and primary.rollout_state == "IN_PROGRESS" and not primary.proven
-        if not monitored or primary.failed_tasks < failure_threshold(service.desired_count):
-            return
-        self._say(service, f"(deployment {primary.id}) deployment failed: tasks failed to start.", at)
-        self._set_rollout(service, primary, "FAILED", "ECS deployment circuit breaker: tasks failed to start.", at)
-        if breaker.get("rollback") and service.completed is not None:
-            self._roll_back(service, service.completed, at)
-
-    def _roll_back(self, service: SimulatedService, completed: Deployment, at: datetime) -> None:
-        self._say(service, f"rolling back to deployment {completed.id}.", at)
-        # The deployment is not eligible for another rollback until it completes again.
-        service.completed = None
-        service.settings = dict(completed.settings)
-        completed.failed_tasks, completed.proven = 0, False
-        self._make_primary(service, completed)
-        reason = f"ECS deployment circuit breaker: rolling back to deploymentId {completed.id}."
-        self._set_rollout(service, completed, "IN_PROGRESS", reason, at)
-
-    def _conclude(self, service: SimulatedService, at: datetime) -> None:
-        """Remove deployments without tasks, and report a deployment that is complete and a steady state."""
-        mine, primary = self._tasks_of(service), service.primary
-        busy = {task.started_by for task in mine if task.last_status in ("PROVISIONING", "PENDING", "RUNNING")}
-        service.deployments = [each for each in service.deployments if each is primary or each.id in busy]
-        counts, replaced = self._counts(service)
-        settled = replaced is None and counts.wanted == counts.healthy == counts.active == service.desired_count
-        if settled and primary.rollout_state == "IN_PROGRESS":
-            self._say(service, f"(deployment {primary.id}) deployment completed.", at)
-            self._set_rollout(service, primary, "COMPLETED", f"ECS deployment {primary.id} completed.", at)
-            service.completed = primary
-        if settled and primary.rollout_state == "COMPLETED" and not service.steady:
-            service.steady = True
-            service.complaints.clear()
-            self._say(service, "has reached a steady state.", at)
-            self._report(service, "INFO", "SERVICE_STEADY_STATE", at)
-
     def _drain(self, service: SimulatedService, at: datetime) -> None:
         """Stop the tasks of a deleted service. The service is INACTIVE when none is left."""
         live = [task for task in self._tasks_of(service) if task.live]
         self._stop_tasks(service, [task for task in live if task.desired_status == "RUNNING"], at)
         if not live:
-            service.status, service.deployments = "INACTIVE", []
-
-    # ── deployments and events ──
-
-    def _deploy(self, service: SimulatedService, at: datetime) -> None:
-        """Start a deployment with the current settings of a service."""
-        identity = f"ecs-svc/{self._rng.randrange(10**18, 10**19)}"
-        deployment = Deployment(identity, dict(service.settings), created_at=at, updated_at=at)
-        self._make_primary(service, deployment)
-        self._set_rollout(service, deployment, "IN_PROGRESS", f"ECS deployment {identity} in progress.", at)
-
-    def _make_primary(self, service: SimulatedService, deployment: Deployment) -> None:
-        others = [each for each in service.deployments if each is not deployment]
-        for other in others:
-            other.status = "ACTIVE"
-        deployment.status = "PRIMARY"
-        service.deployments = [deployment, *others]
-        service.steady = False
-        service.complaints.clear()
-        service.forgive()
-
-    def _set_rollout(
-        self, service: SimulatedService, deployment: Deployment, state: str, reason: str, at: datetime
-    ) -> None:
-        deployment.rollout_state, deployment.rollout_state_reason, deployment.updated_at = state, reason, at
-        self._events.append(deployment_state_change(service, deployment, at, self._uuid(), self._account))
-
-    def _say(self, service: SimulatedService, message: str, at: datetime) -> None:
-        service.say(message, self._uuid(), at)
-
-    def _complain(
-        self, service: SimulatedService, message: str, kind: str, name: str, at: datetime, **more: Any
-    ) -> None:
-        """Report a failure, unless it has been reported and its cause is not resolved."""
-        if message not in service.complaints:
-            service.complaints.add(message)
-            self._say(service, message, at)
-            self._report(service, kind, name, at, **more)
-
-    def _report(self, service: SimulatedService, kind: str, name: str, at: datetime, **more: Any) -> None:
-        self._events.append(service_action(service, kind, name, at, self._uuid(), self._account, **more))
+            # "When you delete a service, Amazon ECS deletes the corresponding service deployments."
+            service.status, service.deployments, service.history = "INACTIVE", [], []
 
 
 def _listed(tasks: list[SimulatedTask]) -> str:

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from local.emulator.ecs.catalog import Cluster
+from local.emulator.ecs.service_deployments import ServiceDeployment
 from local.emulator.ecs.tasks import SimulatedTask
 
 MAX_EVENTS = 100
@@ -72,8 +73,15 @@ class Deployment:
     rollout_state_reason: str = ""
     failed_tasks: int = 0
     proven: bool = False
+    revision: str = ""
 
-    def to_api(self, desired: int, counts: Counts) -> dict[str, Any]:
+    def to_api(self, desired: int, counts: Counts, *, rolling: bool = True) -> dict[str, Any]:
+        """Return the Deployment of the ECS API.
+
+        Source: Deployment in the ECS API reference: "The rolloutState of a service is only returned for services that
+        use the rolling update (ECS) deployment type".
+        """
+        rollout = {"rolloutState": self.rollout_state, "rolloutStateReason": self.rollout_state_reason}
         return {
             **self.settings,
             "id": self.id,
@@ -84,8 +92,7 @@ class Deployment:
             "failedTasks": self.failed_tasks,
             "createdAt": self.created_at,
             "updatedAt": self.updated_at,
-            "rolloutState": self.rollout_state,
-            "rolloutStateReason": self.rollout_state_reason,
+            **(rollout if rolling else {}),
         }
 
 
@@ -98,6 +105,7 @@ class SimulatedService:
         configuration: The deployment configuration, as far as it was given.
         details: Other members of the API's Service, which have no effect here.
         deployments: The current deployments, the PRIMARY one first.
+        history: All service deployments, newest first.
         events: The events of the service, newest first.
         completed: The last deployment that completed, to which a failed deployment is rolled back.
         due: When the scheduler looks at the service next; None until something changes.
@@ -122,6 +130,7 @@ class SimulatedService:
     client_token: str | None = None
     status: str = "ACTIVE"
     deployments: list[Deployment] = field(default_factory=list)
+    history: list[ServiceDeployment] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
     completed: Deployment | None = None
     due: datetime | None = None
@@ -137,6 +146,15 @@ class SimulatedService:
     @property
     def primary(self) -> Deployment:
         return self.deployments[0]
+
+    @property
+    def current(self) -> ServiceDeployment:
+        """The newest service deployment."""
+        return self.history[0]
+
+    @property
+    def strategy(self) -> str:
+        return str(self.configuration.get("strategy") or "ROLLING")
 
     @property
     def replaced(self) -> list[Deployment]:
@@ -183,7 +201,7 @@ class SimulatedService:
         for deployment in self.deployments:
             counts = Counts.of(task for task in mine if task.started_by == deployment.id)
             desired = self.desired_count if deployment is self.primary else counts.wanted
-            deployments.append(deployment.to_api(desired, counts))
+            deployments.append(deployment.to_api(desired, counts, rolling=self.strategy == "ROLLING"))
         return {
             **self.details,
             **self.settings,
@@ -196,6 +214,8 @@ class SimulatedService:
             "pendingCount": total.pending,
             "deploymentConfiguration": self.deployment_configuration,
             "deployments": deployments,
+            **({"currentServiceDeployment": self.current.arn} if self.history else {}),
+            "currentServiceRevisions": [{"arn": each.revision} for each in self.deployments],
             "events": list(self.events),
             "createdAt": self.created_at,
             "placementConstraints": self.placement_constraints,
