@@ -106,7 +106,7 @@ def test_a_driver_looks_although_its_time_is_nearly_over(stage: ServiceStage) ->
         began, looked = of.clock.now(), list[float]()
         of.after("UpdateItem", lambda _: of.advance(late_by), skip=2)
         of.before("DescribeServices", lambda _: looked.append((of.clock.now() - began).total_seconds()), skip=1)
-        assert of.ask(container_id, "stop").kind is OutcomeKind.COMPLETED
+        of.ask(container_id, "stop")
         return looked[0]
 
     usual = look(ServiceStage(), late_by=0)

@@ -240,8 +240,12 @@ class Ecs:
         tasks = [task for batch in batches for task in self.describe_many(runtime.cluster, batch).values()]
         return tasks, len(tasks) == len(set(arns))
 
-    def of_service(self, cluster: str, service: str) -> list[Task]:
-        """Describe the tasks of a service that have not stopped, including those that are stopping."""
+    def of_service(self, cluster: str, service: str) -> tuple[list[Task], int]:
+        """Look up the tasks of a service that have not stopped, including those that deregister or stop.
+
+        Returns:
+            The tasks, and their number with those that ECS lists but does not describe.
+        """
         arns = [
             arn
             for desired in ("RUNNING", "STOPPED")
@@ -250,7 +254,8 @@ class Ecs:
         ]
         batches = [arns[start : start + 100] for start in range(0, len(arns), 100)]
         tasks = [task for batch in batches for task in self.describe_many(cluster, batch).values()]
-        return [task for task in tasks if not task.is_stopped]
+        stopped = {task.arn for task in tasks if task.is_stopped}
+        return [task for task in tasks if not task.is_stopped], len(set(arns) - stopped)
 
     def _list(self, **request: Any) -> Iterator[list[str]]:
         while True:

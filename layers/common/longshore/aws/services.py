@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from longshore.aws.ecs import EcsError, Pacing, Quota, ecs_error
+from longshore.aws.ecs import Ecs, EcsError, Pacing, Quota, ecs_error
 from longshore.domain.models import Runtime
 from longshore.domain.service import Scaling, Service
 
@@ -101,6 +101,10 @@ class Services:
             request["nextToken"] = after
         answer = self._call(lambda: self._ecs().list_services(**request))
         return answer["serviceArns"], answer.get("nextToken")
+
+    def unstopped(self, runtime: Runtime) -> int:
+        """Count the tasks of the service that are not STOPPED, including those that deregister or stop."""
+        return Ecs(self._ecs(), self._pacing).of_service(runtime.cluster, _name(runtime))[1]
 
     def take_turn(self) -> None:
         """Wait until UpdateService may be called. The caller takes its turn before it stores when its calls end."""

@@ -32,6 +32,7 @@ class ServiceAttempt:
         unanswered: Whether ECS may still process a call with an effect that was not answered.
         absent: The first look that did not find the service since ECS last showed it, by its name.
         service: The service as last seen.
+        unstopped: The number of its tasks that have not stopped, if its counts are 0. None: not looked up yet.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class ServiceAttempt:
         self.unanswered = False
         self.absent = dict(pending.absent)
         self.service: Service | None = None
+        self.unstopped: int | None = None
         self._services = services
         self._clock = clock
 
@@ -160,9 +162,18 @@ class ServiceAttempt:
                 attributes["desired_count"] = service.desired
                 facts["rolling"] = True
             case _:
-                if not service.is_empty:
+                if not service.is_empty or not self._have_all_stopped():
                     return None
         return Reached(self.now(), facts, attributes=attributes)
+
+    def _have_all_stopped(self) -> bool:
+        """Look whether every task of the service is STOPPED. Tasks that deregister or stop are in none of its counts.
+
+        Raises:
+            EcsError: The lookup was refused, throttled or not answered.
+        """
+        self.unstopped = self.read(lambda: self._services.unstopped(self.container.runtime))
+        return self.unstopped == 0
 
     @property
     def _is_rolled(self) -> bool:
@@ -181,5 +192,6 @@ class ServiceAttempt:
         """Return why the goal is not reached."""
         service = self.seen
         if self._is_ending:
-            return Unobserved(f"{service.running + service.pending} tasks have not stopped")
+            counted = service.running + service.pending
+            return Unobserved(f"{max(counted, self.unstopped or 0)} tasks have not stopped")
         return Unobserved(self._trouble or f"{service.running} of {service.desired} tasks run")

@@ -1,7 +1,7 @@
 """Compares the containers of services with ECS, and records changes that were made outside of Longshore.
 
     status     the service in ECS                          row
-    running    nothing runs, and the count is 0            -> stopped
+    running    every task has stopped, and the count is 0  -> stopped
     running    another count, and nobody scales it         -> running
     stopped    tasks run                                   -> running
     failed     all its tasks run                           -> running
@@ -131,7 +131,7 @@ class ServiceDrift:
         if service is None:
             return self._absent(container, asked_at)
         match container.status:
-            case Status.RUNNING if service.is_empty:
+            case Status.RUNNING if service.is_empty and self._services.unstopped(container.runtime) == 0:
                 return self._record(container, Status.STOPPED, service, container.desired_count, _RAISED)
             case Status.RUNNING if service.desired not in (0, container.desired_count):
                 if not self._is_scaled(container, service):

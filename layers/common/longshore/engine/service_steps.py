@@ -203,7 +203,8 @@ class ServiceSteps:
         if attempt.service is not None and attempt.service.is_empty:
             return
         try:
-            for task in self._ecs.of_service(container.runtime.cluster, container.runtime.service or ""):
+            tasks, _ = self._ecs.of_service(container.runtime.cluster, container.runtime.service or "")
+            for task in tasks:
                 # A host runs one command per container and number. Each task counts as a container of its own.
                 own = container.model_copy(update={"id": adopted_as(task.arn)})
                 self._hosts.send(Action.KILL, own, task, pending.command_number)
