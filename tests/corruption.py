@@ -17,7 +17,7 @@ from admin.target import local
 from local.seed import Seeder
 from local.stack import LocalStack
 
-OLD = ["stopped", "running"] * 10
+OLD = ["stopped", "running"] * 15
 """The statuses of a container whose last change is so long ago that events and sweeps have finished."""
 
 _serialize = TypeSerializer().serialize

@@ -118,8 +118,8 @@ def test_a_status_unlike_the_last_row_is_not_repaired(
 @pytest.mark.parametrize(
     ("attributes", "message"),
     [
-        ({"log_count": 19}, "log_count is 19, not 20"),
-        ({"log_count": 21}, "log_count is 21, not 20"),
+        ({"log_count": 29}, "log_count is 29, not 30"),
+        ({"log_count": 31}, "log_count is 31, not 30"),
         ({"to_counts": {"running": 9, "stopped": 10}}, "to_counts is {'running': 9, 'stopped': 10}, not"),
         ({"from_counts": {}}, "from_counts is {}, not"),
         ({"last_created_at": LONG_AGO}, "last_created_at is 2020-01-01"),
