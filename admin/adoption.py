@@ -22,7 +22,8 @@ from longshore.domain.history import append
 from longshore.domain.ids import new_id
 from longshore.domain.ledger import ledger_of
 from longshore.domain.lifecycle import LaunchType, Status
-from longshore.domain.models import Container, Trigger
+from longshore.domain.models import Container
+from longshore.domain.pending import Trigger
 from longshore.domain.results import change_by_exit
 from longshore.domain.runtime import CapacityProvider, Runtime
 from longshore.domain.task import Task, adopted_as

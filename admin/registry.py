@@ -13,7 +13,8 @@ from longshore.domain.clock import SystemClock
 from longshore.domain.history import Entry, append
 from longshore.domain.ids import new_id
 from longshore.domain.lifecycle import LaunchType, Platform, Status
-from longshore.domain.models import Change, Container, Runtime, Trigger
+from longshore.domain.models import Change, Container, Runtime
+from longshore.domain.pending import Trigger
 
 from admin.errors import AdminError, UnavailableError, explained
 from admin.items import plain

@@ -15,7 +15,8 @@ from longshore.aws.items import container_item, log_item
 from longshore.domain.history import append
 from longshore.domain.ledger import ledger_of
 from longshore.domain.lifecycle import LaunchType, Status
-from longshore.domain.models import Change, Container, Runtime, Trigger
+from longshore.domain.models import Change, Container, Runtime
+from longshore.domain.pending import Trigger
 
 from benchmarks.targets import ROOT, Targets
 from local.seed import PROJECT, long_history

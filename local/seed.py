@@ -17,7 +17,8 @@ from longshore.domain.clock import SystemClock
 from longshore.domain.history import append
 from longshore.domain.ledger import ledger_of
 from longshore.domain.lifecycle import LaunchType, Status
-from longshore.domain.models import Change, Container, Protection, Trigger
+from longshore.domain.models import Change, Container, Protection
+from longshore.domain.pending import Trigger
 from longshore.domain.runtime import CapacityProvider, Runtime
 from longshore.domain.schedules import Schedule, ScheduleSettings
 

@@ -17,7 +17,8 @@ from longshore.domain.errors import (
 )
 from longshore.domain.lifecycle import LaunchType, Operation, Platform, Refused, Status, Step, decide, final_status
 from longshore.domain.listing import ContainersQuery, Entry
-from longshore.domain.models import Container, Outcome, PendingOperation, Protection, Runtime, StatusLog, Trigger
+from longshore.domain.models import Container, Outcome, Protection, Runtime, StatusLog
+from longshore.domain.pending import PendingOperation, Trigger
 from longshore.domain.project_pages import Position, ProjectLogsQuery
 from longshore.domain.roles import Role
 from longshore.domain.schedules import Schedule, ScheduleSettings, Targets

@@ -9,8 +9,9 @@ from longshore.domain import bodies, changes, listing, pages, project_pages, sch
 from longshore.domain.clock import to_text
 from longshore.domain.errors import ErrorCode
 from longshore.domain.lifecycle import Operation
-from longshore.domain.models import Outcome, PendingOperation
+from longshore.domain.models import Outcome
 from longshore.domain.parameters import LARGEST_INTEGER
+from longshore.domain.pending import PendingOperation
 from longshore.domain.schedule_models import DeletedSchedule, Schedules, ScheduleView
 from longshore.domain.views import ContainersPage, ContainerView, Projects, ProjectStatusLogsPage, StatusLogsPage
 from longshore.edge import http

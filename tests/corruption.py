@@ -9,7 +9,8 @@ from boto3.dynamodb.types import TypeSerializer
 from invariants import all_rows
 from longshore.domain.clock import SystemClock
 from longshore.domain.lifecycle import Operation, Step
-from longshore.domain.models import Container, PendingOperation, Trigger
+from longshore.domain.models import Container
+from longshore.domain.pending import PendingOperation, Trigger
 from longshore.engine.settle import DEADLINE
 
 from admin.adoption import store_of

@@ -9,7 +9,8 @@ from longshore.aws.history_pages import shown
 from longshore.aws.items import container_item, log_item
 from longshore.domain.history import append
 from longshore.domain.lifecycle import LaunchType, Status
-from longshore.domain.models import Change, Container, Runtime, Trigger
+from longshore.domain.models import Change, Container, Runtime
+from longshore.domain.pending import Trigger
 
 from local.seed import Seeder
 from local.stack import LocalStack

@@ -1,7 +1,8 @@
 """GET /api/v1/containers/{id}: return the container, optionally once it has settled or has a given status."""
 
 import longshore.wiring.coldstart
-from longshore.domain.models import Container, PendingOperation
+from longshore.domain.models import Container
+from longshore.domain.pending import PendingOperation
 from longshore.domain.views import ContainerView
 from longshore.domain.waiting import WaitQuery
 from longshore.edge.http import Answer, Request, endpoint

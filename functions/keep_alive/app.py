@@ -1,7 +1,8 @@
 """POST /api/v1/containers/{id}/keep-alive: count the time until the container's idle timeout anew."""
 
 import longshore.wiring.coldstart
-from longshore.domain.models import Container, PendingOperation
+from longshore.domain.models import Container
+from longshore.domain.pending import PendingOperation
 from longshore.domain.views import ContainerView
 from longshore.edge.http import Answer, Request, endpoint
 from longshore.wiring import api_functions

@@ -3,7 +3,8 @@
 import longshore.wiring.coldstart
 from longshore.domain.changes import ContainerChange
 from longshore.domain.clock import SystemClock
-from longshore.domain.models import Container, PendingOperation
+from longshore.domain.models import Container
+from longshore.domain.pending import PendingOperation
 from longshore.domain.views import ContainerView
 from longshore.edge.http import Answer, Request, endpoint
 from longshore.wiring import api_functions

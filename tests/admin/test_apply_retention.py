@@ -11,11 +11,12 @@ import pytest
 from conftest import PARAMETERS, QUICK
 from corruption import change, change_row
 from invariants import all_rows, check
-from longshore.aws.items import container_item, log_item
+from longshore.aws.items import container_item, container_of, log_item
 from longshore.domain.clock import SystemClock, to_text
 from longshore.domain.history import append
 from longshore.domain.lifecycle import LaunchType, Status
-from longshore.domain.models import Change, Container, Runtime, Trigger
+from longshore.domain.models import Change, Container, Runtime
+from longshore.domain.pending import Trigger
 from longshore.domain.retention import MARGIN, expiry
 
 from admin.doctor import Doctor
@@ -310,7 +311,7 @@ def test_rows_added_meanwhile(run: Any, stack: LocalStack, fresh_id: str, retent
     def then_a_row(self: RetentionChange, item: Any, *given: Any) -> Any:
         found = rewrite(self, item, *given)
         if not added:
-            before = Container.model_validate(item)
+            before = container_of(item)
             moment = SystemClock().now()
             after, entry = append(before, Change(Status.RUNNING, moment, Trigger.SYSTEM), "a" * 24, moment)
             added.append(entry)

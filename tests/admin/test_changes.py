@@ -15,7 +15,8 @@ from longshore.domain.clock import SystemClock, to_text
 from longshore.domain.history import append
 from longshore.domain.ids import new_id
 from longshore.domain.lifecycle import Status
-from longshore.domain.models import Change, Trigger
+from longshore.domain.models import Change
+from longshore.domain.pending import Trigger
 
 from admin.adoption import store_of
 from admin.changes import Changes

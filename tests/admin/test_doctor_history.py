@@ -12,7 +12,8 @@ from invariants import all_rows, check
 from longshore.aws.store import ConditionFailed, Store
 from longshore.domain.history import append
 from longshore.domain.lifecycle import Status
-from longshore.domain.models import Change, Container, Trigger
+from longshore.domain.models import Change, Container
+from longshore.domain.pending import Trigger
 from settling import LONG_AGO
 
 from admin.adoption import store_of

@@ -17,7 +17,8 @@ from longshore.aws.stream import UndeliveredQueue, records_of
 from longshore.domain.errors import LongshoreError
 from longshore.domain.history import append
 from longshore.domain.lifecycle import LaunchType, Status
-from longshore.domain.models import Change, Container, Runtime, Trigger
+from longshore.domain.models import Change, Container, Runtime
+from longshore.domain.pending import Trigger
 from longshore.engine.publishing import Publisher
 
 from local.event_source import Batches, Mapped

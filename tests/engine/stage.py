@@ -12,12 +12,14 @@ from boto3.dynamodb.types import TypeSerializer
 from longshore.aws.attributes import deserialize_item
 from longshore.aws.ecs import Ecs
 from longshore.aws.items import container_item, container_of, log_item
+from longshore.aws.operation_form import read_operation, stored_operation
 from longshore.domain.changes import ContainerChange
 from longshore.domain.errors import ExternalServiceError, LongshoreError
 from longshore.domain.history import append
 from longshore.domain.ledger import KnownTask, LastTask
-from longshore.domain.lifecycle import LaunchType, Operation, Status
-from longshore.domain.models import Change, Container, OperationRequest, Outcome, PendingOperation, Runtime, Trigger
+from longshore.domain.lifecycle import Kind, LaunchType, Operation, Status
+from longshore.domain.models import Change, Container, OperationRequest, Outcome, Runtime
+from longshore.domain.pending import PendingOperation, Trigger
 from longshore.domain.task import Task
 from longshore.engine.attempt import Attempt
 from longshore.engine.known import Known
@@ -309,8 +311,9 @@ class Stage(Aws):
         self.edit(container_id, tasks={}, last_task=last.model_copy(update=changes))
 
     def edit_pending(self, container_id: str, **changes: Any) -> None:
-        """Change attributes of the pending operation."""
-        self.edit(container_id, operation=self.pending(container_id).model_copy(update=changes))
+        """Change attributes of the pending operation, by the names under which they are stored."""
+        container = self.container(container_id)
+        self.put(with_operation(container, **changes))
 
     def _failed(self, name: str, error: LongshoreError) -> None:
         self.failures.append(name)
@@ -323,8 +326,15 @@ class Stage(Aws):
 
 def with_acting_event(container: Container) -> Container:
     """Return the container after an event handler has recorded that it acts for the pending operation."""
+    return with_operation(container, event_acted=True)
+
+
+def with_operation(container: Container, **changes: Any) -> Container:
+    """Return the container with other attributes of its pending operation, by the names under which they are stored."""
     assert container.operation is not None
-    return container.model_copy(update={"operation": container.operation.model_copy(update={"event_acted": True})})
+    stored = stored_operation(container.operation.model_dump(exclude_defaults=True)) | changes
+    changed = read_operation(stored, of_service=container.kind is Kind.SERVICE)
+    return container.model_copy(update={"operation": PendingOperation.model_validate(changed)})
 
 
 def event(task: SimulatedTask, status: str | None = None, **changes: Any) -> dict[str, Any]:

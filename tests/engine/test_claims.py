@@ -7,7 +7,8 @@ from longshore.domain.clock import to_text
 from longshore.domain.errors import ContainerExpiredError, ContainerNotFoundError, InvalidInputError, LaterRequestError
 from longshore.domain.ledger import KnownTask
 from longshore.domain.lifecycle import Operation, Status, Step
-from longshore.domain.models import OperationRequest, Trigger
+from longshore.domain.models import OperationRequest
+from longshore.domain.pending import Trigger
 
 from engine.aws import HOST, NO_ANSWER, Call
 from engine.stage import HIGH, USER, Stage
@@ -44,9 +45,8 @@ def test_attributes_that_a_claim_stores(stage: Stage, status: str, operation: st
         "triggered_by": "user",
         "actor": USER,
         "request_id": "r-1",
-        "command_number": HIGH + 8,
-        "command_expires_at": to_text(claimed_at + MINUTE),
-    }
+        "command": {"number": HIGH + 8, "expires_at": to_text(claimed_at + MINUTE)},
+    } | ({"launch": {}} if step is Step.START else {})
     changes = {
         "operation": pending,
         "command_number": HIGH + 9,  # two numbers per driver
@@ -76,7 +76,8 @@ def test_attributes_that_a_claim_with_a_key_stores(stage: Stage) -> None:
     claimed_at = stage.clock.now() + timedelta(milliseconds=3)  # the record is read too
     pending = stage.claim(container, "start", key="k")
     expires_at = int((claimed_at + timedelta(hours=24)).timestamp())
-    assert pending.idempotency_expires_at == expires_at
+    assert pending.idempotency is not None
+    assert pending.idempotency.expires_at == expires_at
     assert stage.record() == {
         "id": pending.idempotency_id,
         "container_id": container,
@@ -96,8 +97,8 @@ def test_a_force_stop_supersedes_a_pending_operation(stage: Stage, operation: st
     assert (pending.superseded, pending.since) == (operation, superseded.started_at)
     assert pending.started_at > superseded.started_at
     assert stage.container(container).tasks == before.tasks
-    assert pending.command_number == superseded.command_number + 7
-    assert stage.container(container).command_number == pending.command_number + 1
+    assert pending.command.number == superseded.command.number + 7
+    assert stage.container(container).command_number == pending.command.number + 1
     assert stage.container(container).generation == before.generation + 1
     assert pending.requested_before == superseded.started_at
 
@@ -109,7 +110,7 @@ def test_a_force_stop_keeps_the_data_of_the_superseded_start(stage: Stage) -> No
     stage.edit(container, tasks={"a" * 24: known})
     stage.edit_pending(container, client_token="a" * 24)
     pending = stage.claim(container, "force-stop")
-    assert (pending.superseded, pending.client_token) == ("start", None)
+    assert (pending.superseded, pending.launch) == ("start", None)
     assert stage.container(container).tasks == {"a" * 24: known}
 
 

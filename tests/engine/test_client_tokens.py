@@ -7,6 +7,7 @@ import pytest
 from longshore.domain.clock import to_text
 from longshore.domain.ledger import KnownTask, LastTask
 from longshore.domain.models import Container
+from longshore.domain.pending import Launch
 from longshore.engine.observations import NeverRan, Reached, TokenExpired, Unobserved
 
 from engine.aws import Call
@@ -236,7 +237,7 @@ def test_a_new_token_is_stored_before_it_is_used(stage: Stage) -> None:
     first = stage.pending(container)
     absent_since = stage.known(container, first.id).absent_since
     assert absent_since is not None
-    assert (first.client_token, stage.count("RunTask")) == (None, 0)
+    assert (first.launch, stage.count("RunTask")) == (Launch(), 0)
     assert stage.clock.now() < first.deadline <= absent_since + timedelta(seconds=37)
     stage.clock.time = first.deadline
     assert stage.sweep() == {"accepted": 1}
@@ -244,14 +245,13 @@ def test_a_new_token_is_stored_before_it_is_used(stage: Stage) -> None:
     (call,) = stage.parameters("RunTask")
     pending = before.operation
     assert pending is not None
-    assert pending.client_token is not None
-    assert call["clientToken"] == pending.client_token != pending.id
-    assert len(pending.client_token) == 24
-    known = before.tasks[pending.client_token]
+    assert call["clientToken"] == pending.token != pending.id
+    assert len(pending.token) == 24
+    known = before.tasks[pending.token]
     assert known == KnownTask(called_from=known.called_from)
     assert known.called_from is not None
     assert timedelta() < stage.clock.now() - known.called_from < timedelta(seconds=5)
-    assert (list(before.tasks), pending.attempts) == ([pending.client_token], 2)
+    assert (list(before.tasks), pending.attempts) == ([pending.token], 2)
     stage.advance(1)
     assert stage.status(container) == "running"
 

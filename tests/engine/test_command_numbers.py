@@ -8,7 +8,7 @@ from longshore.aws.hosts import Action, CommandResult
 from longshore.domain.errors import ExternalServiceError
 from longshore.domain.models import COMMANDS, next_command_number
 from longshore.domain.task import Task
-from longshore.engine.settle import DriverRole
+from longshore.engine.decisions import DriverRole
 
 from engine.aws import FAILED, Call
 from engine.stage import HIGH, Stage
@@ -45,7 +45,7 @@ def test_each_driver_has_its_own_numbers(stage: Stage) -> None:
     container = stage.add("running")
     stage.edit(container, command_number=HIGH)
     pending = stage.claim(container, "pause")
-    assert (pending.command_number, stage.container(container).command_number) == (HIGH + 1, HIGH + COMMANDS)
+    assert (pending.command.number, stage.container(container).command_number) == (HIGH + 1, HIGH + COMMANDS)
     stage.clock.time = pending.deadline
     stage.fail("SendCommand", FAILED)
     with pytest.raises(ExternalServiceError):
@@ -53,7 +53,7 @@ def test_each_driver_has_its_own_numbers(stage: Stage) -> None:
     assert numbers(stage) == [HIGH + COMMANDS + 1]
     assert stage.container(container).command_number == HIGH + 2 * COMMANDS
     pending = stage.claim(container, "force-stop")
-    assert pending.command_number == HIGH + 2 * COMMANDS + 1
+    assert pending.command.number == HIGH + 2 * COMMANDS + 1
     assert stage.container(container).command_number == HIGH + 3 * COMMANDS
 
 
@@ -113,7 +113,7 @@ def test_a_stopped_task_uses_no_number(stage: Stage, position: int) -> None:
     stage.ecs.exit(arns[position], 0)
     pending = stage.claim(container, "force-stop")
     stage.attempt(container)
-    assert numbers(stage) == [pending.command_number]
+    assert numbers(stage) == [pending.command.number]
     (living,) = [arn for arn in arns if arn != arns[position]]
     assert stage.commands()[0]["runtimeIds"] == [each.runtime_id for each in stage.ecs.task(living).containers]
 
@@ -148,7 +148,7 @@ def test_the_number_of_a_command_is_never_reused(stage: Stage) -> None:
     sent = numbers(stage)
     assert sent == [HIGH + 1, HIGH + 1, HIGH + 1 + COMMANDS]
     pending = stage.pending(container)
-    assert (pending.command_number, pending.giving_up is not None) == (sent[-1], True)
+    assert (pending.command.number, pending.command.given_up is not None) == (sent[-1], True)
     assert stage.container(container).command_number == sent[-1] + COMMANDS - 1
     stage.heal()
     stage.clock.time = pending.deadline
@@ -164,7 +164,7 @@ def test_the_success_of_another_drivers_command_is_ignored(stage: Stage, newer: 
     stage.attempt(container)
     stage.advance(1)
     (event,) = stage.events
-    stage.edit_pending(container, command_number=stage.pending(container).command_number + newer)
+    stage.edit_pending(container, command_number=stage.pending(container).command.number + newer)
     assert stage.deliver(event) == effect
     assert stage.status(container) == ("paused" if effect == "settled" else "running")
 
@@ -193,7 +193,7 @@ def test_the_success_of_the_previous_command_does_not_count_as_the_opposite(stag
     stage.attempt(container)
     stage.advance(1)
     (event,) = stage.events
-    number = stage.pending(container).command_number + COMMANDS
+    number = stage.pending(container).command.number + COMMANDS
     stage.edit_pending(container, giving_up="It failed", giving_up_since=stage.clock.now(), command_number=number)
     assert stage.deliver(event) == "stale"
     assert (stage.status(container), stage.count("SendCommand")) == ("running", 1)

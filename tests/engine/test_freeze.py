@@ -319,7 +319,7 @@ def test_the_comment_of_a_command_identifies_its_operation(stage: Stage) -> None
     command = (detail["command-id"], detail["instance-id"])
     with stage.open():
         found = stage.wired.steps._hosts.done_for(*command)
-    assert found == SentFor(container, pending.id, pending.command_number)
+    assert found == SentFor(container, pending.id, pending.command.number)
 
 
 def test_the_unpause_of_a_stop_continues_with_the_stop(stage: Stage) -> None:

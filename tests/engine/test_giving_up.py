@@ -7,6 +7,7 @@ import pytest
 from longshore.domain.clock import to_text
 from longshore.domain.errors import ExternalServiceError, OperationFailedError
 from longshore.domain.ledger import PROCESSED_LATE
+from longshore.domain.pending import GivenUp
 
 from engine.aws import DENIED, FAILED, HOST, NOT_FOUND, THROTTLED
 from engine.stage import HIGH, USER, Stage, with_acting_event
@@ -72,7 +73,6 @@ def test_a_new_step_starts_with_no_attempts(stage: Stage) -> None:
     stopped_at = stage.container(container).last_transition_time
     pending = stage.pending(container)
     assert (pending.step, pending.attempts, pending.step_since, pending.has_row) == ("start", 0, stopped_at, True)
-    assert pending.absent == {}
     assert stage.known(container, pending.token).called_from == stopped_at
 
 
@@ -282,9 +282,10 @@ def test_giving_up_is_recorded_before_the_opposite_command(stage: Stage) -> None
     now = stage.clock.now()
     pending = stage.pending(container)
     reason = "Gave up after 10 attempts: Systems Manager returned an error"
-    assert raised.value.reason == pending.giving_up == reason
-    assert (pending.giving_up_since, pending.deadline, pending.command_expires_at) == (now, now + MINUTE, now + MINUTE)
-    assert (pending.command_number, stage.container(container).command_number) == (HIGH + 5, HIGH + 6)
+    assert raised.value.reason == reason
+    assert pending.command.given_up == GivenUp(reason=reason, since=now)
+    assert (pending.deadline, pending.command.expires_at) == (now + MINUTE, now + MINUTE)
+    assert (pending.command.number, stage.container(container).command_number) == (HIGH + 5, HIGH + 6)
     assert stage.status(container) == "running"
 
 

@@ -9,7 +9,8 @@ from longshore.aws.store import ConditionFailed, Store
 from longshore.domain.clock import to_text
 from longshore.domain.history import append
 from longshore.domain.lifecycle import Status
-from longshore.domain.models import Change, Container, Trigger
+from longshore.domain.models import Change, Container
+from longshore.domain.pending import Trigger
 from longshore.domain.retention import expiry
 from simulation.aws import clients
 

@@ -7,7 +7,7 @@ import pytest
 from longshore.domain.clock import to_text
 from longshore.domain.errors import ExternalServiceError, OperationFailedError
 from longshore.domain.lifecycle import Operation
-from longshore.engine.settle import DriverRole
+from longshore.engine.decisions import DriverRole
 
 from engine.aws import DENIED, FAILED, HOST, Call
 from engine.stage import NUMBER, Stage

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from longshore.domain.errors import ContainerExpiredError, ContainerNotFoundError, OperationFailedError
 from longshore.engine.apply import Continue
+from longshore.engine.decisions import DriverRole
 from longshore.engine.observations import Launched
-from longshore.engine.settle import DriverRole, settle
+from longshore.engine.settle import settle
 
 from engine.aws import DENIED, HOST, Call, Crash
 from engine.stage import Stage

@@ -85,7 +85,7 @@ def test_the_result_of_a_command_is_read_by_the_next_sweep(stage: Stage) -> None
     stage.claim(container, "pause")
     stage.advance(61)
     assert stage.sweep() == {"accepted": 1}
-    assert stage.pending(container).sent_command is not None
+    assert stage.pending(container).command.sent is not None
     stage.advance(61)
     assert stage.sweep() == {"completed": 1}
     assert (stage.count("SendCommand"), stage.count("GetCommandInvocation")) == (1, 1)

@@ -7,7 +7,8 @@ import pytest
 from longshore.domain.clock import to_text
 from longshore.domain.ledger import KnownTask, LastTask
 from longshore.domain.lifecycle import Status
-from longshore.domain.models import Container, Trigger
+from longshore.domain.models import Container
+from longshore.domain.pending import Trigger
 
 from engine.aws import CLUSTER, DENIED, FAILED, NO_ANSWER, Call
 from engine.stage import Stage, event

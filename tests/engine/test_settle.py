@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 from longshore.domain.ledger import PROCESSED_LATE, KnownTask
 from longshore.domain.lifecycle import Operation, Status, Step
-from longshore.domain.models import Container, PendingOperation
+from longshore.domain.models import Container
+from longshore.domain.pending import GivenUp, PendingOperation
+from longshore.engine.decisions import Abandon, Accept, Commit, DriverRole, GiveUp, Note, Overtaken, Release, Write
 from longshore.engine.observations import (
     Changed,
     Ended,
@@ -23,22 +25,7 @@ from longshore.engine.observations import (
     Uncertain,
     Unobserved,
 )
-from longshore.engine.settle import (
-    DEADLINE,
-    LAST_ATTEMPT,
-    LEAST_TIME,
-    ON_ITS_WAY,
-    Abandon,
-    Accept,
-    Commit,
-    DriverRole,
-    GiveUp,
-    Note,
-    Overtaken,
-    Release,
-    Write,
-    settle,
-)
+from longshore.engine.settle import DEADLINE, LAST_ATTEMPT, LEAST_TIME, ON_ITS_WAY, settle
 
 from engine.stage import Stage
 
@@ -86,7 +73,7 @@ def decided(
     ids=lambda value: getattr(value, "__name__", type(value).__name__),
 )
 def test_what_follows_an_observation(stage: Stage, seen: Any, owner: type[Write], event: type[Write]) -> None:
-    container = claimed(stage)
+    container = claimed(stage, **({"giving_up": "it failed"} if isinstance(seen, Reverted) else {}))
     observation = NeverRan(stage.clock.now(), "it stopped", None) if seen is NeverRan else seen
     for role in (DriverRole.CALLER, DriverRole.SWEEP):
         assert isinstance(decided(stage, container, observation, role, acted=True), owner)
@@ -106,7 +93,7 @@ def test_only_the_claimer_abandons(stage: Stage, role: DriverRole, final: bool) 
     ("changes", "findings"),
     [
         ({"attempts": 1}, {}),
-        ({"answered": True}, {}),
+        ({"idempotency_id": "k", "idempotency_expires_at": 0, "answered": True}, {}),
         ({"has_row": True}, {}),
         ({"superseded": Operation.START}, {}),
         ({}, {"acted": True}),
@@ -184,9 +171,9 @@ def test_a_pause_is_reverted_before_it_is_given_up(stage: Stage) -> None:
     write = decided(stage, container, Unobserved("why"))
     assert isinstance(write, Note)
     now = stage.clock.now() + LATER
-    assert (write.operation.giving_up, write.operation.giving_up_since) == ("Gave up after 10 attempts: why", now)
-    assert write.operation.deadline == write.operation.command_expires_at == now + DEADLINE
-    assert write.operation.command_number > pending(container).command_number
+    assert write.operation.command.given_up == GivenUp(reason="Gave up after 10 attempts: why", since=now)
+    assert write.operation.deadline == write.operation.command.expires_at == now + DEADLINE
+    assert write.operation.command.number > pending(container).command.number
 
 
 def test_a_pause_that_is_being_reverted_keeps_its_deadline(stage: Stage) -> None:

@@ -11,7 +11,8 @@ from longshore.aws.transactions import StoreError
 from longshore.domain.errors import UnreadableItemError
 from longshore.domain.history import append
 from longshore.domain.lifecycle import Operation, Status
-from longshore.domain.models import Change, Container, IdempotencyRecord, Outcome, OutcomeKind, Trigger
+from longshore.domain.models import Change, Container, IdempotencyRecord, Outcome, OutcomeKind
+from longshore.domain.pending import HostCommand, Trigger
 
 from engine.aws import NO_ANSWER
 from engine.stage import Stage
@@ -185,10 +186,12 @@ def test_the_command_number_never_falls(stage: Stage, container: str) -> None:
     stage.edit(container, command_number=9)
     before = stage.container(container)
     assert before.operation is not None
-    stage.wired.store.note(before, before.operation.model_copy(update={"command_number": 4}), None)
+    stage.wired.store.note(before, before.operation.model_copy(update={"command": HostCommand(number=4)}), None)
     assert stage.container(container).command_number == 9
     before = stage.container(container)
-    stage.wired.store.note(before, stage.pending(container).model_copy(update={"command_number": 12}), None)
+    stage.wired.store.note(
+        before, stage.pending(container).model_copy(update={"command": HostCommand(number=12)}), None
+    )
     assert stage.container(container).command_number == 13
 
 

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 from longshore.domain.errors import ExternalServiceError
 from longshore.domain.ledger import KnownTask
+from longshore.domain.pending import HostCommand, Launch
 
 from engine.aws import DENIED, FAILED, HOST, THROTTLED, Call, Crash
 from engine.stage import HIGH, Stage
@@ -45,8 +46,7 @@ def test_attributes_that_a_takeover_stores(stage: Stage, for_caller: bool) -> No
         update={
             "deadline": until,
             "attempts": 2 if for_caller else 3,
-            "command_number": HIGH + 7,
-            "command_expires_at": until,
+            "command": HostCommand(number=HIGH + 7, expires_at=until),
         }
     )
     expected = {"operation": renewed, "command_number": HIGH + 8, "generation": 5, "pending_deadline": until}
@@ -219,7 +219,7 @@ def test_a_recorded_task_is_found_without_run_task(stage: Stage) -> None:
     stage.pass_deadline()
     assert (stage.count("RunTask"), stage.count("UpdateItem")) == (0, 2)  # taken over; the attempt does not count
     after = stage.pending(container)
-    renewed = ("deadline", "command_number", "command_expires_at")
+    renewed = ("deadline", "command")
     assert after.model_dump(exclude={*renewed}) == before.model_dump(exclude={*renewed})
     assert (known.shown, stage.known(container).shown) == (False, True)
 
@@ -259,7 +259,7 @@ def test_an_event_does_not_change_the_deadline(stage: Stage) -> None:
     event["detail"] = task.to_api()
     with pytest.raises(ExternalServiceError):
         stage.deliver(event)
-    assert stage.pending(container) == pending.model_copy(update={"event_acted": True})
+    assert stage.pending(container) == pending.model_copy(update={"launch": Launch(event_acted=True)})
 
 
 def test_an_operation_is_released_when_its_command_has_expired(stage: Stage) -> None:
@@ -268,7 +268,7 @@ def test_an_operation_is_released_when_its_command_has_expired(stage: Stage) -> 
     stage.fail("SendCommand", FAILED)
     stage.refused(container, "pause")
     pending = stage.pending(container)
-    assert pending.deadline == pending.command_expires_at
+    assert pending.deadline == pending.command.expires_at
     assert pending.deadline == pending.started_at + MINUTE
 
 
@@ -279,7 +279,7 @@ def test_a_stop_is_released_immediately_unless_it_has_sent_a_command(stage: Stag
     stage.refused(container, "stop")
     pending = stage.pending(container)
     if status == "paused":
-        assert pending.deadline == pending.command_expires_at
+        assert pending.deadline == pending.command.expires_at
     else:
         assert pending.deadline == stage.clock.now() - MILLISECOND
 

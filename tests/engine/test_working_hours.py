@@ -17,7 +17,8 @@ import pytest
 from longshore.aws.items import log_item
 from longshore.domain.history import append
 from longshore.domain.lifecycle import LaunchType, Operation, Status
-from longshore.domain.models import Change, Container, Runtime, Trigger
+from longshore.domain.models import Change, Container, Runtime
+from longshore.domain.pending import Trigger
 from longshore.domain.timetable import next_runs, timetable
 from longshore.engine.schedules import ScheduleInput
 

@@ -9,7 +9,8 @@ from longshore.aws.items import container_item, log_item
 from longshore.domain.history import append
 from longshore.domain.ledger import ledger_of
 from longshore.domain.lifecycle import LaunchType, Operation, Status
-from longshore.domain.models import Change, Container, Runtime, Trigger
+from longshore.domain.models import Change, Container, Runtime
+from longshore.domain.pending import Trigger
 from simulation.dynamodb import Item
 from simulation.scheduler import Actor, Crash
 from simulation.setup import CLUSTER

@@ -77,7 +77,8 @@ def many_running(stack: LocalStack, count: int) -> list[str]:
     from longshore.domain.history import append
     from longshore.domain.ledger import ledger_of
     from longshore.domain.lifecycle import LaunchType, Status
-    from longshore.domain.models import Change, Container, Runtime, Trigger
+    from longshore.domain.models import Change, Container, Runtime
+    from longshore.domain.pending import Trigger
 
     started_at = datetime.now(UTC) - timedelta(minutes=10)
     cluster = str(stack.parameters["ClusterName"])

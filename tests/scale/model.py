@@ -14,6 +14,7 @@ from longshore.aws.access import Access
 from longshore.aws.attributes import deserialize_item
 from longshore.aws.ecs import Ecs, Quota
 from longshore.aws.hosts import HostCommands
+from longshore.aws.items import container_of
 from longshore.aws.listing import ContainerListing
 from longshore.aws.services import Services
 from longshore.aws.store import Store
@@ -323,7 +324,7 @@ class Model:
     def container(self, container_id: str) -> Container:
         """Return the container as stored in the table."""
         item = self.dynamodb.tables["containers"].items[(container_id,)]
-        return Container.model_validate(deserialize_item(item))
+        return container_of(deserialize_item(item))
 
     def failures(self) -> list[LongshoreError]:
         """Return the errors with which requests of callers were answered."""

@@ -8,7 +8,8 @@ from longshore.aws.items import container_item, log_item
 from longshore.domain.history import append
 from longshore.domain.ledger import KnownTask, ledger_of
 from longshore.domain.lifecycle import LaunchType, Operation, Status, Step
-from longshore.domain.models import Change, Container, PendingOperation, Runtime, Trigger
+from longshore.domain.models import Change, Container, Runtime
+from longshore.domain.pending import PendingOperation, Trigger
 
 if TYPE_CHECKING:
     from scale.model import Model

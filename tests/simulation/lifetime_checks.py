@@ -14,9 +14,9 @@
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from longshore.aws.items import container_of
+from longshore.domain.errors import UnreadableItemError
 from longshore.domain.lifecycle import PROTECTED_FROM
-from longshore.domain.models import Container
-from pydantic import ValidationError
 
 from local.emulator.ecs import SimulatedTask
 from simulation.hostility import Reached
@@ -79,7 +79,7 @@ def _check_claim(world: "World", old: Plain, claimed: Plain) -> None:
     if claimed["triggered_by"] != "schedule" or rule not in _RULES:
         return
     world.reached(Reached.LIFETIME_ENDED)
-    before, now = Container.model_validate(old), world.scheduler.now
+    before, now = container_of(old), world.scheduler.now
     at = before.stop_at if rule == "stop_at" else before.idle_at
     if not before.is_live or at is None or at > now + _SKEW:
         raise Violation(f"{name} was claimed because of {rule}, which is {at}")
@@ -91,8 +91,8 @@ def _check_claim(world: "World", old: Plain, claimed: Plain) -> None:
 
 def _check_key(new: Plain) -> None:
     try:
-        container = Container.model_validate(new)
-    except ValidationError:
+        container = container_of(new)
+    except UnreadableItemError:
         return
     due, listed = container.due_at, container.pending_deadline
     deferred = container.protection is not None and due is not None and listed is not None and listed > due
@@ -114,8 +114,8 @@ def settled(world: "World") -> None:
         return
     for container_id, item in world.ledger.containers.items():
         try:
-            container = Container.model_validate(item)
-        except ValidationError:
+            container = container_of(item)
+        except UnreadableItemError:
             continue
         ends_at, late = container.ends_at, world.scheduler.now - _BOUND
         if ends_at is not None and ends_at < late and container.protection is None:

@@ -217,7 +217,7 @@ def schedules_override_requests() -> Iterator[None]:
 @contextmanager
 def commands_without_expiry() -> Iterator[None]:
     """Send commands to hosts without their own number and expiry."""
-    from longshore.domain.models import PendingOperation
+    from longshore.domain.pending import PendingOperation
 
     year = timedelta(days=365)
     with ExitStack() as stack:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from longshore.aws.items import container_item, log_item
 from longshore.domain.history import append
 from longshore.domain.lifecycle import LaunchType, Status
-from longshore.domain.models import Change, Container, Runtime, Trigger
+from longshore.domain.models import Change, Container, Runtime
+from longshore.domain.pending import Trigger
 from longshore.domain.service import Scaling
 from longshore.domain.task import adopted_as
 

@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import Any
 from unittest import mock
 
+from longshore.aws.items import container_of
 from longshore.domain.errors import LongshoreError
 from longshore.domain.models import Container
 
@@ -197,7 +198,7 @@ class World(Requests):
 
     def container(self, container_id: str) -> Container:
         """Return the container as stored in the table."""
-        return Container.model_validate(self.ledger.plain(self.dynamodb.tables["containers"].items[(container_id,)]))
+        return container_of(self.ledger.plain(self.dynamodb.tables["containers"].items[(container_id,)]))
 
     def after_effect(self) -> None:
         """Deliver the events of AWS, and check the invariants that hold at every moment."""

@@ -9,8 +9,9 @@ from longshore.aws.items import log_item
 from longshore.domain.clock import to_text
 from longshore.domain.history import Entry, append
 from longshore.domain.lifecycle import LaunchType, Status
-from longshore.domain.models import Change, Container, Runtime, Trigger
+from longshore.domain.models import Change, Container, Runtime
 from longshore.domain.pages import Span
+from longshore.domain.pending import Trigger
 from longshore.domain.ranges import NO_ROWS, Counts, Edge
 from longshore.domain.roles import Role
 

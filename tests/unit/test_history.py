@@ -14,8 +14,9 @@ from longshore.domain.errors import UnreadableItemError
 from longshore.domain.history import Entry, append
 from longshore.domain.ledger import ledger_of
 from longshore.domain.lifecycle import LaunchType, Status
-from longshore.domain.models import Change, Container, Runtime, Trigger
+from longshore.domain.models import Change, Container, Runtime
 from longshore.domain.pages import Span, StatusLogsQuery, page_of, rank_key
+from longshore.domain.pending import Trigger
 from longshore.domain.ranges import between
 from longshore.domain.views import StatusLogsPage
 from longshore.engine.reader import HistoryReader

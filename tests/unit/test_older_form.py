@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 from longshore.aws.older_form import OLDER_ATTRIBUTES, with_older_form, without_older_form
+from longshore.aws.operation_form import stored_operation
 from longshore.domain.clock import to_text
 from longshore.domain.ledger import KnownTask, LastTask
 from longshore.domain.lifecycle import Kind, LaunchType, Operation, Status, Step
-from longshore.domain.models import Container, PendingOperation, Runtime, Trigger
+from longshore.domain.models import Container, Runtime
+from longshore.domain.pending import HostCommand, Launch, PendingOperation, ServiceChange, Trigger
 
 NOW = datetime(2025, 1, 15, 10, 30, tzinfo=UTC)
 BEFORE = NOW - timedelta(minutes=7)
@@ -60,7 +62,8 @@ def pending(step: Step, **more: Any) -> PendingOperation:
         "started_at": NOW,
         "since": NOW,
         "deadline": LATER,
-        "command_expires_at": LATER,
+        "command": HostCommand(expires_at=LATER),
+        "launch": Launch() if step is Step.START else None,
         "triggered_by": Trigger.USER,
     }
     return PendingOperation(**values | more)
@@ -136,7 +139,7 @@ def test_the_last_task_is_read(status: Status, last: LastTask) -> None:
     ("stored", "expected"), [(LATER, LATER), (LATER + timedelta(seconds=1), LATER + timedelta(seconds=1))]
 )
 def test_the_expiry_time_of_commands(stored: datetime, expected: datetime) -> None:
-    given = container(Status.RUNNING, operation=pending(Step.PAUSE, command_expires_at=stored))
+    given = container(Status.RUNNING, operation=pending(Step.PAUSE, command=HostCommand(expires_at=stored)))
     item = written(given)
     assert ("command_expires_at" in item["operation"]) == (stored != LATER)
     assert read(item) == given
@@ -146,7 +149,7 @@ def test_the_expiry_time_of_commands(stored: datetime, expected: datetime) -> No
 
 def test_a_new_client_token_is_read() -> None:
     tasks = {TOKEN: KnownTask(called_from=LATER)}
-    given = container(Status.STOPPED, operation=pending(Step.START, client_token=TOKEN), tasks=tasks)
+    given = container(Status.STOPPED, operation=pending(Step.START, launch=Launch(client_token=TOKEN)), tasks=tasks)
     assert read(written(given)) == given
 
 
@@ -173,11 +176,12 @@ def test_entries_that_the_older_form_contains_are_not_stored_twice() -> None:
 
 def test_a_container_of_a_service_has_no_older_form() -> None:
     runtime = Runtime(cluster="default", service="web", task_definition="web", launch_type=LaunchType.EC2)
-    operation = pending(Step.START, absent={"web": NOW})
+    operation = pending(Step.START, launch=None, service=ServiceChange(absent={"web": NOW}))
     given = container(Status.RUNNING, runtime=runtime, operation=operation, absent_since=NOW)
     assert given.kind is Kind.SERVICE
     item = written(given)
-    assert item == plain(given) | {"schema": 3}
+    assert item == plain(given) | {"schema": 3, "operation": stored_operation(plain(given)["operation"])}
+    assert item["operation"]["absent"] == {"web": to_text(NOW)}
     assert read(item) == given
     assert read(item | {"schema": 2}) == given
 
@@ -272,7 +276,7 @@ def test_a_start_that_has_not_run_its_task(client_token: str | None, since: date
     more |= {"client_token_since": to_text(since)} if since else {}
     after = read(of_first_version(Status.STOPPED, Step.START, more))
     assert after.tasks == {token: KnownTask(called_from=since or NOW, absent_since=NOW)}
-    assert after.operation == pending(Step.START, client_token=client_token)
+    assert after.operation == pending(Step.START, launch=Launch(client_token=client_token))
 
 
 @pytest.mark.parametrize("shown", [True, False])

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from longshore.domain.history import append
 from longshore.domain.lifecycle import Kind, LaunchType, Platform, Status
-from longshore.domain.models import Change, Container, Runtime, Trigger
+from longshore.domain.models import Change, Container, Runtime
+from longshore.domain.pending import Trigger
 from longshore.domain.service import Scaling, Service, service_arn
 
 NOW = datetime(2025, 1, 15, 10, 30, tzinfo=UTC)

@@ -119,14 +119,13 @@ def record_of(container: Container, answer: Outcome | None) -> IdempotencyRecord
     """
     pending = container.operation
     assert pending is not None
-    assert pending.idempotency_id is not None
-    assert pending.idempotency_expires_at is not None
+    assert pending.idempotency is not None
     return IdempotencyRecord(
-        id=pending.idempotency_id,
+        id=pending.idempotency.id,
         container_id=container.id,
         operation=pending.operation,
         operation_id=pending.id,
-        expires_at=pending.idempotency_expires_at,
+        expires_at=pending.idempotency.expires_at,
         answer=answer,
     )
 

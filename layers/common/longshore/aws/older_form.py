@@ -17,10 +17,12 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from longshore.aws.operation_form import read_operation, stored_operation
 from longshore.domain.clock import to_text
 from longshore.domain.ledger import PROCESSED_LATE, KnownTask
 from longshore.domain.lifecycle import LIVE, Step
-from longshore.domain.models import Container, PendingOperation
+from longshore.domain.models import Container
+from longshore.domain.pending import PendingOperation
 
 OLDER_ATTRIBUTES = ("task_arn", "task_version", "ended_task_arn", "paused_task_arn")
 """Attributes of a container's item that only version 0.2 reads."""
@@ -50,10 +52,12 @@ def with_older_form(item: Item, container: Container) -> Item:
         item: The item as the current version reads it.
         container: The container of the item.
     """
-    if container.runtime.service is not None:
-        return item
     operation = container.operation
     older = dict(item)
+    if operation is not None:
+        older["operation"] = stored_operation(item["operation"])
+    if container.runtime.service is not None:
+        return older
     token = _token_of_step(container, operation)
     own = container.own_token or next((each for each, known in container.tasks.items() if known.arn), None)
     own = None if own == token else own
@@ -64,8 +68,8 @@ def with_older_form(item: Item, container: Container) -> Item:
         if known.absent_since is not None and known.arn is not None:
             missed[known.arn] = to_text(known.absent_since)
     if operation is not None:
-        pending = dict(item["operation"])
-        if operation.command_expires_at == operation.deadline:
+        pending = older["operation"]
+        if operation.command.expires_at == operation.deadline:
             pending.pop("command_expires_at", None)
         if token is not None:
             known = container.tasks[token]
@@ -88,12 +92,15 @@ def with_older_form(item: Item, container: Container) -> Item:
 def without_older_form(item: Mapping[str, Any]) -> Item:
     """Return an item with plain values as the current version reads it. Derives the ledger if version 0.2 wrote it."""
     current = {name: value for name, value in item.items() if name not in OLDER_ATTRIBUTES}
-    if item.get("runtime", {}).get("service") is not None:
-        return current
     operation = item.get("operation")
+    if item.get("runtime", {}).get("service") is not None:
+        if operation is not None:
+            current["operation"] = read_operation(operation, of_service=True)
+        return current
     if operation is not None:
         kept = {name: value for name, value in operation.items() if name not in _OF_OPERATION}
-        current["operation"] = {"command_expires_at": operation["deadline"]} | kept
+        kept = {"command_expires_at": operation["deadline"]} | kept
+        current["operation"] = read_operation(kept, of_service=False)
     current.pop("absent_since", None)
     derived = _derived(item)
     if item.get("schema", 1) < _LEDGER_SINCE:

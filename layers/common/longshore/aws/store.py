@@ -34,7 +34,8 @@ from longshore.domain.errors import UnreadableItemError
 from longshore.domain.history import Entry
 from longshore.domain.ledger import without
 from longshore.domain.lifecycle import PROTECTED_FROM, Step
-from longshore.domain.models import COMMANDS, Container, IdempotencyRecord, Outcome, PendingOperation, StatusLog
+from longshore.domain.models import COMMANDS, Container, IdempotencyRecord, Outcome, StatusLog
+from longshore.domain.pending import Launch, PendingOperation
 from longshore.domain.retention import shorter
 from longshore.domain.unchanged import UNCHANGED, Unchanged
 
@@ -172,7 +173,7 @@ class Store:
             update={
                 "operation": pending,
                 "generation": generation,
-                "command_number": pending.command_number + COMMANDS - 1,
+                "command_number": pending.command.number + COMMANDS - 1,
                 "requested_at": requested_at,
                 "absent_since": None,
                 "tasks_due_at": None,
@@ -187,7 +188,7 @@ class Store:
         if while_same:
             condition = condition.and_also(same(container, tuple(dict.fromkeys(while_same))))
         writes = [self._writes.update(claimed, condition, names)]
-        if pending.idempotency_id is not None:
+        if pending.idempotency is not None:
             writes.append(self._writes.put_new_record(record_of(claimed, None), self._now_seconds()))
         claimed = as_stored(claimed)
         refused = self._transactions.write(writes)
@@ -221,9 +222,9 @@ class Store:
         """
         more: list[Any] = []
         pending = before.operation
-        if pending is not None and pending.idempotency_id is not None and not pending.answered:
+        if pending is not None and pending.idempotency is not None and not pending.answered:
             if forget:
-                more.append(self._writes.delete_record(pending.idempotency_id))
+                more.append(self._writes.delete_record(pending.idempotency.id))
             elif answer is not None:
                 more.append(self._writes.put_record(record_of(before, answer)))
         return self._commit_with_row(self._still_pending(before), before, after, entry, more)
@@ -277,7 +278,7 @@ class Store:
         """
         after = _with_operation(before, pending, before.generation + 1)
         more = []
-        if answer is not None and pending.idempotency_id is not None:
+        if answer is not None and pending.idempotency is not None:
             more.append(self._writes.put_record(record_of(before, answer)))
         return self._updates.apply(self._still_pending(before), after, more)
 
@@ -286,8 +287,9 @@ class Store:
 
         Does not raise the generation, so that the operation's driver can still commit.
         """
-        after = before.model_copy(update={"operation": pending.model_copy(update={"event_acted": True})})
-        return self._updates.apply(self._still_pending(before), after)
+        launch = Launch(client_token=pending.launch and pending.launch.client_token, event_acted=True)
+        acted = pending.model_copy(update={"launch": launch})
+        return self._updates.apply(self._still_pending(before), before.model_copy(update={"operation": acted}))
 
     def abandon(self, before: Container) -> Container | ConditionFailed:
         """End the pending operation without a row, because it had no effect. Its Idempotency-Key becomes free again.
@@ -302,11 +304,11 @@ class Store:
         if pending.step is Step.START:
             changes["tasks"] = without(before.tasks, pending.token)
         # Nothing has changed the service, so a later operation stores its count and its scaling anew.
-        changes |= dict.fromkeys((*pending.stored, "calls_end_at"))
+        changes |= dict.fromkeys((*(pending.service.stored if pending.service else ()), "calls_end_at"))
         condition = self._still_pending(before).also("NOT #operation.event_acted = :event_acted", event_acted=True)
         more = []
-        if pending.idempotency_id is not None:
-            more.append(self._writes.delete_record(pending.idempotency_id))
+        if pending.idempotency is not None:
+            more.append(self._writes.delete_record(pending.idempotency.id))
 
         def restored(latest: Container) -> Container:
             # A user who has changed `stop_at` since the claim has removed `stop_at_by`.
@@ -395,5 +397,5 @@ class Store:
 
 
 def _with_operation(before: Container, pending: PendingOperation, generation: int) -> Container:
-    number = max(before.command_number, pending.command_number + COMMANDS - 1)
+    number = max(before.command_number, pending.command.number + COMMANDS - 1)
     return before.model_copy(update={"operation": pending, "generation": generation, "command_number": number})

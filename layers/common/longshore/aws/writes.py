@@ -10,7 +10,8 @@ from longshore.aws.items import CHANGEABLE, KEYS, LIFETIME, Item, container_item
 from longshore.domain.clock import to_text
 from longshore.domain.history import Entry
 from longshore.domain.lifecycle import Kind
-from longshore.domain.models import Container, IdempotencyRecord, PendingOperation
+from longshore.domain.models import Container, IdempotencyRecord
+from longshore.domain.pending import PendingOperation
 
 
 class Condition(NamedTuple):

@@ -8,7 +8,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from longshore.domain.base import Model, Timestamp
 from longshore.domain.ledger import BETWEEN_LOOKS, KnownTask, LastTask, Ledger
@@ -21,77 +21,12 @@ from longshore.domain.lifecycle import (
     Refusal,
     Refused,
     Status,
-    Step,
     decide,
 )
+from longshore.domain.pending import PendingOperation, Trigger
 from longshore.domain.runtime import Runtime as Runtime
 from longshore.domain.service import ServiceState
 from longshore.domain.unchanged import UNCHANGED, Unchanged
-
-
-class Trigger(StrEnum):
-    """The source of a change of status."""
-
-    USER = "user"
-    SCHEDULE = "schedule"
-    SYSTEM = "system"  # an observed change: the task exited, the server was terminated
-    RECOVERY = "recovery"  # found and repaired by a sweep
-
-
-class PendingOperation(Model):
-    """An operation between its claim and its end, as stored in the container's item: everything that recovery needs.
-
-    Attributes that this version does not know are kept when the item is rewritten.
-    """
-
-    model_config = ConfigDict(frozen=True, defer_build=True, extra="allow")
-
-    id: str
-    operation: Operation
-    step: Step
-    started_at: Timestamp
-    since: Timestamp  # when the first of the superseded operations began; otherwise started_at
-    deadline: Timestamp  # after it, any worker may take the operation over
-    step_since: Timestamp | None = None  # when the current step began; None: at started_at
-    attempts: int = 0  # attempts at this step, as far as they count towards giving it up
-    has_row: bool = False  # an earlier step has changed the status
-    triggered_by: Trigger
-    actor: str | None = None
-    request_id: str | None = None
-    rule: str | None = None
-    superseded: Operation | None = None
-    client_token: str | None = None  # of RunTask, the key of its task in the ledger; None: the operation's id
-    absent: dict[str, Timestamp] = {}  # by the name of a service: the first lookup that did not find it
-    command_number: int = 0  # number of the first command to a host that the current driver may send
-    command_expires_at: Timestamp | None = None  # when the driver's commands expire; None: at the deadline
-    sent_command: str | None = None  # host and id of the last command, if its result is not known yet
-    stored: list[str] = []  # the attributes of a service's container that this operation has stored for the next start
-    deployment: str | None = None  # the service's primary deployment before a rolling restart
-    calls: bool = False  # the operation has begun to change the service, at `calls_end_at` at the latest
-    called: bool = False  # all calls that change the service were answered
-    giving_up: str | None = None  # why the step has failed; its command is being reverted
-    giving_up_since: Timestamp | None = None
-    idempotency_id: str | None = None
-    idempotency_expires_at: int | None = None  # seconds since 1970
-    requested_before: Timestamp | None = None  # the container's `requested_at` before the claim
-    stop_at_before: Timestamp | None = None  # the container's `stop_at` before the claim, if the claim has set it
-    event_acted: bool = False  # an event's handler may have acted for the operation
-    answered: bool = False  # the caller was answered 202, which is stored as the answer for retries
-
-    @property
-    def token(self) -> str:
-        """The client token for RunTask."""
-        return self.client_token or self.id
-
-    @property
-    def begun_at(self) -> datetime:
-        """When the current step began."""
-        return self.step_since or self.started_at
-
-    @property
-    def command_expiry(self) -> datetime:
-        """When the current driver's command to a host expires."""
-        return self.command_expires_at or self.deadline
 
 
 class Protection(Model):

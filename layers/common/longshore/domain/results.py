@@ -7,7 +7,8 @@ from typing import Any
 from longshore.domain.errors import ContainerExpiredError, ContainerProtectedError, StateConflictError
 from longshore.domain.ledger import LastTask, Ledger
 from longshore.domain.lifecycle import Operation, Refused, Status, decide, done, in_progress, status_after_exit
-from longshore.domain.models import Change, Container, Outcome, OutcomeKind, PendingOperation, Trigger
+from longshore.domain.models import Change, Container, Outcome, OutcomeKind
+from longshore.domain.pending import PendingOperation, Trigger
 from longshore.domain.task import Task
 
 

@@ -13,7 +13,7 @@ from longshore.edge.logs import logger
 from longshore.edge.metrics import Metric, publish
 
 if TYPE_CHECKING:
-    from longshore.domain.models import PendingOperation
+    from longshore.domain.pending import PendingOperation
 
 Counts = Callable[[Mapping[str, Any]], Mapping[str, int]]
 Handler = Callable[[dict[str, Any], Any], Mapping[str, Any]]

@@ -15,25 +15,14 @@ from longshore.domain.history import append
 from longshore.domain.ids import new_id
 from longshore.domain.ledger import KnownTask
 from longshore.domain.lifecycle import Kind, Status, Step, final_status
-from longshore.domain.models import Container, Outcome, PendingOperation, Trigger
+from longshore.domain.models import Container, Outcome
+from longshore.domain.pending import Launch, PendingOperation, Trigger
 from longshore.domain.results import accepted, completed, superseded
 from longshore.domain.task import Task
+from longshore.engine.decisions import Abandon, Accept, Commit, DriverRole, GiveUp, Note, Overtaken, Release, Write
 from longshore.engine.observations import Result, Unobserved
 from longshore.engine.recorder import Recorder
-from longshore.engine.settle import (
-    DEADLINE,
-    Abandon,
-    Accept,
-    Commit,
-    DriverRole,
-    GiveUp,
-    Note,
-    Overtaken,
-    Release,
-    Write,
-    settle,
-    stored_findings,
-)
+from longshore.engine.settle import DEADLINE, settle, stored_findings
 from longshore.engine.steps import Steps
 
 
@@ -165,9 +154,9 @@ class Applier:
 
     def _first_answer(self, pending: PendingOperation, outcome: Outcome, role: DriverRole) -> Outcome:
         """Return the stored answer for the Idempotency-Key if the request was answered 202, else the outcome."""
-        if not (role.answers and pending.answered and pending.idempotency_id):
+        if not (role.answers and pending.answered and pending.idempotency):
             return outcome
-        record = self._store.record(pending.idempotency_id)
+        record = self._store.record(pending.idempotency.id)
         return record.answer if record and record.answer else outcome
 
     # --- refused writes --------------------------------------------------------------------------------------------
@@ -225,13 +214,14 @@ class Applier:
 
     def _keep_last(self, container: Container, outcome: Outcome) -> Outcome:
         """Store the answer for the Idempotency-Key unless it has one. Returns the stored answer."""
-        if container.operation is None or container.operation.idempotency_id is None:
+        if container.operation is None or container.operation.idempotency is None:
             return outcome
         return self._store.keep_answer(record_of(container, outcome)).answer or outcome
 
 
 def _with_step(after: Container, pending: PendingOperation, step: Step, now: datetime) -> Container:
     """Return the container with the operation's next step. The client token of a start is in the ledger from now on."""
+    launches, service = step is Step.START and after.kind is Kind.TASK, pending.service
     continuing = pending.model_copy(
         update={
             "step": step,
@@ -239,12 +229,13 @@ def _with_step(after: Container, pending: PendingOperation, step: Step, now: dat
             "deadline": now + DEADLINE,
             "attempts": 0,
             "has_row": True,
-            "absent": {},
-            "sent_command": None,
+            "command": pending.command.model_copy(update={"sent": None}),
+            "launch": Launch() if launches else None,
+            "service": service.model_copy(update={"absent": {}}) if service is not None else None,
         }
     )
     tasks = after.tasks
-    if step is Step.START and after.kind is Kind.TASK:
+    if launches:
         tasks = {**tasks, continuing.token: KnownTask(called_from=now)}
     return after.model_copy(update={"operation": continuing, "tasks": tasks})
 

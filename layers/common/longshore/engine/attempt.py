@@ -23,7 +23,8 @@ from longshore.aws.ecs import Ecs, EcsError, PlacementError
 from longshore.domain.clock import Clock
 from longshore.domain.ledger import KnownTask, arns, callable_until, with_stray
 from longshore.domain.lifecycle import next_step
-from longshore.domain.models import Container, PendingOperation
+from longshore.domain.models import Container
+from longshore.domain.pending import PendingOperation
 from longshore.domain.task import Task
 from longshore.engine.known import Known
 from longshore.engine.waits import ChangedError, LateError, Waits
@@ -74,7 +75,7 @@ class Attempt:
         self.acted = self.launched is not None
         self.on_its_way = False
         self.started: Task | None = None
-        self.sent_command = pending.sent_command if pending is not None else None
+        self.sent_command = pending.command.sent if pending is not None else None
         self._ecs = ecs
         self._clock = clock
         self._has_changed = has_changed

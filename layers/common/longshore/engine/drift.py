@@ -14,7 +14,8 @@ from longshore.aws.store import ConditionFailed, Store
 from longshore.domain.clock import Clock
 from longshore.domain.errors import LongshoreError, UnreadableItemError
 from longshore.domain.lifecycle import Kind
-from longshore.domain.models import Container, Trigger
+from longshore.domain.models import Container
+from longshore.domain.pending import Trigger
 from longshore.domain.task import Task
 from longshore.engine.continuation import Part, Position
 from longshore.engine.endings import Endings

@@ -19,9 +19,11 @@ from longshore.domain.clock import Clock
 from longshore.domain.errors import OperationFailedError
 from longshore.domain.ids import new_id
 from longshore.domain.lifecycle import Step
-from longshore.domain.models import Container, Outcome, PendingOperation, next_command_number
+from longshore.domain.models import Container, Outcome, next_command_number
+from longshore.domain.pending import GivenUp, PendingOperation
 from longshore.domain.task import Task
 from longshore.engine.apply import Applier, Continue, OvertakenError
+from longshore.engine.decisions import DriverRole
 from longshore.engine.known import Known, Lookup
 from longshore.engine.observations import (
     Changed,
@@ -33,7 +35,7 @@ from longshore.engine.observations import (
     Reverted,
     Uncertain,
 )
-from longshore.engine.settle import DEADLINE, DriverRole, settle
+from longshore.engine.settle import DEADLINE, settle
 from longshore.engine.steps import Steps
 from longshore.engine.waits import has_changed
 
@@ -100,8 +102,9 @@ class Driver:
             update={
                 "deadline": now + DEADLINE,
                 "attempts": pending.attempts + counts,
-                "command_number": next_command_number(container, now),
-                "command_expires_at": now + DEADLINE,
+                "command": pending.command.model_copy(
+                    update={"number": next_command_number(container, now), "expires_at": now + DEADLINE}
+                ),
             }
         )
         taken = self._store.take_over(container, renewed)
@@ -133,7 +136,7 @@ class Driver:
             if taken is None:
                 return False
             container = taken
-        elif may_run and not pending.has_row and not pending.event_acted:
+        elif may_run and not (pending.has_row or (pending.launch and pending.launch.event_acted)):
             # RunTask may be called here. The claimer must then not abandon the operation, even if its own RunTask is
             # refused.
             noted = self._store.note_event_acts(container, pending)
@@ -208,8 +211,8 @@ class Driver:
         """Make one attempt at the step, or revert a pause that was given up."""
         pending = container.operation
         assert pending is not None
-        if pending.giving_up is not None:
-            return self._revert(container, pending, pending.giving_up, host_is_done=host_is_done)
+        if pending.command.given_up is not None:
+            return self._revert(container, pending, pending.command.given_up, host_is_done=host_is_done)
         return self._steps.run(
             container,
             pending,
@@ -220,13 +223,14 @@ class Driver:
             has_changed=partial(has_changed, self._store, container),
         )
 
-    def _revert(self, container: Container, pending: PendingOperation, reason: str, *, host_is_done: bool) -> Result:
+    def _revert(
+        self, container: Container, pending: PendingOperation, given_up: GivenUp, *, host_is_done: bool
+    ) -> Result:
         """Unpause a task whose pause was given up. After its expiry time the pause can no longer take effect."""
-        since = pending.giving_up_since
-        expired = since is None or self._clock.now() >= since + DEADLINE
+        expired = self._clock.now() >= given_up.since + DEADLINE
         if host_is_done or self._steps.unpause(container, pending) or expired:
             return Result(Reverted(), Findings())
-        return Result(Uncertain(reason), Findings(acted=True))
+        return Result(Uncertain(given_up.reason), Findings(acted=True))
 
 
 def _still_noted(known: Known, settled: Continue) -> Known:

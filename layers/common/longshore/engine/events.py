@@ -20,7 +20,8 @@ from longshore.domain.history import append
 from longshore.domain.ids import new_id
 from longshore.domain.ledger import Ledger, callable_until, token_of, with_stray, without
 from longshore.domain.lifecycle import Status, Step
-from longshore.domain.models import Change, Container, PendingOperation, Trigger
+from longshore.domain.models import Change, Container
+from longshore.domain.pending import PendingOperation, Trigger
 from longshore.domain.task import Task, adopted_as
 from longshore.engine.driver import Driver
 from longshore.engine.recorder import Recorder
@@ -274,7 +275,7 @@ class CommandEvents:
             pending = container.operation if container else None
             if container is None or pending is None or pending.id != sent_for.operation_id:
                 return Effect.STALE
-            if not awaits_host(container, pending) or pending.command_number != sent_for.number:
+            if not awaits_host(container, pending) or pending.command.number != sent_for.number:
                 # A later attempt has sent its own command, or the operation is given up and reverts this command.
                 return Effect.STALE
             self._on_pending(pending)

@@ -16,7 +16,8 @@ from longshore.aws.store import ConditionFailed, Store
 from longshore.domain.clock import Clock
 from longshore.domain.errors import ContainerProtectedError, StateConflictError
 from longshore.domain.lifecycle import Operation, Status
-from longshore.domain.models import Container, OperationRequest, Trigger
+from longshore.domain.models import Container, OperationRequest
+from longshore.domain.pending import Trigger
 from longshore.engine.operations import Operations
 
 DEFERRAL = timedelta(hours=1)

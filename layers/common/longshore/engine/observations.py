@@ -70,7 +70,7 @@ class Noting(NamedTuple):
     """
 
     attributes: Mapping[str, Any]  # of the container
-    operation: Mapping[str, Any]  # of the pending operation
+    service_change: Mapping[str, Any]  # of the pending operation's `service`
     plan: Plan | None = None  # the calls to make next
     service: Service | None = None  # as the calls have left it
 

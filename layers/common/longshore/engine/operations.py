@@ -27,20 +27,15 @@ from longshore.domain.errors import (
 from longshore.domain.ids import new_id
 from longshore.domain.ledger import KnownTask, callable_until
 from longshore.domain.lifecycle import BEGINNING, ENDING, Kind, Proceed, Refusal, Refused, Step
-from longshore.domain.models import (
-    Container,
-    IdempotencyRecord,
-    OperationRequest,
-    Outcome,
-    PendingOperation,
-    next_command_number,
-)
+from longshore.domain.models import Container, IdempotencyRecord, OperationRequest, Outcome, next_command_number
+from longshore.domain.pending import HostCommand, Idempotency, Launch, PendingOperation, ServiceChange
 from longshore.domain.results import conflict, given, superseded
 from longshore.domain.roles import Role
 from longshore.domain.unchanged import UNCHANGED, Unchanged
 from longshore.engine.concurrency import together
+from longshore.engine.decisions import DriverRole
 from longshore.engine.driver import Driver
-from longshore.engine.settle import DEADLINE, DriverRole
+from longshore.engine.settle import DEADLINE
 
 _CLAIM_TRIES = 5
 _JOIN_POLL = 0.2  # seconds
@@ -224,6 +219,8 @@ class Operations:
         now = self._clock.now()
         superseded = container.operation if verdict.supersedes else None
         record_id = request.idempotency_id
+        expires_at = int((now + IDEMPOTENCY_WINDOW).timestamp())
+        is_task = container.kind is Kind.TASK
         return PendingOperation(
             id=new_id(),
             operation=request.operation,
@@ -237,10 +234,10 @@ class Operations:
             rule=request.rule,
             superseded=superseded.operation if superseded else None,
             requested_before=container.requested_at,
-            command_number=next_command_number(container, now),
-            command_expires_at=now + DEADLINE,
-            idempotency_id=record_id,
-            idempotency_expires_at=int((now + IDEMPOTENCY_WINDOW).timestamp()) if record_id else None,
+            command=HostCommand(number=next_command_number(container, now), expires_at=now + DEADLINE),
+            launch=Launch() if is_task and verdict.step is Step.START else None,
+            service=None if is_task else ServiceChange(),
+            idempotency=Idempotency(id=record_id, expires_at=expires_at) if record_id else None,
         )
 
     def _refuse(

@@ -6,7 +6,8 @@ from longshore.domain.history import append
 from longshore.domain.ids import new_id
 from longshore.domain.ledger import BETWEEN_LOOKS, Ledger, ledger_of, without
 from longshore.domain.lifecycle import Status
-from longshore.domain.models import Change, Container, Trigger
+from longshore.domain.models import Change, Container
+from longshore.domain.pending import Trigger
 from longshore.domain.results import change_by_exit
 from longshore.domain.task import Task
 

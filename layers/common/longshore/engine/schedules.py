@@ -34,7 +34,8 @@ from longshore.domain.errors import (
     UnreadableItemError,
 )
 from longshore.domain.lifecycle import Operation, Refusal, Refused, effect_of, final_status
-from longshore.domain.models import Container, OperationRequest, Trigger
+from longshore.domain.models import Container, OperationRequest
+from longshore.domain.pending import Trigger
 from longshore.domain.roles import Role
 from longshore.engine.operations import Operations
 from longshore.engine.sweeps import OnFailure, Spread

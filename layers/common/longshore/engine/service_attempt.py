@@ -9,7 +9,8 @@ from longshore.aws.services import CALL_LASTS, SHOWN_AFTER, Services
 from longshore.domain.clock import Clock
 from longshore.domain.ledger import BETWEEN_LOOKS, LOOKS_LAST
 from longshore.domain.lifecycle import Step
-from longshore.domain.models import Container, PendingOperation
+from longshore.domain.models import Container
+from longshore.domain.pending import PendingOperation, ServiceChange
 from longshore.domain.service import Service
 from longshore.engine.observations import NeverRan, Plan, Reached, Unobserved
 from longshore.engine.waits import Waits
@@ -30,6 +31,7 @@ class ServiceAttempt:
         acted: Whether a call with an effect was not refused, so that it may have taken effect.
         settled: Whether no call is left to make. The goal counts only then: the scaling must be suspended or restored.
         unanswered: Whether ECS may still process a call with an effect that was not answered.
+        change_so_far: What the operation has stored about its change of the service.
         absent: The first look that did not find the service since ECS last showed it, by its name.
         service: The service as last seen.
         unstopped: The number of its tasks that have not stopped, if its counts are 0. None: not looked up yet.
@@ -41,10 +43,11 @@ class ServiceAttempt:
         self.container = container
         self.pending = pending
         self.waits = waits
-        self.acted = pending.called
-        self.settled = pending.called
+        self.change_so_far = pending.service or ServiceChange()
+        self.acted = self.change_so_far.called
+        self.settled = self.change_so_far.called
         self.unanswered = False
-        self.absent = dict(pending.absent)
+        self.absent = dict(self.change_so_far.absent)
         self.service: Service | None = None
         self.unstopped: int | None = None
         self._services = services
@@ -178,12 +181,12 @@ class ServiceAttempt:
     @property
     def _is_rolled(self) -> bool:
         primary = self.seen.primary
-        before = self.pending.deployment
+        before = self.change_so_far.deployment
         return before is not None and primary is not None and primary.id != before and primary.failure is None
 
     def failed(self) -> NeverRan | None:
         """Return the observation if the circuit breaker has ended the deployment of a rolling restart."""
-        primary, before = self.seen.primary, self.pending.deployment
+        primary, before = self.seen.primary, self.change_so_far.deployment
         if self.pending.step is not Step.ROLL or before is None or primary is None or primary.id == before:
             return None
         return NeverRan(self.now(), primary.failure, None) if primary.failure else None

@@ -24,7 +24,8 @@ from longshore.domain.history import append
 from longshore.domain.ids import new_id
 from longshore.domain.ledger import BETWEEN_LOOKS, LOOKS_LAST
 from longshore.domain.lifecycle import Kind, Status
-from longshore.domain.models import Change, Container, Trigger
+from longshore.domain.models import Change, Container
+from longshore.domain.pending import Trigger
 from longshore.domain.service import Service
 from longshore.domain.task import adopted_as
 from longshore.engine.counts import CountChanges

@@ -10,7 +10,8 @@ from typing import Any
 from longshore.aws.store import Store
 from longshore.aws.transactions import StoreError
 from longshore.domain.errors import ExternalServiceError
-from longshore.domain.models import Container, PendingOperation
+from longshore.domain.models import Container
+from longshore.domain.pending import PendingOperation
 from longshore.domain.service import service_arn
 from longshore.domain.task import adopted_as
 from longshore.engine.driver import Driver

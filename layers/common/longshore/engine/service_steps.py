@@ -26,7 +26,8 @@ from longshore.aws.hosts import Action, HostCommands
 from longshore.aws.services import CALLS_LAST, SHOWN_AFTER, Services
 from longshore.domain.clock import Clock
 from longshore.domain.lifecycle import Kind, Step
-from longshore.domain.models import Container, PendingOperation
+from longshore.domain.models import Container
+from longshore.domain.pending import PendingOperation
 from longshore.domain.task import adopted_as
 from longshore.engine.known import Known
 from longshore.engine.observations import (
@@ -86,7 +87,7 @@ class ServiceSteps:
             return self._call(attempt, noted.plan)
         if noted is None:
             # An event's handler looks although the driver's calls may be in progress.
-            may_wait = known.acts or not attempt.pending.calls
+            may_wait = known.acts or not attempt.change_so_far.calls
             if may_wait and not attempt.calls_are_over():
                 return Uncertain(BUSY, throttled=True)
             failure = attempt.look()
@@ -106,7 +107,7 @@ class ServiceSteps:
 
     def _planned(self, attempt: ServiceAttempt) -> Observation | None:
         """Return what to store before the calls, or None if there is nothing to call."""
-        plan, attributes, operation = self._plan(attempt)
+        plan, attributes, change = self._plan(attempt)
         if plan is None:
             return None
         if not attempt.calls_are_over():
@@ -115,7 +116,7 @@ class ServiceSteps:
         until = attempt.now() + CALLS_LAST
         return Noting(
             attributes | {"calls_end_at": until + SHOWN_AFTER},
-            operation | {"calls": True, "called": False},
+            change | {"calls": True, "called": False},
             plan._replace(until=until),
         )
 
@@ -136,7 +137,7 @@ class ServiceSteps:
     def _plan_of_start(self, attempt: ServiceAttempt) -> Plan | None:
         container, service = attempt.container, attempt.seen
         wanted = container.desired_count or 1
-        if attempt.pending.called and service.desired >= wanted:
+        if attempt.change_so_far.called and service.desired >= wanted:
             return None
         scaling = attempt.read(lambda: self._services.scaling(container.runtime))
         stored = container.scaling
@@ -149,8 +150,8 @@ class ServiceSteps:
         return Plan(attempt.now(), desired=None if exact else wanted, restore=restore)
 
     def _plan_of_stop(self, attempt: ServiceAttempt) -> tuple[Plan | None, dict[str, Any], dict[str, Any]]:
-        container, pending, service = attempt.container, attempt.pending, attempt.seen
-        if pending.called and service.desired == 0:
+        container, so_far, service = attempt.container, attempt.change_so_far, attempt.seen
+        if so_far.called and service.desired == 0:
             return None, {}, {}
         scaling = attempt.read(lambda: self._services.scaling(container.runtime))
         suspend = scaling is not None and not scaling.is_of_stop
@@ -165,14 +166,14 @@ class ServiceSteps:
             attributes["scaling"] = scaling
         if service.desired == 0 and not suspend and not attributes:
             return None, {}, {}
-        stored = sorted({*pending.stored, *attributes} - {"desired_count"})
+        stored = sorted({*so_far.stored, *attributes} - {"desired_count"})
         plan = Plan(attempt.now(), desired=0, suspend=suspend)
         return plan, attributes, {"stored": stored} if attributes else {}
 
     def _plan_of_roll(self, attempt: ServiceAttempt) -> tuple[Plan | None, dict[str, Any], dict[str, Any]]:
-        container, pending, primary = attempt.container, attempt.pending, attempt.seen.primary
+        container, primary = attempt.container, attempt.seen.primary
         before = primary.id if primary else ""
-        if pending.deployment not in (None, before):
+        if attempt.change_so_far.deployment not in (None, before):
             return None, {}, {}
         # The service runs, unless its count was set to 0 outside of Longshore.
         changes = container.apply_count_at is not None or attempt.seen.desired == 0
@@ -207,7 +208,7 @@ class ServiceSteps:
             for task in tasks:
                 # A host runs one command per container and number. Each task counts as a container of its own.
                 own = container.model_copy(update={"id": adopted_as(task.arn)})
-                self._hosts.send(Action.KILL, own, task, pending.command_number)
+                self._hosts.send(Action.KILL, own, task, pending.command.number)
         except EcsError:
             return
 

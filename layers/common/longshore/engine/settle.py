@@ -16,14 +16,14 @@
 """
 
 from datetime import datetime, timedelta
-from enum import StrEnum
-from typing import NamedTuple, assert_never
+from typing import Any, assert_never
 
 from longshore.domain.ledger import KnownTask, Ledger, arns, callable_until, differ
 from longshore.domain.lifecycle import GOAL, Proceed, Refused, Status, Step, decide, next_step
-from longshore.domain.models import Change, Container, Outcome, PendingOperation, next_command_number
+from longshore.domain.models import Container, next_command_number
+from longshore.domain.pending import GivenUp, Launch, PendingOperation, ServiceChange
 from longshore.domain.results import change_by, change_by_exit, completed, conflict, left_by
-from longshore.domain.task import Task
+from longshore.engine.decisions import Abandon, Accept, Commit, DriverRole, GiveUp, Note, Overtaken, Release, Write
 from longshore.engine.observations import (
     Changed,
     Ended,
@@ -54,114 +54,8 @@ LEAST_TIME = timedelta(minutes=10)
 _LOOK_AGAIN = timedelta(seconds=30)  # time until the next lookup of a task that was not found
 
 
-class DriverRole(StrEnum):
-    """On whose behalf an attempt is made."""
-
-    CLAIMER = "claimer"  # has just claimed the operation: no other driver can have acted for it
-    CALLER = "caller"  # answers an API request, and owns the operation until its deadline
-    SWEEP = "sweep"  # has taken the operation over, and owns it until its deadline
-    EVENT = "event"  # the handler of an event, which does not own the operation
-    ONLOOKER = "onlooker"  # answers an API request while another driver owns the operation
-
-    @property
-    def owns(self) -> bool:
-        """Whether the operation belongs to the driver until its deadline."""
-        return self in (DriverRole.CLAIMER, DriverRole.CALLER, DriverRole.SWEEP)
-
-    @property
-    def answers(self) -> bool:
-        """Whether the outcome answers an API request. It is then stored for the request's Idempotency-Key."""
-        return self in (DriverRole.CLAIMER, DriverRole.CALLER, DriverRole.ONLOOKER)
-
-
-class Commit(NamedTuple):
-    """Write a row, with the operation's next step or its end.
-
-    Attributes:
-        change: The change of status.
-        step: The next step. None ends the operation.
-        answer: The answer, if the operation ends with one. Without an answer and a next step, the operation has failed:
-            its reason is that of the change, and its Idempotency-Key becomes free again.
-        task: The task that the driver has started or found, if any.
-        exit: The task if it has already stopped: its exit is a second row.
-    """
-
-    change: Change
-    step: Step | None = None
-    answer: Outcome | None = None
-    task: Task | None = None
-    exit: Task | None = None
-
-
-class GiveUp(NamedTuple):
-    """Stop tasks, and end the operation with the container `failed`."""
-
-    stops: list[str]  # ARNs
-    commit: Commit
-
-
-class Note(NamedTuple):
-    """Store what the attempt has found, and continue.
-
-    Attributes:
-        before: The container as read, with the ledger and the attributes to store.
-        operation: The operation to store.
-        task: The task that the driver has started, if any.
-        keeps_alone: Whether a refused call of the claimer still proves that nothing has happened.
-    """
-
-    before: Container
-    operation: PendingOperation
-    task: Task | None = None
-    keeps_alone: bool = False
-
-
-class Accept(NamedTuple):
-    """Leave the operation pending, and answer 202.
-
-    Attributes:
-        before: The container as read, with the ledger to store.
-        operation: The operation to store. None: nothing has to be stored.
-        stores_answer: Whether to store the answer for the Idempotency-Key.
-        task: The task of a start, if it was seen.
-    """
-
-    before: Container
-    operation: PendingOperation | None
-    stores_answer: bool = False
-    task: Task | None = None
-
-
-class Release(NamedTuple):
-    """Leave the operation pending, so that the next driver can take it over, and raise ExternalServiceError.
-
-    Attributes:
-        before: The container as read, with the ledger to store.
-        operation: The operation to store. None: nothing is stored.
-        reason: The reason of the error.
-    """
-
-    before: Container
-    operation: PendingOperation | None
-    reason: str
-
-
-class Abandon(NamedTuple):
-    """End the operation without a row, because nothing has happened."""
-
-    reason: str
-
-
-class Overtaken(NamedTuple):
-    """Find out what another worker has done. `task` is the task that the driver has started, if any."""
-
-    task: Task | None
-
-
 Left = Launched | Changed | Noting | TokenExpired | Unobserved | NoEffect | Uncertain
 """The observations after which an operation can stay pending."""
-
-Write = Commit | GiveUp | Note | Accept | Release | Abandon | Overtaken
 
 
 def settle(container: Container, result: Result, role: DriverRole, now: datetime, *, fresh_token: str) -> Write:
@@ -187,7 +81,8 @@ def settle(container: Container, result: Result, role: DriverRole, now: datetime
             last = left_by(container, seen.task) if seen.task else None
             return commit._replace(change=commit.change._replace(last_task=last), task=seen.task)
         case Reverted():
-            return _failed(container, now, {"reason": pending.giving_up}, findings, None)
+            assert pending.command.given_up is not None
+            return _failed(container, now, {"reason": pending.command.given_up.reason}, findings, None)
         case NoEffect() if role is DriverRole.CLAIMER and _nothing_happened(pending, findings):
             return Abandon(seen.reason)
         case NoEffect() if seen.final:
@@ -246,7 +141,7 @@ def _nothing_happened(pending: PendingOperation, findings: Findings) -> bool:
 
 def _is_used_up(pending: PendingOperation, result: Result, now: datetime) -> bool:
     """Check whether the step has run out of attempts."""
-    if pending.giving_up is not None or pending.attempts < LAST_ATTEMPT or not _counts(pending, result, now):
+    if pending.command.given_up is not None or pending.attempts < LAST_ATTEMPT or not _counts(pending, result, now):
         return False
     return now - pending.begun_at >= LEAST_TIME
 
@@ -261,10 +156,13 @@ def _give_up(container: Container, seen: Unobserved | Uncertain | NoEffect, find
     reason = f"Gave up after {pending.attempts} attempts: {seen.reason}"
     if pending.step is Step.PAUSE:
         update = {
-            "giving_up": reason,
-            "giving_up_since": now,
-            "command_number": next_command_number(container, now),
-            "command_expires_at": now + DEADLINE,
+            "command": pending.command.model_copy(
+                update={
+                    "number": next_command_number(container, now),
+                    "expires_at": now + DEADLINE,
+                    "given_up": GivenUp(reason=reason, since=now),
+                }
+            ),
             "deadline": now + DEADLINE,
         }
         return Note(with_findings(container, findings), pending.model_copy(update=update))
@@ -299,13 +197,15 @@ def _leave(
         case Noting():
             # Only the driver acts on a service, so a refused call still proves that nothing has happened.
             before = container.model_copy(update=dict(seen.attributes))
-            return Note(before, pending.model_copy(update=dict(seen.operation)), keeps_alone=True)
+            service = (pending.service or ServiceChange()).model_copy(update=dict(seen.service_change))
+            return Note(before, pending.model_copy(update={"service": service}), keeps_alone=True)
         case TokenExpired():
             # A new client token is stored before it is used.
             before = with_findings(container, findings)
             tasks = {**before.tasks, fresh_token: KnownTask(called_from=now)}
             before = before.model_copy(update={"tasks": tasks})
-            return Note(before, pending.model_copy(update={"client_token": fresh_token}))
+            launch = (pending.launch or Launch()).model_copy(update={"client_token": fresh_token})
+            return Note(before, pending.model_copy(update={"launch": launch}))
         case Changed(task):
             return Overtaken(task)
         case Unobserved():
@@ -314,7 +214,7 @@ def _leave(
             return _accept(container, result, role, now)
         case NoEffect() | Uncertain():
             # A sweep or a retry can take the operation over immediately. While a pause is reverted, the deadline stays.
-            if not role.owns or pending.giving_up is not None:
+            if not role.owns or pending.command.given_up is not None:
                 return Release(container, None, seen.reason)
             released = {"deadline": _released_at(container, findings, now)}
             found = _found(pending, result, role, now).model_copy(update=released)
@@ -329,7 +229,7 @@ def _accept(container: Container, result: Result, role: DriverRole, now: datetim
     After a call that ECS has throttled, the operation is released: the sweep, which keeps a pace, continues it.
     """
     pending, findings = _pending(container), result.findings
-    keeps = role.answers and pending.idempotency_id is not None and not pending.answered
+    keeps = role.answers and pending.idempotency is not None and not pending.answered
     before, found = with_findings(container, findings), _found(pending, result, role, now)
     if isinstance(result.observation, Uncertain):
         found = found.model_copy(update={"deadline": _released_at(container, findings, now)})
@@ -344,13 +244,18 @@ def _accept(container: Container, result: Result, role: DriverRole, now: datetim
     task = result.observation.task if isinstance(result.observation, Unobserved) else None
     if not keeps and not has_news:
         return Accept(container, None, task=task)
-    return Accept(before, found.model_copy(update={"answered": pending.answered or keeps}), keeps, task)
+    if keeps and found.idempotency is not None:
+        answered = found.idempotency.model_copy(update={"answered": True})
+        found = found.model_copy(update={"idempotency": answered})
+    return Accept(before, found, keeps, task)
 
 
 def _found(pending: PendingOperation, result: Result, role: DriverRole, now: datetime) -> PendingOperation:
     """Return the operation with the findings of an attempt. An attempt that does not count is taken back."""
     findings = result.findings
-    update = {"absent": dict(findings.absent), "sent_command": findings.sent_command}
+    update: dict[str, Any] = {"command": pending.command.model_copy(update={"sent": findings.sent_command})}
+    if pending.service is not None:
+        update["service"] = pending.service.model_copy(update={"absent": dict(findings.absent)})
     was_counted = role is DriverRole.SWEEP and pending.attempts > 0
     if was_counted and not _counts(pending, result, now):
         return pending.model_copy(update=update | {"attempts": pending.attempts - 1})
@@ -382,7 +287,8 @@ def with_findings(container: Container, findings: Findings) -> Container:
 
 def stored_findings(pending: PendingOperation) -> Findings:
     """Return findings that leave the operation as it is stored."""
-    return Findings(sent_command=pending.sent_command, absent=pending.absent)
+    absent = pending.service.absent if pending.service is not None else {}
+    return Findings(sent_command=pending.command.sent, absent=absent)
 
 
 def _pending(container: Container) -> PendingOperation:

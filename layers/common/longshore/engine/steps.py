@@ -13,7 +13,8 @@ from longshore.aws.hosts import Action, CommandResult, CommandStatus, HostComman
 from longshore.domain.clock import Clock
 from longshore.domain.ledger import TOKEN_REUSED, KnownTask
 from longshore.domain.lifecycle import Platform, Status, Step
-from longshore.domain.models import COMMANDS, Container, PendingOperation
+from longshore.domain.models import COMMANDS, Container
+from longshore.domain.pending import PendingOperation
 from longshore.domain.task import Task
 from longshore.engine.attempt import Attempt
 from longshore.engine.ending import end_all
@@ -102,7 +103,7 @@ class Steps:
             if task is None:
                 return own is None
             return task.is_stopped or not isinstance(
-                self._hosts.send(Action.UNPAUSE, container, task, pending.command_number), CommandResult
+                self._hosts.send(Action.UNPAUSE, container, task, pending.command.number), CommandResult
             )
         except EcsError:
             return False
@@ -198,7 +199,7 @@ class Steps:
         living = [task for task in seen if not task.is_stopped]
         for number, task in enumerate(living[:COMMANDS] if container.runtime.platform is Platform.HOST else []):
             # Do not wait for the result. If the host does not answer, StopTask still stops the task, more slowly.
-            refusal = self._send_kill(attempt, task, pending.command_number + number)
+            refusal = self._send_kill(attempt, task, pending.command.number + number)
             if refusal is not None:
                 facts["kill_refused"] = refusal
         if not end_all(attempt, list(attempt.tasks), _reason(attempt), may_run=True) or attempt.tasks:
@@ -257,7 +258,7 @@ class Steps:
             if command_id and self._hosts.has_succeeded(command_id, host):
                 attempt.acted = True
                 return CommandResult(CommandStatus.DONE)
-        result = self._hosts.act(action, attempt.container, task, attempt.pending.command_number, attempt.until)
+        result = self._hosts.act(action, attempt.container, task, attempt.pending.command.number, attempt.until)
         attempt.acted = attempt.acted or result.status is not CommandStatus.NO_EFFECT
         attempt.sent_command = result.sent if result.status is CommandStatus.IN_PROGRESS else None
         return result

@@ -20,10 +20,10 @@ from longshore.aws.store import Store
 from longshore.domain.clock import Clock
 from longshore.domain.errors import InternalError, LongshoreError, UnreadableItemError
 from longshore.domain.models import Container
+from longshore.engine.decisions import DriverRole
 from longshore.engine.driver import Driver
 from longshore.engine.known import Lookup
 from longshore.engine.lookups import Lookups
-from longshore.engine.settle import DriverRole
 
 Spread = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 """Calls a function with each item, several at a time: the `map` of an executor, or the built-in `map`."""

@@ -191,7 +191,8 @@ def history_reader() -> HistoryReader:
 @cache
 def container_listing() -> "ContainerListing":
     from longshore.aws.listing import ContainerListing
-    from longshore.domain.models import Container, PendingOperation
+    from longshore.domain.models import Container
+    from longshore.domain.pending import PendingOperation
     from longshore.edge.lambda_events import log_failure
 
     for model in (Container, PendingOperation):
@@ -258,7 +259,8 @@ def driver_of(ecs: "Ecs", services: "Services") -> "Driver":
     """Create a driver that calls ECS in this way."""
     # Functions that only read do not import these.
     from longshore.domain.ledger import KnownTask, LastTask
-    from longshore.domain.models import Container, IdempotencyRecord, Outcome, PendingOperation, StatusLog
+    from longshore.domain.models import Container, IdempotencyRecord, Outcome, StatusLog
+    from longshore.domain.pending import PendingOperation
     from longshore.engine.driver import Driver
     from longshore.engine.service_steps import StepsByKind
 
