@@ -187,6 +187,8 @@ def _data() -> dict[str, Schema]:
     """Return the schemas of the envelopes' content, without descriptions."""
     own = _of_models()
     outcome, pending, container = own.pop("Outcome"), own.pop("PendingOperation"), own.pop("ContainerView")
+    for part in ("Launch", "GivenUp", "HostCommand", "ServiceChange", "Idempotency"):
+        del own[part]  # of a pending operation, and not returned
     schedule = own.pop("ScheduleView")
     schedule["properties"]["targets"] = ref("Targets")
     own["Schedules"]["properties"]["schedules"] = {"type": "array", "items": ref("Schedule")}

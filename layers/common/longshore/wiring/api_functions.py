@@ -260,11 +260,12 @@ def driver_of(ecs: "Ecs", services: "Services") -> "Driver":
     # Functions that only read do not import these.
     from longshore.domain.ledger import KnownTask, LastTask
     from longshore.domain.models import Container, IdempotencyRecord, Outcome, StatusLog
-    from longshore.domain.pending import PendingOperation
+    from longshore.domain.pending import Idempotency, Launch, PendingOperation, ServiceChange
     from longshore.engine.driver import Driver
     from longshore.engine.service_steps import StepsByKind
 
-    for model in (Container, IdempotencyRecord, KnownTask, LastTask, Outcome, PendingOperation, StatusLog):
+    stored = (Container, IdempotencyRecord, KnownTask, LastTask, Outcome, PendingOperation, StatusLog)
+    for model in (*stored, Idempotency, Launch, ServiceChange):
         model.model_rebuild()
     clock = SystemClock()
     return Driver(store(), StepsByKind(ecs, hosts(), clock, services), clock)
