@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 from longshore.aws.items import container_item, container_of, log_item
 from longshore.domain.clock import SystemClock
+from longshore.domain.facts import facts_of
 from longshore.domain.history import Entry, append
 from longshore.domain.ids import new_id
 from longshore.domain.lifecycle import LaunchType, Platform, Status
@@ -286,5 +287,12 @@ def first_row(wanted: Registration, status: Status, metadata: dict[str, Any], **
         created_at=now,
         updated_at=now,
     )
-    seen = Change(**{"observed_at": now, **change}, to_status=status, triggered_by=Trigger.SYSTEM, metadata=metadata)
+    requested, observed = facts_of(metadata)
+    seen = Change(
+        **{"observed_at": now, **change},
+        to_status=status,
+        triggered_by=Trigger.SYSTEM,
+        requested=requested,
+        observed=observed,
+    )
     return append(container, seen, new_id(), now)

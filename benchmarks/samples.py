@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from longshore.aws.items import container_item, log_item
+from longshore.domain.facts import Observed, Requested
 from longshore.domain.history import append
 from longshore.domain.ledger import ledger_of
 from longshore.domain.lifecycle import LaunchType, Status
@@ -53,13 +54,13 @@ def history(statuses: Iterable[str]) -> Iterator[tuple[Container, Item]]:
             observed_at=moment,
             triggered_by=Trigger.USER,
             duration_ms=chance.randrange(300, 9000),
-            metadata={
-                "command": "start",
-                "actor": str(UUID(int=chance.getrandbits(128))),
-                "request_id": str(UUID(int=chance.getrandbits(128))),
-                "operation_id": f"{chance.getrandbits(96):024x}",
-                "task_id": f"{chance.getrandbits(128):032x}",
-            },
+            requested=Requested(
+                command="start",
+                actor=str(UUID(int=chance.getrandbits(128))),
+                request_id=str(UUID(int=chance.getrandbits(128))),
+                operation_id=f"{chance.getrandbits(96):024x}",
+            ),
+            observed=Observed(task_id=f"{chance.getrandbits(128):032x}"),
         )
         created = moment + timedelta(milliseconds=12)
         container, entry = append(container, change, f"{chance.getrandbits(96):024x}", created)

@@ -14,6 +14,7 @@ from boto3.dynamodb.types import TypeSerializer
 from longshore.aws.items import container_item, log_item
 from longshore.aws.scheduler import ScheduleGroup, ScheduleTarget
 from longshore.domain.clock import SystemClock
+from longshore.domain.facts import facts_of
 from longshore.domain.history import append
 from longshore.domain.ledger import ledger_of
 from longshore.domain.lifecycle import LaunchType, Status
@@ -245,13 +246,15 @@ class Seeder:
         items = []
         for position, status in enumerate(statuses):
             cause = (metadata or metadata_of)(statuses, position)
+            requested, observed = facts_of(cause)
             running_count = desired_count if status == "running" else 0
             change = Change(
                 to_status=Status(status),
                 observed_at=moment,
                 triggered_by=_trigger(cause),
                 duration_ms=chance.randint(300, 9000) if position else None,
-                metadata=cause,
+                requested=requested,
+                observed=observed,
                 attributes={"desired_count": desired_count, "running_count": running_count} if service else {},
             )
             row_id = f"{chance.getrandbits(96):024x}"

@@ -7,6 +7,7 @@ from typing import Any
 
 from longshore.aws.history_pages import shown
 from longshore.aws.items import container_item, log_item
+from longshore.domain.facts import Requested
 from longshore.domain.history import append
 from longshore.domain.lifecycle import LaunchType, Status
 from longshore.domain.models import Change, Container, Runtime
@@ -80,7 +81,7 @@ class ProjectRows:
                 to_status=self._choose.choice(list(Status)),
                 observed_at=moment,
                 triggered_by=self._choose.choice(list(Trigger)),
-                metadata=self._choose.choice([{}, *({"actor": actor, "command": "start"} for actor in ACTORS)]),
+                requested=self._choose.choice([Requested(), *(Requested("start", actor) for actor in ACTORS)]),
             )
             row_id = f"{self._prefix}{self._number:016x}"
             self.containers[identity], entry = append(container, change, row_id, moment)

@@ -13,6 +13,7 @@ from corruption import change, change_row
 from invariants import all_rows, check
 from longshore.aws.items import container_item, container_of, log_item
 from longshore.domain.clock import SystemClock, to_text
+from longshore.domain.facts import Observed
 from longshore.domain.history import append
 from longshore.domain.lifecycle import LaunchType, Status
 from longshore.domain.models import Change, Container, Runtime
@@ -71,7 +72,9 @@ def history(stack: LocalStack, identity: str, written_with: int = 0, own: int | 
     for number in range(ROWS):
         moment += timedelta(days=SPAN - 1) / ROWS
         status = Status.STOPPED if number == ROWS - 1 else choose.choice([*Status][:4])
-        changed = Change(to_status=status, observed_at=moment, triggered_by=Trigger.USER, metadata={"number": number})
+        changed = Change(
+            to_status=status, observed_at=moment, triggered_by=Trigger.USER, observed=Observed(reason=str(number))
+        )
         container, entry = append(container, changed, f"{choose.getrandbits(96):024x}", moment)
         items.append({"PutRequest": {"Item": log_item(entry, written_with)}})
     seeder = Seeder(stack)

@@ -15,6 +15,7 @@ from longshore.aws.items import container_item, log_item
 from longshore.aws.listing import ContainerListing
 from longshore.aws.stream import UndeliveredQueue, records_of
 from longshore.domain.errors import LongshoreError
+from longshore.domain.facts import facts_of
 from longshore.domain.history import append
 from longshore.domain.lifecycle import LaunchType, Status
 from longshore.domain.models import Change, Container, Runtime
@@ -173,7 +174,7 @@ class Scene:
         """Append a row to the history of a container and to the stream. Returns its record."""
         before = self.containers[container_id]
         goal = Status.RUNNING if before.status is Status.STOPPED else Status.STOPPED
-        change = Change(goal, self.clock.now(), Trigger.USER, 1200, {"command": "start", **metadata})
+        change = Change(goal, self.clock.now(), Trigger.USER, 1200, *facts_of({"command": "start", **metadata}))
         log_id = f"e{len(self.rows) + 1:023x}"
         after, entry = append(before, change, log_id, self.clock.now())
         self.containers[container_id] = after

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from longshore.aws.hosts import SentFor
+from longshore.domain.facts import Observed
 from longshore.domain.lifecycle import Step
 from longshore.engine.observations import Ended, NoEffect, Reached, Uncertain, Unobserved
 
@@ -22,7 +23,7 @@ def test_a_command_succeeds(stage: Stage, status: str, operation: str) -> None:
     stage.claim(container, operation)
     (task,) = stage.live(container)
     seen, findings = stage.attempt(container)
-    assert seen == Reached(stage.clock.now(), {"task_id": task.id}, None)
+    assert seen == Reached(stage.clock.now(), Observed(task_id=task.id), None)
     assert (findings.acted, findings.on_its_way) == (True, False)
 
 

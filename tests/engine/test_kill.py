@@ -32,7 +32,7 @@ def test_a_task_is_killed_on_its_host_and_stopped(stage: Stage, status: str) -> 
     assert isinstance(seen, Reached)
     assert seen.task is not None
     assert (seen.at, seen.facts, seen.task.arn) == (stage.clock.now(), seen.task.facts, task.arn)
-    assert (seen.facts["exit_code"], "kill_refused" in seen.facts) == (137, False)
+    assert (seen.facts.exit_code, seen.facts.kill_refused) == (137, None)
     assert (findings.acted, findings.tasks) == (True, {})
     names = [call.operation for call in stage.calls]
     assert names[:4] == ["DescribeTasks", "DescribeContainerInstances", "SendCommand", "StopTask"]
@@ -66,9 +66,7 @@ def test_a_host_that_does_not_accept_the_command(
     # By StopTask and its timeout.
     seen, _ = stage.attempt(container)
     assert isinstance(seen, Reached)
-    assert (
-        seen.facts["exit_code"] == (137 if error is None else seen.facts["exit_code"]) or seen.facts["exit_code"] == 0
-    )
+    assert seen.facts.exit_code == (0 if error is None else 137)
 
 
 def test_the_row_contains_the_refusal_of_the_host(stage: Stage) -> None:
@@ -124,7 +122,7 @@ def test_a_container_without_a_task(stage: Stage) -> None:
 def test_a_failed_container_without_a_task(stage: Stage) -> None:
     container = stage.add("failed")
     stage.claim(container, "force-stop")
-    assert stage.attempt(container).observation == Reached(stage.clock.now(), {}, None)
+    assert stage.attempt(container).observation == Reached(stage.clock.now())
     assert stage.calls == []
 
 

@@ -118,7 +118,7 @@ def test_a_step_is_given_up(stage: Stage, seen: Observation) -> None:
         write = decided(stage, container, seen, role)
         assert isinstance(write, GiveUp)
         change = write.commit.change
-        assert (change.to_status, change.metadata["reason"]) == (Status.FAILED, "Gave up after 10 attempts: why")
+        assert (change.to_status, change.observed.reason) == (Status.FAILED, "Gave up after 10 attempts: why")
     assert not isinstance(decided(stage, container, seen, DriverRole.EVENT), GiveUp)
 
 

@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from longshore.domain.clock import to_text
+from longshore.domain.facts import Observed
 from longshore.domain.ledger import KnownTask, LastTask
 from longshore.engine.observations import NeverRan, Reached, Unobserved
 
@@ -31,7 +32,7 @@ def test_a_task_that_reaches_running(stage: Stage) -> None:
     assert seen.task is not None
     assert (seen.at, seen.facts, seen.task.arn, seen.task.version) == (
         stage.clock.now(),
-        {"task_id": task.id},
+        Observed(task_id=task.id),
         task.arn,
         2,
     )

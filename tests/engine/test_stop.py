@@ -23,7 +23,7 @@ def test_a_running_task_is_stopped(stage: Stage) -> None:
     assert isinstance(seen, Reached)
     assert seen.task is not None
     assert (seen.at, seen.task.arn, seen.facts) == (stage.clock.now(), task.arn, seen.task.facts)
-    assert seen.facts["exit_code"] == 0
+    assert seen.facts.exit_code == 0
     assert (findings.acted, findings.on_its_way, findings.absent) == (True, True, {})
     assert [call.operation for call in stage.calls[:2]] == ["StopTask", "DescribeTasks"]
     assert stage.parameters("StopTask")[0]["reason"] == f"Longshore operation {pending.id}"

@@ -11,6 +11,7 @@ from longshore.aws.history_pages import HistoryPages, shown
 from longshore.aws.items import container_item, log_item
 from longshore.domain.clock import MILLISECOND, SystemClock, to_text
 from longshore.domain.errors import UnreadableItemError
+from longshore.domain.facts import Observed, Requested
 from longshore.domain.history import Entry, append
 from longshore.domain.ledger import ledger_of
 from longshore.domain.lifecycle import LaunchType, Status
@@ -193,7 +194,7 @@ def test_the_histories_cover_all_cases() -> None:
 @pytest.mark.parametrize("back", [timedelta(0), MILLISECOND, timedelta(hours=1)])
 def test_a_change_observed_before_the_last_row_follows_it(back: timedelta) -> None:
     container, _ = append(empty(), change(Status.STOPPED, START), "a" * 24, START)
-    late = change(Status.RUNNING, START - back, metadata={"command": "start"})
+    late = change(Status.RUNNING, START - back, requested=Requested("start"))
     after, entry = append(container, late, "b" * 24, START - back)
     assert entry.log.transition_time == after.status_since == START + MILLISECOND
     assert entry.log.metadata == {"command": "start", "observed_at": to_text(START - back)}
@@ -216,7 +217,8 @@ def test_a_row_contains_the_change() -> None:
         Status.RUNNING,
         START + timedelta(seconds=5),
         duration_ms=3500,
-        metadata={"command": "start", "rule": None, "exit_code": 0, "reason": ""},
+        requested=Requested(command="start"),
+        observed=Observed(exit_code=0, reason=""),
         tasks=ledger_of("arn:task", 4),
     )
     after, entry = append(container, given, "b" * 24, START + timedelta(seconds=6))

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from longshore.domain.clock import MILLISECOND, to_text
+from longshore.domain.facts import metadata_of
 from longshore.domain.ledger import LastTask
 from longshore.domain.lifecycle import Kind
 from longshore.domain.models import Change, Container, StatusLog
@@ -45,7 +46,7 @@ def append(container: Container, change: Change, log_id: str, now: datetime) -> 
     """
     at = change.observed_at
     container_after = container.model_copy(update=dict(change.attributes))
-    metadata = {name: value for name, value in change.metadata.items() if value is not None}
+    metadata = metadata_of(change.requested, change.observed)
     if container.kind is Kind.SERVICE:
         metadata |= {"desired_count": container_after.desired_count, "running_count": container_after.running_count}
     if container.last_transition_time is not None and at <= container.last_transition_time:

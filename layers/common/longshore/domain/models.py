@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from pydantic import Field
 
 from longshore.domain.base import Model, Timestamp
+from longshore.domain.facts import Observed, Requested
 from longshore.domain.ledger import BETWEEN_LOOKS, KnownTask, LastTask, Ledger
 from longshore.domain.lifecycle import (
     LIVE,
@@ -229,7 +230,8 @@ class Change(NamedTuple):
     observed_at: datetime
     triggered_by: Trigger
     duration_ms: int | None = None
-    metadata: Mapping[str, Any] = MappingProxyType({})
+    requested: Requested = Requested()
+    observed: Observed = Observed()
     tasks: Ledger | None = None  # the ledger from now on; None: unchanged
     last_task: LastTask | None = None  # None: unchanged, but a task that was gone is forgotten
     attributes: Mapping[str, Any] = MappingProxyType({})  # further attributes of the container from now on

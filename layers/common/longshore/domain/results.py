@@ -1,10 +1,9 @@
 """The results of operations: the changes that become history rows, and the answers to callers. Pure functions."""
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
 
 from longshore.domain.errors import ContainerExpiredError, ContainerProtectedError, StateConflictError
+from longshore.domain.facts import Observed, Requested
 from longshore.domain.ledger import LastTask, Ledger
 from longshore.domain.lifecycle import Operation, Refused, Status, decide, done, in_progress, status_after_exit
 from longshore.domain.models import Change, Container, Outcome, OutcomeKind
@@ -13,7 +12,7 @@ from longshore.domain.task import Task
 
 
 def change_by(
-    pending: PendingOperation, to_status: Status, at: datetime, facts: Mapping[str, Any], tasks: Ledger | None = None
+    pending: PendingOperation, to_status: Status, at: datetime, observed: Observed, tasks: Ledger | None = None
 ) -> Change:
     """Build the change that an operation's step has made.
 
@@ -21,7 +20,7 @@ def change_by(
         pending: The operation.
         to_status: The new status.
         at: When the change was observed (UTC).
-        facts: Added to the metadata of the row.
+        observed: What was observed.
         tasks: The ledger from now on. None keeps the ledger.
     """
     return Change(
@@ -29,15 +28,15 @@ def change_by(
         observed_at=at,
         triggered_by=pending.triggered_by,
         duration_ms=max(0, round((at - pending.started_at) / timedelta(milliseconds=1))),
-        metadata={
-            "command": pending.operation.value,
-            "actor": pending.actor,
-            "request_id": pending.request_id,
-            "operation_id": pending.id,
-            "rule": pending.rule,
-            "superseded": pending.superseded.value if pending.superseded else None,
-            **facts,
-        },
+        requested=Requested(
+            command=pending.operation.value,
+            actor=pending.actor,
+            request_id=pending.request_id,
+            operation_id=pending.id,
+            rule=pending.rule,
+            superseded=pending.superseded.value if pending.superseded else None,
+        ),
+        observed=observed,
         tasks=tasks,
     )
 
@@ -67,7 +66,7 @@ def change_by_exit(
             to_status=Status.FAILED,
             observed_at=at,
             triggered_by=triggered_by,
-            metadata={"reason": "The task is no longer known to ECS"},
+            observed=Observed(reason="The task is no longer known to ECS"),
             tasks=tasks,
             last_task=last,
         )
@@ -75,7 +74,7 @@ def change_by_exit(
         to_status=Status.FAILED if tasks else status_after_exit(task.exit_code),
         observed_at=at,
         triggered_by=triggered_by,
-        metadata=task.facts,
+        observed=task.facts,
         tasks=tasks,
         last_task=last,
     )

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from longshore.domain.clock import to_milliseconds
+from longshore.domain.facts import Observed
 
 # ECS's reason for a task's end is shown to callers without the ARNs in it.
 _ARN = re.compile(r"arn:aws[^\s,;'\")\]]*")
@@ -51,14 +52,9 @@ class Task(NamedTuple):
         return self.last_status == "STOPPED"
 
     @property
-    def facts(self) -> dict[str, Any]:
-        """The metadata that a history row contains about the task."""
-        return {
-            "task_id": self.id,
-            "reason": self.stopped_reason,
-            "stop_code": self.stop_code,
-            "exit_code": self.exit_code,
-        }
+    def facts(self) -> Observed:
+        """What a history row contains about the task."""
+        return Observed(self.id, self.stopped_reason, self.stop_code, self.exit_code)
 
     @classmethod
     def of(cls, described: Any) -> "Task":

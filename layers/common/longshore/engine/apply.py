@@ -144,7 +144,7 @@ class Applier:
         if write.step is not None:
             return Continue(result, is_next=True)
         if write.answer is None:
-            raise OperationFailedError(str(write.change.metadata["reason"]))
+            raise OperationFailedError(str(write.change.observed.reason))
         if write.exit is not None:
             recorded = self._recorder.record_exit(result, write.exit, Trigger.SYSTEM)
             if isinstance(recorded, ConditionFailed) and role is DriverRole.EVENT:

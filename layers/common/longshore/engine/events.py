@@ -16,6 +16,7 @@ from longshore.aws.hosts import HostCommands
 from longshore.aws.store import ConditionFailed, Store
 from longshore.domain.clock import Clock
 from longshore.domain.errors import ExternalServiceError, LongshoreError
+from longshore.domain.facts import Observed, Requested
 from longshore.domain.history import append
 from longshore.domain.ids import new_id
 from longshore.domain.ledger import Ledger, callable_until, token_of, with_stray, without
@@ -340,11 +341,8 @@ class Servers:
                 to_status=Status.EXPIRED,
                 observed_at=at,
                 triggered_by=Trigger.SYSTEM,
-                metadata={
-                    "reason": "The server was terminated",
-                    "server_instance_id": server_instance_id,
-                    "superseded": container.pending,
-                },
+                requested=Requested(superseded=container.pending),
+                observed=Observed(reason="The server was terminated", server_instance_id=server_instance_id),
             )
             if container.operation is not None:
                 # A driver may still call RunTask with the client token of a start. A sweep ends the tasks.

@@ -5,6 +5,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from longshore.domain.facts import Observed
 from longshore.domain.ledger import Ledger
 from longshore.domain.service import Scaling, Service
 from longshore.domain.task import Task
@@ -14,7 +15,7 @@ class Reached(NamedTuple):
     """The step's goal was observed."""
 
     at: datetime
-    facts: Mapping[str, Any] = MappingProxyType({})  # for the row's metadata
+    facts: Observed = Observed()
     task: Task | None = None  # as it was observed; the task of a start may have ended already
     attributes: Mapping[str, Any] = MappingProxyType({})  # further attributes of the container from now on
 

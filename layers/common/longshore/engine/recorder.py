@@ -2,6 +2,7 @@
 
 from longshore.aws.store import ConditionFailed, Store
 from longshore.domain.clock import Clock
+from longshore.domain.facts import Observed
 from longshore.domain.history import append
 from longshore.domain.ids import new_id
 from longshore.domain.ledger import BETWEEN_LOOKS, Ledger, ledger_of, without
@@ -60,7 +61,7 @@ class Recorder:
             to_status=Status.PAUSED if container.last_task and container.last_task.paused else Status.RUNNING,
             observed_at=self._clock.now(),
             triggered_by=triggered_by,
-            metadata={"task_id": task.id, "reason": "ECS shows the task running"},
+            observed=Observed(task_id=task.id, reason="ECS shows the task running"),
             tasks=ledger_of(task.arn, task.version),
         )
         return self._record(container, change)

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from longshore.aws.ecs import EcsError
 from longshore.aws.services import CALL_LASTS, SHOWN_AFTER, Services
 from longshore.domain.clock import Clock
+from longshore.domain.facts import Observed
 from longshore.domain.ledger import BETWEEN_LOOKS, LOOKS_LAST
 from longshore.domain.lifecycle import Step
 from longshore.domain.models import Container
@@ -151,7 +152,7 @@ class ServiceAttempt:
         """Return the observation if the goal of the step is reached."""
         service, step = self.seen, self.pending.step
         attributes: dict[str, Any] = {"running_count": service.running}
-        facts: dict[str, Any] = {}
+        facts = Observed()
         if not self.settled:
             return None
         match step:
@@ -163,7 +164,7 @@ class ServiceAttempt:
                 if not self._is_rolled or not service.is_steady or service.desired == 0:
                     return None
                 attributes["desired_count"] = service.desired
-                facts["rolling"] = True
+                facts = facts._replace(rolling=True)
             case _:
                 if not service.is_empty or not self._have_all_stopped():
                     return None

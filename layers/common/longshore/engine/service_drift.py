@@ -20,6 +20,7 @@ from longshore.aws.services import MOST_DESCRIBED, Services
 from longshore.aws.store import ConditionFailed, Store
 from longshore.domain.clock import Clock
 from longshore.domain.errors import LongshoreError, UnreadableItemError
+from longshore.domain.facts import Observed
 from longshore.domain.history import append
 from longshore.domain.ids import new_id
 from longshore.domain.ledger import BETWEEN_LOOKS, LOOKS_LAST
@@ -165,8 +166,8 @@ class ServiceDrift:
             attributes["count_stored_at"] = None
         # The row contains the counts after the change.
         before = container.desired_count if container.status is Status.RUNNING else 0
-        facts = {"reason": reason, "count_before": before, "count_after": service.desired}
-        return self._write(container, Change(status, self._clock.now(), Trigger.SYSTEM, None, facts), attributes)
+        facts = Observed(reason=reason, count_before=before, count_after=service.desired)
+        return self._write(container, Change(status, self._clock.now(), Trigger.SYSTEM, observed=facts), attributes)
 
     def _absent(self, container: Container, asked_at: Any) -> str:
         """Store that ECS does not show the service. The second time, it counts as deleted."""
@@ -174,7 +175,7 @@ class ServiceDrift:
             return "true"
         since = container.absent_since
         if since is not None and BETWEEN_LOOKS <= asked_at - since <= LOOKS_LAST:
-            change = Change(Status.FAILED, self._clock.now(), Trigger.SYSTEM, None, {"reason": GONE})
+            change = Change(Status.FAILED, self._clock.now(), Trigger.SYSTEM, observed=Observed(reason=GONE))
             return self._write(container, change, {"running_count": 0})
         if since is not None and asked_at - since <= LOOKS_LAST:
             return "absent"

@@ -18,6 +18,7 @@
 from datetime import datetime, timedelta
 from typing import Any, assert_never
 
+from longshore.domain.facts import Observed
 from longshore.domain.ledger import KnownTask, Ledger, arns, callable_until, differ
 from longshore.domain.lifecycle import GOAL, Proceed, Refused, Status, Step, decide, next_step
 from longshore.domain.models import Container, next_command_number
@@ -76,17 +77,17 @@ def settle(container: Container, result: Result, role: DriverRole, now: datetime
         case Ended():
             return _ended(container, seen, findings)
         case NeverRan():
-            facts = (seen.task.facts if seen.task else {}) | {"reason": seen.reason}
+            facts = (seen.task.facts if seen.task else Observed())._replace(reason=seen.reason)
             commit = _failed(container, seen.at, facts, findings, findings.tasks)
             last = left_by(container, seen.task) if seen.task else None
             return commit._replace(change=commit.change._replace(last_task=last), task=seen.task)
         case Reverted():
             assert pending.command.given_up is not None
-            return _failed(container, now, {"reason": pending.command.given_up.reason}, findings, None)
+            return _failed(container, now, Observed(reason=pending.command.given_up.reason), findings, None)
         case NoEffect() if role is DriverRole.CLAIMER and _nothing_happened(pending, findings):
             return Abandon(seen.reason)
         case NoEffect() if seen.final:
-            return _failed(container, now, {"reason": seen.reason}, findings, left_behind(container, findings))
+            return _failed(container, now, Observed(reason=seen.reason), findings, left_behind(container, findings))
         case Unobserved() | Uncertain() | NoEffect() if role.owns and _is_used_up(pending, result, now):
             return _give_up(container, seen, findings, now)
         case _:
@@ -123,9 +124,7 @@ def _ended(container: Container, seen: Ended, findings: Findings) -> Commit:
     return Commit(change, answer=conflict(ended, pending.operation, verdict.message))
 
 
-def _failed(
-    container: Container, at: datetime, facts: dict[str, object], findings: Findings, tasks: Ledger | None
-) -> Commit:
+def _failed(container: Container, at: datetime, facts: Observed, findings: Findings, tasks: Ledger | None) -> Commit:
     change = change_by(_pending(container), Status.FAILED, at, facts, tasks)
     return Commit(change._replace(attributes=findings.attributes))
 
@@ -168,7 +167,7 @@ def _give_up(container: Container, seen: Unobserved | Uncertain | NoEffect, find
         return Note(with_findings(container, findings), pending.model_copy(update=update))
     task = seen.task if isinstance(seen, Unobserved) else None
     tasks = left_behind(container, findings)
-    commit = _failed(container, now, (task.facts if task else {}) | {"reason": reason}, findings, tasks)
+    commit = _failed(container, now, (task.facts if task else Observed())._replace(reason=reason), findings, tasks)
     return GiveUp(arns(tasks) if pending.step is Step.START else [], commit)
 
 

@@ -6,11 +6,12 @@ commits its observation.
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, assert_never
+from typing import assert_never
 
 from longshore.aws.ecs import Ecs, EcsError, PlacementError
 from longshore.aws.hosts import Action, CommandResult, CommandStatus, HostCommands
 from longshore.domain.clock import Clock
+from longshore.domain.facts import Observed
 from longshore.domain.ledger import TOKEN_REUSED, KnownTask
 from longshore.domain.lifecycle import Platform, Status, Step
 from longshore.domain.models import COMMANDS, Container
@@ -153,7 +154,7 @@ class Steps:
         if task.is_running:
             if attempt.tasks.keys() != {token}:
                 return Unobserved("Another task of the container has not stopped", task)
-            return Reached(now, {"task_id": task.id}, task)
+            return Reached(now, Observed(task_id=task.id), task)
         if not task.is_stopped:
             attempt.on_its_way = True
             return Unobserved(task.stopped_reason or f"The task is {task.last_status}", task)
@@ -162,7 +163,7 @@ class Steps:
             task = attempt.find(token) or task
         if task.started_at is not None and attempt.tasks.keys() <= {token}:
             # The task ran, and ended before the first lookup.
-            return Reached(task.started_at, {"task_id": task.id}, task)
+            return Reached(task.started_at, Observed(task_id=task.id), task)
         if task.stopped_at is None and token not in attempt.ended:
             return Unobserved(_NOT_SHOWN, task)
         return NeverRan(now, task.stopped_reason or "The task stopped before it ran", task)
@@ -195,17 +196,16 @@ class Steps:
             task = attempt.ended[own] if own is not None else None
             if task is None or _before(task.stopped_at, pending.since):
                 return Ended((task.stopped_at if task else None) or attempt.now(), task)
-        facts: dict[str, Any] = {}
+        refused: str | None = None
         living = [task for task in seen if not task.is_stopped]
         for number, task in enumerate(living[:COMMANDS] if container.runtime.platform is Platform.HOST else []):
             # Do not wait for the result. If the host does not answer, StopTask still stops the task, more slowly.
             refusal = self._send_kill(attempt, task, pending.command.number + number)
-            if refusal is not None:
-                facts["kill_refused"] = refusal
+            refused = refusal or refused
         if not end_all(attempt, list(attempt.tasks), _reason(attempt), may_run=True) or attempt.tasks:
             return Unobserved("The task has not stopped")
         task = attempt.ended.get(own) if own is not None else _last_ended(attempt)
-        return Reached(attempt.now(), facts | (task.facts if task else {}), task)
+        return Reached(attempt.now(), (task.facts if task else Observed())._replace(kill_refused=refused), task)
 
     def _send_kill(self, attempt: Attempt, task: Task, number: int) -> str | None:
         """Send a kill to the task's host. Returns why it was not sent, if so: StopTask does not depend on it."""
@@ -232,7 +232,7 @@ class Steps:
             return task
         result = CommandResult(CommandStatus.DONE) if host_is_done else self._command(attempt, action, task)
         if result.status is CommandStatus.DONE:
-            return Reached(attempt.now(), {"task_id": task.id})
+            return Reached(attempt.now(), Observed(task_id=task.id))
         return self._not_done(attempt, result)
 
     def _own(self, attempt: Attempt) -> Task | Observation:
