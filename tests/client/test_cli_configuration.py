@@ -26,7 +26,7 @@ def bare(env: dict[str, str]) -> dict[str, str]:
 
 
 class Recorder:
-    """An API of somebody else, which records the tokens that it receives and lists no project."""
+    """An API that another person runs. It records the tokens that it receives and lists no project."""
 
     def __init__(self, server: HTTPServer, authorizations: list[str]) -> None:
         self.url = f"http://127.0.0.1:{server.server_port}"

@@ -30,7 +30,7 @@ ID_TOKENS = {"audience": CLIENT_ID, "audience_parameter": None}
 
 
 class OtherApi:
-    """An API of somebody else, which returns any settings of the sign-in.
+    """An API that another person runs. It returns any settings of the sign-in.
 
     Attributes:
         url: Its base URL.

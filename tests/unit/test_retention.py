@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from longshore.aws.history_pages import Counters
 from longshore.aws.items import log_item
-from longshore.aws.store import IDEMPOTENCY_WINDOW
 from longshore.domain.clock import to_text
 from longshore.domain.errors import UnreadableItemError
 from longshore.domain.history import Entry
 from longshore.domain.pages import SORT_COLUMNS, StatusLogsQuery
+from longshore.domain.pending import IDEMPOTENCY_WINDOW
 from longshore.domain.ranges import NO_ROWS, Counts
 from longshore.domain.retention import MARGIN, SHORTEST, expiry, floor_of, oldest, shorter
 from longshore.domain.times import EARLIEST

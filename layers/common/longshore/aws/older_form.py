@@ -40,7 +40,7 @@ _LEDGER_SINCE = 3  # the schema of the first version with a ledger
 _NO_NEWER = 2**53  # a version that no event reaches, which version 0.2 stores if the task's state is not known
 _DEADLINE = timedelta(seconds=60)
 
-_UNKNOWN = {"shown": False}  # an entry of which nothing is known, unlike an entry that is derived
+_UNKNOWN = {"shown": False}  # an entry without any information about its task; an entry that is derived has some
 
 Item = dict[str, Any]
 

@@ -17,7 +17,7 @@ therefore won. If no reply arrives at all, the result is `StoreError`: the write
 """
 
 from collections.abc import Callable, Collection, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -42,10 +42,7 @@ from longshore.domain.unchanged import UNCHANGED, Unchanged
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
 
-__all__ = ["IDEMPOTENCY_WINDOW", "ConditionFailed", "Replayed", "Store"]
-
-IDEMPOTENCY_WINDOW = timedelta(hours=24)
-"""How long an Idempotency-Key is remembered."""
+__all__ = ["ConditionFailed", "Replayed", "Store"]
 
 # Attributes of a container's item that describe its history. Each row changes them.
 _OF_HISTORY = ("log_count", "to_counts", "from_counts", "last_transition_time", "last_created_at")

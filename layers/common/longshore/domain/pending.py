@@ -1,12 +1,15 @@
 """A pending operation: what recovery needs between its claim and its end, with a state for each of its parts."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from pydantic import ConfigDict
 
 from longshore.domain.base import Model, Timestamp
 from longshore.domain.lifecycle import Operation, Step
+
+IDEMPOTENCY_WINDOW = timedelta(hours=24)
+"""How long an Idempotency-Key is remembered."""
 
 
 class Trigger(StrEnum):

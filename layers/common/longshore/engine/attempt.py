@@ -177,7 +177,7 @@ class Attempt:
         """Run a task, or get the task that was run with this client token before, and record its ARN.
 
         RunTask is called only if every other task of the container is proven ended, before the operation's deadline,
-        and while the operation is still as read. So nobody calls it after another driver may have taken over.
+        and while the operation is still as read. So no driver calls it after another one may have taken over.
 
         Raises:
             ChangedError: Another worker has changed the operation.

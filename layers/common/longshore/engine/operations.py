@@ -14,7 +14,7 @@ from typing import assert_never
 
 from longshore.aws.access import Access, Grants
 from longshore.aws.items import LIFETIME
-from longshore.aws.store import IDEMPOTENCY_WINDOW, ConditionFailed, Replayed, Store
+from longshore.aws.store import ConditionFailed, Replayed, Store
 from longshore.domain.changes import past_faults
 from longshore.domain.clock import Clock
 from longshore.domain.errors import (
@@ -28,7 +28,14 @@ from longshore.domain.ids import new_id
 from longshore.domain.ledger import KnownTask, callable_until
 from longshore.domain.lifecycle import BEGINNING, ENDING, Kind, Proceed, Refusal, Refused, Step
 from longshore.domain.models import Container, IdempotencyRecord, OperationRequest, Outcome, next_command_number
-from longshore.domain.pending import HostCommand, Idempotency, Launch, PendingOperation, ServiceChange
+from longshore.domain.pending import (
+    IDEMPOTENCY_WINDOW,
+    HostCommand,
+    Idempotency,
+    Launch,
+    PendingOperation,
+    ServiceChange,
+)
 from longshore.domain.results import conflict, given, superseded
 from longshore.domain.roles import Role
 from longshore.domain.unchanged import UNCHANGED, Unchanged

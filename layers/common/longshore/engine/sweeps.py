@@ -166,7 +166,7 @@ class Recovery:
 
 
 def as_longshore_error(error: Exception) -> LongshoreError:
-    """Return the error of one item as an error that is logged. An error that nobody expects must not end a sweep."""
+    """Return the error of one item as an error that is logged. An unexpected error must not end a sweep."""
     if isinstance(error, LongshoreError):
         return error
     unexpected = InternalError()
