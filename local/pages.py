@@ -1,4 +1,7 @@
-"""The function that serves the console and the API reference, built as `sam build` builds it."""
+"""The function that serves the console and the API reference, built as `sam build` builds it.
+
+The console may also call a provider on this machine. The deployed console calls only its own host and HTTPS hosts.
+"""
 
 from __future__ import annotations
 
@@ -34,9 +37,14 @@ def built() -> Path:
 @cache
 def _folder() -> tempfile.TemporaryDirectory[str]:
     folder = tempfile.TemporaryDirectory(prefix="longshore-pages-", ignore_cleanup_errors=True)
-    # The package contains the files of Swagger UI. It is not imported, because it would import Flask.
+    build(Path(folder.name), swagger_ui(), _PROVIDERS)
+    return folder
+
+
+def swagger_ui() -> Path:
+    """Return the folder with the published files of Swagger UI."""
+    # It is not imported, because it would import Flask.
     spec = importlib.util.find_spec("flask_swagger_ui")
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError("flask_swagger_ui is not installed", name="flask_swagger_ui")
-    build(Path(folder.name), Path(spec.origin).parent / "dist", _PROVIDERS)
-    return folder
+    return Path(spec.origin).parent / "dist"

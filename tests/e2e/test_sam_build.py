@@ -12,6 +12,7 @@ from e2e import sam
 from template.layers import differences, files_of, package_files, untrue_records
 
 from local import pages, template
+from pages.build import build
 
 ARCHITECTURES = ["x86_64", "arm64"]
 
@@ -53,9 +54,16 @@ def test_layer_and_functions_are_small(built: Path) -> None:
             assert size_of(function.code_path) <= (2_400_000 if function.logical_id == "PagesFunction" else 20_000)
 
 
-def test_the_pages_are_those_of_the_local_stack(built: Path) -> None:
+def test_the_pages_may_not_call_this_machine(built: Path, tmp_path: Path) -> None:
+    """Check that the pages are those of the local stack, whose console may also call a provider on this machine."""
     folder = template.load(built / "template.yaml").functions["PagesFunction"].code_path
-    assert digests(folder) == digests(pages.built())
+    build(tmp_path, pages.swagger_ui())
+    assert digests(folder) == digests(tmp_path)
+    local = digests(pages.built())
+    differing = {name for name in local if local[name] != digests(folder).get(name)}
+    assert differing == {"site/console/index.html", "site/manifest.json"}
+    assert local.keys() == digests(folder).keys()
+    assert "localhost" not in (folder / "site" / "console" / "index.html").read_text(encoding="utf-8")
 
 
 def test_each_architecture_has_its_layer(built: Path) -> None:

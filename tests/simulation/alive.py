@@ -222,7 +222,7 @@ class Alive:
         self.stopped_by.pop(actor.name, None)
         if not actor.crashed and not actor.disturbed:
             tasks = self.ledger.world.ecs._tasks
-            self.hidden -= {arn for arn in shown if tasks[arn].desired_status != "STOPPED"}
+            self.hidden -= {arn for arn in shown if arn not in tasks or tasks[arn].desired_status != "STOPPED"}
         place = f"{actor.name}/"
         self.known = {each: value for each, value in self.known.items() if not each.startswith(place)}
         self.called = {each for each in self.called if not each.startswith(place)}
