@@ -123,13 +123,20 @@ class ServiceDrift:
         if not self._is_old(container):
             return "true"
         asked_at = self._clock.now()
-        return self._reconcile(container, self._services.describe(container.runtime), asked_at)
+        return self._reconcile(container, self._services.describe(container.runtime), asked_at, restores=False)
 
     def _is_old(self, container: Container) -> bool:
         return container.status_since < self._clock.now() - GRACE
 
-    def _reconcile(self, container: Container, service: Service | None, asked_at: Any) -> str:
-        """Compare a container with its service. Raises LongshoreError if a call or a write has failed."""
+    def _reconcile(self, container: Container, service: Service | None, asked_at: Any, *, restores: bool = True) -> str:
+        """Compare a container with its service. Raises LongshoreError if a call or a write has failed.
+
+        Args:
+            container: The container, with nothing pending.
+            service: Its service. None: ECS does not show it.
+            asked_at: The time before ECS was asked.
+            restores: Whether the caller may restore the scaling. The handler of an event only looks.
+        """
         if container.apply_count_at is not None:
             return "true"  # The recovery sweep applies the count.
         if container.calls_end_at is not None and asked_at < container.calls_end_at:
@@ -137,7 +144,7 @@ class ServiceDrift:
         if service is None:
             return self._absent(container, asked_at)
         match container.status:
-            case Status.RUNNING | Status.FAILED if container.scaling is not None and service.runs:
+            case Status.RUNNING | Status.FAILED if restores and container.scaling is not None and service.runs:
                 return self._owed.restore(container)
             case Status.RUNNING if self._is_stopped(container, service):
                 return self._record(container, Status.STOPPED, service, container.desired_count, _RAISED)
