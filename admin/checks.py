@@ -45,6 +45,7 @@ class Code(StrEnum):
     TASK_UNEXPECTED = "TASK_UNEXPECTED"  # 1: a task is running that the container should not have
     SERVICE_MISSING = "SERVICE_MISSING"  # 1: ECS has no service for the container
     SERVICE_DIFFERS = "SERVICE_DIFFERS"  # 1: the service runs other tasks than the container should have
+    SCALING_HELD = "SCALING_HELD"  # 1: the service runs, and its scaling is still suspended
     CHAIN_BROKEN = "CHAIN_BROKEN"  # 2: a row does not follow from the previous row
     STATUS_DIFFERS = "STATUS_DIFFERS"  # 2: the item's status is not that of the last row
     COUNTER_WRONG = "COUNTER_WRONG"  # 3: a counter of the item does not equal the count of the rows
@@ -61,7 +62,7 @@ ABSENT = frozenset({Code.TASK_MISSING, Code.SERVICE_MISSING})
 """Faults of what is gone. If ECS does not show it, they are certain only if a second lookup half a minute later does
 not find it either; the caller makes that lookup."""
 
-STATE = ABSENT | {Code.TASK_UNEXPECTED, Code.SERVICE_DIFFERS, Code.OVERDUE}
+STATE = ABSENT | {Code.TASK_UNEXPECTED, Code.SERVICE_DIFFERS, Code.SCALING_HELD, Code.OVERDUE}
 """Faults that compare the item with ECS or the clock. They are certain only while the item does not change."""
 
 
@@ -327,7 +328,9 @@ def service_faults(
         return [] if may_be_deleted else [Fault(Code.SERVICE_MISSING, f"{state}, but ECS does not show its service")]
     tasks = f"{service.running} of {service.desired} tasks of its service run"
     match container.status:
-        case Status.RUNNING if service.is_empty:
+        case Status.RUNNING | Status.FAILED if container.scaling is not None and service.runs:
+            return [Fault(Code.SCALING_HELD, f"{state}, but the scaling of its service has not been restored")]
+        case Status.RUNNING if service.is_empty and not _sets(scaling(), service):
             return [Fault(Code.SERVICE_DIFFERS, f"{state}, but its service has no tasks")]
         case Status.RUNNING if service.desired not in (0, container.desired_count) and not _sets(scaling(), service):
             counts = f"desired_count is {container.desired_count}, but that of its service is {service.desired}"

@@ -34,6 +34,7 @@ SWEEPS = {
     Code.TASK_UNEXPECTED: "drift",
     Code.SERVICE_MISSING: "drift",
     Code.SERVICE_DIFFERS: "drift",
+    Code.SCALING_HELD: "drift",
 }
 
 

@@ -90,6 +90,26 @@ def test_a_count_that_was_changed_outside(
     assert (item["status"], item["running_count"]) == (repaired, after)
 
 
+def test_scaling_that_was_not_restored(run: Any, stack: LocalStack, fresh_id: str, add: Add) -> None:
+    identity = add("running", 3)
+    scaling = stack.client("application-autoscaling")
+    target = {
+        "ServiceNamespace": "ecs",
+        "ResourceId": f"service/default/service-{fresh_id}",
+        "ScalableDimension": "ecs:service:DesiredCount",
+    }
+    flags = ("DynamicScalingInSuspended", "DynamicScalingOutSuspended", "ScheduledScalingSuspended")
+    scaling.register_scalable_target(**target, MinCapacity=0, MaxCapacity=5, SuspendedState=dict.fromkeys(flags, True))
+    change(stack, identity, scaling={"minimum": 2})
+    message = "the container is running, but the scaling of its service has not been restored"
+    assert faults_of(run, identity) == [("SCALING_HELD", message)]
+    assert run("doctor", identity, "--repair").code == 0
+    (described,) = scaling.describe_scalable_targets(ServiceNamespace="ecs", ResourceIds=[target["ResourceId"]])[
+        "ScalableTargets"
+    ]
+    assert (described["MinCapacity"], described["SuspendedState"]) == (2, dict.fromkeys(flags, False))
+
+
 def test_a_deleted_service(run: Any, stack: LocalStack, fresh_id: str, add: Add) -> None:
     identity = add("running", 1)
     stack.client("ecs").delete_service(**service_of(fresh_id), force=True)

@@ -163,10 +163,10 @@ def test_no_call_is_made_that_ends_later_than_stored(stage: ServiceStage) -> Non
 
 def test_what_a_stop_has_stored_survives_a_second_stop(stage: ServiceStage) -> None:
     container_id = stage.add_service("running", scales=True, count=5)
-    stage.fail("UpdateService", DENIED, times=-1)
+    stage.fail("UpdateService", NO_ANSWER, times=-1)
     with pytest.raises(ExternalServiceError):
         stage.ask(container_id, "stop")
-    for _ in range(12):
+    for _ in range(80):
         stage.while_time_passes(61)
         stage.sweep()
     assert stage.rows(container_id)[-1]["to_status"] == "failed"

@@ -125,7 +125,8 @@ def _settle(world: World, workload: Workload) -> None:
         few = resting and world.waiting and quiet == 0
         world.scheduler.run(world.scheduler.now + (_FEW_SWEEPS if few else SWEEP_EVERY))
         # An actor from the phase with faults may still be stalled, and its effects have to settle too.
-        idle = not (world.ledger.pending() or world.scheduler.actors or world.waiting)
+        owed = world.service_checks.owed()
+        idle = not (world.ledger.pending() or world.scheduler.actors or world.waiting or owed)
         quiet = quiet + 1 if idle else 0
         if quiet > QUIET_SWEEPS:
             break

@@ -3,7 +3,8 @@
 1. An operation that ends without a row has changed nothing of the service, and one that has completed changes nothing
    afterwards. Somebody else may have changed the service since; then a call that was repeated may change it back.
 2. When an operation completes, the service has been seen in the state of its goal, at a moment since the claim:
-   `running` with one deployment and as many tasks as desired and requested, `stopped` without tasks.
+   `running` with one deployment and as many tasks as desired and requested, `stopped` without tasks. If its scaling is
+   active, and somebody has changed the count since, it has at least the minimum instead of the requested count.
 3. A service that an operation has stopped keeps the count 0 until the next operation, unless somebody changes it.
 4. The count and the scaling that a stop has found are restored by the next completed start.
 5. A restart starts one deployment at the most.
@@ -39,6 +40,7 @@ class Moment(NamedTuple):
     running: int
     pending: int
     deployments: int
+    minimum: int | None  # None: nobody scales the service
 
 
 @dataclass
@@ -48,12 +50,14 @@ class Record:
     container_id: str
     moments: list[Moment] = field(default_factory=list)
     effects: dict[str, list[str]] = field(default_factory=dict)  # operation id: the changes of the service, in words
+    found: dict[str, tuple[Any, ...] | None] = field(default_factory=dict)  # operation id: the scaling that it found
     deployed: Counter[str] = field(default_factory=Counter)  # operation id: the deployments that it has started
     requested: dict[str, int] = field(default_factory=dict)  # operation id: the count of the container at the claim
     claimed_at: dict[str, datetime] = field(default_factory=dict)
     to_restore: bool = False  # a stop has changed the service, and no start has completed since
     count: int | None = None  # the count to restore; None: not known
     scaling: tuple[Any, ...] | None = None  # the minimum and the suspensions to restore; None: no scalable target
+    begun_by: set[str] = field(default_factory=set)  # the operations since whose first change it is `to_restore`
     changed_at: datetime | None = None  # when somebody else has last changed the count
     stopped_by: str | None = None  # the operation that has stopped it, unless somebody has changed its count since
 
@@ -101,6 +105,7 @@ class ServiceChecks:
                 described["runningCount"],
                 described["pendingCount"],
                 len(described["deployments"]),
+                _minimum(service),
             )
             world.hostile_services.observe(name, described)
             if not record.moments or record.moments[-1][1:] != moment[1:]:
@@ -128,6 +133,12 @@ class ServiceChecks:
         if before == after or owner is None:
             return
         words = f"{operation} has changed {name} from {before} to {after}"
+        found = record.found.setdefault(owner, before[1])
+        if operation == "RegisterScalableTarget" and len(record.effects.get(owner, [])) == 1 and after[1] == found:
+            # ECS has refused the count, and the scaling is as before.
+            del record.effects[owner], record.found[owner]
+            record.to_restore = record.to_restore and owner not in record.begun_by
+            return
         record.effects.setdefault(owner, []).append(words)
         was = world.ledger.operations[owner]
         fate = world.ledger.fates[owner]
@@ -145,6 +156,7 @@ class ServiceChecks:
             raise Violation(f"{was['operation']} {owner} has moved the count by changing the scaling: {words}")
         if was["step"] in _ENDING and not record.to_restore:
             record.to_restore = True
+            record.begun_by.add(owner)
             item = world.ledger.containers[record.container_id]
             record.count = None if touched or before[0] == 0 else before[0]
             if item.get("apply_count_at") is not None:
@@ -205,7 +217,12 @@ class ServiceChecks:
             record.stopped_by = None if touched else operation_id
             return
         least = record.requested[operation_id] if step == "start" else 1
-        if not any(m.deployments == 1 and m.running == m.desired >= least for m in seen):
+
+        def is_enough(moment: Moment) -> bool:
+            scaled = touched and moment.minimum is not None and moment.desired >= moment.minimum
+            return moment.desired >= least or scaled
+
+        if not any(m.deployments == 1 and m.running == m.desired and is_enough(m) for m in seen):
             raise Violation(f"{words}, but fewer than {least} tasks have run since the claim: {seen[-1]}")
         if step == "roll":
             if record.deployed[operation_id] != 1 and not touched:
@@ -228,6 +245,17 @@ class ServiceChecks:
 
     # --- after the run ---------------------------------------------------------------------------------------------
 
+    def owed(self) -> bool:
+        """Return whether a service runs whose scaling is held, so that a drift sweep has to restore it."""
+        return any(self._owes(self._world.ledger.containers[each.container_id]) for each in self.records.values())
+
+    def _owes(self, container: Plain) -> bool:
+        service = self._world.services.find(container["runtime"]["service"])
+        if service is None or service.status != "ACTIVE" or "scaling" not in container:
+            return False
+        runs = any(task.last_status == "RUNNING" for task in self._world.services.tasks(service))
+        return container["status"] in ("running", "failed") and service.desired > 0 and runs
+
     def settled(self, container: Plain) -> bool:
         """Check a container without a pending operation, if it stands for a service. Returns whether it does.
 
@@ -247,9 +275,13 @@ class ServiceChecks:
         state = (
             f"{name} says {status} with the count {container['desired_count']}, and {running} of {service.desired} run"
         )
+        if self._owes(container):
+            raise Violation(f"{state}; its scaling was not restored")
         if container.get("apply_count_at") is not None:
             raise Violation(f"{state}; a changed count was not applied")
-        if status == "running" and (service.desired == 0 or service.desired != container["desired_count"]):
+        off = service.desired == 0 and _minimum(service) == 0  # a policy has scaled it to 0, and may start it
+        differs = service.desired == 0 or service.desired != container["desired_count"]
+        if status == "running" and differs and not off:
             raise Violation(state)
         if status == "stopped" and running > 0:
             raise Violation(state)
@@ -259,6 +291,12 @@ class ServiceChecks:
         if record.stopped_by is not None and most and self._world.services.scale(service, most):
             raise Violation(f"{name} was stopped by {record.stopped_by}, and a scaling policy raises it")
         return True
+
+
+def _minimum(service: SimulatedService) -> int | None:
+    """Return the minimum of the service if a scaling policy may change its count."""
+    target = service.target
+    return None if target is None or all(target.suspended.values()) else target.minimum
 
 
 def _state(service: SimulatedService | None) -> tuple[int, tuple[Any, ...] | None, str]:

@@ -306,6 +306,8 @@ class ServiceSimulation:
         if service is None or service.target is None:
             raise AwsError("ValidationException", "MinCapacity and MaxCapacity are required.")
         target = service.target
+        if parameters.get("MinCapacity", target.minimum) > parameters.get("MaxCapacity", target.maximum):
+            raise AwsError("ValidationException", "Maximum capacity cannot be less than minimum capacity")
         target.minimum = parameters.get("MinCapacity", target.minimum)
         target.maximum = parameters.get("MaxCapacity", target.maximum)
         target.suspended |= parameters.get("SuspendedState", {})

@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from longshore.aws.ecs import Ecs, EcsError, Pacing, Quota, ecs_error
 from longshore.domain.models import Runtime
-from longshore.domain.service import Scaling, Service
+from longshore.domain.service import ScalableTarget, Scaling, Service
 
 if TYPE_CHECKING:
     from types_boto3_ecs import ECSClient
@@ -133,11 +133,16 @@ class Services:
 
     def scaling(self, runtime: Runtime) -> Scaling | None:
         """Return the scaling of the service. None if it is not a scalable target."""
+        target = self.target(runtime)
+        return None if target is None else target.scaling
+
+    def target(self, runtime: Runtime) -> ScalableTarget | None:
+        """Return the scalable target of the service. None if it has none."""
         request = _target(runtime)
         request["ResourceIds"] = [request.pop("ResourceId")]
         answer = self._call(lambda: self._scaling().describe_scalable_targets(**request))
         targets = answer["ScalableTargets"]
-        return Scaling.of(targets[0]) if targets else None
+        return ScalableTarget(Scaling.of(targets[0]), targets[0]["MaxCapacity"]) if targets else None
 
     def suspend(self, runtime: Runtime) -> None:
         """Set the minimum to 0 and suspend all scaling, in one call. The service is a scalable target."""

@@ -13,7 +13,7 @@ SERVICE_TASK_START_IMPAIRED and SERVICE_TASK_PLACEMENT_FAILURE, occur in EventBr
 
 
 class Scaling(Model):
-    """What a stop has stored of a service's scalable target, and what the next start restores."""
+    """The minimum and the suspensions of a service's scalable target, which a stop changes."""
 
     minimum: int
     dynamic_scaling_in_suspended: bool = False
@@ -43,12 +43,47 @@ class Scaling(Model):
         )
 
 
+class ScalableTarget(NamedTuple):
+    """The scalable target of a service. Longshore changes its `scaling`, but never its `maximum`."""
+
+    scaling: Scaling
+    maximum: int
+
+
+def held_by_stop(held: Scaling | None, target: ScalableTarget) -> Scaling | None:
+    """Return what Longshore owes to the owner of the target from the moment when a stop suspends it.
+
+    The values of a stop never become those of the owner. A minimum that somebody has set since replaces the one that
+    is held. Suspensions do not: RegisterScalableTarget keeps those that it does not name, which are those of the stop.
+
+    Args:
+        held: What is held already. None: nothing.
+        target: The target as it is now.
+    """
+    current = target.scaling
+    if held is None:
+        return None if current.is_of_stop else current
+    return held.model_copy(update={"minimum": current.minimum or held.minimum})
+
+
+def owed_to_owner(held: Scaling | None, target: ScalableTarget | None) -> Scaling | None:
+    """Return the scaling to restore. None if there is nothing to restore, or it has been restored.
+
+    Application Auto Scaling refuses a minimum above the maximum, which the owner may have lowered.
+    """
+    if held is None or target is None:
+        return None
+    minimum = target.scaling.minimum or held.minimum
+    owed = held.model_copy(update={"minimum": min(minimum, target.maximum)})
+    return None if owed == target.scaling else owed
+
+
 class ServiceState(Model):
     """What a container's item holds about its service. All attributes are None if the container stands for a task."""
 
     desired_count: int | None = None  # the number of tasks that a start restores
     running_count: int | None = None  # the number of running tasks as last observed
-    scaling: Scaling | None = None  # what a stop has stored, until a start has restored it; None without a target
+    scaling: Scaling | None = None  # what is held of the target, until it has been restored; None: nothing is owed
     count_stored_at: Timestamp | None = None  # when a stop has stored the count that the next start restores
     calls_end_at: Timestamp | None = None  # when the last calls that change the service are over and shown
     apply_count_at: Timestamp | None = None  # when a sweep applies a changed `desired_count` that ECS may not have
@@ -85,6 +120,11 @@ class Service(NamedTuple):
     def is_steady(self) -> bool:
         """Whether there is one deployment, and as many tasks run as desired."""
         return len(self.deployments) == 1 and self.running == self.desired
+
+    @property
+    def runs(self) -> bool:
+        """Whether tasks run that are to run. Tasks that stop after a stop are none."""
+        return self.desired > 0 and self.running > 0
 
     @property
     def is_empty(self) -> bool:

@@ -62,6 +62,7 @@ class Plan(NamedTuple):
     roll: bool = False  # start a new deployment
     suspend: bool = False  # suspend the scaling, before the count is changed
     restore: Scaling | None = None  # restore this scaling, after the count was changed
+    undo: Scaling | None = None  # restore this scaling if ECS refuses the count
 
 
 class Noting(NamedTuple):

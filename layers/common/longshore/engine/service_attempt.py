@@ -134,6 +134,19 @@ class ServiceAttempt:
         self.unanswered = self.unanswered or repeated
         return answer
 
+    def undo(self, plan: Plan, call: Callable[[], None]) -> None:
+        """Take back the only change of this attempt, since its next call was refused.
+
+        If that is not answered, the next driver tries again. In the end, the drift sweep restores what is held.
+        """
+        if self.unanswered:
+            return
+        try:
+            self.change(plan, call)
+        except EcsError:
+            return
+        self.acted = self.change_so_far.called
+
     def _repeat(self, call: Callable[[], T], again: Callable[[], bool]) -> tuple[T, bool]:
         """Repeat a call. Returns the answer, and whether a try before was not answered."""
         unanswered = False
@@ -157,9 +170,11 @@ class ServiceAttempt:
             return None
         match step:
             case Step.START:
-                if not service.is_steady or service.desired < (self.container.desired_count or 1):
+                if not service.is_steady or not self.is_enough():
                     return None
-                attributes |= {"desired_count": service.desired, "count_stored_at": None, "scaling": None}
+                # A policy may have set the count to 0, which is no count to start with.
+                count = service.desired or self.container.desired_count
+                attributes |= {"desired_count": count, "count_stored_at": None, "scaling": None}
             case Step.ROLL:
                 if not self._is_rolled or not service.is_steady or service.desired == 0:
                     return None
@@ -169,6 +184,26 @@ class ServiceAttempt:
                 if not service.is_empty or not self._have_all_stopped():
                     return None
         return Reached(self.now(), facts, attributes=attributes)
+
+    def is_enough(self) -> bool:
+        """Check whether the service has the count of a start, after the calls of the start.
+
+        From then on, a scaling policy sets the count, and Longshore does not change it again.
+
+        Raises:
+            EcsError: The lookup of the scalable target was refused, throttled or not answered.
+        """
+        wanted, desired = self.container.desired_count or 1, self.seen.desired
+        if desired >= wanted:
+            return True
+        end = self.container.calls_end_at
+        if end is not None and self.now() < end:
+            return False  # ECS may show a count before that of the calls.
+        target = self.read(lambda: self._services.target(self.container.runtime))
+        if target is None:
+            return False
+        least = min(wanted, target.maximum) if target.scaling.is_suspended else target.scaling.minimum
+        return desired >= least
 
     def _have_all_stopped(self) -> bool:
         """Look whether every task of the service is STOPPED. Tasks that deregister or stop are in none of its counts.

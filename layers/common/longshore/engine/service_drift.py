@@ -7,7 +7,9 @@
     failed     all its tasks run                           -> running
     running    deleted (two looks, 30 s apart)             -> failed
 
-A scaling policy changes the count between the bounds of the scalable target; such a change is stored without a row.
+A scaling policy changes the count between the bounds of the scalable target; such a change is stored without a row,
+also a change to 0, since the policy starts the service again. If the service runs and its scaling is still held, it is
+restored.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +32,7 @@ from longshore.domain.pending import Trigger
 from longshore.domain.service import Service
 from longshore.domain.task import adopted_as
 from longshore.engine.counts import CountChanges
+from longshore.engine.owed_scaling import OwedScaling
 from longshore.engine.pace import ClusterReads
 from longshore.engine.service_attempt import GONE
 
@@ -58,6 +61,7 @@ class ServiceDrift:
         self._store = store
         self._services = services
         self._counts = counts
+        self._owed = OwedScaling(store, services, clock)
         self._clock = clock
         self._on_failure = on_failure
         self._reads = ClusterReads(clock)
@@ -119,13 +123,20 @@ class ServiceDrift:
         if not self._is_old(container):
             return "true"
         asked_at = self._clock.now()
-        return self._reconcile(container, self._services.describe(container.runtime), asked_at)
+        return self._reconcile(container, self._services.describe(container.runtime), asked_at, restores=False)
 
     def _is_old(self, container: Container) -> bool:
         return container.status_since < self._clock.now() - GRACE
 
-    def _reconcile(self, container: Container, service: Service | None, asked_at: Any) -> str:
-        """Compare a container with its service. Raises LongshoreError if a call or a write has failed."""
+    def _reconcile(self, container: Container, service: Service | None, asked_at: Any, *, restores: bool = True) -> str:
+        """Compare a container with its service. Raises LongshoreError if a call or a write has failed.
+
+        Args:
+            container: The container, with nothing pending.
+            service: Its service. None: ECS does not show it.
+            asked_at: The time before ECS was asked.
+            restores: Whether the caller may restore the scaling. The handler of an event only looks.
+        """
         if container.apply_count_at is not None:
             return "true"  # The recovery sweep applies the count.
         if container.calls_end_at is not None and asked_at < container.calls_end_at:
@@ -133,7 +144,9 @@ class ServiceDrift:
         if service is None:
             return self._absent(container, asked_at)
         match container.status:
-            case Status.RUNNING if service.is_empty and self._services.unstopped(container.runtime) == 0:
+            case Status.RUNNING | Status.FAILED if restores and container.scaling is not None and service.runs:
+                return self._owed.restore(container)
+            case Status.RUNNING if self._is_stopped(container, service):
                 return self._record(container, Status.STOPPED, service, container.desired_count, _RAISED)
             case Status.RUNNING if service.desired not in (0, container.desired_count):
                 if not self._is_scaled(container, service):
@@ -143,6 +156,12 @@ class ServiceDrift:
             case Status.FAILED if service.desired > 0 and service.is_steady:
                 return self._record(container, Status.RUNNING, service, service.desired, _RUNS)
         return self._note(container, service)
+
+    def _is_stopped(self, container: Container, service: Service) -> bool:
+        """Check whether all tasks have stopped, and nobody but a person or Longshore starts them again."""
+        if not service.is_empty or self._is_scaled(container, service):
+            return False
+        return self._services.unstopped(container.runtime) == 0
 
     def _is_scaled(self, container: Container, service: Service) -> bool:
         """Check whether a scaling policy can have changed the count."""

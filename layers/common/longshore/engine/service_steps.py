@@ -28,6 +28,7 @@ from longshore.domain.clock import Clock
 from longshore.domain.lifecycle import Kind, Step
 from longshore.domain.models import Container
 from longshore.domain.pending import PendingOperation
+from longshore.domain.service import held_by_stop, owed_to_owner
 from longshore.domain.task import adopted_as
 from longshore.engine.known import Known
 from longshore.engine.observations import (
@@ -137,13 +138,15 @@ class ServiceSteps:
     def _plan_of_start(self, attempt: ServiceAttempt) -> Plan | None:
         container, service = attempt.container, attempt.seen
         wanted = container.desired_count or 1
-        if attempt.change_so_far.called and service.desired >= wanted:
+        if attempt.change_so_far.called and attempt.is_enough():
             return None
-        scaling = attempt.read(lambda: self._services.scaling(container.runtime))
-        stored = container.scaling
-        restore = stored if scaling is not None and stored is not None and scaling != stored else None
+        target = attempt.read(lambda: self._services.target(container.runtime))
+        restore = owed_to_owner(container.scaling, target)
+        if restore is not None and target is not None:
+            # Restoring moves the count into the bounds.
+            wanted = min(wanted, max(target.maximum, 1))
         # Only a policy that is not suspended may have raised the count.
-        scales = scaling is not None and not scaling.is_suspended
+        scales = target is not None and not target.scaling.is_suspended
         exact = service.desired >= wanted if scales else service.desired == wanted
         if exact and restore is None:
             return None
@@ -153,21 +156,24 @@ class ServiceSteps:
         container, so_far, service = attempt.container, attempt.change_so_far, attempt.seen
         if so_far.called and service.desired == 0:
             return None, {}, {}
-        scaling = attempt.read(lambda: self._services.scaling(container.runtime))
-        suspend = scaling is not None and not scaling.is_of_stop
+        target = attempt.read(lambda: self._services.target(container.runtime))
+        suspend = target is not None and not target.scaling.is_of_stop
         attributes: dict[str, Any] = {}
         unapplied = container.apply_count_at is not None or service.desired == 0
         count = container.desired_count if unapplied else service.desired
         # While the container is live, what is stored is of a stop that may have made no calls: it may be out of date.
         if container.count_stored_at is None or (container.is_live and count != container.desired_count):
             attributes |= {"desired_count": count, "count_stored_at": attempt.now()}
-        outdated = container.is_live and suspend and container.scaling != scaling
-        if scaling is not None and (container.scaling is None or outdated):
-            attributes["scaling"] = scaling
+        held = container.scaling if target is None else held_by_stop(container.scaling, target)
+        if held != container.scaling:
+            attributes["scaling"] = held
         if service.desired == 0 and not suspend and not attributes:
             return None, {}, {}
-        stored = sorted({*so_far.stored, *attributes} - {"desired_count"})
-        plan = Plan(attempt.now(), desired=0, suspend=suspend)
+        # What was held before is still owed if this operation ends without an effect.
+        new = set(attributes) - ({"scaling"} if container.scaling is not None else set())
+        stored = sorted({*so_far.stored, *new} - {"desired_count"})
+        undo = held if suspend else owed_to_owner(held, target)
+        plan = Plan(attempt.now(), desired=0, suspend=suspend, undo=undo if service.desired else None)
         return plan, attributes, {"stored": stored} if attributes else {}
 
     def _plan_of_roll(self, attempt: ServiceAttempt) -> tuple[Plan | None, dict[str, Any], dict[str, Any]]:
@@ -188,7 +194,12 @@ class ServiceSteps:
         if desired is not None or plan.roll:
             # Another call would roll again.
             update = partial(self._services.update, runtime, desired, roll=plan.roll)
-            attempt.service = attempt.change(plan, update, repeat=not plan.roll)
+            try:
+                attempt.service = attempt.change(plan, update, repeat=not plan.roll)
+            except EcsError as error:
+                if error.no_effect and plan.undo is not None:
+                    attempt.undo(plan, partial(self._services.restore, runtime, plan.undo))
+                raise
         if restore is not None:
             attempt.change(plan, lambda: self._services.restore(runtime, restore))
         attempt.settled = True
