@@ -108,6 +108,10 @@ def test_scaling_that_was_not_restored(run: Any, stack: LocalStack, fresh_id: st
         "ScalableTargets"
     ]
     assert (described["MinCapacity"], described["SuspendedState"]) == (2, dict.fromkeys(flags, False))
+    # The next sweep after the call observes that nothing is owed any more.
+    change(stack, identity, calls_end_at=None)
+    assert run("doctor", identity, "--repair").code == 0
+    assert "scaling" not in check(stack, identity)
 
 
 def test_a_deleted_service(run: Any, stack: LocalStack, fresh_id: str, add: Add) -> None:
