@@ -43,8 +43,17 @@ UNUSED = (
     # Pydantic 1, and the plugin for mypy.
     "pydantic/v1",
     "pydantic/mypy.py",
-    # dateutil reads time zones from the system.
+    # dateutil reads time zones from the system. botocore uses its parser and time zones, not its recurrence rules.
     "dateutil/zoneinfo/dateutil-zoneinfo.tar.gz",
+    "dateutil/easter.py",
+    "dateutil/rrule.py",
+    # Transports of urllib3 that botocore does not use: WebAssembly, PyOpenSSL, SOCKS.
+    "urllib3/contrib/emscripten",
+    "urllib3/contrib/pyopenssl.py",
+    "urllib3/contrib/socks.py",
+    # Tests.
+    "annotated_types/test_cases.py",
+    "botocore/stub.py",
 )
 """Patterns, below the layer's folder, of the files and folders that no function needs. Each has to match."""
 
