@@ -32,6 +32,7 @@ from local.emulator.ecs import SimulatedTask
 
 _SWEEPS_OF_TASKS = 10  # minutes within which the tasks of a failed container have to end
 _MOST_SWEEPS = 120  # minutes within which everything has to settle
+_DUE = {"apply_count_at", "tasks_due_at"}  # attributes of a container that the recovery sweep has to process
 _IDS = re.compile(r"[0-9a-f]{6,}|\d{4}-\d\d-\d\dT[\d:.]+Z|\b\d+ms\b")
 
 
@@ -264,7 +265,7 @@ def _calm(world: ExploredWorld) -> None:
             # An operation may have ended after the time at which the container has to be stopped.
             _alone(world, f"lifetimes-{number}", world.recovery.sweep)
             _deliver(world)
-        if world.ledger.pending() or any("apply_count_at" in each for each in world.ledger.containers.values()):
+        if world.ledger.pending() or any(_DUE & each.keys() for each in world.ledger.containers.values()):
             _alone(world, f"late-sweep-{number}", world.recovery.sweep)
             _deliver(world)
         elif (world.ledger.changes, _tasks(world)) == before:

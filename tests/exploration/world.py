@@ -125,6 +125,7 @@ class ExploredWorld(World):
                 self.refused()
             if isinstance(player, Player) and self.faults.fault is Fault.UNKNOWN:
                 answer = hide(answer)
+                player.disturbed = True  # ListTasks may have shown a task whose container DescribeTasks did not tell
             if isinstance(player, Player) and self.faults.fault is Fault.OLDER:
                 older = self.hostile_services.as_it_was
                 answer = {"services": [older(described, _OLDER) for described in answer["services"]]}
