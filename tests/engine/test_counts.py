@@ -193,3 +193,27 @@ def test_a_count_while_other_calls_may_take_effect_is_left_to_the_sweep(stage: S
     stage.advance(31)
     assert stage.sweep() == {"count applied": 1}
     assert stage.service().desired == 5
+
+
+def test_a_count_of_a_protected_service_whose_lifetime_has_ended_is_applied(stage: ServiceStage) -> None:
+    container_id = stage.add_service("running")
+    stage.patch(container_id, stop_at=stage.clock.now() + timedelta(seconds=10), protection="migration")
+    stage.fail("UpdateService", NO_ANSWER)
+    stage.patch(container_id, desired_count=5)
+    stage.advance(31)
+    assert stage.sweep() == {"count applied": 1}
+    assert (stage.service().desired, stage.container(container_id).apply_count_at) == (5, None)
+    assert stage.sweep() == {"deferred": 1}
+    assert stage.status(container_id) == "running"
+
+
+def test_a_count_of_a_protected_service_that_was_deferred_is_applied(stage: ServiceStage) -> None:
+    container_id = stage.add_service("running")
+    stage.patch(container_id, stop_at=stage.clock.now() + timedelta(seconds=10), protection="migration")
+    stage.advance(11)
+    assert stage.sweep() == {"deferred": 1}
+    stage.fail("UpdateService", NO_ANSWER)
+    stage.patch(container_id, desired_count=5)
+    stage.advance(31)
+    assert stage.sweep() == {"count applied": 1}
+    assert stage.service().desired == 5

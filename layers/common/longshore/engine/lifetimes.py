@@ -51,7 +51,8 @@ class Lifetimes:
             container: The container as read.
 
         Returns:
-            The effect. None if the lifetime has not ended, or the task has to be looked up first.
+            The effect. None if the lifetime has not ended, or the protected container has something else due: a lookup
+            of its task, or a changed count of its service.
 
         Raises:
             ExternalServiceError: A service failed. The next sweep tries again or continues the stop.
@@ -61,7 +62,8 @@ class Lifetimes:
         if rule is None:
             return None
         if container.protection is not None:
-            if container.absent_since is not None or container.tasks_due_at is not None:
+            looks = (container.absent_since, container.tasks_due_at, container.apply_count_at)
+            if any(at is not None for at in looks):
                 return None
             deferred = self._store.defer(container, now + DEFERRAL)
             return "changed" if isinstance(deferred, ConditionFailed) else "deferred"
