@@ -4,11 +4,11 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from longshore.aws.services import CALLS_LAST, SHOWN_AFTER
+from longshore.aws.services import CALL_LASTS, CALLS_LAST, SHOWN_AFTER
 from longshore.domain.errors import ExternalServiceError, InvalidInputError, StateConflictError
 from longshore.domain.models import Container
 
-from engine.aws import DENIED, NO_ANSWER, THROTTLED
+from engine.aws import DENIED, NO_ANSWER, THROTTLED, Call
 from engine.services import COUNT, ServiceStage
 
 
@@ -217,3 +217,48 @@ def test_a_count_of_a_protected_service_that_was_deferred_is_applied(stage: Serv
     stage.advance(31)
     assert stage.sweep() == {"count applied": 1}
     assert stage.service().desired == 5
+
+
+LATEST = (CALLS_LAST - CALL_LASTS).total_seconds()
+"""The seconds after its write at which a function may still begin its call."""
+
+
+def test_a_function_that_stalls_before_its_call_leaves_the_count_to_the_sweep(stage: ServiceStage) -> None:
+    container_id = stage.add_service("running")
+    stage.after("UpdateItem", lambda _: stage.advance(LATEST + 0.1))
+    assert stage.patch(container_id, desired_count=5).desired_count == 5
+    assert stage.effects() == []
+    stage.advance(31)
+    assert stage.sweep() == {"count applied": 1}
+    assert stage.effects() == [{"desiredCount": 5}]
+
+
+def test_a_count_that_comes_late_does_not_start_a_service_that_was_stopped(stage: ServiceStage) -> None:
+    container_id = stage.add_service("running")
+
+    def stall(_: Call) -> None:
+        stage.ask(container_id, "stop")
+        stage.settle(container_id)
+
+    stage.after("UpdateItem", stall)
+    stage.patch(container_id, desired_count=5)
+    assert (stage.status(container_id), stage.counts()) == ("stopped", (0, 0))
+    stage.ask(container_id, "start")
+    assert stage.counts() == (5, 5)
+
+
+def test_a_sweep_that_stalls_before_its_call_leaves_the_count_to_the_next_one(stage: ServiceStage) -> None:
+    left_to_the_sweep(stage)
+    stage.calls.clear()
+    stage.after("UpdateItem", lambda _: stage.advance(LATEST + 0.1))
+    assert stage.sweep() == {"busy": 1}
+    assert stage.effects() == []
+    stage.advance(31)
+    assert stage.sweep() == {"count applied": 1}
+
+
+def test_a_function_that_has_time_for_its_call_makes_it(stage: ServiceStage) -> None:
+    container_id = stage.add_service("running")
+    stage.after("UpdateItem", lambda _: stage.advance(LATEST - 0.1))
+    stage.patch(container_id, desired_count=5)
+    assert stage.effects() == [{"desiredCount": 5}]

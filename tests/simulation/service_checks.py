@@ -8,7 +8,8 @@
 3. A service that an operation has stopped keeps the count 0 until the next operation, unless somebody changes it.
 4. The count and the scaling that a stop has found are restored by the next completed start.
 5. A restart starts one deployment at the most.
-6. After the run, the containers agree with their services, and no scaling policy can raise a stopped service.
+6. A call that is of no operation changes neither a stopped service nor one that the pending operation has changed.
+7. After the run, the containers agree with their services, and no scaling policy can raise a stopped service.
 """
 
 from collections import Counter
@@ -130,9 +131,12 @@ class ServiceChecks:
         before = _state(service)
         yield
         after = _state(service)
-        if before == after or owner is None:
+        if before == after:
             return
         words = f"{operation} has changed {name} from {before} to {after}"
+        if owner is None:
+            self._check_unowned(record, words)
+            return
         found = record.found.setdefault(owner, before[1])
         if operation == "RegisterScalableTarget" and len(record.effects.get(owner, [])) == 1 and after[1] == found:
             # ECS has refused the count, and the scaling is as before.
@@ -162,6 +166,18 @@ class ServiceChecks:
             if item.get("apply_count_at") is not None:
                 record.count = item["desired_count"]  # A caller has changed it, and ECS has not answered.
             record.scaling = before[1]
+
+    def _check_unowned(self, record: Record, words: str) -> None:
+        """Check a call that is of no operation, after its effect: it has changed no stopped service, and no other one.
+
+        Such a call applies a changed count, or restores the scaling. An operation waits until it is over.
+        """
+        item = self._world.ledger.containers[record.container_id]
+        operation = item.get("operation")
+        if operation is None and item["status"] == "stopped":
+            raise Violation(f"{words} for no operation, although it was stopped")
+        if operation is not None and operation["id"] in record.effects:
+            raise Violation(f"{words} for no operation, after {operation['operation']} {operation['id']} had done so")
 
     def changed_outside(self, name: str, *, by_policy: bool = False) -> None:
         """Record that somebody else, or a scaling policy, has changed the count of a service."""

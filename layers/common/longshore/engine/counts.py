@@ -3,6 +3,12 @@
 The container's item is written first, with the time at which a sweep applies the count. Then ECS is called. If ECS
 refuses the count, the item is written back, so that nothing has happened. If ECS does not answer, the sweep repeats the
 call, which sets the count and does no harm if it has taken effect before.
+
+The item states when the call is over. An operation that begins waits until then, so a call that could end later is not
+made:
+
+    function    write: calls_end_at ---- stalls --------------------- no time left: leaves the count to the sweep
+    user                                 stop: waits for calls_end_at ------------------------ stopped
 """
 
 from collections.abc import Mapping
@@ -10,7 +16,7 @@ from datetime import timedelta
 from typing import Any
 
 from longshore.aws.ecs import EcsError
-from longshore.aws.services import CALLS_LAST, SHOWN_AFTER, Services
+from longshore.aws.services import CALL_LASTS, CALLS_LAST, SHOWN_AFTER, Services
 from longshore.aws.store import ConditionFailed, Store
 from longshore.domain.clock import Clock
 from longshore.domain.lifecycle import Status
@@ -49,13 +55,14 @@ class CountChanges:
             written: The container after the write.
 
         Returns:
-            The container. If ECS has not answered, or throttles the call, a sweep applies the count.
+            The container. If ECS has not answered or throttles the call, or there was no time left for it, a sweep
+            applies the count.
 
         Raises:
             EcsError: ECS refused the count, and the previous count is stored again.
             StoreError: DynamoDB failed. The count may have been applied.
         """
-        if written.apply_count_at is None or not self._may_call(before):
+        if written.apply_count_at is None or not (self._may_call(before) and self._has_time(written)):
             return written
         try:
             service = self._services.update(written.runtime, written.desired_count)
@@ -91,6 +98,8 @@ class CountChanges:
         noted = self._store.note_idle(container, container.model_copy(update=values))
         if isinstance(noted, ConditionFailed):
             return "changed"
+        if not self._has_time(noted):
+            return "busy"
         try:
             service = self._services.update(noted.runtime, noted.desired_count)
         except EcsError as error:
@@ -106,6 +115,11 @@ class CountChanges:
     def _may_call(self, container: Container) -> bool:
         """Check whether no earlier call can still change the service."""
         return container.calls_end_at is None or container.calls_end_at <= self._clock.now()
+
+    def _has_time(self, written: Container) -> bool:
+        """Check whether a call that begins now is over and shown at the time that was written for it."""
+        end = written.calls_end_at
+        return end is not None and self._clock.now() + CALL_LASTS + SHOWN_AFTER <= end
 
     def _finish(self, container: Container, values: Mapping[str, Any]) -> Container | ConditionFailed:
         """Store the result of a call that was answered."""
