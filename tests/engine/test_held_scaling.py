@@ -153,3 +153,22 @@ def test_a_restoration_without_an_answer_is_repeated(stage: ServiceStage) -> Non
     assert next(sweeps) == {"failed": 1}
     assert [*sweeps] == [{"restoring the scaling": 1}, {"scaling restored": 1}]
     assert target_of(stage).state == OWNERS
+
+
+def test_a_sweep_that_stalls_before_its_restoration_does_not_make_it(stage: ServiceStage) -> None:
+    container_id = stage.add_service("running", scales=True)
+    stage.ask(container_id, "stop")
+    stage.services.set_desired(stage.service(), 4)
+    sweeps = sweep_drift(stage, 4)
+    assert next(sweeps) == {"repaired": 1}
+    stage.calls.clear()
+
+    def stall(_: Call) -> None:
+        stage.ask(container_id, "stop")
+        stage.settle(container_id)
+
+    stage.after("UpdateItem", stall)
+    assert next(sweeps) == {"busy": 1}
+    assert (stage.status(container_id), stage.counts()) == ("stopped", (0, 0))
+    assert target_of(stage).state == (0, MAXIMUM, (True, True, True))
+    assert [*sweeps] == [{"true": 1}, {"true": 1}]

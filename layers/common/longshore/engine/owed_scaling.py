@@ -4,7 +4,7 @@ A start restores what a stop has suspended. Somebody else may start the service 
 as `failed` after its first call. Then the drift sweep finds the service running, and restores its scaling.
 """
 
-from longshore.aws.services import CALLS_LAST, SHOWN_AFTER, Services
+from longshore.aws.services import CALL_LASTS, CALLS_LAST, SHOWN_AFTER, Services
 from longshore.aws.store import ConditionFailed, Store
 from longshore.domain.clock import Clock
 from longshore.domain.models import Container
@@ -37,11 +37,11 @@ class OwedScaling:
             noted = self._store.note_idle(container, container.model_copy(update={"scaling": None}))
             return "changed" if isinstance(noted, ConditionFailed) else "scaling restored"
         # An operation that begins now waits until this call is over. The claim of one that has been decided fails.
-        values = {
-            "generation": container.generation + 1,
-            "calls_end_at": self._clock.now() + CALLS_LAST + SHOWN_AFTER,
-        }
+        until = self._clock.now() + CALLS_LAST
+        values = {"generation": container.generation + 1, "calls_end_at": until + SHOWN_AFTER}
         if isinstance(self._store.note_idle(container, container.model_copy(update=values)), ConditionFailed):
             return "changed"
+        if self._clock.now() + CALL_LASTS > until:
+            return "busy"  # The function has stalled. An operation that has begun since must not meet the call.
         self._services.restore(container.runtime, owed)
         return "restoring the scaling"
