@@ -11,7 +11,7 @@ from longshore.domain.models import Change, Container, Runtime
 from longshore.domain.pending import Trigger
 from longshore.domain.service import Scaling
 from longshore.domain.task import adopted_as
-from simulation.services import SimulatedService
+from simulation.service_model import SimulatedService
 
 from engine.aws import CLUSTER
 from engine.stage import PROJECT, Stage

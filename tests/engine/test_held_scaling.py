@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from longshore.domain.errors import ExternalServiceError
 from longshore.domain.service import Scaling
-from simulation.services import Target
+from simulation.service_model import Target
 
 from engine.aws import DENIED, NO_ANSWER, Call, Crash
 from engine.services import COUNT, MAXIMUM, MINIMUM, ServiceStage

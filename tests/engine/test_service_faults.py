@@ -290,8 +290,7 @@ def test_the_circuit_breaker_ends_a_rolling_restart(stage: ServiceStage) -> None
     stage.services.delay = 100
 
     def fail(_: Call) -> None:
-        service = stage.service()
-        service.failures[service.deployments[0]] = "ECS deployment circuit breaker: tasks failed to start."
+        stage.services.fail(stage.service(), "ECS deployment circuit breaker: tasks failed to start.")
 
     stage.after("UpdateService", fail)
     assert stage.refused(container_id, "restart") == "ECS deployment circuit breaker: tasks failed to start."

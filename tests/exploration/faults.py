@@ -46,6 +46,10 @@ _SERVER_ERRORS = {
 }
 
 
+_NEVER_UNKNOWN = ("RunTask", "SendCommand", "ListServices", "ListServiceDeployments")
+"""The operations that are not asked for anything that ECS may not find."""
+
+
 def is_read(operation: str) -> bool:
     """Return whether calls of the operation have no effect."""
     return operation in READS or operation.startswith("Describe")
@@ -62,7 +66,7 @@ def faults_at(service: str, operation: str) -> tuple[Fault, ...]:
         return (*crashes, *errors, Fault.LOST, Fault.LATE)
     if operation == "DescribeServices":
         return (*crashes, *errors, Fault.UNKNOWN, Fault.OLDER)
-    known = service == "application-autoscaling" or operation in ("RunTask", "SendCommand", "ListServices")
+    known = service == "application-autoscaling" or operation in _NEVER_UNKNOWN
     unknown = () if known else (Fault.UNKNOWN,)
     lost = () if is_read(operation) else (Fault.LOST, Fault.LATE) if operation in LATE_CALLS else (Fault.LOST,)
     return (*crashes, *errors, *lost, *unknown)

@@ -17,6 +17,7 @@ READS = frozenset(
         "Scan",
         "ListTasks",
         "ListServices",
+        "ListServiceDeployments",
         "DescribeTasks",
         "GetCommandInvocation",
     }

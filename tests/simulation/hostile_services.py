@@ -17,7 +17,8 @@ from local.emulator.errors import AwsError
 from simulation.faults import Kind
 from simulation.hostility import Reached, ServiceHostility
 from simulation.scheduler import Actor
-from simulation.services import ServiceSimulation, SimulatedService
+from simulation.service_model import SimulatedService
+from simulation.services import ServiceSimulation
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -60,6 +61,12 @@ class SlowServices(ServiceSimulation):
         if self.on and len(service.deployments) > 1 and self._rng.random() < self._settings.breaks:
             self._reached(Reached.SERVICE_BROKEN)
             service.breaks.add(service.deployments[0])
+            service.rolls_back = self._rng.random() < self._settings.rolls_back
+
+    def fail(self, service: SimulatedService, reason: str) -> None:
+        super().fail(service, reason)
+        if service.history[0].status == "ROLLBACK_IN_PROGRESS":
+            self._reached(Reached.SERVICE_ROLLED_BACK)
 
 
 class HostileServices:
@@ -87,6 +94,10 @@ class HostileServices:
         answer = self._world.services.handle(operation, parameters)
         if operation == "DescribeServices" and self._settings.stale and self.on:
             answer["services"] = [self._stale(described) for described in answer["services"]]
+        if operation == "ListServiceDeployments" and self._settings.stale and self.on:
+            shown = self._world.scheduler.now - timedelta(seconds=self._rng.uniform(0, self._settings.stale))
+            known = answer["serviceDeployments"]
+            answer["serviceDeployments"] = [each for each in known if each["createdAt"] <= shown]
         return answer
 
     def change(self, owner: str | None, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:

@@ -68,6 +68,7 @@ class Reached(StrEnum):
     SERVICE_COUNTED = "somebody changes the count of a service"
     SERVICE_DEPLOYED = "somebody starts a deployment of a service"
     SERVICE_BROKEN = "the circuit breaker ends a deployment"
+    SERVICE_ROLLED_BACK = "the circuit breaker rolls a deployment back"
     SERVICE_BLOCKED = "tasks of a service cannot be placed"
     SERVICE_DELETED = "somebody deletes a service"
 
@@ -83,6 +84,7 @@ class ServiceHostility:
     scales: int = 0  # how often a scaling policy acts
     counted: int = 0  # how often somebody changes a count or starts a deployment
     breaks: float = 0.0  # the probability that the circuit breaker ends a deployment
+    rolls_back: float = 0.0  # the probability that the circuit breaker of a service rolls back
     blocked: int = 0  # how often the tasks of a service cannot be placed for some time
     deleted: bool = False  # somebody deletes a service
 
@@ -97,10 +99,11 @@ class ServiceHostility:
             "scales": rng.choice((3, 10)),
             "counted": rng.choice((1, 3)),
             "breaks": rng.choice((0.3, 1.0)),
+            "rolls_back": rng.choice((0.5, 1.0)),
             "blocked": rng.choice((1, 2)),
             "deleted": True,
         }
-        rates = {"late": 0.6, "scales": 0.6, "deleted": 0.15}
+        rates = {"late": 0.6, "scales": 0.6, "rolls_back": 0.6, "deleted": 0.15}
         return cls(**{name: value for name, value in drawn.items() if rng.random() < rates.get(name, 0.35)})
 
 

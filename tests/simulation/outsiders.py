@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from longshore.domain.changes import ContainerChange
 
 from simulation.hostility import Reached
-from simulation.services import SimulatedService
+from simulation.service_model import SimulatedService
 from simulation.setup import USERS
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Outsiders:
             if service is None or service.status != "ACTIVE":
                 continue
             service.blocked = False
-            if service.deployments[0] in service.breaks:
+            if service.deployments[0] in service.breaks | service.failures.keys():
                 self._redeploy(service)
             world.services.set_desired(service, service.desired)
 

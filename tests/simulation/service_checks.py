@@ -7,7 +7,7 @@
    active, and somebody has changed the count since, it has at least the minimum instead of the requested count.
 3. A service that an operation has stopped keeps the count 0 until the next operation, unless somebody changes it.
 4. The count and the scaling that a stop has found are restored by the next completed start.
-5. A restart starts one deployment at the most.
+5. A restart starts one deployment at the most, and completes only if this deployment has succeeded.
 6. A call that is of no operation changes neither a stopped service nor one that the pending operation has changed.
 7. After the run, the containers agree with their services, and no scaling policy can raise a stopped service.
 """
@@ -24,7 +24,7 @@ from longshore.domain.models import Container
 
 from simulation.records import Fate, Violation
 from simulation.scheduler import Actor
-from simulation.services import SimulatedService
+from simulation.service_model import Rollout, SimulatedService
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -53,6 +53,7 @@ class Record:
     effects: dict[str, list[str]] = field(default_factory=dict)  # operation id: the changes of the service, in words
     found: dict[str, tuple[Any, ...] | None] = field(default_factory=dict)  # operation id: the scaling that it found
     deployed: Counter[str] = field(default_factory=Counter)  # operation id: the deployments that it has started
+    rollouts: dict[str, Rollout] = field(default_factory=dict)  # operation id: the last deployment that it has started
     requested: dict[str, int] = field(default_factory=dict)  # operation id: the count of the container at the claim
     claimed_at: dict[str, datetime] = field(default_factory=dict)
     to_restore: bool = False  # a stop has changed the service, and no start has completed since
@@ -153,6 +154,8 @@ class ServiceChecks:
             raise Violation(f"{was['operation']} {owner} is {fate}, but {words}")
         if before[2] != after[2]:
             record.deployed[owner] += 1
+            assert service is not None
+            record.rollouts[owner] = service.history[0]
             if record.deployed[owner] > 1:
                 raise Violation(f"{was['operation']} {owner} has started {record.deployed[owner]} deployments")
         moved = operation == "RegisterScalableTarget" and before[0] != after[0]
@@ -243,6 +246,9 @@ class ServiceChecks:
         if step == "roll":
             if record.deployed[operation_id] != 1 and not touched:
                 raise Violation(f"{words}, but has started no deployment")
+            rollout = record.rollouts.get(operation_id)
+            if rollout is not None and rollout.status != "SUCCESSFUL" and not touched:
+                raise Violation(f"{words}, but its deployment is {rollout.status}")
             return
         self._check_restored(record, name, words)
 

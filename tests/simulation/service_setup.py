@@ -12,7 +12,7 @@ from longshore.domain.pending import Trigger
 from longshore.domain.service import Scaling
 from longshore.domain.task import adopted_as
 
-from simulation.services import FLAGS, SimulatedService
+from simulation.service_model import FLAGS, SimulatedService
 
 if TYPE_CHECKING:
     from simulation.world import World

@@ -6,61 +6,16 @@ in the developer guide of ECS, and RegisterScalableTarget in the API reference o
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from local.emulator.ecs import ACCOUNT, REGION, SimulatedTask, TaskSimulation
+from local.emulator.ecs import SimulatedTask, TaskSimulation
 from local.emulator.errors import AwsError
+from simulation.service_model import FLAGS, Rollout, SimulatedService, Target
 
-FLAGS = ("DynamicScalingInSuspended", "DynamicScalingOutSuspended", "ScheduledScalingSuspended")
-_ARN = f"arn:aws:ecs:{REGION}:{ACCOUNT}:service"
-_DIMENSION = "ecs:service:DesiredCount"
+_BREAKER = "ECS deployment circuit breaker: tasks failed to start."
 _NETWORK = {"FARGATE": {"networkConfiguration": {"awsvpcConfiguration": {"subnets": ["subnet-0a1b2c3d"]}}}}
 _OFTEN, _SELDOM = 50, 30.0  # the looks after which the scheduler looks every 30 seconds only
-
-
-@dataclass
-class Target:
-    """A scalable target."""
-
-    minimum: int
-    maximum: int
-    suspended: dict[str, bool] = field(default_factory=lambda: dict.fromkeys(FLAGS, False))
-
-    @property
-    def state(self) -> tuple[int, int, tuple[bool, ...]]:
-        return self.minimum, self.maximum, tuple(self.suspended.values())
-
-
-@dataclass
-class SimulatedService:
-    """A service. `blocked`: no task of it can start."""
-
-    cluster: str
-    name: str
-    family: str
-    launch_type: str
-    desired: int
-    status: str = "ACTIVE"
-    target: Target | None = None
-    blocked: bool = False
-    due: datetime | None = None
-    steady: bool = False
-    waits: int = 0  # looks since the last change
-    seen: tuple[Any, ...] = ()  # what the scheduler has last left
-    deployments: list[str] = field(default_factory=list)  # the newest first
-    failures: dict[str, str] = field(default_factory=dict)  # deployment: why the circuit breaker has ended it
-    breaks: set[str] = field(default_factory=set)  # deployments that the circuit breaker ends
-    messages: list[dict[str, Any]] = field(default_factory=list)  # the newest first
-
-    @property
-    def arn(self) -> str:
-        return f"{_ARN}/{self.cluster}/{self.name}"
-
-    @property
-    def group(self) -> str:
-        return f"service:{self.name}"
 
 
 class ServiceSimulation:
@@ -76,7 +31,7 @@ class ServiceSimulation:
         deployed: The number of deployments of all services.
     """
 
-    OPERATIONS = frozenset({"DescribeServices", "ListServices", "UpdateService"})
+    OPERATIONS = frozenset({"DescribeServices", "ListServices", "ListServiceDeployments", "UpdateService"})
     OF_TARGETS = frozenset({"DescribeScalableTargets", "RegisterScalableTarget"})
 
     def __init__(
@@ -107,6 +62,7 @@ class ServiceSimulation:
         service.target = Target(*bounds) if bounds else None
         self._services[name] = service
         self._deploy(service)
+        service.history[0].status, service.completed = "SUCCESSFUL", service.deployments[0]
         for _ in range(desired):
             task = self._tasks.adopt_running(cluster, family, service.deployments[0], None, launch_type)
             task.group = service.group
@@ -190,13 +146,15 @@ class ServiceSimulation:
 
     def _look(self, service: SimulatedService) -> None:
         live = [task for task in self.tasks(service) if task.desired_status == "RUNNING"]
+        if service.history[0].status == "PENDING":
+            service.history[0].status = "IN_PROGRESS"
+        if service.deployments[0] in service.breaks:
+            self.fail(service, _BREAKER)
         newest = [task for task in live if task.started_by == service.deployments[0]]
         older = [task for task in live if task not in newest]
         missing = service.desired - len(newest)
         blocked = service.blocked
-        if missing > 0 and service.deployments[0] in service.breaks:
-            service.failures[service.deployments[0]] = "ECS deployment circuit breaker: tasks failed to start."
-        elif missing > 0 and not blocked:
+        if missing > 0 and not blocked and service.deployments[0] not in service.failures:
             request: dict[str, Any] = {
                 "cluster": service.cluster,
                 "taskDefinition": service.family,
@@ -217,6 +175,11 @@ class ServiceSimulation:
         service.deployments[1:] = [each for each in service.deployments[1:] if each in started_by]
         service.seen = self._state(service)
         if len(service.deployments) == 1 and running == service.desired == len(self.tasks(service)):
+            rollout = service.history[0]
+            if rollout.ongoing:
+                rolled_back = rollout.status == "ROLLBACK_IN_PROGRESS"
+                rollout.status = "ROLLBACK_SUCCESSFUL" if rolled_back else "SUCCESSFUL"
+                service.completed = service.deployments[0]
             if not service.steady:
                 service.steady = True
                 self.complain(service, "has reached a steady state.")
@@ -232,7 +195,27 @@ class ServiceSimulation:
 
     def _deploy(self, service: SimulatedService) -> None:
         self.deployed += 1
-        service.deployments.insert(0, f"ecs-svc/{self.deployed:019d}")
+        if service.history and service.history[0].ongoing:
+            service.history[0].status, service.history[0].reason = "STOPPED", "A deployment replaces it."
+        identity = f"{self.deployed:019d}"
+        service.deployments.insert(0, f"ecs-svc/{identity}")
+        arn = f"{service.arn.replace(':service/', ':service-deployment/', 1)}/{identity}"
+        service.history.insert(0, Rollout(arn, service.deployments[0], self._now()))
+
+    def fail(self, service: SimulatedService, reason: str) -> None:
+        """End the newest deployment like the circuit breaker: it starts no tasks any more, or is rolled back.
+
+        The deployment that is rolled back to is PRIMARY again, with its id.
+        """
+        failed, rollout, completed = service.deployments[0], service.history[0], service.completed
+        service.breaks.discard(failed)
+        service.failures[failed] = reason
+        if service.rolls_back and completed is not None and completed != failed:
+            rollout.status, rollout.reason = "ROLLBACK_IN_PROGRESS", reason
+            service.deployments = [completed, *(each for each in service.deployments if each != completed)]
+            service.completed, service.steady = None, False
+        else:
+            rollout.status, rollout.reason = "STOPPED", reason
 
     def _stop(self, task: SimulatedTask) -> None:
         self._tasks.handle("StopTask", {"cluster": task.cluster.name, "task": task.arn, "reason": "Scaling activity"})
@@ -266,6 +249,8 @@ class ServiceSimulation:
             case "ListServices":
                 of_cluster = [each for each in self._services.values() if each.cluster == parameters["cluster"]]
                 return {"serviceArns": [each.arn for each in of_cluster if each.status == "ACTIVE"]}
+            case "ListServiceDeployments":
+                return self._list_deployments(parameters)
             case "UpdateService":
                 return self._update(parameters)
             case "ListTasks":
@@ -275,7 +260,7 @@ class ServiceSimulation:
                 return {"taskArns": [task.arn for task in found]}
             case "DescribeScalableTargets":
                 found_targets = [self._of_resource(each) for each in parameters["ResourceIds"]]
-                return {"ScalableTargets": [_target(each) for each in found_targets if each and each.target]}
+                return {"ScalableTargets": [each.target.to_api(each) for each in found_targets if each and each.target]}
         return self._register(parameters)
 
     def _describe(self, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -286,6 +271,13 @@ class ServiceSimulation:
         missing = [{"arn": name, "reason": "MISSING"} for name in names if name not in self._services]
         return {"services": [self._to_api(service) for service in found], "failures": missing}
 
+    def _list_deployments(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        service = self._services.get(parameters["service"])
+        if service is None:
+            raise AwsError("ServiceNotFoundException", "Service not found.")
+        after = parameters["createdAt"]["after"]
+        return {"serviceDeployments": [each.to_api(service.arn) for each in service.history if each.created_at > after]}
+
     def _update(self, parameters: dict[str, Any]) -> dict[str, Any]:
         service = self._services.get(parameters["service"])
         if service is None:
@@ -295,6 +287,7 @@ class ServiceSimulation:
         desired = parameters.get("desiredCount", service.desired)
         if desired != service.desired:
             service.desired, service.steady = desired, False
+            service.failures.pop(service.deployments[0], None)  # The new count is tried.
         if parameters.get("forceNewDeployment"):
             self._deploy(service)
             service.steady = False
@@ -333,6 +326,7 @@ class ServiceSimulation:
             "pendingCount": sum(task.last_status in ("PROVISIONING", "PENDING") for task in live),
             "taskDefinition": service.family,
             "launchType": service.launch_type,
+            "currentServiceDeployment": service.history[0].arn,
             "deployments": [self._deployment(service, each) for each in service.deployments],
             "events": service.messages[:100],
         }
@@ -342,15 +336,3 @@ class ServiceSimulation:
         status = "PRIMARY" if identity == service.deployments[0] else "ACTIVE"
         state = {"rolloutState": "FAILED", "rolloutStateReason": failure} if failure else {}
         return {"id": identity, "status": status, **state}
-
-
-def _target(service: SimulatedService) -> dict[str, Any]:
-    assert service.target is not None
-    return {
-        "ServiceNamespace": "ecs",
-        "ResourceId": f"service/{service.cluster}/{service.name}",
-        "ScalableDimension": _DIMENSION,
-        "MinCapacity": service.target.minimum,
-        "MaxCapacity": service.target.maximum,
-        "SuspendedState": dict(service.target.suspended),
-    }

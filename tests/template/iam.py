@@ -290,7 +290,7 @@ def _of_ecs(call: Call, roles: Roles) -> Iterator[Request]:
                 yield within("container-instance", instance)
         case "ListTasks" if "containerInstance" not in parameters:
             yield Request(action, "*", context)
-        case "ListServices" | "DescribeServices" | "UpdateService":
+        case "ListServices" | "DescribeServices" | "ListServiceDeployments" | "UpdateService":
             yield from _of_services(call, cluster, roles)
         case _:
             raise _unknown(call)

@@ -166,11 +166,15 @@ def services(scene: Scene) -> None:
     with scene.no_wait():
         scene.post(stopping, "stop", 202)
     assert scene.invoke(function, scene.service_event(stopping)) == {"effect": "settled"}
+    restarting = scene.add_service("running")
+    with scene.no_wait():
+        scene.post(restarting, "restart", 202)
+    assert scene.invoke(function, scene.service_event(restarting)) == {"effect": "settled"}
     scaled = scene.add_service("running", old=True)
     scene.change_count(scaled, 3)
     assert scene.invoke(function, scene.service_event(scaled)) == {"effect": "recorded"}
     # ECS does not answer the operation, so the sweep makes all its calls.
-    for status, operation in (("running", "stop"), ("stopped", "start")):
+    for status, operation in (("running", "stop"), ("stopped", "start"), ("running", "restart")):
         container = scene.add_service(status)
         scene.stack.emulator.faults.add("ecs", "DescribeServices", "Down", status=NOT_REPEATED, times=None)
         with scene.no_wait():

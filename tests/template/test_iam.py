@@ -72,6 +72,10 @@ def test_a_condition_requires_its_key() -> None:
             [("ecs:DescribeServices", f"{SERVICES}/c/web"), ("ecs:DescribeServices", f"{SERVICES}/c/api")],
         ),
         (
+            Call("ecs", "ListServiceDeployments", {"cluster": "c", "service": "web"}),
+            [("ecs:ListServiceDeployments", f"{SERVICES}/c/web")],
+        ),
+        (
             Call("ecs", "UpdateService", {"cluster": "c", "service": "web", "desiredCount": 0}),
             [("ecs:UpdateService", f"{SERVICES}/c/web")],
         ),

@@ -8,7 +8,7 @@ from longshore.domain.history import append
 from longshore.domain.lifecycle import Kind, LaunchType, Platform, Status
 from longshore.domain.models import Change, Container, Runtime
 from longshore.domain.pending import Trigger
-from longshore.domain.service import Scaling, Service, service_arn
+from longshore.domain.service import Scaling, Service, ServiceDeployment, service_arn
 
 NOW = datetime(2025, 1, 15, 10, 30, tzinfo=UTC)
 ARN = "arn:aws:ecs:us-east-1:111122223333:service/default/web"
@@ -57,19 +57,28 @@ def test_the_newest_event_that_says_why_tasks_do_not_start_is_the_trouble() -> N
 
 
 @pytest.mark.parametrize(
-    ("changes", "failure"),
+    ("status", "reason", "failure"),
     [
-        ({}, None),
-        ({"rolloutState": "FAILED"}, "The deployment failed"),
-        ({"rolloutState": "FAILED", "rolloutStateReason": "task failed to start."}, "task failed to start."),
-        ({"rolloutStateReason": "rolling back to ecs-svc/0."}, "rolling back to ecs-svc/0."),
+        ("PENDING", None, None),
+        ("IN_PROGRESS", None, None),
+        ("SUCCESSFUL", None, None),
+        ("STOP_REQUESTED", None, None),
+        ("ROLLBACK_REQUESTED", "tasks failed", None),
+        ("ROLLBACK_IN_PROGRESS", "tasks failed", None),
+        ("STOPPED", None, "The deployment was stopped"),
+        ("STOPPED", f"replaced by that of {ARN}", "replaced by that of (an ARN)"),
+        ("ROLLBACK_SUCCESSFUL", None, "The deployment was rolled back"),
+        ("ROLLBACK_SUCCESSFUL", "tasks failed", "tasks failed"),
+        ("ROLLBACK_FAILED", None, "The deployment failed, and so did its rollback"),
     ],
 )
-def test_a_deployment_fails_if_the_circuit_breaker_ends_it(changes: dict[str, str], failure: str | None) -> None:
-    deployments = [described()["deployments"][0] | changes]
-    primary = Service.of(described(deployments=deployments)).primary
-    assert primary is not None
-    assert primary.failure == failure
+def test_a_service_deployment_fails_if_it_ends_without_success(
+    status: str, reason: str | None, failure: str | None
+) -> None:
+    brief = {"serviceDeploymentArn": "arn:d", "createdAt": NOW, "status": status}
+    deployment = ServiceDeployment.of(brief | ({"statusReason": reason} if reason else {}))
+    assert deployment.failure == failure
+    assert deployment.has_succeeded == (status == "SUCCESSFUL")
 
 
 def test_scaling_is_suspended_if_nothing_changes_the_count() -> None:

@@ -19,6 +19,7 @@ OPERATIONS: Mapping[str, frozenset[str]] = {
             "DescribeContainerInstances",
             "DescribeServices",
             "DescribeTasks",
+            "ListServiceDeployments",
             "ListServices",
             "ListTasks",
             "RunTask",

@@ -8,6 +8,7 @@ attributes of another. Attributes with their default value are not stored.
     command_number, command_expires_at,       command
     sent_command, giving_up(_since)
     absent, stored, deployment, calls, called service      only a service's container
+    newest_deployment, own_deployment
     idempotency_id, idempotency_expires_at,   idempotency  only a request with an Idempotency-Key
     answered
 """
@@ -21,6 +22,7 @@ _LAUNCH = {"client_token": "client_token", "event_acted": "event_acted"}
 _COMMAND = {"command_number": "number", "command_expires_at": "expires_at", "sent_command": "sent"}
 _GIVEN_UP = {"giving_up": "reason", "giving_up_since": "since"}
 _SERVICE = {name: name for name in ("absent", "stored", "deployment", "calls", "called")}
+_SERVICE |= {"newest_deployment": "before", "own_deployment": "started"}
 _IDEMPOTENCY = {"idempotency_id": "id", "idempotency_expires_at": "expires_at", "answered": "answered"}
 _PARTS = ("launch", "command", "service", "idempotency")
 _ALL = {*_LAUNCH, *_COMMAND, *_GIVEN_UP, *_SERVICE, *_IDEMPOTENCY}

@@ -10,14 +10,14 @@ CALLS_LAST, so that the next operation knows from when on it can rely on Describ
 """
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from longshore.aws.ecs import Ecs, EcsError, Pacing, Quota, ecs_error
 from longshore.domain.models import Runtime
-from longshore.domain.service import ScalableTarget, Scaling, Service
+from longshore.domain.service import ScalableTarget, Scaling, Service, ServiceDeployment
 
 if TYPE_CHECKING:
     from types_boto3_ecs import ECSClient
@@ -101,6 +101,20 @@ class Services:
             request["nextToken"] = after
         answer = self._call(lambda: self._ecs().list_services(**request))
         return answer["serviceArns"], answer.get("nextToken")
+
+    def deployments(self, runtime: Runtime, since: datetime) -> list[ServiceDeployment]:
+        """Return the deployments of the service that were created after a time (UTC), oldest first."""
+        request: dict[str, Any] = {"cluster": runtime.cluster, "service": _name(runtime), "maxResults": 100}
+        request["createdAt"] = {"after": since}
+        found: list[ServiceDeployment] = []
+        while True:
+            self._wait(Quota.SERVICE_READS)
+            answer = self._call(lambda: self._ecs().list_service_deployments(**request), Quota.SERVICE_READS)
+            found += [ServiceDeployment.of(described) for described in answer["serviceDeployments"]]
+            if not (token := answer.get("nextToken")):
+                found.reverse()  # ECS returns the newest first.
+                return sorted(found, key=lambda each: each.created_at)
+            request["nextToken"] = token
 
     def unstopped(self, runtime: Runtime) -> int:
         """Count the tasks of the service that are not STOPPED, including those that deregister or stop."""

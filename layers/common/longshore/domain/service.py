@@ -12,6 +12,14 @@ _IMPAIRED = ("unable to consistently start tasks", "unable to place a task")
 SERVICE_TASK_START_IMPAIRED and SERVICE_TASK_PLACEMENT_FAILURE, occur in EventBridge only."""
 
 
+_FAILURES = {
+    "STOPPED": "The deployment was stopped",
+    "ROLLBACK_SUCCESSFUL": "The deployment was rolled back",
+    "ROLLBACK_FAILED": "The deployment failed, and so did its rollback",
+}
+"""The statuses of service deployments that have ended without success, and words for them if ECS names no reason."""
+
+
 class Scaling(Model):
     """The minimum and the suspensions of a service's scalable target, which a stop changes."""
 
@@ -94,7 +102,42 @@ class Deployment(NamedTuple):
 
     id: str
     is_primary: bool
-    failure: str | None  # why the circuit breaker has ended it, or the deployment that it rolls back
+
+
+class ServiceDeployment(NamedTuple):
+    """A service deployment: the replacement of the tasks of a service, from its beginning to its end.
+
+    Attributes:
+        status: A ServiceDeploymentStatus of the ECS API.
+        reason: Why it has this status, as ECS says.
+    """
+
+    arn: str
+    created_at: datetime
+    status: str
+    reason: str | None
+
+    @property
+    def has_succeeded(self) -> bool:
+        return self.status == "SUCCESSFUL"
+
+    @property
+    def failure(self) -> str | None:
+        """Why it has ended without success. None: it has not."""
+        words = _FAILURES.get(self.status)
+        return None if words is None else self.reason or words
+
+    @classmethod
+    def of(cls, described: Mapping[str, Any]) -> "ServiceDeployment":
+        """Convert a service deployment in the shape that ListServiceDeployments returns."""
+        created_at, reason = time_of(described["createdAt"]), described.get("statusReason")
+        assert created_at is not None
+        return cls(
+            arn=described["serviceDeploymentArn"],
+            created_at=created_at,
+            status=described["status"],
+            reason=without_arns(reason) if reason else None,
+        )
 
 
 class Service(NamedTuple):
@@ -104,6 +147,7 @@ class Service(NamedTuple):
         desired: The number of tasks that ECS keeps running.
         running: The number of running tasks.
         pending: The number of tasks that are on their way to running.
+        current: The ARN of its newest service deployment. None: ECS names none.
         troubles: The times and messages of the events that say that tasks do not start, newest first.
     """
 
@@ -115,6 +159,7 @@ class Service(NamedTuple):
     pending: int
     deployments: tuple[Deployment, ...]
     troubles: tuple[tuple[datetime, str], ...] = ()
+    current: str | None = None
 
     @property
     def is_steady(self) -> bool:
@@ -152,18 +197,12 @@ class Service(NamedTuple):
             desired=described["desiredCount"],
             running=described["runningCount"],
             pending=described["pendingCount"],
-            deployments=tuple(_deployment(deployment) for deployment in described["deployments"]),
+            deployments=tuple(Deployment(each["id"], each["status"] == "PRIMARY") for each in described["deployments"]),
             troubles=tuple(sorted(troubles, reverse=True)),
+            current=described.get("currentServiceDeployment"),
         )
 
 
 def service_arn(cluster_arn: str, name: str) -> str:
     """Return the ARN of a service in the cluster."""
     return f"{cluster_arn.replace(':cluster/', ':service/', 1)}/{name}"
-
-
-def _deployment(described: Mapping[str, Any]) -> Deployment:
-    reason = str(described.get("rolloutStateReason", ""))
-    failed = described.get("rolloutState") == "FAILED" or "rolling back" in reason
-    failure = without_arns(reason) or "The deployment failed"
-    return Deployment(described["id"], described["status"] == "PRIMARY", failure if failed else None)

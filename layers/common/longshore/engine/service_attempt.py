@@ -12,7 +12,7 @@ from longshore.domain.ledger import BETWEEN_LOOKS, LOOKS_LAST
 from longshore.domain.lifecycle import Step
 from longshore.domain.models import Container
 from longshore.domain.pending import PendingOperation, ServiceChange
-from longshore.domain.service import Service
+from longshore.domain.service import Service, ServiceDeployment
 from longshore.engine.observations import NeverRan, Plan, Reached, Unobserved
 from longshore.engine.waits import Waits
 
@@ -36,6 +36,7 @@ class ServiceAttempt:
         absent: The first look that did not find the service since ECS last showed it, by its name.
         service: The service as last seen.
         unstopped: The number of its tasks that have not stopped, if its counts are 0. None: not looked up yet.
+        rollout: The deployment of a rolling restart as last seen. None: it was not seen.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class ServiceAttempt:
         self.absent = dict(self.change_so_far.absent)
         self.service: Service | None = None
         self.unstopped: int | None = None
+        self.rollout: ServiceDeployment | None = None
         self._services = services
         self._clock = clock
 
@@ -176,7 +178,8 @@ class ServiceAttempt:
                 count = service.desired or self.container.desired_count
                 attributes |= {"desired_count": count, "count_stored_at": None, "scaling": None}
             case Step.ROLL:
-                if not self._is_rolled or not service.is_steady or service.desired == 0:
+                rollout = self.find_rollout()
+                if rollout is None or not rollout.has_succeeded or service.desired == 0:
                     return None
                 attributes["desired_count"] = service.desired
                 facts = facts._replace(rolling=True)
@@ -214,18 +217,32 @@ class ServiceAttempt:
         self.unstopped = self.read(lambda: self._services.unstopped(self.container.runtime))
         return self.unstopped == 0
 
-    @property
-    def _is_rolled(self) -> bool:
-        primary = self.seen.primary
-        before = self.change_so_far.deployment
-        return before is not None and primary is not None and primary.id != before and primary.failure is None
+    def find_rollout(self) -> ServiceDeployment | None:
+        """Look up the deployment of a rolling restart. Returns None if ECS shows none.
+
+        ECS has named it in its answer. If the answer was lost, it is the first deployment after the newest one that was
+        seen before the call: somebody else who deploys in the seconds between cannot be told apart.
+
+        Raises:
+            EcsError: The lookup was refused, throttled or not answered.
+        """
+        change, since = self.change_so_far, self.pending.begun_at - _CLOCKS_DIFFER
+        found = self.read(lambda: self._services.deployments(self.container.runtime, since))
+        arns = [deployment.arn for deployment in found]
+        if change.started is not None:
+            found = [deployment for deployment in found if deployment.arn == change.started]
+        elif change.before in arns:
+            found = found[arns.index(change.before) + 1 :]
+        self.rollout = next(iter(found), None)
+        return self.rollout
 
     def failed(self) -> NeverRan | None:
-        """Return the observation if the circuit breaker has ended the deployment of a rolling restart."""
-        primary, before = self.seen.primary, self.change_so_far.deployment
-        if self.pending.step is not Step.ROLL or before is None or primary is None or primary.id == before:
-            return None
-        return NeverRan(self.now(), primary.failure, None) if primary.failure else None
+        """Return the observation if the deployment of a rolling restart has ended without success.
+
+        ECS may have rolled it back. The tasks from before then run on, which the drift sweep records.
+        """
+        failure = self.rollout.failure if self.rollout is not None else None
+        return NeverRan(self.now(), failure, None) if failure is not None else None
 
     def unobserved(self) -> Unobserved:
         """Return why the goal is not reached."""
@@ -233,4 +250,5 @@ class ServiceAttempt:
         if self._is_ending:
             counted = service.running + service.pending
             return Unobserved(f"{max(counted, self.unstopped or 0)} tasks have not stopped")
-        return Unobserved(self._trouble or f"{service.running} of {service.desired} tasks run")
+        undone = self.rollout.reason if self.rollout is not None and "ROLLBACK" in self.rollout.status else None
+        return Unobserved(undone or self._trouble or f"{service.running} of {service.desired} tasks run")

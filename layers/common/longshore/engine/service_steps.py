@@ -13,7 +13,8 @@ the time by which all calls are over and shown is stored before the first call, 
 - A handler of an event only looks. Only the driver, which owns the operation until its deadline, makes calls.
 
 Calls are repeated by the next driver, which looks first: with `forceNewDeployment`, a second call would replace the
-tasks once more.
+tasks once more. So a restart calls it again only if ECS shows no service deployment that has begun since. The end of
+this deployment is the end of the restart.
 """
 
 from collections.abc import Callable
@@ -177,14 +178,14 @@ class ServiceSteps:
         return plan, attributes, {"stored": stored} if attributes else {}
 
     def _plan_of_roll(self, attempt: ServiceAttempt) -> tuple[Plan | None, dict[str, Any], dict[str, Any]]:
-        container, primary = attempt.container, attempt.seen.primary
-        before = primary.id if primary else ""
-        if attempt.change_so_far.deployment not in (None, before):
+        container, so_far, service = attempt.container, attempt.change_so_far, attempt.seen
+        if so_far.called or (so_far.calls and attempt.find_rollout() is not None):
             return None, {}, {}
         # The service runs, unless its count was set to 0 outside of Longshore.
-        changes = container.apply_count_at is not None or attempt.seen.desired == 0
+        changes = container.apply_count_at is not None or service.desired == 0
         count = container.desired_count if changes else None
-        return Plan(attempt.now(), desired=count, roll=True), {}, {"deployment": before}
+        before = {"deployment": service.primary.id if service.primary else "", "before": service.current}
+        return Plan(attempt.now(), desired=count, roll=True), {}, before
 
     def _call(self, attempt: ServiceAttempt, plan: Plan) -> Observation:
         """Make the calls of a plan."""
@@ -205,9 +206,13 @@ class ServiceSteps:
         attempt.settled = True
         if attempt.pending.step is Step.KILL:
             self._kill(attempt)
-        if attempt.service is not None and (reached := attempt.reached()) is not None:
+        noted: dict[str, Any] = {"called": True}
+        if plan.roll:
+            current = attempt.seen.current
+            noted["started"] = current if current != attempt.change_so_far.before else None
+        elif attempt.service is not None and (reached := attempt.reached()) is not None:
             return reached._replace(attributes={**reached.attributes, **attempt.over})
-        return Noting(attempt.over, {"called": True}, service=attempt.service)
+        return Noting(attempt.over, noted, service=attempt.service)
 
     def _kill(self, attempt: ServiceAttempt) -> None:
         """Kill the containers of the service's tasks on their hosts. Best effort: ECS stops them, too, more slowly."""
