@@ -185,7 +185,8 @@ class HostileEcs:
         if self.expired(token, self._tasks._cluster(parameters, "us-east-1")):
             # The engine searches for the task of a token that it can no longer use.
             self._reached(Reached.TOKEN_EXPIRED)
-        hidden = [arn for arn in answer["taskArns"] if self._is_hidden(actor, arn, "ListTasks")]
+        of_whom = "startedBy" in parameters
+        hidden = [arn for arn in answer["taskArns"] if self._is_hidden(actor, arn, "ListTasks", of_whom=of_whom)]
         self.unlisted.update(hidden)
         answer["taskArns"] = [arn for arn in answer["taskArns"] if arn not in hidden]
         return answer
@@ -197,11 +198,19 @@ class HostileEcs:
 
     # --- visibility -------------------------------------------------------------------------------------------------
 
-    def _is_hidden(self, actor: Actor, arn: str, view: str) -> bool:
+    def _is_hidden(self, actor: Actor, arn: str, view: str, *, of_whom: bool = True) -> bool:
+        """Return whether an answer does not contain the task. `of_whom`: whether it tells whose task it is."""
+        hidden = self._hides(actor, arn, view)
+        if not hidden and of_whom and self.alive is not None and arn in self.alive.hidden:
+            self._reached(Reached.RETURNED)
+            self.alive.shows_again(actor, arn)
+        return hidden
+
+    def _hides(self, actor: Actor, arn: str, view: str) -> bool:
         task = self._tasks._tasks.get(arn)
         if task is None:
             return False
-        if self._is_absent(actor, arn):
+        if self._is_absent(arn):
             return True
         if not self.on:
             return False
@@ -231,7 +240,7 @@ class HostileEcs:
         self._seen(sight, actor)
         return False
 
-    def _is_absent(self, actor: Actor, arn: str) -> bool:
+    def _is_absent(self, arn: str) -> bool:
         """Return whether no answer contains the task for minutes."""
         if arn not in self.absent or self.alive is None:
             return False
@@ -239,9 +248,6 @@ class HostileEcs:
             self._reached(Reached.ABSENT)
             self.alive.hides(arn)
             return True
-        if arn in self.alive.hidden:
-            self._reached(Reached.RETURNED)
-            self.alive.shows_again(actor, arn)
         return False
 
     @staticmethod
