@@ -262,3 +262,72 @@ def test_a_function_that_has_time_for_its_call_makes_it(stage: ServiceStage) -> 
     stage.after("UpdateItem", lambda _: stage.advance(LATEST - 0.1))
     stage.patch(container_id, desired_count=5)
     assert stage.effects() == [{"desiredCount": 5}]
+
+
+def test_a_count_of_a_failed_service_that_runs_is_applied_by_the_sweep(stage: ServiceStage) -> None:
+    container_id = stage.add_service("running", "failed")
+    stage.services.set_desired(stage.service(), COUNT)
+    stage.while_time_passes(200)
+    after = stage.patch(container_id, desired_count=5)
+    assert (after.desired_count, stage.effects()) == (5, [])
+    assert stage.drift_sweep() == {"true": 1}
+    stage.while_time_passes(31)
+    assert stage.sweep() == {"count applied": 1}
+    assert stage.service().desired == 5
+    stage.while_time_passes(200)
+    stage.drift_sweep()
+    container = stage.container(container_id)
+    assert (container.status, container.desired_count, container.running_count) == ("running", 5, 5)
+
+
+def test_a_count_of_a_failed_service_that_does_not_run_is_for_the_next_start(stage: ServiceStage) -> None:
+    container_id = stage.add_service("running", "failed")
+    stage.patch(container_id, desired_count=5)
+    stage.while_time_passes(31)
+    assert stage.sweep() == {"count kept": 1}
+    after = stage.container(container_id)
+    assert (stage.effects(), after.desired_count, after.apply_count_at, after.due_at) == ([], 5, None, None)
+    stage.ask(container_id, "restart")
+    assert stage.counts() == (5, 5)
+
+
+DETAILS = {"name": "shop", "labels": {"a": "b"}, "idle_timeout": 900, "protection": "in use"}
+
+
+def test_a_count_is_changed_together_with_details(stage: ServiceStage) -> None:
+    container_id = stage.add_service("running")
+    after = stage.patch(container_id, desired_count=5, **DETAILS)
+    assert (after.name, after.labels, after.idle_timeout, after.desired_count) == ("shop", {"a": "b"}, 900, 5)
+    assert after.protection is not None
+    assert stage.effects() == [{"desiredCount": 5}]
+
+
+def test_nothing_remains_of_a_change_whose_count_is_refused(stage: ServiceStage) -> None:
+    container_id = stage.add_service("running")
+    before = stage.container(container_id)
+    stage.fail("UpdateService", DENIED)
+    with pytest.raises(ExternalServiceError):
+        stage.patch(container_id, desired_count=5, **DETAILS)
+    after = stage.container(container_id)
+    changing = {"generation", "calls_end_at", "updated_at"}
+    assert after.model_dump(exclude=changing) == before.model_dump(exclude=changing)
+
+
+def test_what_another_request_has_changed_since_remains(stage: ServiceStage) -> None:
+    container_id = stage.add_service("running")
+    stage.fail("UpdateService", DENIED)
+    stage.before("UpdateService", lambda _: stage.patch(container_id, name="theirs"))
+    with pytest.raises(ExternalServiceError):
+        stage.patch(container_id, desired_count=5, **DETAILS)
+    after = stage.container(container_id)
+    assert (after.name, after.labels, after.desired_count) == ("theirs", {}, COUNT)
+
+
+def test_a_change_between_the_refusal_and_its_withdrawal_remains(stage: ServiceStage) -> None:
+    container_id = stage.add_service("running")
+    stage.fail("UpdateService", DENIED)
+    stage.before("UpdateItem", lambda _: stage.patch(container_id, name="theirs"), skip=1)
+    with pytest.raises(ExternalServiceError):
+        stage.patch(container_id, desired_count=5, **DETAILS)
+    after = stage.container(container_id)
+    assert (after.name, after.labels, after.desired_count) == ("theirs", {}, COUNT)

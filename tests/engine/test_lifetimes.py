@@ -10,6 +10,7 @@ from longshore.domain.errors import ExternalServiceError
 from longshore.domain.models import Container
 
 from engine.aws import DENIED, FAILED, NO_ANSWER
+from engine.services import ServiceStage
 from engine.stage import PROJECT, USER, Stage
 
 MINUTE = timedelta(minutes=1)
@@ -361,3 +362,35 @@ def test_an_operation_keeps_the_attributes_of_users(stage: Stage) -> None:
     assert {name: getattr(found, name) for name in given} == given
     assert isinstance(found, Container)
     assert to_text(found.ends_at or now) == to_text(found.status_since + 5 * MINUTE)
+
+
+def test_a_count_that_somebody_else_changes_does_not_postpone_the_end_of_an_idle_service() -> None:
+    stage = ServiceStage()
+    container = stage.add_service("running")
+    stage.patch(container, idle_timeout=900)
+    stage.advance(300)
+    idle_at = stage.container(container).idle_at
+    for count in (5, 4):
+        stage.services.set_desired(stage.service(), count)
+        stage.while_time_passes(200)
+        assert stage.drift_sweep() == {"repaired": 1}
+        after = stage.container(container)
+        assert (after.desired_count, after.idle_at, after.pending_deadline) == (count, idle_at, idle_at)
+    # A restart does.
+    stage.ask(container, "restart")
+    restarted = stage.container(container)
+    assert restarted.idle_at == restarted.status_since + 15 * MINUTE
+
+
+def test_the_time_since_a_service_runs_is_not_used_after_a_row_that_does_not_write_it() -> None:
+    """Version 0.2 writes rows without it."""
+    stage = ServiceStage()
+    container = stage.add_service("running")
+    stage.patch(container, idle_timeout=900)
+    stage.advance(200)
+    stage.services.set_desired(stage.service(), 5)
+    stage.while_time_passes(10)
+    stage.drift_sweep()
+    later = stage.container(container).status_since + 10 * MINUTE
+    stage.edit(container, status_since=later)
+    assert stage.container(container).idle_at == later + 15 * MINUTE

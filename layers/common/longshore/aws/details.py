@@ -18,7 +18,7 @@ pending, so a change never makes a driver repeat its step.
 """
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -53,7 +53,9 @@ class ContainerDetails:
         self._clock = clock
         self._writes = Writes(containers=containers, status_logs="", idempotency="")
 
-    def write(self, container: Container, changes: Mapping[str, Any]) -> Container | ConditionFailed:
+    def write(
+        self, container: Container, changes: Mapping[str, Any], *, unchanged: Iterable[str] = ()
+    ) -> Container | ConditionFailed:
         """Change a container that still belongs to the same project.
 
         The write sets values, so it may be repeated after a lost reply.
@@ -62,6 +64,7 @@ class ContainerDetails:
             container: The container as read: the project for which the user's role was checked, and what the key of the
                 index depends on.
             changes: The new values of the attributes, by name. None removes an attribute.
+            unchanged: Attributes that the write requires as read, besides those that the new values depend on.
 
         Returns:
             The container after the write. If it has been deleted, moved to another project or changed in a way that the
@@ -74,7 +77,7 @@ class ContainerDetails:
         after = container.model_copy(update={**changes, "updated_at": self._clock.now()})
         names = [*changes, "updated_at"]
         # False also for an item that does not exist.
-        condition = same(container, ["project_id"])
+        condition = same(container, ["project_id", *unchanged])
         if changes.get("protection") is not None:
             condition = condition.also(_NOTHING_ENDS, **_OPERATIONS)
         # Removing the protection restores a key that the recovery sweep has moved.

@@ -27,6 +27,8 @@ ROW_SCHEMA = 2
 CHANGEABLE = (
     "status",
     "status_since",
+    "recounted_at",
+    "running_since",
     "tasks",
     "tasks_due_at",
     "last_task",

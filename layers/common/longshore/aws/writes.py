@@ -56,8 +56,8 @@ def as_read(container: Container, pending: PendingOperation | None) -> Condition
 
 
 def same(container: Container, names: Sequence[str]) -> Condition:
-    """Require that the named attributes of the container are as read."""
-    stored = container.model_dump(mode="json", include=set(names), exclude_none=True)
+    """Require that the named attributes of the container are as read. Default values are not stored."""
+    stored = container.model_dump(mode="json", include=set(names), exclude_none=True, exclude_defaults=True)
     clauses = [f"#{name} = :was_{name}" if name in stored else f"attribute_not_exists(#{name})" for name in names]
     return Condition(" AND ".join(clauses), {f":was_{name}": serialize(value) for name, value in stored.items()})
 

@@ -88,7 +88,7 @@ class ContainerChange(NamedTuple):
                 case "protection":
                     faults += _protection_faults(value)
                 case "desired_count":
-                    faults += _count_faults(value, alone=len(given) == 1)
+                    faults += _count_faults(value)
                 case _:
                     faults.append(fault(f"is unknown; the keys are: {', '.join(cls._fields)}", key))
         if faults:
@@ -153,14 +153,13 @@ def _idle_timeout_faults(value: Any) -> Faults:
     return []
 
 
-def _count_faults(value: Any, *, alone: bool) -> Faults:
+def _count_faults(value: Any) -> Faults:
     # Booleans are integers in Python.
     if isinstance(value, bool) or not isinstance(value, int):
         return [fault("must be integer", "desired_count")]
     if not 1 <= value <= LARGEST_COUNT:
         return [fault(f"must be 1 to {LARGEST_COUNT}", "desired_count")]
-    # If ECS refuses the count, nothing else has been changed either.
-    return [] if alone else [fault("must be the only key", "desired_count")]
+    return []
 
 
 def _protection_faults(value: Any) -> Faults:

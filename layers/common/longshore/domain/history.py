@@ -69,10 +69,13 @@ def append(container: Container, change: Change, log_id: str, now: datetime) -> 
         triggered_by=change.triggered_by,
         metadata=metadata or None,
     )
+    recounts = change.observed.count_before is not None and change.to_status is container.status
     after = container_after.model_copy(
         update={
             "status": change.to_status,
             "status_since": at,
+            "recounted_at": at if recounts else None,
+            "running_since": container.last_started_at if recounts else None,
             "absent_since": None,
             "apply_count_at": None,
             "tasks": dict(container.tasks if change.tasks is None else change.tasks),

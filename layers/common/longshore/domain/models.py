@@ -72,6 +72,8 @@ class Container(ServiceState):
     idle_timeout: int | None = None  # seconds after which the recovery sweep stops the running container
     idle_timeout_at: Timestamp | None = None  # when `idle_timeout` was set
     kept_alive_at: Timestamp | None = None  # when a caller has last kept the container alive
+    recounted_at: Timestamp | None = None  # the last row that only says that somebody else has changed the count
+    running_since: Timestamp | None = None  # since when the container was running at `recounted_at`
     protection: Protection | None = None
     # The key of the index as it is stored. `due_at` is what it should be.
     pending_deadline: Timestamp | None = Field(default=None, exclude=True)
@@ -140,11 +142,21 @@ class Container(ServiceState):
         return due is None or (listed is not None and (listed <= due or self.protection is not None))
 
     @property
+    def last_started_at(self) -> datetime:
+        """When the container has last become running, or was restarted. Counts that somebody else changes are neither.
+
+        `running_since` is valid only if `recounted_at` is the last row: version 0.2 writes rows without them.
+        """
+        if self.running_since is not None and self.recounted_at == self.status_since:
+            return self.running_since
+        return self.status_since
+
+    @property
     def idle_at(self) -> datetime | None:
         """When the running container has been idle for its timeout; None: it has no timeout or is not running."""
         if self.idle_timeout is None or self.status is not Status.RUNNING:
             return None
-        counted_from = (self.status_since, self.kept_alive_at, self.idle_timeout_at)
+        counted_from = (self.last_started_at, self.kept_alive_at, self.idle_timeout_at)
         return max(at for at in counted_from if at is not None) + timedelta(seconds=self.idle_timeout)
 
     @property

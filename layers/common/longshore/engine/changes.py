@@ -1,10 +1,11 @@
 """Changes of a container by a member of its project: its details, and what limits its running time."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from longshore.aws.access import Access
 from longshore.aws.details import ContainerDetails
+from longshore.aws.ecs import EcsError
 from longshore.aws.store import Store
 from longshore.domain.bodies import fault
 from longshore.domain.changes import ContainerChange
@@ -47,7 +48,7 @@ class ContainerChanges:
 
         A protection is refused while an operation is pending from which it would protect the container. A count is
         refused while any operation is pending. A running service gets it at once, or from a sweep if ECS does not
-        answer.
+        answer. If ECS refuses it, nothing of the change remains.
 
         Raises:
             InvalidInputError: The container has no count, because it stands for a task.
@@ -68,10 +69,41 @@ class ContainerChanges:
                 raise ContainerExpiredError
             if container.pending is not None:
                 raise refused_change(container, "update", in_progress(container.pending))
-            return self._counts.values(container, change.desired_count)
+            return values | self._counts.values(container, change.desired_count)
 
         before, written = self._write(user_id, container_id, change.needs, values_for)
-        return written if change.desired_count is UNCHANGED else self._counts.apply(before, written)
+        if change.desired_count is UNCHANGED:
+            return written
+        try:
+            return self._counts.apply(before, written)
+        except EcsError:
+            if not self._take_back(before, written, values):
+                return written
+            raise
+
+    def _take_back(self, before: Container, written: Container, names: Iterable[str]) -> bool:
+        """Write the values before a change, because ECS has refused its count.
+
+        Values that another request has written since remain.
+
+        Returns:
+            Whether nothing of the change is left. Otherwise an operation has begun, and stores the count for the next
+            start.
+
+        Raises:
+            ExternalServiceError: DynamoDB failed, or the container kept changing. Values of the change may be left.
+        """
+        current = written
+        for _ in range(_TRIES):
+            own = [name for name in names if getattr(current, name) == getattr(written, name)]
+            values = {name: getattr(before, name) for name in own} | self._counts.before(before, written)
+            result = self._details.write(current, values, unchanged=own)
+            if isinstance(result, Container):
+                return True
+            if result.current is None or not _is_as_written(result.current, written):
+                return False
+            current = result.current
+        raise ExternalServiceError("The container is receiving too many requests")
 
     def keep_alive(self, user_id: str, container_id: str) -> Container:
         """Count the time until the running container has been idle for its timeout from now on.
@@ -110,3 +142,8 @@ class ContainerChanges:
                 return admitted, written
             container = written.current
         raise ExternalServiceError("The container is receiving too many requests")
+
+
+def _is_as_written(current: Container, written: Container) -> bool:
+    """Check whether no operation has begun since a write, and nobody has changed the count."""
+    return current.operation is None and current.generation == written.generation

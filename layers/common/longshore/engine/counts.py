@@ -4,6 +4,9 @@ The container's item is written first, with the time at which a sweep applies th
 refuses the count, the item is written back, so that nothing has happened. If ECS does not answer, the sweep repeats the
 call, which sets the count and does no harm if it has taken effect before.
 
+The service of a failed container may run. Whether it does is known after a look, so the sweep applies its count. If it
+does not run, the count is for the next start.
+
 The item states when the call is over. An operation that begins waits until then, so a call that could end later is not
 made:
 
@@ -41,10 +44,10 @@ class CountChanges:
         """
         now = self._clock.now()
         values: dict[str, Any] = {"desired_count": count, "generation": container.generation + 1}
-        if container.status is Status.RUNNING:
+        if container.status in (Status.RUNNING, Status.FAILED):
             values["apply_count_at"] = now + APPLY_AFTER
-            if self._may_call(container):
-                values["calls_end_at"] = now + CALLS_LAST + SHOWN_AFTER
+        if container.status is Status.RUNNING and self._may_call(container):
+            values["calls_end_at"] = now + CALLS_LAST + SHOWN_AFTER
         return values
 
     def apply(self, before: Container, written: Container) -> Container:
@@ -59,19 +62,17 @@ class CountChanges:
             applies the count.
 
         Raises:
-            EcsError: ECS refused the count, and the previous count is stored again.
+            EcsError: ECS refused the count. The container is as written.
             StoreError: DynamoDB failed. The count may have been applied.
         """
-        if written.apply_count_at is None or not (self._may_call(before) and self._has_time(written)):
+        applies = written.apply_count_at is not None and written.status is Status.RUNNING
+        if not applies or not (self._may_call(before) and self._has_time(written)):
             return written
         try:
             service = self._services.update(written.runtime, written.desired_count)
         except EcsError as error:
             if not error.no_effect:
                 return written
-            restored = {"desired_count": before.desired_count, "apply_count_at": before.apply_count_at}
-            if isinstance(self._finish(written, restored), ConditionFailed):
-                return written  # An operation has begun, and stores the count for the next start.
             raise
         finished = self._finish(written, {"apply_count_at": None, "running_count": service.running})
         # An operation that has begun since knows the count.
@@ -88,9 +89,15 @@ class CountChanges:
         """
         if not self._may_call(container):
             return "busy"
+        if container.status is Status.FAILED:
+            service = self._services.describe(container.runtime)
+            if service is None or service.desired == 0:
+                kept = container.model_copy(update={"apply_count_at": None})
+                noted = self._store.note_idle(container, kept)
+                return "changed" if isinstance(noted, ConditionFailed) else "count kept"
         self._services.take_turn()
         now = self._clock.now()
-        values = {
+        values: dict[str, Any] = {
             "generation": container.generation + 1,
             "calls_end_at": now + CALLS_LAST + SHOWN_AFTER,
             "apply_count_at": now + APPLY_AFTER,
@@ -111,6 +118,20 @@ class CountChanges:
             raise
         result = self._finish(noted, {"apply_count_at": None, "running_count": service.running})
         return "changed" if isinstance(result, ConditionFailed) else "count applied"
+
+    def before(self, container: Container, written: Container) -> dict[str, Any]:
+        """Return the attributes to write after ECS has refused the count that was written.
+
+        Args:
+            container: The container before the write.
+            written: The container after the write.
+        """
+        return {
+            "desired_count": container.desired_count,
+            "apply_count_at": container.apply_count_at,
+            "calls_end_at": self._clock.now() + SHOWN_AFTER,
+            "generation": written.generation + 1,
+        }
 
     def _may_call(self, container: Container) -> bool:
         """Check whether no earlier call can still change the service."""
