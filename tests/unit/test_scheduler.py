@@ -260,18 +260,43 @@ def test_a_schedule_with_the_input_of_another_project() -> None:
 # --- the administration -----------------------------------------------------------------------------------------------
 
 
+LATER = SAVED + timedelta(hours=1)
+
+
 def test_a_state_is_changed_without_other_changes() -> None:
-    before = described(schedule(start_at=SAVED)) | {"Arn": "arn:s", "Description": None}
+    before = described(schedule(start_at=LATER)) | {"Arn": "arn:s", "Description": None}
     found, client, _ = group(before, {})
     assert found.set_enabled(f"{PROJECT}.office-hours", enabled=False)
     name, request = client.calls[-1]
     assert name == "update_schedule"
     assert request == {
-        key: value for key, value in described(schedule(start_at=SAVED)).items() if "Date" not in key
+        key: value for key, value in described(schedule(start_at=LATER)).items() if "Date" not in key
     } | {
         "State": "DISABLED",
-        "StartDate": SAVED,
+        "StartDate": LATER,
     }
+
+
+@pytest.mark.parametrize("enabled", [False, True])
+@pytest.mark.parametrize(
+    ("expression", "start_at", "expected"),
+    [
+        ("rate(1 hour)", SAVED - timedelta(minutes=150), SAVED + timedelta(minutes=30)),
+        ("rate(1 hour)", SAVED, LATER),
+        ("rate(1 hour)", LATER, LATER),
+        ("cron(0 8 * * ? *)", SAVED - timedelta(minutes=150), None),
+        ("cron(0 8 * * ? *)", LATER, LATER),
+        ("unknown(1)", SAVED - timedelta(minutes=150), None),
+    ],
+)
+def test_a_start_in_the_past_is_replaced_by_the_next_run(
+    enabled: bool, expression: str, start_at: datetime, expected: datetime | None
+) -> None:
+    """EventBridge Scheduler refuses a StartDate in the past."""
+    before = described(schedule()) | {"ScheduleExpression": expression, "StartDate": start_at}
+    found, client, _ = group(before, {})
+    assert found.set_enabled(f"{PROJECT}.office-hours", enabled=enabled)
+    assert client.calls[-1][1].get("StartDate") == expected
 
 
 @pytest.mark.parametrize("answers", [[error("ResourceNotFoundException")], [{}, error("ResourceNotFoundException")]])

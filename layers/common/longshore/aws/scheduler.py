@@ -24,7 +24,7 @@ Reads of EventBridge Scheduler may lag behind writes.
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -34,6 +34,7 @@ from longshore.domain.clock import Clock, to_text
 from longshore.domain.errors import ExternalServiceError, InvalidInputError, UnreadableItemError
 from longshore.domain.lifecycle import Operation
 from longshore.domain.schedules import Schedule, ScheduleSettings, Targets
+from longshore.domain.timetable import Interval, next_runs, timetable
 
 _SCHEDULED_TIME = "<aws.scheduler.scheduled-time>"
 _OLDEST_EVENT = 3600  # seconds: a run that begins later does nothing
@@ -176,6 +177,11 @@ class ScheduleGroup:
             return False
         # UpdateSchedule sets every value that is not given to its default.
         request = {key: answer[key] for key in _KEPT if answer.get(key) is not None}
+        if (start := answer.get("StartDate")) is not None and start <= (now := self._clock.now()):
+            # EventBridge Scheduler refuses a time in the past. Only a rate is counted from it.
+            request.pop("StartDate")
+            if (first := _next_of_rate(answer, now)) is not None:
+                request["StartDate"] = first
         request["State"] = "ENABLED" if enabled else "DISABLED"
         error = self._changed(
             lambda: self._client.update_schedule(GroupName=self._name, Name=full_name, **request),
@@ -281,6 +287,18 @@ _REASONS = {
     "ServiceQuotaExceededException": "The account has reached its quota of schedules",
     "ThrottlingException": "EventBridge Scheduler is receiving too many requests",
 }
+
+
+def _next_of_rate(answer: Mapping[str, Any], now: datetime) -> datetime | None:
+    """Return when a schedule with equal intervals runs next (UTC); None for other schedules."""
+    try:
+        found = timetable(str(answer["ScheduleExpression"]), UTC)
+    except ValueError:
+        return None  # The expression is not one of the API's.
+    if not isinstance(found, Interval):
+        return None
+    (first,) = next_runs(found, now, 1, answer["StartDate"].astimezone(UTC))
+    return first
 
 
 def _code(error: ClientError | None) -> str | None:
