@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from longshore.aws.ecs import EcsError
 from longshore.domain.ledger import BETWEEN_LOOKS, UNSHOWN, KnownTask
 from longshore.domain.lifecycle import Status
 from longshore.domain.models import Container
@@ -260,3 +261,25 @@ def test_an_operation_that_begins_meanwhile_ends_the_task(stage: Stage) -> None:
     (task,) = stage.live(container)
     assert (stage.status(container), stage.container(container).task_arn) == ("running", task.arn)
     assert not leftover.live
+
+
+@pytest.mark.parametrize(("operation", "status"), [("pause", "running"), ("resume", "paused")])
+def test_a_stray_that_is_found_during_a_pause_or_resume_and_is_not_stopped_then(
+    stage: Stage, operation: str, status: str
+) -> None:
+    """The operation does not wait for its end, so a sweep ends it after the operation."""
+    container = stage.add(status)
+    stage.claim(container, operation)
+    stray = stage.ecs.adopt_running(CLUSTER, "web-1", container)
+    stage.fail("StopTask", DENIED)
+    with pytest.raises(EcsError):
+        stage.deliver(event(stray))
+    while stage.container(container).operation is not None:
+        stage.advance(61)
+        stage.sweep()
+    assert stage.status(container) == ("paused" if operation == "pause" else "running")
+    for _ in range(2):
+        stage.advance(61)
+        stage.sweep()
+    assert not stray.live
+    assert list(stage.container(container).tasks) == [stage.container(container).own_token]

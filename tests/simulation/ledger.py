@@ -110,6 +110,7 @@ class Ledger:
             )
             self._follow(old, new)
             self._check_tasks(old, new)
+            self._check_listed(new)
             lifetime_checks.check_write(self.world, old, new)
             self.world.service_checks.written(old, new)
 
@@ -195,6 +196,13 @@ class Ledger:
                 self.alive.check_stopped(container_id)
             if new["status"] == Status.RUNNING and old["status"] not in LIVE:
                 self.alive.check_running(container_id)
+
+    def _check_listed(self, new: dict[str, Any]) -> None:
+        """Check that the recovery sweep will find a container with tasks that have to end, and nothing pending."""
+        live = new["status"] in LIVE
+        unwanted = [token for token, known in new.get("tasks", {}).items() if known.get("stray") or not live]
+        if self.strict and unwanted and "operation" not in new and "pending_deadline" not in new:
+            raise Violation(f"{new['id'][-2:]} is {new['status']}, and no sweep will end its tasks {unwanted}")
 
     def _check_status_of_first(self, old: dict[str, Any], new: dict[str, Any]) -> None:
         """Check a status that version 0.2 has written, or the current version beside it."""

@@ -127,8 +127,11 @@ class Container(ServiceState):
 
     @property
     def _ledger_due_at(self) -> datetime | None:
-        """When a sweep looks at the ledger: immediately after the container has become `failed` with tasks in it."""
-        if self.tasks_due_at is None and self.tasks and not self.is_live:
+        """When a sweep looks at the ledger: immediately after a row that leaves tasks in it that have to end.
+
+        Such rows are `failed` with tasks, and the rows of pauses and resumes, which do not wait for the end of a stray.
+        """
+        if self.tasks_due_at is None and self.unwanted:
             return self.status_since
         return self.tasks_due_at
 
