@@ -190,7 +190,7 @@ class Changes:
         if container.is_live:
             raise AdminError(f"The container {container.id} is {container.status.value}: stop it first.")
         ecs = Ecs(self._target.ecs())
-        tasks, _ = ecs.started_by(container.runtime, container.id, ["RUNNING"])
+        tasks = ecs.started_by(container.runtime, container.id)
         known = arns(container.tasks)
         shown = ecs.describe_many(container.runtime.cluster, known) if known else {}
         live = [task for task in (*tasks, *shown.values()) if not task.is_stopped]

@@ -241,7 +241,7 @@ class Doctor:
         own = container.task_arn or ""
         if known is not None:
             return known.by_arn.get(own), known.by_starter.get(container.id, [])
-        started, _ = self._ecs.started_by(container.runtime, container.id, ["RUNNING"])
+        started = self._ecs.started_by(container.runtime, container.id)
         found = next((task for task in started if task.arn == own), None)
         if found is None and own:
             found = self._ecs.describe(container.runtime, own)

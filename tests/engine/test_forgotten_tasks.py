@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from longshore.domain.errors import LongshoreError, OperationFailedError
+from longshore.domain.lifecycle import Status
 from longshore.domain.models import Outcome
 
 from engine.aws import DENIED, FAILED, HOST, NO_ANSWER, NOT_FOUND, THROTTLED, Call
@@ -344,3 +345,35 @@ def test_the_reason_of_a_failure_without_a_row_is_not_that_of_an_earlier_row(sta
     assert (row["to_status"], stage.status(container)) == ("stopped", "failed")
     assert raised.value.reason != row["metadata"]["reason"]
     assert raised.value.reason in ("The operation failed", "No instance of the cluster has enough memory left")
+
+
+@pytest.mark.parametrize("operation", ["force-stop", None])
+def test_tasks_that_ecs_lists_and_does_not_describe_are_stopped(stage: Stage, operation: str | None) -> None:
+    """All tasks of the container have to end, so their descriptions are not needed."""
+    container = stage.add("stopped", labels={"simulate.start": "never"})
+    stage.crash(container, "start", "RunTask")
+    (task,) = stage.live(container)
+    stage.advance(51 * 60)  # ECS may forget the client token, so the task is searched for.
+    stage.fail("DescribeTasks", DENIED, times=1000)
+    if operation is not None:
+        stage.refused(container, operation)
+    else:
+        stage.edit(container, operation=None, status=Status.FAILED, tasks_due_at=stage.clock.now())
+    for _ in range(3):
+        stage.advance(61)
+        stage.sweep()
+    assert task.arn in {call["task"] for call in stage.parameters("StopTask")}
+    assert task.desired_status == "STOPPED"
+
+
+def test_a_start_does_not_stop_a_task_that_ecs_lists_and_does_not_describe(stage: Stage) -> None:
+    container = stage.add("stopped", labels={"simulate.start": "never"})
+    stage.crash(container, "start", "RunTask")
+    (task,) = stage.live(container)
+    stage.advance(51 * 60)
+    stage.fail("DescribeTasks", DENIED, times=1000)
+    for _ in range(3):
+        stage.advance(61)
+        stage.sweep()
+    assert stage.parameters("StopTask") == []
+    assert task.desired_status == "RUNNING"

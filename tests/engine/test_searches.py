@@ -202,7 +202,7 @@ def test_all_tasks_are_described(stage: Stage, container: str, tasks: int, descr
         return {"tasks": [model | {"taskArn": arn} for arn in call.parameters["tasks"] if arn in known]}
 
     stage.change("DescribeTasks", describe)
-    found, is_complete = stage.wired.steps._ecs.started_by(stage.container(container).runtime, container)
+    found, is_complete = stage.looking(container)._search()
     assert ([task.arn for task in found], is_complete) == (known, complete)
     assert [len(call["tasks"]) for call in stage.parameters("DescribeTasks")] == (
         [100, 100, 50] if tasks > 3 else [3][:tasks]
@@ -212,7 +212,7 @@ def test_all_tasks_are_described(stage: Stage, container: str, tasks: int, descr
 def test_a_task_that_stops_between_the_two_lists_is_one_task(stage: Stage, container: str) -> None:
     task = stage.ecs.adopt_running(CLUSTER, "web-1", container)
     stage.change("ListTasks", lambda *_: {"taskArns": [task.arn]})
-    found, complete = stage.wired.steps._ecs.started_by(stage.container(container).runtime, container)
+    found, complete = stage.looking(container)._search()
     assert ([each.arn for each in found], complete) == ([task.arn], True)
 
 

@@ -5,7 +5,7 @@ token after 24 hours, or one hour after its task has ended. StopTask is idempote
 not show a new task for up to five minutes, and it forgets a stopped task after about an hour.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -214,31 +214,28 @@ class Ecs:
         answer = self._call(partial(self._client.list_tasks, **request), Quota.READS)
         return answer["taskArns"], answer.get("nextToken")
 
-    def started_by(
-        self, runtime: Runtime, container_id: str, desired: Sequence[str] = ("RUNNING", "STOPPED")
-    ) -> tuple[list[Task], bool]:
-        """List the container's tasks.
+    def started_by(self, runtime: Runtime, container_id: str) -> list[Task]:
+        """Return the container's tasks that are to run, as `listed` finds them."""
+        return self.described(runtime, self.listed(runtime, container_id, "RUNNING"))
+
+    def listed(self, runtime: Runtime, container_id: str, desired: str) -> list[str]:
+        """Return the ARNs of the container's tasks with a desired status.
 
         ECS lists new tasks late: a task that was run within the last five minutes may be missing.
 
         Args:
             runtime: Contains the cluster.
             container_id: The container, which is the `startedBy` of its tasks.
-            desired: The desired statuses of the tasks. STOPPED includes tasks that are stopping, and those that stopped
-                within the last hour.
-
-        Returns:
-            The tasks, and whether ECS has described every task that it lists.
+            desired: RUNNING or STOPPED, which includes tasks that are stopping, and those that stopped within the last
+                hour.
         """
-        arns = [
-            arn
-            for status in desired
-            for page in self._list(cluster=runtime.cluster, startedBy=container_id, desiredStatus=status)
-            for arn in page
-        ]
+        pages = self._list(cluster=runtime.cluster, startedBy=container_id, desiredStatus=desired)
+        return [arn for page in pages for arn in page]
+
+    def described(self, runtime: Runtime, arns: list[str]) -> list[Task]:
+        """Look up any number of tasks. Returns those that ECS shows."""
         batches = [arns[start : start + 100] for start in range(0, len(arns), 100)]
-        tasks = [task for batch in batches for task in self.describe_many(runtime.cluster, batch).values()]
-        return tasks, len(tasks) == len(set(arns))
+        return [task for batch in batches for task in self.describe_many(runtime.cluster, batch).values()]
 
     def of_service(self, cluster: str, service: str) -> tuple[list[Task], int]:
         """Look up the tasks of a service that have not stopped, including those that deregister or stop.

@@ -151,6 +151,12 @@ def with_stray(tasks: Ledger, task: Task) -> dict[str, KnownTask]:
     return {**tasks, task.id: KnownTask(arn=task.arn, shown=True, version=task.version, stray=True)}
 
 
+def with_listed(tasks: Ledger, arn: str) -> dict[str, KnownTask]:
+    """Return the ledger with a running task that ECS has listed for the container, and has not described."""
+    known = any(each.arn == arn for each in tasks.values())
+    return dict(tasks) if known else {**tasks, arn.rpartition("/")[2]: KnownTask(arn=arn, shown=True, stray=True)}
+
+
 def callable_until(tasks: Ledger, token: str, until: datetime) -> dict[str, KnownTask]:
     """Return the ledger in which RunTask may still be called with a token until a time (UTC).
 

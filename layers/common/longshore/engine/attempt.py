@@ -52,6 +52,7 @@ class Attempt:
             is gone or the client token is unused.
         started: The task of a start, as it was last seen.
         sent_command: The host and the id of a command without a known result.
+        undescribed: The ARNs of the container's running tasks, if the last search has failed after it had listed them.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Attempt:
         self.launched = known.launched if known.launched and known.launched.arn in arns(self.tasks) else None
         self.acted = self.launched is not None
         self.on_its_way = False
+        self.undescribed: list[str] = []
         self.started: Task | None = None
         self.sent_command = pending.command.sent if pending is not None else None
         self._ecs = ecs
@@ -232,10 +234,12 @@ class Attempt:
         Returns:
             The task, preferably one that has not stopped. None when ECS lists no task. Two searches, and enough time
             since the last RunTask, prove that the token is unused, which then leaves the ledger.
+
+        Raises:
+            EcsError: ECS refused a call or did not answer. If it has listed tasks without describing them, they are in
+                `undescribed`.
         """
-        tasks, complete = self.retry(
-            lambda: self._ecs.started_by(self.container.runtime, self.container.id), effect=False
-        )
+        tasks, complete = self.retry(self._search, effect=False)
         unknown = [task for task in tasks if task.arn not in arns(self.tasks) and not self._has_left(task)]
         found = [
             task
@@ -256,6 +260,16 @@ class Attempt:
             if self.tasks[token].is_unused(self._asked_at):
                 self._remove(token, None)
         return None
+
+    def _search(self) -> tuple[list[Task], bool]:
+        """Return the container's tasks, and whether ECS has described every task that it lists."""
+        runtime, container_id = self.container.runtime, self.container.id
+        self.undescribed = self._ecs.listed(runtime, container_id, "RUNNING")
+        # A task that stops between the two lists is in both.
+        arns = list(dict.fromkeys([*self.undescribed, *self._ecs.listed(runtime, container_id, "STOPPED")]))
+        tasks = self._ecs.described(runtime, arns)
+        self.undescribed = []
+        return tasks, len(tasks) == len(arns)
 
     def _has_left(self, task: Task) -> bool:
         last = self.container.last_task

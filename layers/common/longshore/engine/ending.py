@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from longshore.aws.ecs import EcsError, PlacementError
-from longshore.domain.ledger import TOKEN_REUSED
+from longshore.domain.ledger import TOKEN_REUSED, with_listed
 from longshore.engine.attempt import Attempt
 
 
@@ -61,5 +61,11 @@ def _has_task(attempt: Attempt, token: str, *, may_run: bool) -> bool:
                 raise
         else:
             return True
-    attempt.search(token, since)
+    try:
+        attempt.search(token, since)
+    except EcsError:
+        # StopTask needs no description: every task of the container that runs now has to end.
+        for arn in attempt.undescribed:
+            attempt.tasks = with_listed(attempt.tasks, arn)
+        raise
     return token in attempt.tasks and attempt.tasks[token].arn is not None
