@@ -12,7 +12,7 @@ from longshore.domain.pending import Trigger
 from longshore.domain.service import Scaling
 from longshore.domain.task import adopted_as
 
-from simulation.service_model import FLAGS, SimulatedService
+from simulation.services import SUSPENSIONS, ScalableTarget
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -50,7 +50,8 @@ def add_service(
     live = statuses[-1] == "running"
     bounds = (scaling.minimum, MAXIMUM) if scaling is not None else None
     service = world.services.add(cluster, name, name, count if live else 0, launch_type=launch_type, bounds=bounds)
-    _set_scaling(service, scaling, stopped=not live)
+    if scaling is not None and (target := world.services.target(service)) is not None:
+        _set_scaling(target, scaling, stopped=not live)
     moment = world.scheduler.now - timedelta(minutes=10)
     container = Container(
         id=adopted_as(service.arn),
@@ -77,19 +78,15 @@ def add_service(
     return container
 
 
-def _set_scaling(service: SimulatedService, scaling: Scaling | None, *, stopped: bool) -> None:
-    target = service.target
-    if scaling is None or target is None:
-        return
+def _set_scaling(target: ScalableTarget, scaling: Scaling, *, stopped: bool) -> None:
     values = (
         scaling.dynamic_scaling_in_suspended,
         scaling.dynamic_scaling_out_suspended,
         scaling.scheduled_scaling_suspended,
     )
-    target.suspended = dict(zip(FLAGS, values, strict=True))
+    target.suspended = dict(zip(SUSPENSIONS, values, strict=True))
     if stopped:
-        target.minimum = 0
-        target.suspended = dict.fromkeys(FLAGS, True)
+        target.minimum, target.suspended = 0, dict.fromkeys(SUSPENSIONS, True)
 
 
 def add_services(world: "World", rng: random.Random, *, cluster: str, project: str) -> list[str]:
