@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from longshore.aws.services import CALL_LASTS
 
-from local.emulator.ecs import Deployment, SimulatedService, SimulatedTask
+from local.emulator.ecs import Deployment, ServiceDeployment, SimulatedService, SimulatedTask
+from local.emulator.ecs.service_deployments import STAGES, Hook
 from local.emulator.errors import AwsError
 from local.emulator.scaling import ScalableTarget, ScalableTargets
 from simulation.faults import Kind
@@ -34,16 +35,19 @@ _SLOW = 8  # seconds
 class SlowServices(Effects):
     """Tasks and services. The scheduler looks at a service after a drawn time, and its deployments may fail.
 
-    The tasks of a deployment that is to fail do not start: their images cannot be pulled.
+    The tasks of a deployment that is to fail do not start: their images cannot be pulled. A blue/green deployment may
+    wait for a person.
 
     Attributes:
-        on: Whether times and failures are drawn.
+        on: Whether times, failures and hooks are drawn.
         failing: The ids of the deployments that are to fail.
+        waits: Called with each deployment that begins to wait for a person, and its hook.
     """
 
     of_services: ServiceHostility = ServiceHostility()
     service_chances: random.Random
     on = True
+    waits: Callable[[ServiceDeployment, Hook], None] = lambda *_: None
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -56,22 +60,49 @@ class SlowServices(Effects):
         longest = timedelta(seconds=self.of_services.delay)
         if service.due is not None and service.due <= at + longest:
             return  # The scheduler looks soon anyway.
-        drawn = max(
-            0.1, self.service_chances.uniform(0, self.of_services.delay) * self.service_chances.choice((0.1, 1))
-        )
+        rng = self.service_chances
+        drawn = max(0.1, rng.uniform(0, self.of_services.delay) * rng.choice((0.1, 1)))
         if drawn > _SLOW:
             self.reached(Reached.SERVICE_SLOW)
         service.look_by(at + timedelta(seconds=drawn))
 
     def _deploy(self, service: SimulatedService, at: datetime) -> None:
-        first, rng, settings = not service.history, self.service_chances, self.of_services
-        fails = self.on and not first and rng.random() < settings.breaks
-        if fails:
-            breaker = {"enable": True, "rollback": rng.random() < settings.rolls_back}
-            service.configuration = {**service.configuration, "deploymentCircuitBreaker": breaker}
+        if service.history and self.on:
+            configured = self._blue_green() if service.strategy == "BLUE_GREEN" else self._rolling()
+            service.configuration = {**service.configuration, **configured}
         super()._deploy(service, at)
-        if fails:
+        breaker = service.configuration.get("deploymentCircuitBreaker") or {}
+        if len(service.history) > 1 and self.on and breaker.get("enable"):
             self.failing.add(service.primary.id)
+
+    def _rolling(self) -> dict[str, Any]:
+        """Draw whether the next deployment fails, and whether it is rolled back then."""
+        rng, settings = self.service_chances, self.of_services
+        fails, rolls_back = rng.random() < settings.breaks, rng.random() < settings.rolls_back
+        return {"deploymentCircuitBreaker": {"enable": fails, "rollback": fails and rolls_back}}
+
+    def _blue_green(self) -> dict[str, Any]:
+        """Draw where the next deployment waits for a person, and what happens if nobody answers."""
+        rng = self.service_chances
+        self.reached(Reached.SERVICE_BLUE_GREEN)
+        timeout = {"timeoutInMinutes": rng.choice((1, 5)), "action": rng.choice(("ROLLBACK", "CONTINUE"))}
+        hook = {"targetType": "PAUSE", "lifecycleStages": [rng.choice(STAGES[:-2])], "timeoutConfiguration": timeout}
+        hooks = [hook] if rng.random() < self.of_services.pauses else []
+        return {"lifecycleHooks": hooks, "bakeTimeInMinutes": rng.choice((0, 1, 5))}
+
+    def _enter(self, service: SimulatedService, current: ServiceDeployment, stage: str, at: datetime) -> None:
+        known = len(current.hooks)
+        super()._enter(service, current, stage, at)
+        for hook in current.hooks[known:]:
+            self.reached(Reached.SERVICE_PAUSED)
+            self.waits(current, hook)
+
+    def _stage_is_over(self, service: SimulatedService, current: ServiceDeployment, at: datetime) -> bool:
+        hook = current.waiting
+        is_over = super()._stage_is_over(service, current, at)
+        if hook is not None and hook.status == "TIMED_OUT":
+            self.reached(Reached.SERVICE_PAUSE_OVER)
+        return is_over
 
     def _create(self, *arguments: Any, **named: Any) -> SimulatedTask:
         task = super()._create(*arguments, **named)
@@ -86,7 +117,7 @@ class SlowServices(Effects):
 
     def _roll_back(self, service: SimulatedService, reason: str, at: datetime) -> None:
         super()._roll_back(service, reason, at)
-        if service.current.rolling_back:
+        if service.current.triggered and service.current.rolling_back:
             self.reached(Reached.SERVICE_ROLLED_BACK)
 
     def has_failed(self, deployment: Deployment) -> bool:

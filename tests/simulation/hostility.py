@@ -70,6 +70,11 @@ class Reached(StrEnum):
     SERVICE_DEPLOYED = "somebody starts a deployment of a service"
     SERVICE_BROKEN = "the circuit breaker ends a deployment"
     SERVICE_ROLLED_BACK = "the circuit breaker rolls a deployment back"
+    SERVICE_BLUE_GREEN = "a blue/green deployment begins"
+    SERVICE_PAUSED = "a deployment waits for a person"
+    SERVICE_CONTINUED = "a person continues a deployment"
+    SERVICE_REJECTED = "a person rolls a deployment back"
+    SERVICE_PAUSE_OVER = "nobody answers a deployment that waits"
     SERVICE_BLOCKED = "tasks of a service cannot be placed"
     SERVICE_DELETED = "somebody deletes a service"
     SERVICE_FORGOTTEN = "ECS forgets a deleted service"
@@ -91,6 +96,8 @@ class ServiceHostility:
     counted: int = 0  # how often somebody changes a count or starts a deployment
     breaks: float = 0.0  # the probability that the circuit breaker ends a deployment
     rolls_back: float = 0.0  # the probability that the circuit breaker of a service rolls back
+    blue_green: float = 0.0  # the probability that a service has blue/green deployments
+    pauses: float = 0.0  # the probability that a blue/green deployment waits for a person
     blocked: int = 0  # how often the tasks of a service cannot be placed for some time
     deleted: bool = False  # somebody deletes a service
 
@@ -108,10 +115,12 @@ class ServiceHostility:
             "counted": rng.choice((1, 3)),
             "breaks": rng.choice((0.3, 1.0)),
             "rolls_back": rng.choice((0.5, 1.0)),
+            "blue_green": rng.choice((0.5, 1.0)),
+            "pauses": rng.choice((0.5, 1.0)),
             "blocked": rng.choice((1, 2)),
             "deleted": True,
         }
-        rates = {"late": 0.6, "scales": 0.6, "rolls_back": 0.6, "deleted": 0.15}
+        rates = {"late": 0.6, "scales": 0.6, "rolls_back": 0.6, "pauses": 0.6, "deleted": 0.15}
         return cls(**{name: value for name, value in drawn.items() if rng.random() < rates.get(name, 0.35)})
 
 

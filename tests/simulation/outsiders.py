@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 from longshore.domain.changes import ContainerChange
 
+from local.emulator.ecs import ServiceDeployment
+from local.emulator.ecs.service_deployments import Hook
+from local.emulator.errors import AwsError
 from simulation.hostility import Reached
 from simulation.services import SimulatedService
 from simulation.setup import USERS
@@ -29,6 +32,7 @@ class Outsiders:
         settings, rng = self.world.hostility.services, self._rng
         if settings is None:
             return
+        self.world.ecs.waits = self._answers
         happens: list[Callable[[SimulatedService], None]] = [self._scales] * settings.scales
         happens += [rng.choice((self._counts, self._counts, self._deploys)) for _ in range(settings.counted)]
         happens += [self._bounds] * settings.bounded
@@ -42,7 +46,7 @@ class Outsiders:
             self.world.scheduler.at(moment, lambda number=number: self._change(number))  # type: ignore[misc]
 
     def calm_down(self) -> None:
-        """Let all tasks start, and replace the deployments that have failed."""
+        """Let all tasks start, replace the deployments that have failed, and continue half of those that wait."""
         world = self.world
         world.ecs.on = world.targets.on = world.hostile_services.on = False
         for name in world.service_checks.records:
@@ -50,6 +54,8 @@ class Outsiders:
             if service is None or service.status != "ACTIVE":
                 continue
             service.blocked = False
+            if service.current.waiting is not None and self._rng.random() < 0.5:
+                self._answer(service.current, service.current.waiting, "CONTINUE")
             if world.ecs.has_failed(service.primary):
                 self._redeploy(service)
             world.services.set_desired(service, service.desired_count)
@@ -84,7 +90,7 @@ class Outsiders:
             return
         minimum = self._rng.choice([count for count in range(min(4, target.maximum + 1)) if count != target.minimum])
         if self.world.services.set_bounds(service, minimum, None):
-            self.world.service_checks.bounded_outside(service.name)
+            self.world.service_checks.bounded_outside(service.name, minimum)
             self._happened(Reached.SERVICE_BOUNDED, service, minimum)
         else:
             self._happened(Reached.SERVICE_NOT_SCALED, service)
@@ -112,6 +118,27 @@ class Outsiders:
             self.world.after_effect()
 
         self.world.later(self._rng.choice((5.0, 60.0, 300.0)), restore)
+
+    def _answers(self, deployment: ServiceDeployment, hook: Hook) -> None:
+        """Let a person continue a deployment that waits, or roll it back, or do nothing."""
+        if not self.world.ecs.on:
+            self.world.later(1.0, lambda: self._answer(deployment, hook, "CONTINUE"))
+        elif (action := self._rng.choice(("CONTINUE", "CONTINUE", "ROLLBACK", None))) is not None:
+            seconds = self._rng.choice((5.0, 60.0, 300.0)) * self._rng.random()
+            self.world.later(seconds, lambda: self._answer(deployment, hook, action))
+
+    def _answer(self, deployment: ServiceDeployment, hook: Hook, action: str) -> None:
+        if deployment.status != "IN_PROGRESS" or hook.status != "AWAITING_ACTION":
+            return
+        request = {"serviceDeploymentArn": deployment.arn, "hookId": hook.id, "action": action}
+        try:
+            self.world.ecs.handle("ContinueServiceDeployment", request)
+        except AwsError:
+            return  # The service has been deleted.
+        what = Reached.SERVICE_CONTINUED if action == "CONTINUE" else Reached.SERVICE_REJECTED
+        self.world.reached(what)
+        self.world.note("outside", f"{what}: {deployment.service_arn.rpartition('/')[2]}")
+        self.world.after_effect()
 
     def _deletes(self, service: SimulatedService) -> None:
         self.world.service_checks.changed_outside(service.name)

@@ -204,10 +204,14 @@ class ServiceChecks:
         if not by_policy:
             record.stopped_by = None
 
-    def bounded_outside(self, name: str) -> None:
-        """Record that a scheduled action has changed the bounds of a service, and may move its count."""
+    def bounded_outside(self, name: str, minimum: int) -> None:
+        """Record that a scheduled action has changed the minimum of a service, and may move its count."""
         record = self.records[name]
         record.bounded_at, record.registered_by = self._world.scheduler.now, None
+        if record.scaling is not None:
+            # A minimum of 0 looks like that of a stop, so Longshore cannot know that it is the owner's.
+            record.scaling = (minimum, *record.scaling[1:])
+            record.scaling_is_known = record.scaling_is_known and minimum > 0
 
     def moved(self, target: ScalableTarget, before: int) -> None:
         """Record and check a move of a count into the bounds that were registered last."""

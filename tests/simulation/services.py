@@ -100,11 +100,13 @@ class Services:
         *,
         launch_type: str = "EC2",
         bounds: tuple[int, int] | None = None,
+        strategy: str = "ROLLING",
     ) -> SimulatedService:
         """Add a service whose tasks run, and its scalable target if there are bounds."""
         request = {"cluster": cluster, "serviceName": name, "taskDefinition": family, "desiredCount": desired}
         network = {"networkConfiguration": _NETWORK} if launch_type == "FARGATE" else {}
-        service = self._ecs.adopt_service({**request, **network, "launchType": launch_type})
+        configuration = {} if strategy == "ROLLING" else {"deploymentConfiguration": {"strategy": strategy}}
+        service = self._ecs.adopt_service({**request, **network, **configuration, "launchType": launch_type})
         if bounds is not None:
             self.register(service, MinCapacity=bounds[0], MaxCapacity=bounds[1])
             target = self.target(service)
