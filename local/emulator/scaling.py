@@ -2,35 +2,46 @@
 
 Scaling policies and scheduled actions themselves are not emulated: `scale` and `set_bounds` have their effect. Like
 AWS, this module reads and changes the desired count through the API of ECS.
+
+A registration returns before it has an effect on the service: `delay` seconds later, the module reads the desired count
+and moves it into the bounds, if it is outside. AWS does not document how long this takes.
 """
 
 import hashlib
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from local.emulator.ecs import ACCOUNT, REGION, TaskSimulation
 from local.emulator.errors import AwsError
 
+SUSPENSIONS = ("DynamicScalingInSuspended", "DynamicScalingOutSuspended", "ScheduledScalingSuspended")
+"""The members of SuspendedState."""
+
 _NAMESPACE = "ecs"
 _DIMENSION = "ecs:service:DesiredCount"
 _MAX_RESULTS = 50
-_FLAGS = ("DynamicScalingInSuspended", "DynamicScalingOutSuspended", "ScheduledScalingSuspended")
 _ROLE = "aws-service-role/ecs.application-autoscaling.amazonaws.com/AWSServiceRoleForApplicationAutoScaling_ECSService"
 
 
 @dataclass
 class ScalableTarget:
-    """A scalable target. `resource_id` has the format `service/CLUSTER/NAME`."""
+    """A scalable target.
+
+    Attributes:
+        resource_id: The service, in the format `service/CLUSTER/NAME`.
+        due: When the desired count is moved into the bounds; None if nothing has been registered since.
+    """
 
     arn: str
     resource_id: str
     minimum: int
     maximum: int
     created_at: datetime
-    suspended: dict[str, bool] = field(default_factory=lambda: dict.fromkeys(_FLAGS, False))
+    suspended: dict[str, bool] = field(default_factory=lambda: dict.fromkeys(SUSPENSIONS, False))
+    due: datetime | None = None
 
     def within(self, count: int) -> int:
         """Return the nearest count within the bounds."""
@@ -56,13 +67,15 @@ class ScalableTargets:
     Args:
         ecs: The services that are scaled.
         now: The clock.
+        delay: Seconds from a registration until the desired count is moved into the bounds.
     """
 
     OPERATIONS = frozenset({"RegisterScalableTarget", "DescribeScalableTargets", "DeregisterScalableTarget"})
 
-    def __init__(self, ecs: TaskSimulation, now: Callable[[], datetime]) -> None:
+    def __init__(self, ecs: TaskSimulation, now: Callable[[], datetime], delay: float = 0.0) -> None:
         self._ecs = ecs
         self._now = now
+        self._delay = delay
         self._lock = threading.RLock()
         self._targets: dict[tuple[str, str], ScalableTarget] = {}  # by region and resource id
 
@@ -73,6 +86,7 @@ class ScalableTargets:
         if parameters.get("ScalableDimension", _DIMENSION) != _DIMENSION:
             raise _invalid("Unsupported service namespace, resource type or scalable dimension.")
         with self._lock:
+            self.advance(self._now())
             match operation:
                 case "RegisterScalableTarget":
                     return self._register(parameters, region)
@@ -84,7 +98,30 @@ class ScalableTargets:
                     return {}
         raise ValueError(f"not simulated: {operation}")
 
+    # ── time ──
+
+    def next_due(self) -> datetime | None:
+        """Return when the next desired count is moved into its bounds, or None."""
+        with self._lock:
+            return min((target.due for target in self._targets.values() if target.due is not None), default=None)
+
+    def advance(self, now: datetime) -> None:
+        """Move the desired counts that are due by `now` into their bounds."""
+        with self._lock:
+            for (region, _), target in list(self._targets.items()):
+                if target.due is not None and target.due <= now:
+                    target.due = None
+                    self._move(target, region)
+
+    def _moves_at(self) -> datetime:
+        """Return when the desired count is moved after a registration now."""
+        return self._now() + timedelta(seconds=self._delay)
+
     # ── controls ──
+
+    def find(self, resource_id: str, region: str = REGION) -> ScalableTarget | None:
+        """Return a scalable target. None if there is none."""
+        return self._targets.get((region, resource_id))
 
     def scale(self, resource_id: str, count: int, region: str = REGION) -> int | None:
         """Act like a scaling policy: set the desired count, within the bounds of the scalable target.
@@ -101,6 +138,7 @@ class ScalableTargets:
             AwsError: The service is not a scalable target.
         """
         with self._lock:
+            self.advance(self._now())
             target = self._target(resource_id, region)
             current, wanted = self._desired(resource_id, region), target.within(count)
             if current is None:
@@ -124,10 +162,12 @@ class ScalableTargets:
             AwsError: The service is not a scalable target, or the bounds are invalid.
         """
         with self._lock:
+            self.advance(self._now())
             target = self._target(resource_id, region)
             if target.suspended["ScheduledScalingSuspended"]:
                 return False
-            self._change(target, minimum, maximum, {}, region)
+            self._change(target, minimum, maximum, {})
+            self.advance(self._now())
             return True
 
     # ── requests ──
@@ -144,20 +184,25 @@ class ScalableTargets:
             # The id depends on the service only, so that simulations are reproducible.
             arn = f"arn:aws:application-autoscaling:{region}:{ACCOUNT}:scalable-target/{_identity(resource_id)}"
             target = ScalableTarget(arn, resource_id, minimum, maximum, self._now())
-        self._change(target, minimum, maximum, parameters.get("SuspendedState") or {}, region)
+        self._change(target, minimum, maximum, parameters.get("SuspendedState") or {})
         self._targets[(region, resource_id)] = target
+        self.advance(self._now())
         return {"ScalableTargetARN": target.arn}
 
     def _change(
-        self, target: ScalableTarget, minimum: int | None, maximum: int | None, flags: Mapping[str, bool], region: str
+        self, target: ScalableTarget, minimum: int | None, maximum: int | None, flags: Mapping[str, bool]
     ) -> None:
-        """Change what is given, and move the desired count of an active service into the bounds, if it is outside."""
+        """Change what is given, and let the desired count be moved into the bounds."""
         low = target.minimum if minimum is None else minimum
         high = target.maximum if maximum is None else maximum
         if not 0 <= low <= high:
             raise _invalid("MinCapacity must not be negative, and MaxCapacity must not be less than MinCapacity.")
         target.minimum, target.maximum = low, high
-        target.suspended |= {name: bool(flags[name]) for name in _FLAGS if name in flags}
+        target.suspended |= {name: bool(flags[name]) for name in SUSPENSIONS if name in flags}
+        target.due = self._moves_at()
+
+    def _move(self, target: ScalableTarget, region: str) -> None:
+        """Move the desired count of an active service into the bounds, if it is outside."""
         current = self._desired(target.resource_id, region)
         if current is not None and target.within(current) != current:
             self._set_desired(target.resource_id, target.within(current), region)

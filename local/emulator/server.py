@@ -160,7 +160,7 @@ class Emulator:
             catalog, _utcnow, run_delay, stop_delay, engine=self._docker, service_delay=service_delay
         )
         self.ssm = CommandSimulation(self.ecs, bridge.document, _utcnow, command_delay, host=self._docker)
-        self.scaling = ScalableTargets(self.ecs, _utcnow)
+        self.scaling = ScalableTargets(self.ecs, _utcnow, service_delay)
         self._simulations = {"ecs": self.ecs, "ssm": self.ssm, "application-autoscaling": self.scaling}
         self.faults.clear()
         self.calls.clear()
@@ -270,6 +270,7 @@ class Emulator:
             now = _utcnow()
             self.ssm.advance(now)
             self.ecs.advance(now)
+            self.scaling.advance(now)
 
     def _deliver(self) -> None:
         while not self._stopping.wait(TICK):

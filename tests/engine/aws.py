@@ -14,11 +14,12 @@ import longshore.engine.operations
 from botocore.exceptions import ReadTimeoutError
 from simulation.aws import clients
 from simulation.dynamodb import DynamoDb
-from simulation.services import ServiceSimulation
+from simulation.services import Services
 
 from local import template
 from local.emulator.ecs import StaticCatalog, TaskSimulation
 from local.emulator.errors import AwsError
+from local.emulator.scaling import ScalableTargets
 from local.emulator.ssm import CommandSimulation
 
 CLUSTER = "default"
@@ -30,6 +31,8 @@ TABLES = {
     "IdempotencyTable": "idempotency",
 }
 STACK = template.load()
+EVENTS = ("ECS Task State Change", "ECS Service Action", "ECS Deployment State Change")
+"""The types of the events of ECS that the rules of the template deliver."""
 
 NOT_FOUND = AwsError("InvalidParameterException", "The referenced task was not found.")
 DENIED = AwsError("AccessDeniedException", "User is not authorized to perform this")
@@ -105,9 +108,10 @@ class Fault(NamedTuple):
 
 
 class Aws:
-    """DynamoDB, ECS with its services, and Systems Manager.
+    """DynamoDB, ECS with its services, Application Auto Scaling, and Systems Manager.
 
-    Tasks start in 0.4 seconds and stop in 0.3; commands take 0.1.
+    Tasks start in 0.4 seconds and stop in 0.3; commands take 0.1. The scheduler of services and Application Auto
+    Scaling act 0.2 seconds after a change.
     """
 
     def __init__(self) -> None:
@@ -125,7 +129,8 @@ class Aws:
         self.catalog.add_cluster(CLUSTER)
         self.ecs = TaskSimulation(self.catalog, self.clock.now, run_delay=0.4, stop_delay=0.3)
         self.ecs.add_instance(CLUSTER, HOST, cpu=1 << 20, memory=1 << 20)
-        self.services = ServiceSimulation(self.ecs, self.clock.now)
+        self.targets = ScalableTargets(self.ecs, self.clock.now, delay=0.2)
+        self.services = Services(self.ecs, self.targets)
         (document,) = STACK.of_type("AWS::SSM::Document").values()
         self.document: dict[str, Any] = document["Content"]
         self.ssm = CommandSimulation(self.ecs, lambda *_: self.document, self.clock.now)
@@ -237,8 +242,6 @@ class Aws:
     def _advanced(self) -> None:
         self.ssm.advance(self.clock.now())
         self.ecs.advance(self.clock.now())
-        self.services.advance(self.clock.now())
-        self.events += self.ecs.drain_events()
-        self.events += self.services.events
-        self.services.events = []
+        self.targets.advance(self.clock.now())
+        self.events += [event for event in self.ecs.drain_events() if event["detail-type"] in EVENTS]
         self.events += [event for event in self.ssm.drain_events() if event["detail"]["status"] == "Success"]

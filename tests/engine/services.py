@@ -11,7 +11,7 @@ from longshore.domain.models import Change, Container, Runtime
 from longshore.domain.pending import Trigger
 from longshore.domain.service import Scaling
 from longshore.domain.task import adopted_as
-from simulation.service_model import SimulatedService
+from simulation.services import SUSPENSIONS, ScalableTarget, SimulatedService
 
 from engine.aws import CLUSTER
 from engine.stage import PROJECT, Stage
@@ -56,9 +56,8 @@ class ServiceStage(Stage):
         live, launch_type = statuses[-1] == "running", "FARGATE" if fargate else "EC2"
         bounds = (MINIMUM, MAXIMUM) if scales else None
         service = self.services.add(cluster, name, name, count if live else 0, launch_type=launch_type, bounds=bounds)
-        if service.target is not None and not live:
-            service.target.minimum = 0
-            service.target.suspended = dict.fromkeys(service.target.suspended, True)
+        if (target := self.services.target(service)) is not None and not live:
+            target.minimum, target.suspended = 0, dict.fromkeys(SUSPENSIONS, True)
         moment = self.clock.now() - timedelta(hours=1)
         container = Container(
             id=adopted_as(service.arn),
@@ -86,10 +85,16 @@ class ServiceStage(Stage):
     def service(self, name: str = "web") -> SimulatedService:
         return self.services.of(name)
 
+    def target(self, name: str = "web") -> ScalableTarget:
+        """Return the scalable target of a service, which has one."""
+        target = self.services.target(self.service(name))
+        assert target is not None
+        return target
+
     def counts(self, name: str = "web") -> tuple[int, int]:
         """Return the desired count of a service and the number of its tasks."""
         service = self.service(name)
-        return service.desired, len(self.services.tasks(service))
+        return service.desired_count, len(self.services.tasks(service))
 
     def effects(self) -> list[dict[str, Any]]:
         """Return the parameters of the calls that change services, without those that name the service."""

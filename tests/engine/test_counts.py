@@ -66,7 +66,7 @@ def test_a_count_that_ecs_has_not_confirmed_is_applied_by_the_sweep(
     assert stage.drift_sweep() == {"true": 1}
     stage.advance(31)
     assert stage.sweep() == {"count applied": 1}
-    assert (stage.service().desired, stage.container(container_id).due_at) == (5, None)
+    assert (stage.service().desired_count, stage.container(container_id).due_at) == (5, None)
     assert stage.container(container_id).log_count == 1
 
 
@@ -140,7 +140,7 @@ def test_a_sweep_repeats_a_count_that_ecs_has_not_confirmed(stage: ServiceStage,
     stage.advance(31)
     assert stage.sweep() == {"count applied": 1}
     after = stage.container(container_id)
-    assert (after.desired_count, after.apply_count_at, stage.service().desired) == (5, None, 5)
+    assert (after.desired_count, after.apply_count_at, stage.service().desired_count) == (5, None, 5)
     assert after.calls_end_at is not None
     assert after.calls_end_at <= stage.clock.now() + SHOWN_AFTER
 
@@ -192,7 +192,7 @@ def test_a_count_while_other_calls_may_take_effect_is_left_to_the_sweep(stage: S
     assert (after.calls_end_at, stage.effects()) == (end, [])
     stage.advance(31)
     assert stage.sweep() == {"count applied": 1}
-    assert stage.service().desired == 5
+    assert stage.service().desired_count == 5
 
 
 def test_a_count_of_a_protected_service_whose_lifetime_has_ended_is_applied(stage: ServiceStage) -> None:
@@ -202,7 +202,7 @@ def test_a_count_of_a_protected_service_whose_lifetime_has_ended_is_applied(stag
     stage.patch(container_id, desired_count=5)
     stage.advance(31)
     assert stage.sweep() == {"count applied": 1}
-    assert (stage.service().desired, stage.container(container_id).apply_count_at) == (5, None)
+    assert (stage.service().desired_count, stage.container(container_id).apply_count_at) == (5, None)
     assert stage.sweep() == {"deferred": 1}
     assert stage.status(container_id) == "running"
 
@@ -216,7 +216,7 @@ def test_a_count_of_a_protected_service_that_was_deferred_is_applied(stage: Serv
     stage.patch(container_id, desired_count=5)
     stage.advance(31)
     assert stage.sweep() == {"count applied": 1}
-    assert stage.service().desired == 5
+    assert stage.service().desired_count == 5
 
 
 LATEST = (CALLS_LAST - CALL_LASTS).total_seconds()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from longshore.domain.errors import ExternalServiceError
 from longshore.domain.service import Scaling
-from simulation.service_model import Target
+from simulation.services import state_of
 
 from engine.aws import DENIED, NO_ANSWER, Call, Crash
 from engine.services import COUNT, MAXIMUM, MINIMUM, ServiceStage
@@ -20,16 +20,14 @@ def stage() -> ServiceStage:
     return ServiceStage()
 
 
-def target_of(stage: ServiceStage) -> Target:
-    target = stage.service().target
-    assert target is not None
-    return target
+def target_of(stage: ServiceStage) -> tuple[int, int, tuple[bool, ...]]:
+    return state_of(stage.target())
 
 
 def register(stage: ServiceStage, **changes: Any) -> None:
-    """Register the target as its owner does: what the call does not name stays as it is."""
-    resource = f"service/{stage.service().cluster}/web"
-    stage.services.handle("RegisterScalableTarget", {"ResourceId": resource, **changes})
+    """Register the target as its owner does, and wait until this has an effect."""
+    stage.services.register(stage.service(), **changes)
+    stage.while_time_passes(1)
 
 
 def sweep_drift(stage: ServiceStage, times: int) -> Iterator[dict[str, int]]:
@@ -54,7 +52,7 @@ def test_a_target_that_is_registered_again_while_the_container_is_stopped(stage:
     for operation in operations[min(sweeps, 1) :]:  # the first sweep finds the service running
         stage.ask(container_id, operation)
         stage.settle(container_id)
-    assert target_of(stage).state == (2, 9, (False, False, False))
+    assert target_of(stage) == (2, 9, (False, False, False))
     assert stage.container(container_id).scaling is None
 
 
@@ -64,7 +62,7 @@ def test_a_service_that_somebody_else_has_started_scales_again(stage: ServiceSta
     register(stage, MinCapacity=2, MaxCapacity=9)
     effects = list(sweep_drift(stage, 4))
     assert effects == [{"repaired": 1}, {"restoring the scaling": 1}, {"scaling restored": 1}, {"true": 1}]
-    assert target_of(stage).state == (2, 9, (False, False, False))
+    assert target_of(stage) == (2, 9, (False, False, False))
     assert [row["to_status"] for row in stage.rows(container_id)] == ["running", "stopped", "running"]
 
 
@@ -76,7 +74,7 @@ def test_the_values_of_a_stop_are_not_held_by_the_next_one(stage: ServiceStage) 
     stage.ask(container_id, "stop")
     assert stage.container(container_id).scaling == Scaling(minimum=MINIMUM)
     stage.ask(container_id, "start")
-    assert (stage.counts(), target_of(stage).state) == ((4, 4), OWNERS)
+    assert (stage.counts(), target_of(stage)) == ((4, 4), OWNERS)
 
 
 def test_a_refused_count_gives_the_scaling_back(stage: ServiceStage) -> None:
@@ -86,7 +84,7 @@ def test_a_refused_count_gives_the_scaling_back(stage: ServiceStage) -> None:
         stage.ask(container_id, "stop")
     container = stage.container(container_id)
     assert (container.operation, container.scaling, container.count_stored_at) == (None, None, None)
-    assert (stage.counts(), target_of(stage).state, len(stage.rows(container_id))) == ((COUNT, COUNT), OWNERS, 1)
+    assert (stage.counts(), target_of(stage), len(stage.rows(container_id))) == ((COUNT, COUNT), OWNERS, 1)
 
 
 @pytest.mark.parametrize("name", ["UpdateService", "RegisterScalableTarget"])
@@ -95,7 +93,7 @@ def test_a_stop_that_gives_up_after_it_has_suspended_the_scaling(stage: ServiceS
     stage.after("RegisterScalableTarget", crash)
     with pytest.raises(Crash):
         stage.ask(container_id, "stop")
-    assert target_of(stage).state[0] == 0
+    assert target_of(stage)[0] == 0
     stage.fail("UpdateService", DENIED, times=-1)
     if name != "UpdateService":
         stage.fail(name, NO_ANSWER, times=-1)
@@ -108,14 +106,14 @@ def test_a_stop_that_gives_up_after_it_has_suspended_the_scaling(stage: ServiceS
         pass
     container = stage.container(container_id)
     assert (container.status, container.scaling) == ("running", None)
-    assert (stage.counts(), target_of(stage).state) == ((COUNT, COUNT), OWNERS)
+    assert (stage.counts(), target_of(stage)) == ((COUNT, COUNT), OWNERS)
 
 
 def test_a_held_minimum_above_a_maximum_that_was_lowered(stage: ServiceStage) -> None:
     container_id = stage.add_service("stopped", scales=True, count=5)
     register(stage, MaxCapacity=2)
     assert stage.ask(container_id, "start").status == "running"
-    assert (stage.counts(), target_of(stage).state) == ((2, 2), (2, 2, (False, False, False)))
+    assert (stage.counts(), target_of(stage)) == ((2, 2), (2, 2, (False, False, False)))
     assert stage.container(container_id).desired_count == 2
 
 
@@ -140,7 +138,7 @@ def test_a_service_that_its_policy_has_scaled_to_0_can_be_stopped(stage: Service
     assert stage.container(container_id).status == "stopped"
     assert not stage.services.scale(stage.service(), 4)
     stage.ask(container_id, "start")
-    assert (stage.counts(), target_of(stage).state) == ((COUNT, COUNT), (0, *OWNERS[1:]))
+    assert (stage.counts(), target_of(stage)) == ((COUNT, COUNT), (0, *OWNERS[1:]))
 
 
 def test_a_restoration_without_an_answer_is_repeated(stage: ServiceStage) -> None:
@@ -152,7 +150,7 @@ def test_a_restoration_without_an_answer_is_repeated(stage: ServiceStage) -> Non
     stage.fail("RegisterScalableTarget", NO_ANSWER)
     assert next(sweeps) == {"failed": 1}
     assert [*sweeps] == [{"restoring the scaling": 1}, {"scaling restored": 1}]
-    assert target_of(stage).state == OWNERS
+    assert target_of(stage) == OWNERS
 
 
 def test_a_sweep_that_stalls_before_its_restoration_does_not_make_it(stage: ServiceStage) -> None:
@@ -170,5 +168,5 @@ def test_a_sweep_that_stalls_before_its_restoration_does_not_make_it(stage: Serv
     stage.after("UpdateItem", stall)
     assert next(sweeps) == {"busy": 1}
     assert (stage.status(container_id), stage.counts()) == ("stopped", (0, 0))
-    assert target_of(stage).state == (0, MAXIMUM, (True, True, True))
+    assert target_of(stage) == (0, MAXIMUM, (True, True, True))
     assert [*sweeps] == [{"true": 1}, {"true": 1}]

@@ -128,16 +128,29 @@ def test_a_start_is_not_over_while_ecs_shows_the_state_before_it(stage: ServiceS
     assert stage.counts() == (COUNT, COUNT)
 
 
-@pytest.mark.parametrize(("operation", "status"), [("start", "stopped"), ("stop", "running")])
-def test_an_earlier_failure_of_the_deployment_does_not_end_an_operation(
-    stage: ServiceStage, operation: str, status: str
-) -> None:
-    container_id, service = stage.add_service(status), stage.service()
-    service.failures[service.deployments[0]] = "ECS deployment circuit breaker: rolling back."
-    stage.services.delay = 100
-    assert stage.ask(container_id, operation).kind is OutcomeKind.ACCEPTED
+def with_failed_deployment(stage: ServiceStage, status: str) -> str:
+    """Add a service whose deployment the circuit breaker has ended. Returns the container's id."""
+    container_id = stage.add_service(status)
+    stage.services.fail(stage.service(), "ECS deployment circuit breaker: tasks failed to start.")
+    stage.while_time_passes(5)
+    stage.services.set_delay(100)
+    return container_id
+
+
+def test_an_earlier_failure_of_the_deployment_does_not_end_a_stop(stage: ServiceStage) -> None:
+    container_id = with_failed_deployment(stage, "running")
+    assert stage.ask(container_id, "stop").kind is OutcomeKind.ACCEPTED
     stage.settle(container_id)
-    assert stage.rows(container_id)[-1]["to_status"] == ("running" if operation == "start" else "stopped")
+    assert stage.rows(container_id)[-1]["to_status"] == "stopped"
+
+
+@pytest.mark.xfail(strict=True, reason="A start changes the count only, and ECS starts no task of a failed deployment")
+def test_a_start_of_a_service_whose_deployment_has_failed(stage: ServiceStage) -> None:
+    """The circuit breaker: "a service deployment will transition to a failed state and stop launching new tasks"."""
+    container_id = with_failed_deployment(stage, "stopped")
+    assert stage.ask(container_id, "start").kind is OutcomeKind.ACCEPTED
+    stage.settle(container_id)
+    assert stage.rows(container_id)[-1]["to_status"] == "running"
 
 
 @pytest.mark.parametrize("scales", [False, True])
@@ -188,7 +201,7 @@ def test_the_next_driver_waits_for_the_calls_of_the_previous_one(stage: ServiceS
 
 def test_a_count_that_somebody_raises_during_a_stop_is_set_to_0_again(stage: ServiceStage) -> None:
     container_id = stage.add_service("running")
-    stage.services.delay = 30  # seconds until ECS looks at a changed service
+    stage.services.set_delay(30)  # seconds until ECS looks at a changed service
     assert stage.ask(container_id, "stop").kind is OutcomeKind.ACCEPTED
     stage.services.set_desired(stage.service(), 2)
     stage.settle(container_id)

@@ -37,7 +37,7 @@ def calls_of(operation: str) -> list[str]:
 
 def check_end(stage: ServiceStage, container_id: str, operation: str) -> None:
     """Check that the operation has ended as requested, with one row, and that a restart has rolled once."""
-    container, service = stage.container(container_id), stage.service()
+    container, target = stage.container(container_id), stage.target()
     result = OPERATIONS[operation][1]
     assert container.operation is None
     assert container.status == result
@@ -45,10 +45,9 @@ def check_end(stage: ServiceStage, container_id: str, operation: str) -> None:
     assert row["metadata"]["command"] == operation
     assert stage.counts() == ((COUNT, COUNT) if result == "running" else (0, 0))
     assert container.desired_count == COUNT
-    assert service.target is not None
     suspended = result == "stopped"
-    assert set(service.target.suspended.values()) == {suspended}
-    assert service.target.minimum == (0 if suspended else MINIMUM)
+    assert set(target.suspended.values()) == {suspended}
+    assert target.minimum == (0 if suspended else MINIMUM)
     if suspended:
         assert container.scaling is not None
         assert (container.scaling.minimum, container.scaling.is_suspended) == (MINIMUM, False)
@@ -147,8 +146,7 @@ def test_an_operation_waits_for_the_calls_of_the_previous_one(stage: ServiceStag
     assert stage.ask(container_id, "start").kind is OutcomeKind.COMPLETED
     stage.while_time_passes(60)
     assert stage.counts() == (COUNT, COUNT)
-    target = stage.service().target
-    assert target is not None
+    target = stage.target()
     assert (target.minimum, set(target.suspended.values())) == (MINIMUM, {False})
 
 
@@ -175,8 +173,7 @@ def test_what_a_stop_has_stored_survives_a_second_stop(stage: ServiceStage) -> N
     stage.while_time_passes(5)
     stage.ask(container_id, "force-stop")
     stage.ask(container_id, "start")
-    target = stage.service().target
-    assert target is not None
+    target = stage.target()
     assert (stage.counts(), target.minimum, set(target.suspended.values())) == ((5, 5), MINIMUM, {False})
 
 
@@ -195,8 +192,7 @@ def test_a_count_that_a_policy_changes_before_the_calls_of_a_stop_is_stored_agai
     stage.ask(container_id, "force-stop")
     assert stage.counts() == (0, 0)
     stage.ask(container_id, "start")
-    target = stage.service().target
-    assert target is not None
+    target = stage.target()
     assert (stage.counts(), target.minimum) == ((MINIMUM, MINIMUM), MINIMUM)
     assert set(target.suspended.values()) == {False}
 
@@ -211,8 +207,7 @@ def test_a_scaling_that_changes_before_the_calls_of_a_stop_is_stored_again(stage
     with pytest.raises(Crash):
         stage.ask(container_id, "stop")
     assert stage.container(container_id).scaling is not None
-    target = stage.service().target
-    assert target is not None
+    target = stage.target()
     target.minimum = MINIMUM + 1
     stage.while_time_passes(15)
     stage.ask(container_id, "force-stop")
@@ -222,10 +217,16 @@ def test_a_scaling_that_changes_before_the_calls_of_a_stop_is_stored_again(stage
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-@pytest.mark.parametrize("missing", [True, False], ids=["missing", "inactive"])
-def test_a_service_that_was_deleted(stage: ServiceStage, operation: str, missing: bool) -> None:
+@pytest.mark.parametrize("shown", ["DRAINING", "INACTIVE", "not at all"])
+def test_a_service_that_was_deleted(stage: ServiceStage, operation: str, shown: str) -> None:
     container_id = stage.add_service(OPERATIONS[operation][0], scales=True)
-    stage.services.delete(stage.service(), missing=missing)
+    service = stage.service()
+    stage.services.delete(service)
+    if shown != "DRAINING":
+        stage.while_time_passes(5)
+        assert service.status == "INACTIVE"
+    if shown == "not at all":
+        stage.ecs.forget_service(service)
     # ECS may not show a service that exists, so the first look proves nothing.
     assert stage.ask(container_id, operation).kind is OutcomeKind.ACCEPTED
     stage.advance(31)
@@ -287,7 +288,7 @@ def test_a_driver_that_was_overtaken_before_its_calls_does_not_make_them(stage: 
 
 def test_the_circuit_breaker_ends_a_rolling_restart(stage: ServiceStage) -> None:
     container_id = stage.add_service("running")
-    stage.services.delay = 100
+    stage.services.set_delay(100)
 
     def fail(_: Call) -> None:
         stage.services.fail(stage.service(), "ECS deployment circuit breaker: tasks failed to start.")

@@ -17,7 +17,7 @@ def stage() -> ServiceStage:
 def pending_restart(stage: ServiceStage, *, lost: bool) -> str:
     """Request a restart of a service whose scheduler is slow. Returns the container's id."""
     container_id = stage.add_service("running")
-    stage.services.delay = 40
+    stage.services.set_delay(40)
     if lost:
         stage.fail("UpdateService", NO_ANSWER, lost=True)
         stage.refused(container_id, "restart")
@@ -29,12 +29,11 @@ def pending_restart(stage: ServiceStage, *, lost: bool) -> str:
 @pytest.mark.parametrize("lost", [False, True])
 def test_a_deployment_that_ecs_rolls_back_is_not_repeated(stage: ServiceStage, lost: bool) -> None:
     container_id = pending_restart(stage, lost=lost)
-    stage.service().rolls_back = True
-    stage.services.fail(stage.service(), REASON)
+    stage.services.fail(stage.service(), REASON, rollback=True)
     stage.while_time_passes(30)
     assert stage.container(container_id).operation is not None
 
-    stage.services.delay = 1
+    stage.services.set_delay(1)
     stage.settle(container_id)
 
     assert stage.count("UpdateService") == 1
@@ -63,7 +62,7 @@ def test_a_deployment_of_somebody_else_before_the_call_is_not_that_of_the_restar
     stage.services.redeploy(stage.service())
     stage.while_time_passes(3)
     stage.fail("UpdateService", NO_ANSWER, lost=True)
-    stage.services.delay = 40
+    stage.services.set_delay(40)
     stage.refused(container_id, "restart")
     theirs, ours = stage.service().history[1], stage.service().history[0]
     stage.settle(container_id)
@@ -109,7 +108,7 @@ def test_the_deployment_is_stored_before_and_after_the_call(stage: ServiceStage)
         seen.extend((operation.service.before, operation.service.started))
 
     stage.before("UpdateService", look)
-    stage.services.delay = 40
+    stage.services.set_delay(40)
     stage.ask(container_id, "restart")
     operation = stage.container(container_id).operation
     assert operation is not None

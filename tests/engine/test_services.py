@@ -8,6 +8,7 @@ from longshore.aws.services import SHOWN_AFTER
 from longshore.domain.errors import InvalidInputError
 from longshore.domain.lifecycle import Operation, Status
 from longshore.domain.models import OutcomeKind
+from simulation.services import state_of
 
 from engine.aws import DENIED
 from engine.services import COUNT, MINIMUM, ServiceStage
@@ -146,8 +147,7 @@ def test_what_is_restored_is_stored_before_the_first_call(stage: ServiceStage) -
 def test_a_service_behind_an_autoscaler_stays_at_0_and_comes_back_as_it_was(stage: ServiceStage) -> None:
     container_id = stage.add_service("running", count=5, scales=True)
     service = stage.service()
-    assert service.target is not None
-    before = service.target.state
+    before = state_of(stage.target())
     assert stage.services.scale(service, 12)
     stage.while_time_passes(5)
     assert stage.counts() == (12, 12)
@@ -163,7 +163,7 @@ def test_a_service_behind_an_autoscaler_stays_at_0_and_comes_back_as_it_was(stag
     stays()
     assert (stage.container(container_id).desired_count, len(stage.rows(container_id))) == (12, 2)
     stage.ask(container_id, "start")
-    assert (stage.counts(), service.target.state) == ((12, 12), before)
+    assert (stage.counts(), state_of(stage.target())) == ((12, 12), before)
     assert stage.services.scale(service, 13)
 
 
@@ -249,15 +249,14 @@ def test_the_reason_of_a_failed_start_is_the_latest_event_of_the_service(stage: 
         stage.sweep()
     row = stage.rows(container_id)[-1]
     assert row["to_status"] == "failed"
-    assert row["metadata"]["reason"].endswith(
-        "(service web) was unable to place a task because no container instance has enough memory."
-    )
+    message = "(service web) was unable to place a task because no container instance met all of its requirements."
+    assert message in row["metadata"]["reason"]
     assert (row["metadata"]["desired_count"], row["metadata"]["running_count"]) == (COUNT, 0)
 
 
 def test_a_start_that_is_slow_is_not_given_up_for_an_hour(stage: ServiceStage) -> None:
     container_id = stage.add_service("stopped")
-    stage.services.delay = 1500
+    stage.services.set_delay(1500)
     assert stage.ask(container_id, "start").kind is OutcomeKind.ACCEPTED
     for _ in range(26):
         stage.while_time_passes(61)

@@ -9,6 +9,7 @@ from longshore.domain.errors import ExternalServiceError
 from longshore.domain.lifecycle import Operation
 from longshore.engine.continuation import Part, Position, SweepContinuation, sweep_drift
 from longshore.engine.schedules import ScheduleInput
+from simulation import services
 
 from engine.aws import CLUSTER, DENIED, FAILED, THROTTLED, Call
 from engine.services import MAXIMUM, MINIMUM, ServiceStage
@@ -259,8 +260,8 @@ def state_of(stage: ServiceStage, container_id: str) -> State:
     name = stage.container(container_id).runtime.service
     if name is None:
         return (len(stage.live(container_id)),)
-    target = stage.service(name).target
-    return *stage.counts(name), target.state if target else None
+    target = stage.services.target(stage.service(name))
+    return *stage.counts(name), services.state_of(target) if target else None
 
 
 def run_schedule(stage: ServiceStage, wanted: ScheduleInput) -> tuple[int, set[str]]:

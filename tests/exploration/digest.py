@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from simulation.ledger import Ledger
 from simulation.world import World
 
+from exploration.faults import OLDER_BY
 from local.emulator.ecs import TaskSimulation
 from local.emulator.ssm.scripts import SimulatedScripts
 
@@ -38,12 +39,14 @@ def of(world: "ExploredWorld") -> bytes:
         [_plain(value) for name, value in vars(world.ssm).items() if name not in _NOT_IN_SSM],
         [_plain(value) for value in vars(world.ssm._scripts).values()],
         [_plain(value) for name, value in vars(world.ledger).items() if name not in _NOT_IN_LEDGER],
-        [_plain(service) for service in world.services._services.values()],
+        [_plain(service) for service in world.ecs._services.values()],
+        [_plain(target) for target in world.targets._targets.values()],
+        sorted(world.ecs.failing),
         [_plain(record) for record in world.service_checks.records.values()],
         _plain(world.service_checks._drivers),
         _plain(world.hostile_services.coming),
         _plain(world.coming),
-        _plain(world.hostile_services.recent()),
+        _plain(world.hostile_services.recent(OLDER_BY)),
         _plain(world.answers.promised),
         _plain(world.kept_alive),
         [(event["source"], event["detail"]) for event in world.mailbox],
@@ -61,7 +64,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.timestamp()
     if isinstance(value, dict):
-        return [(key, _plain(each)) for key, each in value.items()]
+        # The events of services have ids that depend on nothing.
+        said = "message" in value and "createdAt" in value
+        return [(key, _plain(each)) for key, each in value.items() if not (said and key == "id")]
     if isinstance(value, (set, frozenset)):
         return sorted(map(repr, value))
     if isinstance(value, (list, tuple)):

@@ -19,7 +19,7 @@ from simulation.dynamodb import Item
 if TYPE_CHECKING:
     from exploration.world import ExploredWorld
 
-_Handler = Callable[[str, dict[str, Any]], dict[str, Any]]
+_Handler = Callable[..., dict[str, Any]]
 
 
 class Evidence:
@@ -45,9 +45,9 @@ class Evidence:
         self.facts["drivers"].setdefault(operation_id, set()).add(actor.name)
 
     def _watching(self, handle: _Handler) -> Any:
-        def watched(operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        def watched(operation: str, parameters: dict[str, Any], *region: str) -> dict[str, Any]:
             before = self._wanted(parameters.get("task"))
-            answer = handle(operation, parameters)
+            answer = handle(operation, parameters, *region)
             match operation:
                 case "RunTask" if answer["tasks"]:
                     self._effect("a task was run")

@@ -10,6 +10,9 @@ from simulation.requests import LATE_CALLS
 
 from local.emulator.errors import AwsError
 
+OLDER_BY = 0.4
+"""How much older an older state is that DescribeServices shows, in seconds."""
+
 
 class Fault(StrEnum):
     """A fault of a call. The values appear in traces."""

@@ -24,7 +24,7 @@ def change_count(world: ExploredWorld) -> None:
     world.happens("somebody changes the count")
     service = world.services.of(SERVICE)
     world.service_checks.changed_outside(SERVICE)
-    world.services.set_desired(service, 1 if service.desired == 0 else COUNT + 1)
+    world.services.set_desired(service, 1 if service.desired_count == 0 else COUNT + 1)
     world.after_effect()
 
 

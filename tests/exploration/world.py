@@ -26,12 +26,11 @@ from simulation.trace import START
 from simulation.world import World
 
 from exploration.evidence import Evidence
-from exploration.faults import ChosenFaults, Fault, hide
+from exploration.faults import OLDER_BY, ChosenFaults, Fault, hide
 from exploration.search import Chooser
 from exploration.turns import ENVIRONMENT, Faulty, Player, Turns
 from local.emulator.errors import AwsError
 
-_OLDER = 0.4  # seconds; how much older an older state is
 _SHOWN_AFTER = timedelta(seconds=0.5)  # so that a caller who waits for a second sees the effect
 _LATE = 3.0  # seconds after which a call is processed whose reply was lost
 
@@ -80,7 +79,7 @@ class ExploredWorld(World):
         super().__init__("exploration", hostility=hostility, faults=ChosenFaults(self._choose), scheduler=turns)
         self.ecs._rng = _entropy
         self.ssm._rng = _entropy
-        self.services.on = self.services.polls = self.hostile_services.on = False
+        self.ecs.on = self.targets.on = self.hostile_services.on = False
         self.evidence.watch()
         self.deliver = self.mailbox.append
         clients().endpoint = self
@@ -128,7 +127,7 @@ class ExploredWorld(World):
                 player.disturbed = True  # ListTasks may have shown a task whose container DescribeTasks did not tell
             if isinstance(player, Player) and self.faults.fault is Fault.OLDER:
                 older = self.hostile_services.as_it_was
-                answer = {"services": [older(described, _OLDER) for described in answer["services"]]}
+                answer = {"services": [older(described, OLDER_BY) for described in answer["services"]]}
         except (AwsError, BotoCoreError) as error:
             answer = str(error), getattr(error, "extra", None)
             raise

@@ -1,11 +1,12 @@
 """The simulated scalable targets of services on a virtual clock, without HTTP."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from integration.service_world import WEB, World, counts
 
-from local.emulator import AwsError
+from local.emulator import AwsError, ScalableTargets
 
 
 def register(world: World, **parameters: Any) -> None:
@@ -35,6 +36,22 @@ def test_every_registration_moves_the_count_into_the_bounds() -> None:
         "DynamicScalingOutSuspended": True,
         "ScheduledScalingSuspended": False,
     }
+
+
+def test_a_registration_has_an_effect_after_a_delay() -> None:
+    world = World()
+    world.scaling = ScalableTargets(world.ecs, lambda: world.time, delay=5)
+    register(world, MinCapacity=1, MaxCapacity=2)
+    due = world.scaling.next_due()
+    assert due == world.time + timedelta(seconds=5)
+    # The bounds that count are those at the time of the move.
+    register(world, MinCapacity=4, MaxCapacity=6)
+    world.advance(4.9)
+    world.scaling.advance(world.time)
+    assert world.describe()["desiredCount"] == 3
+    world.advance(0.2)
+    world.scaling.advance(world.time)
+    assert (world.describe()["desiredCount"], world.scaling.next_due()) == (4, None)
 
 
 def test_policies_respect_bounds_and_suspensions() -> None:

@@ -257,6 +257,27 @@ def test_a_task_that_cannot_be_placed_is_reported_once() -> None:
     assert "Reason: No Container Instances were found in your cluster." in "".join(world.messages())
 
 
+def test_a_service_can_be_blocked_and_unblocked() -> None:
+    world = World(desiredCount=2)
+    (service,) = world.ecs.services()
+    service.blocked = True
+    assert counts(world.advance()) == (2, 0, 0)
+    assert "Reason: no capacity is available." in world.messages()[0]
+    service.blocked = False
+    world.update()
+    assert counts(world.advance()) == (2, 2, 0)
+
+
+def test_a_service_is_forgotten_when_it_is_inactive() -> None:
+    world = World(desiredCount=1)
+    (service,) = world.ecs.services()
+    world.ecs.handle("DeleteService", {"cluster": "main", "service": "web", "force": True})
+    assert world.advance()["status"] == "INACTIVE"
+    world.ecs.forget_service(service)
+    answer = world.ecs.handle("DescribeServices", {"cluster": "main", "services": ["web"]})
+    assert [failure["reason"] for failure in answer["failures"]] == ["MISSING"]
+
+
 def test_the_newest_events_are_kept() -> None:
     world = World(desiredCount=1)
     for _ in range(MAX_EVENTS):

@@ -38,13 +38,14 @@ from simulation.aws import clients
 from simulation.cloud import table_properties
 from simulation.dynamodb import DynamoDb
 from simulation.scheduler import Actor, Scheduler, VirtualClock
-from simulation.services import ServiceSimulation
+from simulation.services import Services as ServiceControls
 from simulation.trace import START
 from simulation.wiring import one_after_the_other
 
 from local.emulator.ecs import StaticCatalog, TaskSimulation
 from local.emulator.ecs.quotas import DEFAULTS, Limit, Quotas
 from local.emulator.errors import AwsError
+from local.emulator.scaling import ScalableTargets
 from scale.population import CLUSTER, HOST
 
 LATENCY = {"dynamodb": 0.006, "ecs": 0.08, "ssm": 0.08}  # seconds per call
@@ -105,9 +106,10 @@ class Model:
             self.catalog, lambda: self.scheduler.now, run_delay=run_delay, stop_delay=1.0, rng=random.Random(1)
         )
         self.ecs.add_instance(CLUSTER, HOST, cpu=1 << 40, memory=1 << 40)
-        self.services = ServiceSimulation(self.ecs, lambda: self.scheduler.now)
+        targets = ScalableTargets(self.ecs, lambda: self.scheduler.now, delay=0.2)
+        self.services = ServiceControls(self.ecs, targets)
         self.quotas = Quotas(quotas, lambda: self.scheduler.now)
-        self.scheduler.machines = [self.ecs]
+        self.scheduler.machines = [self.ecs, targets]
         self.scheduler.advanced = self._deliver
         self.store = Store(
             clients().dynamodb,
@@ -173,7 +175,7 @@ class Model:
 
     def _deliver(self) -> None:
         for event in self.ecs.drain_events():
-            if self._events:
+            if self._events and "taskArn" in event["detail"]:
                 self.later(_DELIVERY, lambda detail=event["detail"]: self._apply(detail))  # type: ignore[misc]
 
     def _apply(self, detail: dict[str, Any], attempt: int = 0) -> None:

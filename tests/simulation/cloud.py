@@ -18,12 +18,12 @@ from simulation.commands import CommandPlans
 from simulation.dynamodb import DynamoDb, Item
 from simulation.faults import Faults
 from simulation.hostile_ecs import HostileEcs
-from simulation.hostile_services import HostileServices, SlowServices
-from simulation.hostility import Hostility, Reached
-from simulation.hosts import Effects
+from simulation.hostile_services import HostileServices, SlowServices, SlowTargets
+from simulation.hostility import Hostility, Reached, ServiceHostility
 from simulation.ledger import Ledger
 from simulation.scheduler import Actor, Scheduler
 from simulation.service_checks import ServiceChecks
+from simulation.services import Services
 from simulation.setup import CLUSTER
 from simulation.wiring import DOCUMENT
 
@@ -70,7 +70,7 @@ class Cloud:
         self.dynamodb.refused = self._history_is_full
         self.catalog = StaticCatalog()
         self.catalog.add_cluster(CLUSTER)
-        self.ecs = Effects(
+        self.ecs = SlowServices(
             self.catalog,
             lambda: self.scheduler.now,
             run_delay=settings.run_delay,
@@ -84,10 +84,14 @@ class Cloud:
             self.ecs, settings, lambda: self.scheduler.now, self.rng("hostile ecs"), self.reached, self._notes_absence
         )
         self.hostile_ecs.alive = self.ledger.alive
-        self.services = SlowServices(
-            self.ecs, lambda: self.scheduler.now, settings.services, self.rng("services"), self.reached
-        )
+        self.targets = SlowTargets(self.ecs, lambda: self.scheduler.now, delay=0.2)
+        self.services = Services(self.ecs, self.targets)
+        for part in (self.ecs, self.targets):
+            part.of_services = settings.services or ServiceHostility()
+            part.service_chances = self.rng("services")
+            part.on = settings.services is not None
         self.service_checks = ServiceChecks(self.ledger.world)
+        self.targets.moved = self.service_checks.moved
         self.hostile_services = HostileServices(self.ledger.world, self.rng("hostile services"))
         self.plans = CommandPlans(settings, self.rng("commands"), self.reached)
         self.ssm = CommandSimulation(

@@ -8,17 +8,18 @@ call whose reply is lost is processed until the timeout of the client at the lat
 import random
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from longshore.aws.services import CALL_LASTS
 
-from local.emulator.ecs import TaskSimulation
+from local.emulator.ecs import Deployment, ServiceDeployment, SimulatedService, SimulatedTask
+from local.emulator.ecs.service_deployments import STAGES, Hook
 from local.emulator.errors import AwsError
+from local.emulator.scaling import ScalableTarget, ScalableTargets
 from simulation.faults import Kind
 from simulation.hostility import Reached, ServiceHostility
+from simulation.hosts import Effects
 from simulation.scheduler import Actor
-from simulation.service_model import SimulatedService
-from simulation.services import ServiceSimulation
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -28,45 +29,134 @@ CHANGES = frozenset({"UpdateService", "RegisterScalableTarget"})
 
 _LONGEST = CALL_LASTS.total_seconds() - 0.1
 _KEPT = timedelta(seconds=10)  # how long older states are kept
+_SLOW = 8  # seconds
 
 
-class SlowServices(ServiceSimulation):
-    """Services whose scheduler looks after a drawn time, and whose deployments may fail."""
+class SlowServices(Effects):
+    """Tasks and services. The scheduler looks at a service after a drawn time, and its deployments may fail.
 
-    def __init__(
-        self,
-        tasks: TaskSimulation,
-        now: Callable[[], datetime],
-        settings: ServiceHostility | None,
-        rng: random.Random,
-        reached: Callable[[Reached], None],
-    ) -> None:
-        super().__init__(tasks, now)
-        self._settings = settings or ServiceHostility()
-        self._rng = rng
-        self._reached = reached
-        self.on = True
+    The tasks of a deployment that is to fail do not start: their images cannot be pulled. A blue/green deployment may
+    wait for a person.
 
-    def _wake(self, service: SimulatedService) -> None:
-        drawn = self._rng.uniform(0, self._settings.delay) * self._rng.choice((0.1, 1)) if self.on else 0.2
-        self.delay = max(drawn, 0.1)
-        if drawn > 8:
-            self._reached(Reached.SERVICE_SLOW)
-        super()._wake(service)
-        self.delay = 1.0
+    Attributes:
+        on: Whether times, failures and hooks are drawn.
+        failing: The ids of the deployments that are to fail.
+        waits: Called with each deployment that begins to wait for a person, and its hook.
+    """
 
-    def _deploy(self, service: SimulatedService) -> None:
-        super()._deploy(service)
-        # The first deployment has ended before the run.
-        if self.on and len(service.deployments) > 1 and self._rng.random() < self._settings.breaks:
-            self._reached(Reached.SERVICE_BROKEN)
-            service.breaks.add(service.deployments[0])
-            service.rolls_back = self._rng.random() < self._settings.rolls_back
+    of_services: ServiceHostility = ServiceHostility()
+    service_chances: random.Random
+    on = True
+    waits: Callable[[ServiceDeployment, Hook], None] = lambda *_: None
 
-    def fail(self, service: SimulatedService, reason: str) -> None:
-        super().fail(service, reason)
-        if service.history[0].status == "ROLLBACK_IN_PROGRESS":
-            self._reached(Reached.SERVICE_ROLLED_BACK)
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.failing: set[str] = set()
+
+    def _wake(self, service: SimulatedService, at: datetime) -> None:
+        if not self.on:
+            super()._wake(service, at)
+            return
+        longest = timedelta(seconds=self.of_services.delay)
+        if service.due is not None and service.due <= at + longest:
+            return  # The scheduler looks soon anyway.
+        rng = self.service_chances
+        drawn = max(0.1, rng.uniform(0, self.of_services.delay) * rng.choice((0.1, 1)))
+        if drawn > _SLOW:
+            self.reached(Reached.SERVICE_SLOW)
+        service.look_by(at + timedelta(seconds=drawn))
+
+    def _deploy(self, service: SimulatedService, at: datetime) -> None:
+        if service.history and self.on:
+            configured = self._blue_green() if service.strategy == "BLUE_GREEN" else self._rolling()
+            service.configuration = {**service.configuration, **configured}
+        super()._deploy(service, at)
+        breaker = service.configuration.get("deploymentCircuitBreaker") or {}
+        if len(service.history) > 1 and self.on and breaker.get("enable"):
+            self.failing.add(service.primary.id)
+
+    def _rolling(self) -> dict[str, Any]:
+        """Draw whether the next deployment fails, and whether it is rolled back then."""
+        rng, settings = self.service_chances, self.of_services
+        fails, rolls_back = rng.random() < settings.breaks, rng.random() < settings.rolls_back
+        return {"deploymentCircuitBreaker": {"enable": fails, "rollback": fails and rolls_back}}
+
+    def _blue_green(self) -> dict[str, Any]:
+        """Draw where the next deployment waits for a person, and what happens if nobody answers."""
+        rng = self.service_chances
+        self.reached(Reached.SERVICE_BLUE_GREEN)
+        timeout = {"timeoutInMinutes": rng.choice((1, 5)), "action": rng.choice(("ROLLBACK", "CONTINUE"))}
+        hook = {"targetType": "PAUSE", "lifecycleStages": [rng.choice(STAGES[:-2])], "timeoutConfiguration": timeout}
+        hooks = [hook] if rng.random() < self.of_services.pauses else []
+        return {"lifecycleHooks": hooks, "bakeTimeInMinutes": rng.choice((0, 1, 5))}
+
+    def _enter(self, service: SimulatedService, current: ServiceDeployment, stage: str, at: datetime) -> None:
+        known = len(current.hooks)
+        super()._enter(service, current, stage, at)
+        for hook in current.hooks[known:]:
+            self.reached(Reached.SERVICE_PAUSED)
+            self.waits(current, hook)
+
+    def _stage_is_over(self, service: SimulatedService, current: ServiceDeployment, at: datetime) -> bool:
+        hook = current.waiting
+        is_over = super()._stage_is_over(service, current, at)
+        if hook is not None and hook.status == "TIMED_OUT":
+            self.reached(Reached.SERVICE_PAUSE_OVER)
+        return is_over
+
+    def _create(self, *arguments: Any, **named: Any) -> SimulatedTask:
+        task = super()._create(*arguments, **named)
+        if task.started_by in self.failing:
+            for container in task.containers:
+                container.start = "fail"
+        return task
+
+    def _fail(self, service: SimulatedService, reason: str, at: datetime, *, rollback: bool) -> None:
+        self.reached(Reached.SERVICE_BROKEN)
+        super()._fail(service, reason, at, rollback=rollback)
+
+    def _roll_back(self, service: SimulatedService, reason: str, at: datetime) -> None:
+        super()._roll_back(service, reason, at)
+        if service.current.triggered and service.current.rolling_back:
+            self.reached(Reached.SERVICE_ROLLED_BACK)
+
+    def has_failed(self, deployment: Deployment) -> bool:
+        """Return whether a deployment has failed or is to fail."""
+        return deployment.rollout_state == "FAILED" or deployment.id in self.failing
+
+
+class SlowTargets(ScalableTargets):
+    """Scalable targets that act after a drawn time.
+
+    Attributes:
+        on: Whether the time is drawn.
+        moved: Called after a move of a count into its bounds, with the target and the count before.
+    """
+
+    of_services: ServiceHostility = ServiceHostility()
+    service_chances: random.Random
+    on = True
+    moved: Callable[[ScalableTarget, int], None] = lambda *_: None
+
+    def _moves_at(self) -> datetime:
+        if not self.on:
+            return super()._moves_at()
+        rng = self.service_chances
+        return self._now() + timedelta(seconds=max(0.1, rng.uniform(0, self.of_services.moves) * rng.choice((0.1, 1))))
+
+    def _move(self, target: ScalableTarget, region: str) -> None:
+        before = self._desired(target.resource_id, region)
+        super()._move(target, region)
+        if before is not None and before != target.within(before):
+            self.moved(target, before)
+
+
+class Shown(NamedTuple):
+    """A state of a service from a time on, as DescribeServices and ListServiceDeployments show it."""
+
+    since: datetime
+    described: dict[str, Any]
+    deployments: list[dict[str, Any]]
 
 
 class HostileServices:
@@ -76,7 +166,7 @@ class HostileServices:
         self._world = world
         self._settings = world.hostility.services or ServiceHostility()
         self._rng = rng
-        self._older: dict[str, list[tuple[datetime, dict[str, Any]]]] = {}
+        self._older: dict[str, list[Shown]] = {}
         self.coming: list[tuple[datetime, str | None, str]] = []  # calls that are processed later
         self.always_late: float | None = None  # process each call whose reply is lost after these seconds
         self.on = True
@@ -95,9 +185,13 @@ class HostileServices:
         if operation == "DescribeServices" and self._settings.stale and self.on:
             answer["services"] = [self._stale(described) for described in answer["services"]]
         if operation == "ListServiceDeployments" and self._settings.stale and self.on:
-            shown = self._world.scheduler.now - timedelta(seconds=self._rng.uniform(0, self._settings.stale))
-            known = answer["serviceDeployments"]
-            answer["serviceDeployments"] = [each for each in known if each["createdAt"] <= shown]
+            shown = self._shown(self._world.services.name_of(parameters), self._drawn_age())
+            if shown is not None:
+                arns = {each["serviceDeploymentArn"] for each in answer["serviceDeployments"]}
+                older = [each for each in shown.deployments if each["serviceDeploymentArn"] in arns]
+                if older != answer["serviceDeployments"]:
+                    self._world.reached(Reached.DEPLOYMENT_STALE)
+                answer["serviceDeployments"] = older
         return answer
 
     def change(self, owner: str | None, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -146,25 +240,40 @@ class HostileServices:
         kind = {Kind.REPEATED: Kind.LOST, Kind.OVERTAKEN: None}.get(kind, kind) if kind else None
         return kind, min(before, _LONGEST)
 
+    # --- older states ----------------------------------------------------------------------------------------------
+
     def _stale(self, described: dict[str, Any]) -> dict[str, Any]:
-        return self.as_it_was(described, self._rng.uniform(0, self._settings.stale))
+        return self.as_it_was(described, self._drawn_age())
+
+    def _drawn_age(self) -> float:
+        return self._rng.uniform(0, self._settings.stale)
 
     def as_it_was(self, described: dict[str, Any], seconds: float) -> dict[str, Any]:
         """Return a service as it was some seconds ago."""
-        at = self._world.scheduler.now - timedelta(seconds=seconds)
-        older = [each for since, each in self._older.get(described["serviceName"], ()) if since <= at]
-        shown = older[-1] if older else described
+        older = self._shown(described["serviceName"], seconds)
+        shown = older.described if older is not None else described
         if shown != described:
             self._world.reached(Reached.SERVICE_STALE)
         return shown
 
-    def recent(self) -> list[Any]:
-        """Return the older states that DescribeServices may still show."""
-        return [kept[-3:] for kept in self._older.values()]
+    def _shown(self, name: str, seconds: float) -> Shown | None:
+        """Return what was shown of a service some seconds ago, if that is known."""
+        at = self._world.scheduler.now - timedelta(seconds=seconds)
+        older = [each for each in self._older.get(name, ()) if each.since <= at]
+        return older[-1] if older else None
 
-    def observe(self, name: str, described: dict[str, Any]) -> None:
-        """Keep a new state of a service."""
+    def recent(self, seconds: float) -> list[Any]:
+        """Return the states that DescribeServices may still show, if it shows states that are up to so old."""
+        oldest, found = self._world.scheduler.now - timedelta(seconds=seconds), []
+        for kept in self._older.values():
+            ends = [*(each.since for each in kept[1:]), None]
+            recent = [each for each, end in zip(kept, ends, strict=True) if end is None or end > oldest]
+            found.append([(max(each.since, oldest), each.described) for each in recent])
+        return found
+
+    def observe(self, name: str, described: dict[str, Any], deployments: list[dict[str, Any]]) -> None:
+        """Keep a new state of a service and of its service deployments."""
         now, kept = self._world.scheduler.now, self._older.setdefault(name, [])
-        kept.append((now, described))
-        while len(kept) > 1 and kept[1][0] < now - _KEPT:
+        kept.append(Shown(now, described, deployments))
+        while len(kept) > 1 and kept[1].since < now - _KEPT:
             kept.pop(0)

@@ -61,6 +61,7 @@ class Reached(StrEnum):
     MALFORMED = "an attribute of a pending operation is malformed"
     SERVICE_SLOW = "the scheduler of services takes longer than a call waits"
     SERVICE_STALE = "DescribeServices shows an older state"
+    DEPLOYMENT_STALE = "ListServiceDeployments shows an older state"
     SERVICE_CALL_LATE = "a call that changes a service is processed after its reply was lost"
     SERVICE_THROTTLED = "a call that changes a service is throttled"
     SERVICE_SCALED = "a scaling policy changes the count of a service"
@@ -69,8 +70,16 @@ class Reached(StrEnum):
     SERVICE_DEPLOYED = "somebody starts a deployment of a service"
     SERVICE_BROKEN = "the circuit breaker ends a deployment"
     SERVICE_ROLLED_BACK = "the circuit breaker rolls a deployment back"
+    SERVICE_BLUE_GREEN = "a blue/green deployment begins"
+    SERVICE_PAUSED = "a deployment waits for a person"
+    SERVICE_CONTINUED = "a person continues a deployment"
+    SERVICE_REJECTED = "a person rolls a deployment back"
+    SERVICE_PAUSE_OVER = "nobody answers a deployment that waits"
     SERVICE_BLOCKED = "tasks of a service cannot be placed"
     SERVICE_DELETED = "somebody deletes a service"
+    SERVICE_FORGOTTEN = "ECS forgets a deleted service"
+    SERVICE_MOVED = "the count of a service is moved into its bounds"
+    SERVICE_BOUNDED = "a scheduled action changes the bounds of a service"
 
 
 @dataclass(frozen=True)
@@ -78,13 +87,17 @@ class ServiceHostility:
     """The settings of the services of a run. Times are in seconds, and rates are probabilities per call."""
 
     delay: float = 0.2  # the longest time until the scheduler looks at a service that has changed
+    moves: float = 0.2  # the longest time until a count is moved into bounds that were registered
     stale: float = 0.0  # how much older the state that DescribeServices shows may be; less than SHOWN_AFTER
     late: bool = False  # a call whose reply is lost may be processed later, until the client's timeout
     throttled: float = 0.0  # of UpdateService and RegisterScalableTarget
     scales: int = 0  # how often a scaling policy acts
+    bounded: int = 0  # how often a scheduled action changes the bounds
     counted: int = 0  # how often somebody changes a count or starts a deployment
     breaks: float = 0.0  # the probability that the circuit breaker ends a deployment
     rolls_back: float = 0.0  # the probability that the circuit breaker of a service rolls back
+    blue_green: float = 0.0  # the probability that a service has blue/green deployments
+    pauses: float = 0.0  # the probability that a blue/green deployment waits for a person
     blocked: int = 0  # how often the tasks of a service cannot be placed for some time
     deleted: bool = False  # somebody deletes a service
 
@@ -93,17 +106,21 @@ class ServiceHostility:
         """Draw the settings of a run: which behaviours it has, and their strengths."""
         drawn: dict[str, Any] = {
             "delay": rng.choice((5.0, 20.0, 120.0)),
+            "moves": rng.choice((1.0, 5.0, 30.0)),
             "stale": rng.choice((0.5, 1.0, 1.8)),
             "late": True,
             "throttled": rng.choice((0.1, 0.4)),
             "scales": rng.choice((3, 10)),
+            "bounded": rng.choice((1, 3)),
             "counted": rng.choice((1, 3)),
             "breaks": rng.choice((0.3, 1.0)),
             "rolls_back": rng.choice((0.5, 1.0)),
+            "blue_green": rng.choice((0.5, 1.0)),
+            "pauses": rng.choice((0.5, 1.0)),
             "blocked": rng.choice((1, 2)),
             "deleted": True,
         }
-        rates = {"late": 0.6, "scales": 0.6, "rolls_back": 0.6, "deleted": 0.15}
+        rates = {"late": 0.6, "scales": 0.6, "rolls_back": 0.6, "pauses": 0.6, "deleted": 0.15}
         return cls(**{name: value for name, value in drawn.items() if rng.random() < rates.get(name, 0.35)})
 
 

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 
 from longshore.domain.changes import ContainerChange
 
+from local.emulator.ecs import ServiceDeployment
+from local.emulator.ecs.service_deployments import Hook
+from local.emulator.errors import AwsError
 from simulation.hostility import Reached
-from simulation.service_model import SimulatedService
+from simulation.services import SimulatedService
 from simulation.setup import USERS
 
 if TYPE_CHECKING:
@@ -29,8 +32,10 @@ class Outsiders:
         settings, rng = self.world.hostility.services, self._rng
         if settings is None:
             return
+        self.world.ecs.waits = self._answers
         happens: list[Callable[[SimulatedService], None]] = [self._scales] * settings.scales
         happens += [rng.choice((self._counts, self._counts, self._deploys)) for _ in range(settings.counted)]
+        happens += [self._bounds] * settings.bounded
         happens += [self._blocks] * settings.blocked
         happens += [self._deletes] * settings.deleted
         for one in happens:
@@ -41,18 +46,19 @@ class Outsiders:
             self.world.scheduler.at(moment, lambda number=number: self._change(number))  # type: ignore[misc]
 
     def calm_down(self) -> None:
-        """Let all tasks start, and replace the deployments that have failed."""
+        """Let all tasks start, replace the deployments that have failed, and continue half of those that wait."""
         world = self.world
-        world.services.on = False
-        world.hostile_services.on = False
+        world.ecs.on = world.targets.on = world.hostile_services.on = False
         for name in world.service_checks.records:
             service = world.services.find(name)
             if service is None or service.status != "ACTIVE":
                 continue
             service.blocked = False
-            if service.deployments[0] in service.breaks | service.failures.keys():
+            if service.current.waiting is not None and self._rng.random() < 0.5:
+                self._answer(service.current, service.current.waiting, "CONTINUE")
+            if world.ecs.has_failed(service.primary):
                 self._redeploy(service)
-            world.services.set_desired(service, service.desired)
+            world.services.set_desired(service, service.desired_count)
 
     def _act(self, function: Callable[[SimulatedService], None]) -> None:
         name = self._rng.choice(list(self.world.service_checks.records))
@@ -67,18 +73,30 @@ class Outsiders:
 
     def _scales(self, service: SimulatedService) -> None:
         """Act like a scaling policy that wants another count."""
-        target = service.target
+        target = self.world.services.target(service)
         if target is None:
             return
-        wanted = self._rng.choice([count for count in range(target.maximum + 1) if count != service.desired])
+        wanted = self._rng.choice([count for count in range(target.maximum + 1) if count != service.desired_count])
         if self.world.services.scale(service, wanted):
             self.world.service_checks.changed_outside(service.name, by_policy=True)
-            self._happened(Reached.SERVICE_SCALED, service, service.desired)
+            self._happened(Reached.SERVICE_SCALED, service, service.desired_count)
         elif any(target.suspended.values()):
             self._happened(Reached.SERVICE_NOT_SCALED, service)
 
+    def _bounds(self, service: SimulatedService) -> None:
+        """Act like a scheduled action that changes the minimum."""
+        target = self.world.services.target(service)
+        if target is None:
+            return
+        minimum = self._rng.choice([count for count in range(min(4, target.maximum + 1)) if count != target.minimum])
+        if self.world.services.set_bounds(service, minimum, None):
+            self.world.service_checks.bounded_outside(service.name, minimum)
+            self._happened(Reached.SERVICE_BOUNDED, service, minimum)
+        else:
+            self._happened(Reached.SERVICE_NOT_SCALED, service)
+
     def _counts(self, service: SimulatedService) -> None:
-        count = self._rng.choice([count for count in range(4) if count != service.desired])
+        count = self._rng.choice([count for count in range(4) if count != service.desired_count])
         self.world.service_checks.changed_outside(service.name)
         self.world.services.set_desired(service, count)
         self._happened(Reached.SERVICE_COUNTED, service, count)
@@ -101,10 +119,38 @@ class Outsiders:
 
         self.world.later(self._rng.choice((5.0, 60.0, 300.0)), restore)
 
+    def _answers(self, deployment: ServiceDeployment, hook: Hook) -> None:
+        """Let a person continue a deployment that waits, or roll it back, or do nothing."""
+        if not self.world.ecs.on:
+            self.world.later(1.0, lambda: self._answer(deployment, hook, "CONTINUE"))
+        elif (action := self._rng.choice(("CONTINUE", "CONTINUE", "ROLLBACK", None))) is not None:
+            seconds = self._rng.choice((5.0, 60.0, 300.0)) * self._rng.random()
+            self.world.later(seconds, lambda: self._answer(deployment, hook, action))
+
+    def _answer(self, deployment: ServiceDeployment, hook: Hook, action: str) -> None:
+        if deployment.status != "IN_PROGRESS" or hook.status != "AWAITING_ACTION":
+            return
+        request = {"serviceDeploymentArn": deployment.arn, "hookId": hook.id, "action": action}
+        try:
+            self.world.ecs.handle("ContinueServiceDeployment", request)
+        except AwsError:
+            return  # The service has been deleted.
+        what = Reached.SERVICE_CONTINUED if action == "CONTINUE" else Reached.SERVICE_REJECTED
+        self.world.reached(what)
+        self.world.note("outside", f"{what}: {deployment.service_arn.rpartition('/')[2]}")
+        self.world.after_effect()
+
     def _deletes(self, service: SimulatedService) -> None:
         self.world.service_checks.changed_outside(service.name)
-        self.world.services.delete(service, missing=self._rng.random() < 0.5)
+        self.world.services.delete(service)
         self._happened(Reached.SERVICE_DELETED, service)
+        self.world.later(self._rng.choice((60.0, 600.0)), lambda: self._forgets(service))
+
+    def _forgets(self, service: SimulatedService) -> None:
+        """Let ECS not show a deleted service any more."""
+        if service.status == "INACTIVE":
+            self.world.ecs.forget_service(service)
+            self._happened(Reached.SERVICE_FORGOTTEN, service)
 
     def _change(self, number: int) -> None:
         """Change the count of a container as a caller."""

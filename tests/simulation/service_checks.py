@@ -22,9 +22,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from longshore.aws.services import SHOWN_AFTER
 from longshore.domain.models import Container
 
+from local.emulator.ecs import ServiceDeployment
+from simulation.hostility import Reached
 from simulation.records import Fate, Violation
 from simulation.scheduler import Actor
-from simulation.service_model import Rollout, SimulatedService
+from simulation.services import SUSPENSIONS, ScalableTarget, SimulatedService
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -49,23 +51,32 @@ class Record:
     """What is known about a service and its container."""
 
     container_id: str
+    mark: tuple[Any, ...] = ()  # of the state that was observed last
+    described: Plain = field(default_factory=dict)  # the state that was observed last
     moments: list[Moment] = field(default_factory=list)
     effects: dict[str, list[str]] = field(default_factory=dict)  # operation id: the changes of the service, in words
     found: dict[str, tuple[Any, ...] | None] = field(default_factory=dict)  # operation id: the scaling that it found
     deployed: Counter[str] = field(default_factory=Counter)  # operation id: the deployments that it has started
-    rollouts: dict[str, Rollout] = field(default_factory=dict)  # operation id: the last deployment that it has started
+    rollouts: dict[str, ServiceDeployment] = field(default_factory=dict)  # operation id: the last of them
     requested: dict[str, int] = field(default_factory=dict)  # operation id: the count of the container at the claim
     claimed_at: dict[str, datetime] = field(default_factory=dict)
     to_restore: bool = False  # a stop has changed the service, and no start has completed since
     count: int | None = None  # the count to restore; None: not known
     scaling: tuple[Any, ...] | None = None  # the minimum and the suspensions to restore; None: no scalable target
+    scaling_is_known: bool = True  # whether a stop can know `scaling`
     begun_by: set[str] = field(default_factory=set)  # the operations since whose first change it is `to_restore`
     changed_at: datetime | None = None  # when somebody else has last changed the count
+    bounded_at: datetime | None = None  # when a scheduled action has last changed the bounds
+    registered_by: str | None = None  # the operation that has registered the target last
     stopped_by: str | None = None  # the operation that has stopped it, unless somebody has changed its count since
 
     def touched_since(self, since: datetime) -> bool:
         """Return whether somebody else has changed the count since a time, or just before it."""
         return self.changed_at is not None and self.changed_at >= since - SHOWN_AFTER
+
+    def bounded_since(self, since: datetime) -> bool:
+        """Return whether a scheduled action has changed the bounds since a time, or just before it."""
+        return self.bounded_at is not None and self.bounded_at >= since - SHOWN_AFTER
 
 
 class ServiceChecks:
@@ -100,16 +111,19 @@ class ServiceChecks:
             service = world.services.find(name)
             if service is None:
                 continue
-            described = world.services.described(service)
+            mark = world.services.mark(service)
+            if mark != record.mark:
+                record.mark, record.described = mark, world.services.described(service)
+                world.hostile_services.observe(name, record.described, world.services.deployments(service))
+            described = record.described
             moment = Moment(
                 world.scheduler.now,
                 described["desiredCount"],
                 described["runningCount"],
                 described["pendingCount"],
                 len(described["deployments"]),
-                _minimum(service),
+                _minimum(world.services.target(service)),
             )
-            world.hostile_services.observe(name, described)
             if not record.moments or record.moments[-1][1:] != moment[1:]:
                 record.moments.append(moment)
             if record.stopped_by is not None and moment.desired > 0:
@@ -129,9 +143,11 @@ class ServiceChecks:
         world = self._world
         name = world.services.name_of(parameters)
         record, service = self.records[name], world.services.find(name)
-        before = _state(service)
+        before = self._state(service)
         yield
-        after = _state(service)
+        if operation == "RegisterScalableTarget":
+            record.registered_by = owner
+        after = self._state(service)
         if before == after:
             return
         words = f"{operation} has changed {name} from {before} to {after}"
@@ -158,9 +174,6 @@ class ServiceChecks:
             record.rollouts[owner] = service.history[0]
             if record.deployed[owner] > 1:
                 raise Violation(f"{was['operation']} {owner} has started {record.deployed[owner]} deployments")
-        moved = operation == "RegisterScalableTarget" and before[0] != after[0]
-        if moved and not touched and record.requested[owner] >= (after[1] or (0,))[0]:
-            raise Violation(f"{was['operation']} {owner} has moved the count by changing the scaling: {words}")
         if was["step"] in _ENDING and not record.to_restore:
             record.to_restore = True
             record.begun_by.add(owner)
@@ -169,6 +182,7 @@ class ServiceChecks:
             if item.get("apply_count_at") is not None:
                 record.count = item["desired_count"]  # A caller has changed it, and ECS has not answered.
             record.scaling = before[1]
+            record.scaling_is_known = not record.bounded_since(record.claimed_at[owner])
 
     def _check_unowned(self, record: Record, words: str) -> None:
         """Check a call that is of no operation, after its effect: it has changed no stopped service, and no other one.
@@ -189,6 +203,34 @@ class ServiceChecks:
         record.count = None
         if not by_policy:
             record.stopped_by = None
+
+    def bounded_outside(self, name: str, minimum: int) -> None:
+        """Record that a scheduled action has changed the minimum of a service, and may move its count."""
+        record = self.records[name]
+        record.bounded_at, record.registered_by = self._world.scheduler.now, None
+        if record.scaling is not None:
+            # A minimum of 0 looks like that of a stop, so Longshore cannot know that it is the owner's.
+            record.scaling = (minimum, *record.scaling[1:])
+            record.scaling_is_known = record.scaling_is_known and minimum > 0
+
+    def moved(self, target: ScalableTarget, before: int) -> None:
+        """Record and check a move of a count into the bounds that were registered last."""
+        name = target.resource_id.rpartition("/")[2]
+        record = self.records[name]
+        owner, low = record.registered_by, target.minimum
+        self._world.reached(Reached.SERVICE_MOVED)
+        self._world.note("scaling", f"moves the count of {name} from {before} to {target.within(before)}")
+        raised = owner is not None and before < low <= record.requested[owner]
+        if owner is not None and raised and not record.touched_since(record.claimed_at[owner]):
+            raise Violation(f"{owner} has moved the count of {name} from {before} by changing the scaling")
+        self.changed_outside(name, by_policy=True)
+
+    def _state(self, service: SimulatedService | None) -> tuple[int, tuple[Any, ...] | None, str]:
+        """Return the count, the minimum and the suspensions, and the newest service deployment."""
+        if service is None:
+            return 0, None, ""
+        scaling = _scaling(self._world.services.target(service))
+        return service.desired_count, scaling, service.current.arn if service.history else ""
 
     # --- writes of containers --------------------------------------------------------------------------------------
 
@@ -250,20 +292,22 @@ class ServiceChecks:
             if rollout is not None and rollout.status != "SUCCESSFUL" and not touched:
                 raise Violation(f"{words}, but its deployment is {rollout.status}")
             return
-        self._check_restored(record, name, words)
+        self._check_restored(record, name, since, words)
 
-    def _check_restored(self, record: Record, name: str, words: str) -> None:
+    def _check_restored(self, record: Record, name: str, since: datetime, words: str) -> None:
         service = self._world.services.find(name)
         if service is not None and record.to_restore:
-            desired, scaling, _ = _state(service)
+            desired, scaling, _ = self._state(service)
             # The scaling moves a count that a caller has set below its minimum.
-            least = record.scaling[0] if record.scaling else 0
+            target = self._world.services.target(service)
+            least = record.scaling[0] if record.scaling and target is not None and target.due is None else desired
             if record.count is not None and desired != max(record.count, least):
                 raise Violation(f"{words}, but its count was {record.count} before the stop, and is {desired}")
-            if scaling != record.scaling:
+            known = record.scaling_is_known and not record.bounded_since(since)
+            if scaling != record.scaling and known:
                 raise Violation(f"{words}, but its scaling was {record.scaling} before the stop, and is {scaling}")
             self._world.stats["services restored"] += 1
-        record.to_restore, record.count, record.scaling = False, None, None
+        record.to_restore, record.count, record.scaling, record.scaling_is_known = False, None, None, True
 
     # --- after the run ---------------------------------------------------------------------------------------------
 
@@ -276,7 +320,7 @@ class ServiceChecks:
         if service is None or service.status != "ACTIVE" or "scaling" not in container:
             return False
         runs = any(task.last_status == "RUNNING" for task in self._world.services.tasks(service))
-        return container["status"] in ("running", "failed") and service.desired > 0 and runs
+        return container["status"] in ("running", "failed") and service.desired_count > 0 and runs
 
     def settled(self, container: Plain) -> bool:
         """Check a container without a pending operation, if it stands for a service. Returns whether it does.
@@ -294,37 +338,32 @@ class ServiceChecks:
                 raise Violation(f"{name} says running, and its service was deleted")
             return True
         running = sum(task.last_status == "RUNNING" for task in self._world.services.tasks(service))
-        state = (
-            f"{name} says {status} with the count {container['desired_count']}, and {running} of {service.desired} run"
-        )
+        count = container["desired_count"]
+        state = f"{name} says {status} with the count {count}, and {running} of {service.desired_count} run"
         if self._owes(container):
             raise Violation(f"{state}; its scaling was not restored")
         if container.get("apply_count_at") is not None:
             raise Violation(f"{state}; a changed count was not applied")
-        off = service.desired == 0 and _minimum(service) == 0  # a policy has scaled it to 0, and may start it
-        differs = service.desired == 0 or service.desired != container["desired_count"]
+        target = self._world.services.target(service)
+        off = service.desired_count == 0 and _minimum(target) == 0  # a policy has scaled it to 0, and may start it
+        differs = service.desired_count == 0 or service.desired_count != container["desired_count"]
         if status == "running" and differs and not off:
             raise Violation(state)
         if status == "stopped" and running > 0:
             raise Violation(state)
-        if status == "failed" and running == service.desired > 0 and len(service.deployments) == 1:
+        if status == "failed" and running == service.desired_count > 0 and len(service.deployments) == 1:
             raise Violation(state)
-        most = service.target.maximum if service.target is not None else 0
+        most = target.maximum if target is not None else 0
         if record.stopped_by is not None and most and self._world.services.scale(service, most):
             raise Violation(f"{name} was stopped by {record.stopped_by}, and a scaling policy raises it")
         return True
 
 
-def _minimum(service: SimulatedService) -> int | None:
-    """Return the minimum of the service if a scaling policy may change its count."""
-    target = service.target
+def _minimum(target: ScalableTarget | None) -> int | None:
+    """Return the minimum of a service if a scaling policy may change its count."""
     return None if target is None or all(target.suspended.values()) else target.minimum
 
 
-def _state(service: SimulatedService | None) -> tuple[int, tuple[Any, ...] | None, str]:
-    """Return the count, the minimum and the suspensions, and the id of the primary deployment."""
-    if service is None:
-        return 0, None, ""
-    target = service.target
-    scaling = None if target is None else (target.minimum, *target.suspended.values())
-    return service.desired, scaling, service.deployments[0]
+def _scaling(target: ScalableTarget | None) -> tuple[Any, ...] | None:
+    """Return the minimum and the suspensions of a service."""
+    return None if target is None else (target.minimum, *(target.suspended[name] for name in SUSPENSIONS))

@@ -12,7 +12,7 @@ from longshore.domain.pending import Trigger
 from longshore.domain.service import Scaling
 from longshore.domain.task import adopted_as
 
-from simulation.service_model import FLAGS, SimulatedService
+from simulation.services import SUSPENSIONS, ScalableTarget
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -31,6 +31,7 @@ def add_service(
     count: int,
     scaling: Scaling | None = None,
     fargate: bool = False,
+    strategy: str = "ROLLING",
 ) -> Container:
     """Add a service, and its container with a history.
 
@@ -45,12 +46,17 @@ def add_service(
         count: The count of the service, or the count that a start restores.
         scaling: The scalable target before a stop; None: there is none.
         fargate: Whether its tasks run on Fargate.
+        strategy: The strategy of its deployments.
     """
     launch_type = "FARGATE" if fargate else "EC2"
     live = statuses[-1] == "running"
     bounds = (scaling.minimum, MAXIMUM) if scaling is not None else None
-    service = world.services.add(cluster, name, name, count if live else 0, launch_type=launch_type, bounds=bounds)
-    _set_scaling(service, scaling, stopped=not live)
+    running = count if live else 0
+    service = world.services.add(
+        cluster, name, name, running, launch_type=launch_type, bounds=bounds, strategy=strategy
+    )
+    if scaling is not None and (target := world.services.target(service)) is not None:
+        _set_scaling(target, scaling, stopped=not live)
     moment = world.scheduler.now - timedelta(minutes=10)
     container = Container(
         id=adopted_as(service.arn),
@@ -60,7 +66,7 @@ def add_service(
         status_since=moment,
         runtime=Runtime(cluster=cluster, service=name, task_definition=name, launch_type=LaunchType(launch_type)),
         desired_count=count,
-        running_count=count if live else 0,
+        running_count=running,
         count_stored_at=None if live else moment,
         scaling=None if live else scaling,
         created_at=moment,
@@ -73,28 +79,26 @@ def add_service(
         moment += timedelta(seconds=50 + position)
     world.dynamodb.handle("PutItem", {"TableName": "containers", "Item": container_item(container)})
     world.service_checks.add(service, container)
-    world.note("setup", f"service {name}: {'/'.join(statuses)}, {count} on {launch_type}, scaling {scaling}")
+    words = f"{'/'.join(statuses)}, {count} on {launch_type}, {strategy}, scaling {scaling}"
+    world.note("setup", f"service {name}: {words}")
     return container
 
 
-def _set_scaling(service: SimulatedService, scaling: Scaling | None, *, stopped: bool) -> None:
-    target = service.target
-    if scaling is None or target is None:
-        return
+def _set_scaling(target: ScalableTarget, scaling: Scaling, *, stopped: bool) -> None:
     values = (
         scaling.dynamic_scaling_in_suspended,
         scaling.dynamic_scaling_out_suspended,
         scaling.scheduled_scaling_suspended,
     )
-    target.suspended = dict(zip(FLAGS, values, strict=True))
+    target.suspended = dict(zip(SUSPENSIONS, values, strict=True))
     if stopped:
-        target.minimum = 0
-        target.suspended = dict.fromkeys(FLAGS, True)
+        target.minimum, target.suspended = 0, dict.fromkeys(SUSPENSIONS, True)
 
 
 def add_services(world: "World", rng: random.Random, *, cluster: str, project: str) -> list[str]:
     """Add one or two services with drawn counts, scaling and status. Returns the ids of their containers."""
-    found = []
+    found, settings = list[str](), world.hostility.services
+    assert settings is not None
     for number in range(rng.choice((1, 1, 2))):
         name, fargate = f"service-{number + 1}", rng.random() < 0.3
         definition = {"name": "app", "image": "busybox:local", "memory": 64, "stopTimeout": rng.choice((2, 10, 30))}
@@ -117,6 +121,7 @@ def add_services(world: "World", rng: random.Random, *, cluster: str, project: s
             count=count,
             scaling=scaling,
             fargate=fargate,
+            strategy="BLUE_GREEN" if rng.random() < settings.blue_green else "ROLLING",
         )
         found.append(container.id)
     return found

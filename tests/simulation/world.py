@@ -92,7 +92,7 @@ class World(Requests):
         self.moved: set[str] = set()  # ids of containers that were moved to another project
         self.kept_alive: dict[str, list[datetime]] = {}  # container id: when callers requested what was answered 200
         self._build_aws()
-        self.scheduler.machines = [self.ssm, self.ecs, self.services]
+        self.scheduler.machines = [self.ssm, self.ecs, self.targets]
         self.scheduler.advanced = self.after_effect
         self.versions = Versions(self.hostility, self.clock, self.enough_time)
         self.document = self.versions.document(self.versions.first)
@@ -202,21 +202,23 @@ class World(Requests):
 
     def after_effect(self) -> None:
         """Deliver the events of AWS, and check the invariants that hold at every moment."""
-        self.services.watch()
         events = self.ecs.drain_events()
         for event in events:
-            detail = event["detail"]
-            self.note("ecs", f"task {detail['taskArn'][-6:]} v{detail['version']} {detail['lastStatus']}")
-            if "startedAt" in detail:
-                self.ledger.alive.started.add(str(detail.get("startedBy")))
+            match event["detail-type"]:
+                case "ECS Task State Change":
+                    detail = event["detail"]
+                    self.note("ecs", f"task {detail['taskArn'][-6:]} v{detail['version']} {detail['lastStatus']}")
+                    if "startedAt" in detail:
+                        self.ledger.alive.started.add(str(detail.get("startedBy")))
+                case "ECS Service Action" | "ECS Deployment State Change":  # like the template's rule
+                    self.note("ecs", f"{event['resources'][0].rpartition('/')[2]}: {event['detail']['eventName']}")
+                case _:
+                    continue
             self.deliver(event)
         for event in self.ssm.drain_events():
             detail = event["detail"]
             if detail["status"] == "Success":  # like the template's rule
                 self.note("ssm", f"command {detail['command-id'][-6:]} {detail['status']}")
                 self.deliver(event)
-        for event in self.services.drain_events():
-            self.note("ecs", f"{event['resources'][0].rpartition('/')[2]}: {event['detail']['eventName']}")
-            self.deliver(event)
         self.service_checks.observe()
         self.ledger.check(tasks_changed=bool(events))

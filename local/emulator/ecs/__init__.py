@@ -27,6 +27,7 @@ from local.emulator.ecs.engine import Engine, NotStartedError
 from local.emulator.ecs.host import HostCommands
 from local.emulator.ecs.reports import EngineReports
 from local.emulator.ecs.service_controls import ServiceControls
+from local.emulator.ecs.service_deployments import ServiceDeployment
 from local.emulator.ecs.services import Deployment, SimulatedService
 from local.emulator.ecs.tasks import SIGKILLED, SimulatedContainer, SimulatedTask
 
@@ -45,6 +46,7 @@ __all__ = [
     "Engine",
     "Instance",
     "NotStartedError",
+    "ServiceDeployment",
     "SimulatedContainer",
     "SimulatedService",
     "SimulatedTask",

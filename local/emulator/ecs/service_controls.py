@@ -1,5 +1,6 @@
 """Controls of the simulated services, in addition to the ECS API."""
 
+from datetime import timedelta
 from typing import Any
 
 from local.emulator.ecs.catalog import REGION
@@ -9,7 +10,24 @@ from local.emulator.ecs.services import SimulatedService
 
 
 class ServiceControls(ServiceApi, Controls):
-    """Creates services that run immediately."""
+    """Creates services that run immediately, and ends their deployments."""
+
+    def set_service_delay(self, seconds: float) -> None:
+        """Change the seconds from a change of a service or of its tasks until the scheduler acts on it."""
+        with self._lock:
+            self._service_delay = timedelta(seconds=seconds)
+
+    def fail_deployment(self, service: SimulatedService, reason: str, *, rollback: bool = False) -> None:
+        """End the PRIMARY deployment now, like the circuit breaker, with or without a rollback."""
+        with self._lock:
+            now = self._tick()
+            self._fail(service, reason, now, rollback=rollback)
+            self._wake(service, now)
+
+    def forget_service(self, service: SimulatedService) -> None:
+        """Forget a service, as ECS does some time after it has become INACTIVE."""
+        with self._lock:
+            self._services.pop((service.cluster.arn, service.name), None)
 
     def adopt_service(self, request: dict[str, Any], region: str = REGION) -> SimulatedService:
         """Create a service whose tasks are RUNNING immediately, without events, as if it had existed before.

@@ -124,6 +124,9 @@ class ServiceScheduler(Rollouts):
 
     def _start_tasks(self, service: SimulatedService, count: int, at: datetime) -> None:
         service.steady = False
+        if service.blocked:
+            self._not_placed(service, "Reason: no capacity is available.", "RESOURCE:MEMORY", at)
+            return
         started: list[SimulatedTask] = []
         while count > len(started):
             batch = min(_BATCH, count - len(started))

@@ -113,6 +113,7 @@ class SimulatedService:
         failures: How many tasks in a row could not be placed or started.
         complaints: The reported failures, which are not reported again until their causes are resolved.
         steady: Whether the service has reached a steady state since its last change.
+        blocked: Whether no task of the service can be placed; set by tests.
     """
 
     arn: str
@@ -138,6 +139,7 @@ class SimulatedService:
     failures: int = 0
     complaints: set[str] = field(default_factory=set)
     steady: bool = False
+    blocked: bool = False
 
     @property
     def group(self) -> str:
