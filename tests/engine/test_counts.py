@@ -273,7 +273,7 @@ def test_a_count_of_a_failed_service_that_runs_is_applied_by_the_sweep(stage: Se
     assert stage.drift_sweep() == {"true": 1}
     stage.while_time_passes(31)
     assert stage.sweep() == {"count applied": 1}
-    assert stage.service().desired == 5
+    assert stage.service().desired_count == 5
     stage.while_time_passes(200)
     stage.drift_sweep()
     container = stage.container(container_id)

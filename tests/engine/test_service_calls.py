@@ -144,13 +144,13 @@ def test_an_earlier_failure_of_the_deployment_does_not_end_a_stop(stage: Service
     assert stage.rows(container_id)[-1]["to_status"] == "stopped"
 
 
-@pytest.mark.xfail(strict=True, reason="A start changes the count only, and ECS starts no task of a failed deployment")
 def test_a_start_of_a_service_whose_deployment_has_failed(stage: ServiceStage) -> None:
     """The circuit breaker: "a service deployment will transition to a failed state and stop launching new tasks"."""
     container_id = with_failed_deployment(stage, "stopped")
     assert stage.ask(container_id, "start").kind is OutcomeKind.ACCEPTED
     stage.settle(container_id)
     assert stage.rows(container_id)[-1]["to_status"] == "running"
+    assert stage.effects() == [{"desiredCount": COUNT, "forceNewDeployment": True}]
 
 
 @pytest.mark.parametrize("scales", [False, True])

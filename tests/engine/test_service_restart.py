@@ -115,3 +115,22 @@ def test_the_deployment_is_stored_before_and_after_the_call(stage: ServiceStage)
     assert operation.service is not None
     assert seen == [newest, None]
     assert (operation.service.before, operation.service.started) == (newest, stage.service().history[0].arn)
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_start_begins_one_deployment_if_the_circuit_breaker_has_ended_that_of_the_service(
+    stage: ServiceStage, lost: bool
+) -> None:
+    container_id = stage.add_service("stopped")
+    stage.services.fail(stage.service(), REASON)
+    if lost:
+        stage.fail("UpdateService", NO_ANSWER, lost=True)
+        stage.refused(container_id, "start")
+    else:
+        stage.services.set_delay(40)
+        stage.ask(container_id, "start")
+    stage.settle(container_id)
+    assert stage.status(container_id) == "running"
+    assert stage.counts() == (COUNT, COUNT)
+    assert stage.services.deployed == 2
+    assert stage.count("UpdateService") == 1

@@ -57,6 +57,16 @@ def test_the_newest_event_that_says_why_tasks_do_not_start_is_the_trouble() -> N
 
 
 @pytest.mark.parametrize(
+    ("state", "failed"), [("FAILED", True), ("COMPLETED", False), ("IN_PROGRESS", False), (None, False)]
+)
+def test_a_deployment_has_failed_if_the_circuit_breaker_has_ended_it(state: str | None, failed: bool) -> None:
+    deployment = {"id": "ecs-svc/1", "status": "PRIMARY"} | ({"rolloutState": state} if state else {})
+    primary = Service.of(described(deployments=[deployment])).primary
+    assert primary is not None
+    assert primary.has_failed == failed
+
+
+@pytest.mark.parametrize(
     ("status", "reason", "failure"),
     [
         ("PENDING", None, None),

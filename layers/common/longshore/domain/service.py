@@ -102,6 +102,7 @@ class Deployment(NamedTuple):
 
     id: str
     is_primary: bool
+    has_failed: bool = False  # the circuit breaker has ended it, and ECS starts no task of it any more
 
 
 class ServiceDeployment(NamedTuple):
@@ -197,7 +198,10 @@ class Service(NamedTuple):
             desired=described["desiredCount"],
             running=described["runningCount"],
             pending=described["pendingCount"],
-            deployments=tuple(Deployment(each["id"], each["status"] == "PRIMARY") for each in described["deployments"]),
+            deployments=tuple(
+                Deployment(each["id"], each["status"] == "PRIMARY", each.get("rolloutState") == "FAILED")
+                for each in described["deployments"]
+            ),
             troubles=tuple(sorted(troubles, reverse=True)),
             current=described.get("currentServiceDeployment"),
         )

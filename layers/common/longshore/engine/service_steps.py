@@ -126,7 +126,7 @@ class ServiceSteps:
         """Return the calls that the step needs, and attributes of the container and of the operation to store first."""
         match attempt.pending.step:
             case Step.START:
-                return self._plan_of_start(attempt), {}, {}
+                return self._plan_of_start(attempt)
             case Step.STOP | Step.KILL:
                 return self._plan_of_stop(attempt)
             case Step.ROLL:
@@ -136,11 +136,11 @@ class ServiceSteps:
             case step:
                 assert_never(step)
 
-    def _plan_of_start(self, attempt: ServiceAttempt) -> Plan | None:
-        container, service = attempt.container, attempt.seen
+    def _plan_of_start(self, attempt: ServiceAttempt) -> tuple[Plan | None, dict[str, Any], dict[str, Any]]:
+        container, service, so_far = attempt.container, attempt.seen, attempt.change_so_far
         wanted = container.desired_count or 1
-        if attempt.change_so_far.called and attempt.is_enough():
-            return None
+        if so_far.called and attempt.is_enough():
+            return None, {}, {}
         target = attempt.read(lambda: self._services.target(container.runtime))
         restore = owed_to_owner(container.scaling, target)
         if restore is not None and target is not None:
@@ -149,9 +149,14 @@ class ServiceSteps:
         # Only a policy that is not suspended may have raised the count.
         scales = target is not None and not target.scaling.is_suspended
         exact = service.desired >= wanted if scales else service.desired == wanted
-        if exact and restore is None:
-            return None
-        return Plan(attempt.now(), desired=None if exact else wanted, restore=restore)
+        # ECS starts no task of a deployment that the circuit breaker has ended, so a start begins another one. It does
+        # so once: then ECS names another service deployment as the current one.
+        failed = service.primary is not None and service.primary.has_failed and service.running < wanted
+        roll = failed and so_far.before in (None, service.current)
+        if exact and restore is None and not roll:
+            return None, {}, {}
+        plan = Plan(attempt.now(), desired=None if exact else wanted, restore=restore, roll=roll)
+        return plan, {}, {"before": service.current} if roll else {}
 
     def _plan_of_stop(self, attempt: ServiceAttempt) -> tuple[Plan | None, dict[str, Any], dict[str, Any]]:
         container, so_far, service = attempt.container, attempt.change_so_far, attempt.seen
@@ -207,7 +212,7 @@ class ServiceSteps:
         if attempt.pending.step is Step.KILL:
             self._kill(attempt)
         noted: dict[str, Any] = {"called": True}
-        if plan.roll:
+        if attempt.pending.step is Step.ROLL:
             current = attempt.seen.current
             noted["started"] = current if current != attempt.change_so_far.before else None
         elif attempt.service is not None and (reached := attempt.reached()) is not None:
