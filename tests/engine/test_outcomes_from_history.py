@@ -228,3 +228,12 @@ def test_an_event_of_an_abandoned_operation(stage: Stage) -> None:
     before_commit(stage, hook)
     assert stage.deliver({"source": "aws.ecs", "detail": task.to_api()}) == "recorded"
     assert (len(calls), stage.status(container)) == (1, "stopped")
+
+
+def test_the_rows_since(stage: Stage) -> None:
+    container = stage.add("stopped", "running", "paused")
+    with stage.open():
+        rows = stage.wired.store.rows_since(container, 1)
+        assert [row.to_status for row in rows] == ["running", "paused"]
+        assert stage.wired.store.rows_since(container, 0)[0].from_status is None
+        assert stage.wired.store.rows_since(container, 3) == []

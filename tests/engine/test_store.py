@@ -391,12 +391,3 @@ def test_an_expired_record_is_not_returned(stage: Stage, seconds: int, known: bo
     stage._put("idempotency", old.model_dump(mode="json", exclude_none=True))
     with stage.open():
         assert (stage.wired.store.record("k") is not None) is known
-
-
-def test_the_rows_since(stage: Stage) -> None:
-    container = stage.add("stopped", "running", "paused")
-    with stage.open():
-        rows = stage.wired.store.rows_since(container, 1)
-        assert [row.to_status for row in rows] == ["running", "paused"]
-        assert stage.wired.store.rows_since(container, 0)[0].from_status is None
-        assert stage.wired.store.rows_since(container, 3) == []

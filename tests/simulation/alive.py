@@ -10,8 +10,8 @@ task is counted, excused until it has ended, and has to be ended by the engine.
 
 A task that ECS has not shown for minutes, although ECS has shown it before, counts as gone by the rules of the
 protocol. It is excused while ECS hides it, until a function without faults that was shown it again has ended, and from
-then on only if ECS is stopping it: its host may be lost for hours. A list of all tasks of a cluster has only ARNs, from
-which nobody can tell whose task it is: it is shown again when DescribeTasks returns it.
+then on only if ECS is stopping it: its host may be lost for hours. A list of all tasks of a cluster has only ARNs,
+which do not name the container: such a task is shown again when DescribeTasks returns it.
 """
 
 from collections.abc import Iterator

@@ -82,7 +82,7 @@ class SlowServices(Effects):
         return {"deploymentCircuitBreaker": {"enable": fails, "rollback": fails and rolls_back}}
 
     def _blue_green(self) -> dict[str, Any]:
-        """Draw where the next deployment waits for a person, and what happens if nobody answers."""
+        """Draw the stage at which the next deployment waits for a person, and the action after the timeout."""
         rng = self.service_chances
         self.reached(Reached.SERVICE_BLUE_GREEN)
         timeout = {"timeoutInMinutes": rng.choice((1, 5)), "action": rng.choice(("ROLLBACK", "CONTINUE"))}

@@ -74,7 +74,7 @@ class Reached(StrEnum):
     SERVICE_PAUSED = "a deployment waits for a person"
     SERVICE_CONTINUED = "a person continues a deployment"
     SERVICE_REJECTED = "a person rolls a deployment back"
-    SERVICE_PAUSE_OVER = "nobody answers a deployment that waits"
+    SERVICE_PAUSE_OVER = "the wait of a deployment for a person times out"
     SERVICE_BLOCKED = "tasks of a service cannot be placed"
     SERVICE_DELETED = "somebody deletes a service"
     SERVICE_FORGOTTEN = "ECS forgets a deleted service"

@@ -188,10 +188,10 @@ def drift_compares_older_state() -> Iterator[None]:
 
     original = ServiceDrift._reconcile
 
-    def reconcile(self: ServiceDrift, container: Any, service: Any, asked_at: Any) -> str:
+    def reconcile(self: ServiceDrift, container: Any, service: Any, asked_at: Any, **options: Any) -> str:
         if container.apply_count_at is None and service is not None:
-            return original(self, container, service, asked_at + timedelta(days=1))
-        return original(self, container, service, asked_at)
+            asked_at += timedelta(days=1)
+        return original(self, container, service, asked_at, **options)
 
     with mock.patch.object(ServiceDrift, "_reconcile", reconcile):
         yield

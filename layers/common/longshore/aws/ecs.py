@@ -216,7 +216,7 @@ class Ecs:
 
     def started_by(self, runtime: Runtime, container_id: str) -> list[Task]:
         """Return the container's tasks that are to run, as `listed` finds them."""
-        return self.described(runtime, self.listed(runtime, container_id, "RUNNING"))
+        return self.described(runtime.cluster, self.listed(runtime, container_id, "RUNNING"))
 
     def listed(self, runtime: Runtime, container_id: str, desired: str) -> list[str]:
         """Return the ARNs of the container's tasks with a desired status.
@@ -232,10 +232,10 @@ class Ecs:
         pages = self._list(cluster=runtime.cluster, startedBy=container_id, desiredStatus=desired)
         return [arn for page in pages for arn in page]
 
-    def described(self, runtime: Runtime, arns: list[str]) -> list[Task]:
+    def described(self, cluster: str, arns: list[str]) -> list[Task]:
         """Look up any number of tasks. Returns those that ECS shows."""
         batches = [arns[start : start + 100] for start in range(0, len(arns), 100)]
-        return [task for batch in batches for task in self.describe_many(runtime.cluster, batch).values()]
+        return [task for batch in batches for task in self.describe_many(cluster, batch).values()]
 
     def of_service(self, cluster: str, service: str) -> tuple[list[Task], int]:
         """Look up the tasks of a service that have not stopped, including those that deregister or stop.
@@ -249,8 +249,7 @@ class Ecs:
             for page in self._list(cluster=cluster, serviceName=service, desiredStatus=desired)
             for arn in page
         ]
-        batches = [arns[start : start + 100] for start in range(0, len(arns), 100)]
-        tasks = [task for batch in batches for task in self.describe_many(cluster, batch).values()]
+        tasks = self.described(cluster, arns)
         stopped = {task.arn for task in tasks if task.is_stopped}
         return [task for task in tasks if not task.is_stopped], len(set(arns) - stopped)
 

@@ -69,7 +69,9 @@ def append(container: Container, change: Change, log_id: str, now: datetime) -> 
         triggered_by=change.triggered_by,
         metadata=metadata or None,
     )
+    # Without an idle_timeout, nothing depends on it: a later one is counted from when it is set.
     recounts = change.observed.count_before is not None and change.to_status is container.status
+    recounts = recounts and container.idle_timeout is not None
     after = container_after.model_copy(
         update={
             "status": change.to_status,

@@ -72,8 +72,8 @@ class Container(ServiceState):
     idle_timeout: int | None = None  # seconds after which the recovery sweep stops the running container
     idle_timeout_at: Timestamp | None = None  # when `idle_timeout` was set
     kept_alive_at: Timestamp | None = None  # when a caller has last kept the container alive
-    recounted_at: Timestamp | None = None  # the last row that only says that somebody else has changed the count
-    running_since: Timestamp | None = None  # since when the container was running at `recounted_at`
+    recounted_at: Timestamp | None = None  # the time of the last row of an outside change of the count
+    running_since: Timestamp | None = None  # the value of `last_started_at` before that row
     protection: Protection | None = None
     # The key of the index as it is stored. `due_at` is what it should be.
     pending_deadline: Timestamp | None = Field(default=None, exclude=True)
@@ -146,7 +146,7 @@ class Container(ServiceState):
 
     @property
     def last_started_at(self) -> datetime:
-        """When the container has last become running, or was restarted. Counts that somebody else changes are neither.
+        """When the container last became running or was restarted, ignoring rows of outside changes of the count.
 
         `running_since` is valid only if `recounted_at` is the last row: version 0.2 writes rows without them.
         """

@@ -49,7 +49,8 @@ class ServiceChange(Model):
 
     absent: dict[str, Timestamp] = {}  # by the name of a service: the first lookup that did not find it
     stored: list[str] = []  # the attributes of the container that the operation has stored for the next start
-    deployment: str | None = None  # the primary deployment before a rolling restart, which version 0.2 compares
+    # The primary deployment that had failed before a start; for a restart, the one before, which version 0.2 compares.
+    deployment: str | None = None
     before: str | None = None  # the newest service deployment before a rolling restart
     started: str | None = None  # the service deployment of a rolling restart, as ECS has answered
     calls: bool = False  # the operation has begun to change the service, at `calls_end_at` at the latest

@@ -267,7 +267,7 @@ class Attempt:
         self.undescribed = self._ecs.listed(runtime, container_id, "RUNNING")
         # A task that stops between the two lists is in both.
         arns = list(dict.fromkeys([*self.undescribed, *self._ecs.listed(runtime, container_id, "STOPPED")]))
-        tasks = self._ecs.described(runtime, arns)
+        tasks = self._ecs.described(runtime.cluster, arns)
         self.undescribed = []
         return tasks, len(tasks) == len(arns)
 

@@ -96,7 +96,7 @@ class ContainerChanges:
         current = written
         for _ in range(_TRIES):
             own = [name for name in names if getattr(current, name) == getattr(written, name)]
-            values = {name: getattr(before, name) for name in own} | self._counts.before(before, written)
+            values = {name: getattr(before, name) for name in own} | self._counts.values_before(before, written)
             result = self._details.write(current, values, unchanged=own)
             if isinstance(result, Container):
                 return True
@@ -145,5 +145,5 @@ class ContainerChanges:
 
 
 def _is_as_written(current: Container, written: Container) -> bool:
-    """Check whether no operation has begun since a write, and nobody has changed the count."""
+    """Check whether neither an operation nor another new count has followed a write."""
     return current.operation is None and current.generation == written.generation

@@ -119,7 +119,7 @@ class CountChanges:
         result = self._finish(noted, {"apply_count_at": None, "running_count": service.running})
         return "changed" if isinstance(result, ConditionFailed) else "count applied"
 
-    def before(self, container: Container, written: Container) -> dict[str, Any]:
+    def values_before(self, container: Container, written: Container) -> dict[str, Any]:
         """Return the attributes to write after ECS has refused the count that was written.
 
         Args:

@@ -53,6 +53,7 @@ class ServiceAttempt:
         self.service: Service | None = None
         self.unstopped: int | None = None
         self.rollout: ServiceDeployment | None = None
+        self._has_sought_rollout = False  # since the last look
         self._services = services
         self._clock = clock
 
@@ -97,6 +98,7 @@ class ServiceAttempt:
         """Describe the service. Returns the observation if ECS does not show it."""
         asked_at, name = self.now(), self.container.runtime.service or ""
         self.service = self.read(lambda: self._services.describe(self.container.runtime))
+        self._has_sought_rollout = False
         if self.service is not None:
             self.absent.pop(name, None)
             return None
@@ -221,11 +223,13 @@ class ServiceAttempt:
         """Look up the deployment of a rolling restart. Returns None if ECS shows none.
 
         ECS has named it in its answer. If the answer was lost, it is the first deployment after the newest one that was
-        seen before the call: somebody else who deploys in the seconds between cannot be told apart.
+        seen before the call. That may be the deployment of another client, if this has deployed in the same seconds.
 
         Raises:
             EcsError: The lookup was refused, throttled or not answered.
         """
+        if self._has_sought_rollout:
+            return self.rollout
         change, since = self.change_so_far, self.pending.begun_at - _CLOCKS_DIFFER
         found = self.read(lambda: self._services.deployments(self.container.runtime, since))
         arns = [deployment.arn for deployment in found]
@@ -233,7 +237,7 @@ class ServiceAttempt:
             found = [deployment for deployment in found if deployment.arn == change.started]
         elif change.before in arns:
             found = found[arns.index(change.before) + 1 :]
-        self.rollout = next(iter(found), None)
+        self.rollout, self._has_sought_rollout = next(iter(found), None), True
         return self.rollout
 
     def failed(self) -> NeverRan | None:

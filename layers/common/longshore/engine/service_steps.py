@@ -150,13 +150,14 @@ class ServiceSteps:
         scales = target is not None and not target.scaling.is_suspended
         exact = service.desired >= wanted if scales else service.desired == wanted
         # ECS starts no task of a deployment that the circuit breaker has ended, so a start begins another one. It does
-        # so once: then ECS names another service deployment as the current one.
-        failed = service.primary is not None and service.primary.has_failed and service.running < wanted
-        roll = failed and so_far.before in (None, service.current)
+        # so once: then another deployment is the primary one.
+        primary = service.primary
+        failed = primary is not None and primary.has_failed and service.running < wanted
+        roll = primary is not None and failed and so_far.deployment in (None, primary.id)
         if exact and restore is None and not roll:
             return None, {}, {}
         plan = Plan(attempt.now(), desired=None if exact else wanted, restore=restore, roll=roll)
-        return plan, {}, {"before": service.current} if roll else {}
+        return plan, {}, {"deployment": primary.id} if primary is not None and roll else {}
 
     def _plan_of_stop(self, attempt: ServiceAttempt) -> tuple[Plan | None, dict[str, Any], dict[str, Any]]:
         container, so_far, service = attempt.container, attempt.change_so_far, attempt.seen
